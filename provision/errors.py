@@ -1,0 +1,110 @@
+"""Every error that ends a run, and the exit code each one ends it with.
+
+ProvisionError
+├── UsageError             2   the command line, or a file it names
+│   └── InventoryError     2   inventory.yml: every mistake, each with file and line
+├── PreflightRefused       3   an obstacle found before anything was touched
+│   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
+│   └── ConsentMissing     3   a change that needs a yes, and nobody to ask
+├── StepFailed             4   a step failed on a node: what it left is named
+├── VerificationFailed     5   something that should hold was seen not to
+└── LockHeld               6   another run is changing these nodes
+
+Exit code 7 (changes pending) and 130 (interrupted) are outcomes, not errors; 1 is Fabric's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    DONE = 0
+    USAGE = 2
+    REFUSED = 3
+    STEP_FAILED = 4
+    VERIFICATION_FAILED = 5
+    LOCKED = 6
+    PENDING = 7
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: what, where it was seen, and what to do next."""
+
+    what: str
+    where: str = ""
+    advice: str = ""
+
+    def __str__(self) -> str:
+        """One or two lines: `where: what`, then the advice."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}\n    → {self.advice}" if self.advice else head
+
+
+class ProvisionError(Exception):
+    """An error a person can act on. It holds one or more problems and an exit code."""
+
+    exit_code = Exit.STEP_FAILED
+    title = "failed"
+
+    def __init__(self, *problems: Problem) -> None:
+        """Take every problem found, in the order a person should read them."""
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        """Every problem, each on its own lines."""
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class UsageError(ProvisionError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = Exit.USAGE
+    title = "cannot start"
+
+
+class InventoryError(UsageError):
+    """The inventory has mistakes: all of them."""
+
+    title = "inventory refused"
+
+
+class PreflightRefused(ProvisionError):
+    """Something stands in the way; nothing was touched."""
+
+    exit_code = Exit.REFUSED
+    title = "refused before anything was touched"
+
+
+class ConnectionFailed(PreflightRefused):
+    """A node could not be reached, its host key not trusted, or the login was refused."""
+
+
+class ConsentMissing(PreflightRefused):
+    """The change needs a yes, and there is no terminal to ask on."""
+
+
+class StepFailed(ProvisionError):
+    """A step failed on a node."""
+
+    title = "a step failed"
+
+
+class VerificationFailed(ProvisionError):
+    """What should hold was seen not to."""
+
+    exit_code = Exit.VERIFICATION_FAILED
+    title = "verification failed"
+
+
+class LockHeld(ProvisionError):
+    """Another run holds the lock of a node."""
+
+    exit_code = Exit.LOCKED
+    title = "another run is at work"

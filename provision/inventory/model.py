@@ -1,0 +1,85 @@
+"""The cluster as the rest of the program sees it: frozen, complete, nothing left to default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Literal
+
+HostKeyPolicy = Literal["ask", "accept-new", "strict"]
+PlaneName = Literal["auto", "etcd", "swarm"]
+
+
+@dataclass(frozen=True)
+class SSH:
+    """How one node is reached."""
+
+    host: str
+    user: str
+    port: int
+    key: Path | None
+    known_hosts: Path
+    host_keys: HostKeyPolicy
+    gateway: str | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One host. `address` is the IPv4 that the other nodes use; `member` says whether it holds the store."""
+
+    name: str
+    address: str
+    member: bool
+    ssh: SSH
+
+
+@dataclass(frozen=True)
+class Etcd:
+    """Where the etcd binaries come from: an archive, a folder, or an https URL with its sha256."""
+
+    source: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """An overlay network."""
+
+    name: str
+    subnet: IPv4Network
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the proof runs: an image, and its archive where the nodes have no registry."""
+
+    image: str
+    archive: Path | None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Everything the inventory says."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    etcd: Etcd
+    control_plane: PlaneName
+    networks: tuple[Network, ...]
+    probe: Probe
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The cluster's identity on the controller: authorities, leaves. Beside the inventory, mode 0700."""
+        return self.path.parent / ".overlay" / self.name
+
+    @property
+    def members(self) -> tuple[Node, ...]:
+        """The nodes that hold the store, in inventory order."""
+        return tuple(node for node in self.nodes if node.member)
+
+    def node(self, name: str) -> Node:
+        """Return the node of that name. KeyError if there is none."""
+        return {node.name: node for node in self.nodes}[name]

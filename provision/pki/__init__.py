@@ -1,0 +1,47 @@
+"""The cluster's identity: three certificate authorities and the leaves they sign.
+
+One authority for all would let any client certificate speak to the etcd peer port, so there is one each for
+etcd's peers, etcd's clients and the Docker API. Keys are made here, on the controller, and an authority's key
+never leaves it:
+
+    FOLDER/                        0700, `Cluster.folder`
+      etcd-peer/ca.{crt,key}       NODE-peer
+      etcd-client/ca.{crt,key}     NODE-server, NODE-docker (dockerd as a client of the store), controller
+      docker/ca.{crt,key}          NODE-server, controller
+
+A leaf is remade when it is no longer fit. An authority never is: near its end it signs itself anew with the
+same key, so that every leaf stays valid, and one that is damaged is refused, because a new one would cut off
+every node that trusts the old.
+"""
+
+from provision.pki.certificates import expiry
+from provision.pki.identity import Identity, Need, make
+from provision.pki.leaves import (
+    CONTROLLER_DOCKER,
+    CONTROLLER_STORE,
+    Authority,
+    Issued,
+    Leaf,
+    docker_leaf,
+    leaves,
+    peer_leaf,
+    store_client_leaf,
+    store_leaf,
+)
+
+__all__ = [
+    "CONTROLLER_DOCKER",
+    "CONTROLLER_STORE",
+    "Authority",
+    "Identity",
+    "Issued",
+    "Leaf",
+    "Need",
+    "docker_leaf",
+    "expiry",
+    "leaves",
+    "make",
+    "peer_leaf",
+    "store_client_leaf",
+    "store_leaf",
+]

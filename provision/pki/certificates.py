@@ -1,0 +1,201 @@
+"""Certificates as values: signing them, and judging what was read. No files here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from provision.pki.leaves import Leaf
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+# 825 days: the most that Apple's platforms accept of a server certificate, of private authorities too
+# (support.apple.com/HT210176), and so the longest that works for every client of the Docker API.
+LEAF_LIFETIME = timedelta(days=825)
+RENEW_BEFORE = timedelta(days=30)
+CLOCK_SKEW = timedelta(hours=1)  # a node whose clock is behind must not see a certificate of the future
+NAME_LIMIT = 64  # X.520, for a common name or an organization; nothing reads ours, so a longer one is cut
+
+
+@dataclass(frozen=True)
+class Signer:
+    """An authority with its key."""
+
+    certificate: x509.Certificate
+    key: EllipticCurvePrivateKey = field(repr=False)
+
+
+def expiry(pem: bytes) -> datetime:
+    """Return when a certificate ends (aware, UTC). ValueError when it is no certificate."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def load_key(pem: bytes) -> EllipticCurvePrivateKey:
+    """Return a private key. ValueError when it is none, or not one of ours."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+        raise ValueError(str(error)) from error
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise ValueError("not an elliptic curve key")
+    return key
+
+
+def new_key() -> EllipticCurvePrivateKey:
+    """Return a new key on P-256, which every TLS 1.2 peer can do."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: EllipticCurvePrivateKey) -> bytes:
+    """Return a key as PKCS #8 PEM, not encrypted: etcd and dockerd take no other."""
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def certificate_pem(certificate: x509.Certificate) -> bytes:
+    """Return a certificate as PEM."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def sign_authority(
+    organization: str, name: str, key: EllipticCurvePrivateKey, moment: datetime
+) -> x509.Certificate:
+    """Return the certificate of an authority that signs leaves, and no further authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization[:NAME_LIMIT]),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
+    start = moment - CLOCK_SKEW
+    return (
+        _builder(subject, subject, key, start, start + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs=True), critical=True)
+        .sign(key, SHA256())
+    )
+
+
+def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: datetime) -> x509.Certificate:
+    """Return the certificate of a leaf. It does not outlive its authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.x509.oid import NameOID
+
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, leaf.name[:NAME_LIMIT])])
+    start = moment - CLOCK_SKEW
+    end = min(start + LEAF_LIFETIME, signer.certificate.not_valid_after_utc)
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
+    builder = _builder(subject, signer.certificate.subject, key, start, end)
+    builder = builder.add_extension(issuer_key, critical=False)
+    for extension in _purpose(leaf):
+        critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(signer.key, SHA256())
+
+
+def is_fit(leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: datetime) -> bool:
+    """Say whether a certificate and key are exactly the leaf they should be, and stay so for a while."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        found = x509.load_pem_x509_certificate(certificate)
+        found.verify_directly_issued_by(signer.certificate)
+        return (
+            found.public_key() == load_key(key).public_key()
+            and found.not_valid_before_utc <= moment < found.not_valid_after_utc - RENEW_BEFORE
+            and _purpose_of(found) == _purpose(leaf)
+        )
+    except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension):
+        return False
+
+
+def is_signed_anew(certificate: x509.Certificate, other: bytes) -> bool:
+    """Say whether two certificates of an authority are of one key: the same, or one renewed."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(other).public_key() == certificate.public_key()
+    except ValueError:
+        return False
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, start: datetime, end: datetime
+) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _purpose(leaf: Leaf) -> list[x509.ExtensionType]:
+    """Return the extensions that say who a leaf is and what it may do."""
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH] * leaf.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * leaf.client
+    extensions: list[x509.ExtensionType] = [
+        x509.BasicConstraints(ca=False, path_length=None),
+        _usage(signs=False),
+        x509.ExtendedKeyUsage(uses),
+    ]
+    if leaf.address:
+        # The address alone: etcd looks a DNS name up, and would admit whoever that name leads to.
+        extensions.append(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(leaf.address))]))
+    return extensions
+
+
+def _purpose_of(certificate: x509.Certificate) -> list[x509.ExtensionType]:
+    """Return the same of a certificate that was read; identifiers of keys say nothing of purpose."""
+    from cryptography import x509
+
+    identifiers = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+    values = [extension.value for extension in certificate.extensions]
+    return [value for value in values if not isinstance(value, identifiers)]
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    """Return the key usage of an authority, or of a leaf."""
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=not signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        encipher_only=False,
+        decipher_only=False,
+    )

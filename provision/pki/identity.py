@@ -80,13 +80,13 @@ class Identity:
 def make(cluster: Cluster, now: datetime | None = None) -> Identity:
     """Create what is missing, renew what is no longer fit, keep all else; return what is there then.
 
-    One process at a time, by a lock on the folder. PreflightRefused when an authority is damaged, or the
+    One process at a time, by a lock. PreflightRefused when an authority is damaged, or the
     folder cannot be written.
     """
     moment = now or datetime.now(UTC)
     try:
-        _make_folders(cluster.folder)
-        with _locked(cluster.folder):
+        with _locked(cluster.folder.parent):
+            _make_folders(cluster.folder)
             identity = Identity.read(cluster, moment)
             if identity.missing():
                 _supply(cluster, identity, moment)
@@ -167,7 +167,7 @@ def _loose(folder: Path) -> Iterator[Need]:
 
 
 def _make_folders(folder: Path) -> None:
-    for path in (folder.parent, folder, *(folder / name for name in Authority)):
+    for path in (folder, *(folder / name for name in Authority)):
         path.mkdir(mode=0o700, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
@@ -176,7 +176,8 @@ def _make_folders(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. It ends with the process, so it cannot go stale."""
+    """Hold the lock of a folder, made if need be. It ends with the process, so it cannot go stale."""
+    folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -56,6 +56,14 @@ class Identity:
         """Return the leaf; None when there is none, or one that is no longer fit."""
         return self.issued.get(leaf)
 
+    def paths(self, leaf: Leaf) -> tuple[Path, Path]:
+        """Return where a leaf's certificate and key are, for clients that read files."""
+        return _files(self.folder, leaf)
+
+    def authority_path(self, authority: Authority) -> Path:
+        """Return where an authority's certificate is."""
+        return self.folder / authority / "ca.crt"
+
     def missing(self) -> tuple[Need, ...]:
         """Return what `make` would do. Empty: nothing."""
         return self.needs

@@ -1,0 +1,152 @@
+"""Facts, then a plan, then the plan carried out: the same value shown by `plan` and done by `provision`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from provision import facts, membership, pki
+from provision.api import Clients
+from provision.control_plane import ControlPlane
+from provision.errors import Problem, StepFailed
+from provision.inventory.model import Node
+from provision.node import library
+from provision.phases import Phase
+from provision.plan import CLUSTER, CONTROLLER, Change, Plan
+from provision.remote import Remote, Remotes
+from provision.resources import Difference, Resource, join
+from provision.situation import Situation
+
+Say = Callable[[str, str], None]  # node or place, what happens there
+
+
+@dataclass(frozen=True)
+class Step:
+    """One resource of one node that differs, in its phase."""
+
+    node: Node
+    phase: Phase
+    resource: Resource
+    difference: Difference
+
+    @property
+    def change(self) -> Change:
+        """The change as the plan shows it."""
+        return Change(
+            self.node.name,
+            self.phase.name,
+            self.resource.name,
+            self.difference.action,
+            diff=self.difference.diff,
+            note=self.difference.note,
+            stops=self.difference.stops,
+        )
+
+
+def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Question:
+    """Return all that has to be asked of a node, for every phase at once."""
+    resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
+    ports = plane.node_ports + (plane.member_ports if node.member else ())
+    return join([*(resource.question() for resource in resources), facts.Question(ports=ports)])
+
+
+def gather(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
+    """Ask every node everything, in one script each, and return the situation with the answers."""
+
+    def ask(remote: Remote) -> facts.Facts:
+        result = remote.run(facts.script(question(plane, situation, remote.node)), timeout=60)
+        if result.code:
+            raise StepFailed(
+                Problem(f"cannot ask for facts: {result.stderr.strip()[-400:]}", remote.node.name, "nothing was changed")
+            )
+        return facts.parse(result.stdout)
+
+    return replace(situation, facts=remotes.each(ask))
+
+
+def steps(plane: ControlPlane, situation: Situation) -> tuple[Step, ...]:
+    """Compare everything with its facts. Pure."""
+    return tuple(
+        Step(node, phase, resource, difference)
+        for phase in plane.phases
+        for node in situation.cluster.nodes
+        for resource in phase.resources(situation, node)
+        if (difference := resource.compare(situation.of(node)))
+    )
+
+
+def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
+    """Return every change in the order it is made. Pure. PreflightRefused where no order leads there."""
+    membership.refuse_stranded(situation)
+    todo = steps(plane, situation)
+    changes: list[Change] = []
+    for phase in plane.phases:
+        of_cluster = phase.cluster_changes(situation)
+        changes += [change for change in of_cluster if change.where == CONTROLLER]
+        changes += [step.change for step in todo if step.phase is phase]
+        changes += [change for change in of_cluster if change.where == CLUSTER]
+    return Plan(tuple(changes))
+
+
+def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, say: Say) -> Situation:
+    """Make every change of the plan; return the situation as it is found afterwards.
+
+    StepFailed names the node, the step, and what was done before it.
+    """
+    remotes = clients.remotes
+    if plan.of(CONTROLLER, "pki"):
+        say(CONTROLLER, "certificates")
+        situation = replace(situation, identity=pki.make(situation.cluster))
+        clients.identity = situation.identity
+    todo = steps(plane, situation)
+    for phase in plane.phases:
+        mine = [step for step in todo if step.phase is phase]
+        for wave in phase.waves(situation, _changes_by_node(mine)):
+            if not wave:
+                continue
+            phase.before(situation, clients, wave)
+            remotes.each(lambda remote: _change_node(remote, phase, mine, say), wave)  # noqa: B023
+            phase.after(situation, clients, wave)
+        for change in plan.of(CLUSTER, phase.name):
+            say(CLUSTER, f"{change.action} {change.resource}")
+            phase.change_cluster(situation, clients, change)
+    return gather(plane, situation, remotes)
+
+
+def _changes_by_node(mine: Sequence[Step]) -> Mapping[str, list[Change]]:
+    by_node: dict[str, list[Change]] = {}
+    for step in mine:
+        by_node.setdefault(step.node.name, []).append(step.change)
+    return by_node
+
+
+def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], say: Say) -> None:
+    todo = [step for step in mine if step.node == remote.node]
+    for step in todo:
+        if upload := step.resource.upload():
+            say(remote.node.name, f"{phase.name}: upload {upload.source.name}")
+            remote.push(upload.source, upload.path)
+    say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
+    result = remote.run(node_script(todo), timeout=300, changes=True)
+    if result.code:
+        done = result.stdout.splitlines()
+        failed = todo[len(done)] if len(done) < len(todo) else todo[-1]
+        raise StepFailed(
+            Problem(
+                f"{failed.difference.action} {failed.resource.name} failed: {result.stderr.strip()[-1500:]}",
+                where=f"{remote.node.name}, phase {phase.name}",
+                advice=f"{_count(len(done), 'change')} of {len(todo)} in this phase "
+                f"{'was' if len(done) == 1 else 'were'} made; mend the cause and run provision again: it goes on from here",
+            )
+        )
+
+
+def node_script(todo: Sequence[Step]) -> str:
+    """Return the script of one node in one phase: remember everything, then change; a line a change that is done."""
+    remembered = [step.resource.remember() for step in todo]
+    applied = [f"{step.resource.apply(step.difference)}\necho done" for step in todo]
+    return "\n".join([library(), *remembered, "sync_path $state", "set -e", *applied, ""])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,26 @@
+"""Where things are on a node, and the ports they listen on."""
+
+from __future__ import annotations
+
+STATE = "/var/lib/overlay-provision"
+USER = "etcd"
+DATA = "/var/lib/etcd"
+RELEASES = "/usr/local/lib/etcd"
+ETCD = "/etc/etcd"
+ETCD_PKI = "/etc/etcd/pki"
+ETCD_ENVIRONMENT = "/etc/etcd/etcd.env"
+ETCD_BOOTSTRAP = "/etc/etcd/bootstrap.env"
+ETCD_UNIT = "etcd.service"
+ETCD_UNIT_FILE = f"/etc/systemd/system/{ETCD_UNIT}"
+DOCKER = "/etc/docker"
+DOCKER_PKI = "/etc/docker/overlay"
+DOCKER_STORE = f"{DOCKER_PKI}/store.env"
+DOCKER_UNIT = "docker.service"
+DOCKER_DROP_IN_FOLDER = f"/etc/systemd/system/{DOCKER_UNIT}.d"
+DOCKER_DROP_IN = f"{DOCKER_DROP_IN_FOLDER}/50-overlay.conf"
+
+STORE_PORT = 2379
+PEER_PORT = 2380
+DOCKER_PORT = 2376
+GOSSIP_PORT = 7946
+VXLAN_PORT = 4789

@@ -1,0 +1,112 @@
+"""Who is a member of the store: bootstrapped together, or joined one by one as a learner that is then promoted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from provision import layout
+from provision.errors import PreflightRefused, Problem
+from provision.inventory.model import Node
+from provision.situation import Situation
+from provision.templates import render
+
+if TYPE_CHECKING:
+    from provision.api import Clients
+
+
+def peer_url(node: Node) -> str:
+    """Return the URL on which the other members reach this one."""
+    return f"https://{node.address}:{layout.PEER_PORT}"
+
+
+def known(situation: Situation) -> tuple[Mapping[str, Any], ...] | None:
+    """Return the member list as a running member gave it, None where none runs."""
+    return next((facts.members for facts in situation.facts.values() if facts.members), None)
+
+
+def is_running(situation: Situation) -> bool:
+    """Say whether a store was found at work."""
+    return known(situation) is not None
+
+
+def joining(situation: Situation) -> tuple[Node, ...]:
+    """Return the nodes that are to be members of the running store and are not, or not yet wholly."""
+    members = known(situation)
+    if members is None:
+        return ()
+    voting = {url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())}
+    return tuple(node for node in situation.cluster.members if peer_url(node) not in voting)
+
+
+def bootstrap_file(situation: Situation, node: Node) -> bytes:
+    """Return what a member reads when its data folder is empty. PreflightRefused where that cannot be known."""
+    initial, state = _initial(situation, node)
+    return render(
+        "bootstrap.env.j2",
+        cluster=situation.cluster.name,
+        node=node,
+        initial_cluster=",".join(f"{member.name}={peer_url(member)}" for member in initial),
+        state=state,
+        peer_port=layout.PEER_PORT,
+    )
+
+
+def _initial(situation: Situation, node: Node) -> tuple[tuple[Node, ...], str]:
+    members = situation.cluster.members
+    newcomers = joining(situation)
+    if node in newcomers:
+        before = newcomers[: newcomers.index(node) + 1]
+        return tuple(m for m in members if m not in newcomers or m in before), "existing"
+    return _bootstrapped(situation) or members, "new"
+
+
+def _bootstrapped(situation: Situation) -> tuple[Node, ...] | None:
+    """Return the members that an earlier, perhaps interrupted, bootstrap named."""
+    for facts in situation.facts.values():
+        file = facts.paths.get(layout.ETCD_BOOTSTRAP)
+        text = (file and file.text) or ""
+        if "ETCD_INITIAL_CLUSTER_STATE=new" in text:
+            names = set(re.findall(r"(?:[=,])([^=,\s]+)=https://", text))
+            return tuple(node for node in situation.cluster.nodes if node.name in names)
+    return None
+
+
+def stranded(situation: Situation) -> tuple[Problem, ...]:
+    """Return members that can neither bootstrap nor join: the store exists, and does not answer."""
+    before = _bootstrapped(situation)
+    if before is None or is_running(situation):
+        return ()
+    return tuple(
+        Problem(
+            f"{node.name} is to join the store, but no member answers",
+            where=node.name,
+            advice=f"bring the store back first: systemctl status {layout.ETCD_UNIT} on "
+            + ", ".join(member.name for member in before),
+        )
+        for node in situation.cluster.members
+        if node not in before and layout.ETCD_BOOTSTRAP not in situation.of(node).paths
+    )
+
+
+def announce(situation: Situation, clients: Clients, node: Node) -> None:
+    """Add a node as a learner, unless an interrupted run did so already."""
+    store = clients.store()
+    if any(peer_url(node) in member.get("peerURLs", ()) for member in store.members()):
+        return
+    store.add_learner(peer_url(node))
+
+
+def promote(clients: Clients, node: Node) -> None:
+    """Make a learner that has caught up a voting member. StepFailed when it does not catch up in a minute."""
+    store = clients.store()
+    member = next(m for m in store.members() if peer_url(node) in m.get("peerURLs", ()))
+    if member.get("isLearner"):
+        store.promote(member["ID"], node.name)
+
+
+def refuse_stranded(situation: Situation) -> None:
+    """Raise PreflightRefused for `stranded` members."""
+    if problems := stranded(situation):
+        raise PreflightRefused(*problems)

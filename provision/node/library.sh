@@ -1,0 +1,186 @@
+# What every script on a node may call. POSIX sh; needs coreutils or busybox, and systemd.
+# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+state=/var/lib/overlay-provision # what was here before us, for reset
+tab=$(printf '\t')
+
+die() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# ---- facts: tab-separated lines on standard output --------------------------------------------
+
+fact() {
+    line=$1
+    shift
+    for field; do line=$line$tab$field; done
+    printf '%s\n' "$line"
+}
+
+# fact_encoded NAME KEY < text: any text on one line.
+fact_encoded() {
+    fact "$1" "$2" "$(base64 | tr -d '\n')"
+}
+
+# fact_paths PATH…: kind, mode, owner and group of each that exists; the target of links.
+fact_paths() {
+    stat -c "stat$tab%n$tab%F$tab%a$tab%U:%G" -- "$@" 2>/dev/null
+    for path; do
+        [ ! -h "$path" ] || fact link "$path" "$(readlink "$path")"
+    done
+}
+
+# fact_hashes PATH…: sha256 of each that is a file.
+fact_hashes() {
+    sha256sum -- "$@" 2>/dev/null | while read -r sum path; do fact hash "$path" "$sum"; done
+}
+
+# fact_texts PATH…: the content of each that is a file, for diffs. Never called for a secret.
+fact_texts() {
+    for path; do
+        [ ! -f "$path" ] || fact_encoded text "$path" <"$path"
+    done
+}
+
+# fact_units UNIT…: state, enablement, and the hashes of the files it was last started on.
+fact_units() {
+    for unit; do
+        systemctl show -p ActiveState -p UnitFileState -p NeedDaemonReload -p FragmentPath -p MainPID "$unit" 2>/dev/null |
+            while IFS='=' read -r key value; do fact unit "$unit" "$key" "$value"; done
+        inputs=/run/overlay-provision/$unit.inputs
+        [ ! -f "$inputs" ] || while read -r sum path; do fact input "$unit" "$path" "$sum"; done <"$inputs"
+    done
+}
+
+# fact_ports PORT…: who listens on each, tcp and udp.
+fact_ports() {
+    command -v ss >/dev/null || return 0
+    for port; do filter="${filter:+$filter or }sport = :$port"; done
+    ss -H -lntup "( $filter )" 2>/dev/null | while read -r protocol _ _ _ local _ users; do
+        fact port "$protocol" "$local" "${users:-unknown}"
+    done
+}
+
+# fact_docker: what the daemon has. Bounded: a daemon that waits for its store answers nobody.
+fact_docker() {
+    command -v docker >/dev/null && systemctl is-active -q docker.service || return 0
+    # shellcheck disable=SC2016 # these are Docker's dollars
+    form='{{.Name}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{range $n, $e := .NetworkSettings.Networks}}{{$n}},{{end}}{{"\t"}}{{index .Config.Labels "overlay-provision.run"}}'
+    running=$(timeout 5 docker ps -q) || { fact docker silent; return 0; }
+    fact docker answers
+    # shellcheck disable=SC2086 # one word an identifier
+    [ -z "$running" ] || timeout 5 docker inspect -f "container$tab$form" $running
+    networks=$(timeout 5 docker network ls -q --no-trunc -f driver=overlay)
+    # shellcheck disable=SC2086
+    [ -z "$networks" ] || timeout 5 docker network inspect -f '{{json .}}' $networks |
+        while read -r network; do printf %s "$network" | fact_encoded network json; done
+}
+
+# ---- what was here before us ------------------------------------------------------------------
+
+# remember KIND NAME VALUE: append to the record, once. KIND: absent, kept, user, unit, network.
+remember() {
+    [ -d "$state" ] || (umask 077 && mkdir -p "$state")
+    [ ! -f "$state/record" ] || ! cut -f2 "$state/record" | grep -qxF -- "$2" || return 0
+    printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record"
+}
+
+# remember_path PATH…: that it was absent, or a copy of what it was.
+remember_path() {
+    for path; do
+        if [ ! -e "$path" ] && [ ! -h "$path" ]; then
+            remember absent "$path" -
+        elif [ ! -f "$state/record" ] || ! cut -f2 "$state/record" | grep -qxF -- "$path"; then
+            (umask 077 && mkdir -p "$state/kept")
+            copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
+            if [ -d "$path" ] && [ ! -h "$path" ]; then
+                # A folder that was there: only its mode and owner are ours to put back.
+                remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
+            else
+                cp -a "$path" "$copy" && remember kept "$path" "$copy"
+            fi
+        fi
+    done
+}
+
+remember_unit() {
+    for unit; do
+        remember unit "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true) $(systemctl is-active "$unit" 2>/dev/null || true)"
+    done
+}
+
+remember_user() {
+    id "$1" >/dev/null 2>&1 || remember user "$1" -
+}
+
+remember_network() {
+    timeout 5 docker network inspect "$1" >/dev/null 2>&1 || remember network "$1" -
+}
+
+remember_image() {
+    timeout 5 docker image inspect "$1" >/dev/null 2>&1 || remember image "$1" -
+}
+
+# ---- changes ----------------------------------------------------------------------------------
+
+sync_path() {
+    sync "$1" 2>/dev/null || sync
+}
+
+# put_file PATH MODE OWNER SHA256 < base64: whole or not at all, never readable by more than MODE.
+put_file() {
+    folder=$(dirname "$1")
+    temporary=$folder/.$(basename "$1").overlay-provision
+    rm -f "$temporary"
+    (umask 077 && base64 -d | dd of="$temporary" conv=fsync 2>/dev/null) || die "cannot write $temporary"
+    [ "$(sha256sum <"$temporary" | cut -d' ' -f1)" = "$4" ] || die "$1 arrived damaged: its checksum differs"
+    chown "$3" "$temporary" && chmod "$2" "$temporary" && mv -f "$temporary" "$1" || die "cannot put $1 in place"
+    sync_path "$folder"
+}
+
+# put_folder PATH MODE OWNER
+put_folder() {
+    [ ! -h "$1" ] || die "$1 is a link; a folder of ours must not be"
+    mkdir -p "$1" && chown "$3" "$1" && chmod "$2" "$1" || die "cannot make the folder $1"
+}
+
+# put_link PATH TARGET: switched in one step.
+put_link() {
+    temporary=$(dirname "$1")/.$(basename "$1").overlay-provision
+    ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || die "cannot make the link $1"
+}
+
+# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, check, run once, then rename.
+put_release() {
+    fresh=$2.overlay-provision
+    rm -rf "$fresh"
+    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" --strip-components=1 "$6/etcd" "$6/etcdctl" || die "cannot unpack $1"
+    [ "$(sha256sum <"$fresh/etcd" | cut -d' ' -f1)" = "$3" ] || die "etcd arrived damaged: its checksum differs"
+    [ "$(sha256sum <"$fresh/etcdctl" | cut -d' ' -f1)" = "$4" ] || die "etcdctl arrived damaged: its checksum differs"
+    chown -R root:root "$fresh" && chmod 0755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
+    "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || die "the etcd pushed does not run here as version $5"
+    sync_path "$fresh"
+    rm -rf "$2"
+    mv -T "$fresh" "$2" || die "cannot put $2 in place"
+    rm -f "$1"
+    sync_path "$(dirname "$2")"
+}
+
+put_user() {
+    id "$1" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir "$2" --shell /usr/sbin/nologin "$1" ||
+        die "cannot make the user $1"
+}
+
+# run_unit VERB UNIT SECONDS: start or restart, bounded; on failure say what the journal says.
+run_unit() {
+    systemctl daemon-reload
+    systemctl enable -q "$2" || die "cannot enable $2"
+    systemctl reset-failed "$2" 2>/dev/null
+    if ! timeout "$3" systemctl "$1" "$2"; then
+        printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
+        journalctl -u "$2" -n 8 --no-pager -o cat >&2
+        exit 1
+    fi
+}

@@ -1,0 +1,97 @@
+"""The store: configuration, unit and process of etcd, and who is a member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from provision import layout, membership
+from provision.facts import INPUTS
+from provision.inventory.model import Node
+from provision.phases import Phase, Wave, one_by_one
+from provision.phases.pki import etcd_files
+from provision.plan import CLUSTER, Change
+from provision.resources import File, Resource, Service
+from provision.situation import Situation
+from provision.templates import render
+
+if TYPE_CHECKING:
+    from provision.api import Clients
+
+BINARY = "/usr/local/bin/etcd"
+
+
+class Etcd(Phase):
+    """Members bootstrap together; one that joins comes alone; a healthy one is restarted alone."""
+
+    name = "etcd"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return a member's environment, bootstrap file, unit and service; nothing elsewhere."""
+        if not node.member:
+            return ()
+        cluster = situation.cluster
+        environment = render(
+            "etcd.env.j2",
+            cluster=cluster.name,
+            node=node,
+            data=layout.DATA,
+            pki=layout.ETCD_PKI,
+            client_port=layout.STORE_PORT,
+            peer_port=layout.PEER_PORT,
+        )
+        read = [
+            File(layout.ETCD_ENVIRONMENT, environment),
+            *(file for file in etcd_files(situation, node) if isinstance(file, File)),
+        ]
+        watched = (BINARY, layout.ETCD_UNIT_FILE, *(file.path for file in read))
+        unit = File(layout.ETCD_UNIT_FILE, self._unit(situation, watched))
+        hashes = {file.path: file.fit for file in (*read, unit)}
+        hashes[BINARY] = frozenset({situation.artifact.hashes["etcd"]})
+        return (
+            read[0],
+            File(layout.ETCD_BOOTSTRAP, membership.bootstrap_file(situation, node), once=True),
+            unit,
+            Service(layout.ETCD_UNIT, tuple((path, hashes[path]) for path in watched)),
+        )
+
+    def _unit(self, situation: Situation, watched: Sequence[str]) -> bytes:
+        return render(
+            "etcd.service.j2",
+            cluster=situation.cluster.name,
+            version=situation.artifact.version,
+            environment=layout.ETCD_ENVIRONMENT,
+            bootstrap=layout.ETCD_BOOTSTRAP,
+            binary=BINARY,
+            data=layout.DATA,
+            inputs=watched,
+            inputs_folder=INPUTS,
+        )
+
+    def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
+        """Return the members that join."""
+        return tuple(
+            Change(CLUSTER, self.name, f"member {node.name}", "add", note="as a learner first, then promoted")
+            for node in membership.joining(situation)
+        )
+
+    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
+        """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one."""
+        joining = membership.joining(situation)
+        staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
+        return one_by_one(situation, staying, layout.ETCD_UNIT) + tuple((node,) for node in joining)
+
+    def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """Nothing healthy stops unless the others can do without; who joins is announced first."""
+        if membership.is_running(situation):
+            clients.wait_for_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
+        for node in wave:
+            if node in membership.joining(situation):
+                membership.announce(situation, clients, node)
+
+    def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """Quorum is back, on the nodes just changed too; who joined is promoted."""
+        for node in wave:
+            if node in membership.joining(situation):
+                membership.promote(clients, node)
+        clients.wait_for_members(wave)

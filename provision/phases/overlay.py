@@ -1,0 +1,79 @@
+"""The overlay networks, made once for the whole cluster, and the image that proves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from provision.inventory.model import Network, Node
+from provision.phases import Phase
+from provision.plan import CLUSTER, Change
+from provision.resources import Image, Resource
+from provision.situation import Situation
+
+if TYPE_CHECKING:
+    from provision.api import Clients
+
+LABEL = "overlay-provision.cluster"
+
+
+class Overlay(Phase):
+    """A network is seen by one daemon and made through one: the store tells the others."""
+
+    name = "overlay"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the probe's image, where the inventory brings it."""
+        probe = situation.cluster.probe
+        return (Image(probe.image, probe.archive),) if probe.archive else ()
+
+    def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
+        """Return the networks to make, and those that are there with another subnet or driver."""
+        there = _seen(situation)
+        return tuple(
+            change
+            for network in situation.cluster.networks
+            if (change := _change(self.name, network, there.get(network.name)))
+        )
+
+    def change_cluster(self, situation: Situation, clients: Clients, change: Change) -> None:
+        """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
+        network = next(n for n in situation.cluster.networks if change.resource == f"network {n.name}")
+        docker = clients.docker(situation.cluster.nodes[0])
+        if change.action == "replace":
+            for other in docker.networks.list(names=[f"^{network.name}$"]):
+                other.remove()
+        if not docker.networks.list(names=[f"^{network.name}$"]):
+            docker.networks.create(
+                network.name,
+                driver="overlay",
+                check_duplicate=True,
+                labels={LABEL: situation.cluster.name},
+                ipam=_ipam(network),
+            )
+
+
+def _ipam(network: Network) -> Any:
+    from docker.types import IPAMConfig, IPAMPool
+
+    return IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))])
+
+
+def _seen(situation: Situation) -> dict[str, Mapping[str, Any]]:
+    """Return what any daemon on the store has, by name."""
+    return {
+        network["Name"]: network
+        for facts in situation.facts.values()
+        for network in facts.networks
+        if network.get("Scope") == "global"
+    }
+
+
+def _change(phase: str, network: Network, there: Mapping[str, Any] | None) -> Change | None:
+    if there is None:
+        return Change(CLUSTER, phase, f"network {network.name}", "create", note=f"overlay, {network.subnet}")
+    subnets = [pool.get("Subnet") for pool in there.get("IPAM", {}).get("Config") or ()]
+    if subnets == [str(network.subnet)]:
+        return None
+    found = ", ".join(map(str, subnets)) or "no subnet"
+    return Change(CLUSTER, phase, f"network {network.name}", "replace", note=f"{found} → {network.subnet}")

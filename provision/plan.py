@@ -1,0 +1,74 @@
+"""What would change: a value, made once, shown by `plan` and carried out by `provision`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from typing import Literal
+
+Action = Literal["create", "update", "remove", "replace", "load", "start", "restart", "enable", "add"]
+
+#: Where a change happens that is not on a node.
+CONTROLLER = "controller"
+CLUSTER = "cluster"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: where, to what, how. `diff` and `note` say more to a person."""
+
+    where: str
+    phase: str
+    resource: str
+    action: Action
+    diff: str = ""
+    note: str = ""
+    stops: tuple[str, ...] = ()
+
+    @property
+    def restarts(self) -> bool:
+        """Whether something that runs now is interrupted."""
+        return self.action == "restart"
+
+    def __str__(self) -> str:
+        """One line, the same in the plan and when it was done."""
+        note = f"  ({self.note})" if self.note else ""
+        return f"{self.where}: {self.action} {self.resource}{note}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every change, in the order it is made."""
+
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Change]:
+        """Walk the changes in order."""
+        return iter(self.changes)
+
+    def __len__(self) -> int:
+        """Count the changes."""
+        return len(self.changes)
+
+    def of(self, where: str, phase: str) -> tuple[Change, ...]:
+        """Return the changes of one place in one phase."""
+        return tuple(change for change in self.changes if (change.where, change.phase) == (where, phase))
+
+    @property
+    def restarts(self) -> tuple[Change, ...]:
+        """The changes that interrupt something that runs now."""
+        return tuple(change for change in self.changes if change.restarts)
+
+    @property
+    def stopped(self) -> tuple[str, ...]:
+        """Running containers that a restart stops and that nothing starts again, as `node: name`."""
+        return tuple(f"{change.where}: {name}" for change in self.changes for name in change.stops)
+
+
+def diff(path: str, before: str, after: str) -> str:
+    """Return the unified diff of a text file, empty where nothing differs."""
+    return "".join(
+        unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, f"{path} (new)")
+    )

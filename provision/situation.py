@@ -1,0 +1,25 @@
+"""All that decides what the nodes should hold: a value, so that the same one always gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from provision.artifact import Artifact
+from provision.facts import Facts
+from provision.inventory.model import Cluster, Node
+from provision.pki import Identity
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The inventory, the release, the certificates made so far, and what was found on each node."""
+
+    cluster: Cluster
+    artifact: Artifact
+    identity: Identity
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+
+    def of(self, node: Node) -> Facts:
+        """Return the facts of a node, empty ones before it was asked."""
+        return self.facts.get(node.name, Facts())

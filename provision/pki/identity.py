@@ -32,6 +32,7 @@ class Need(NamedTuple):
 class Identity:
     """What the folder holds: a value, true when it was read."""
 
+    folder: Path
     signers: Mapping[Authority, Signer]
     issued: Mapping[Leaf, Issued]
     needs: tuple[Need, ...]
@@ -50,7 +51,7 @@ class Identity:
         issued = {leaf: one for leaf, one in found if one}
         unfit = [leaf for leaf in wanted if leaf not in issued]
         needs = (*_loose(folder), *_aging(signers, moment), *(_need(folder, leaf) for leaf in unfit))
-        return cls(signers, issued, needs)
+        return cls(folder, signers, issued, needs)
 
     def get(self, leaf: Leaf) -> Issued | None:
         """Return the leaf; None when there is none, or one that is no longer fit."""

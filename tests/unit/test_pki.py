@@ -208,7 +208,7 @@ def test_the_fingerprint_is_what_openssl_says(cluster: Cluster) -> None:
         "-fingerprint",
         "-sha256",
         "-in",
-        cluster.folder / "docker/ca.crt",
+        f"{cluster.folder}/docker/ca.crt",
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert made.fingerprint(Authority.DOCKER) == said.partition("=")[2].strip().replace(":", "").lower()

@@ -1,60 +1,38 @@
-"""The identity: what each leaf may do, what is kept, what is remade, what is refused."""
+"""The identity: what each leaf may do, and what is kept."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from pki_sample import contents, node, sample, verify
 
 from provision import pki
-from provision.errors import Exit, PreflightRefused
-from provision.inventory.model import SSH, Cluster, Etcd, Network, Node, Probe
-from provision.pki import Authority, Identity, identity
+from provision.inventory.model import Cluster
+from provision.pki import Authority, Identity
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
-
-
-def node(name: str, address: str, *, member: bool = True) -> Node:
-    ssh = SSH(address, "ops", 22, None, Path("known_hosts"), "strict", None)
-    return Node(name, address, member, ssh)
+PURPOSES = ("sslserver", "sslclient")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    nodes = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), node("node3", "192.0.2.3", member=False))
-    networks = (Network("demo", IPv4Network("10.99.0.0/24")),)
-    path = tmp_path / "inventory.yml"
-    return Cluster("demo", nodes, Etcd("etcd.tar.gz", None), "etcd", networks, Probe("busybox", None), path)
+    return sample(tmp_path)
 
 
 def certificate(cluster: Cluster, name: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate((cluster.folder / f"{name}.crt").read_bytes())
-
-
-def contents(cluster: Cluster) -> dict[str, tuple[int, bytes]]:
-    """Every file's inode and content: what must not move when there is nothing to do."""
-    files = (path for path in cluster.folder.rglob("*") if path.is_file())
-    return {str(path): (path.stat().st_ino, path.read_bytes()) for path in files}
-
-
-def verify(folder: Path, authority: Authority, name: str, purpose: str, *more: str) -> str:
-    """Ask OpenSSL, which shares no code of ours, what it thinks of a leaf for a purpose."""
-    files = ["-CAfile", f"{folder / authority}/ca.crt", f"{folder / authority}/{name}.crt"]
-    command = ["openssl", "verify", "-x509_strict", "-purpose", purpose, *more, *files]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def test_a_cluster_needs_these_leaves(cluster: Cluster) -> None:
@@ -117,9 +95,6 @@ def test_openssl_accepts_each_leaf_for_its_purpose_and_no_other(cluster: Cluster
         if leaf.address:
             assert not verify(cluster.folder, leaf.authority, leaf.name, "any", "-verify_ip", leaf.address)
             assert verify(cluster.folder, leaf.authority, leaf.name, "any", "-verify_ip", "192.0.2.9")
-
-
-PURPOSES = ("sslserver", "sslclient")
 
 
 def test_no_authority_vouches_for_anothers_leaf(cluster: Cluster) -> None:
@@ -232,148 +207,3 @@ def test_a_node_that_moved_gets_new_leaves_where_its_address_is_in_them(cluster:
     expected = tuple((f"leaf {leaf}", "renew") for leaf in pki.leaves(moved) if leaf.address == "192.0.2.7")
     assert len(expected) == 3
     assert Identity.read(moved).missing() == expected
-
-
-@pytest.mark.parametrize(("days", "fit"), [(794, True), (796, False), (900, False)])
-def test_a_leaf_is_renewed_thirty_days_before_its_end(cluster: Cluster, days: int, fit: bool) -> None:
-    pki.make(cluster, NOW)
-    later = NOW + timedelta(days=days)
-    before = Identity.read(cluster, later)
-    assert (before.get(pki.CONTROLLER_DOCKER) is not None) is fit
-    after = pki.make(cluster, later).get(pki.CONTROLLER_DOCKER)
-    assert after is not None
-    assert pki.expiry(after.certificate) > later + timedelta(days=30)
-
-
-@pytest.mark.parametrize("days", [3000, 3649, 4000])
-def test_an_old_authority_signs_itself_anew_with_its_key_and_its_leaves_stay(
-    cluster: Cluster, days: int
-) -> None:
-    first = pki.make(cluster, NOW)
-    old = (cluster.folder / "docker/ca.crt").read_bytes()
-    pki.make(cluster, NOW + timedelta(days=days - 60))
-    kept = (cluster.folder / "docker/node1-server.crt").read_bytes()
-    later = NOW + timedelta(days=days)
-    renewed = pki.make(cluster, later)
-    assert renewed.missing() == ()
-    assert (cluster.folder / "docker/node1-server.crt").read_bytes() == kept
-    assert pki.expiry((cluster.folder / "docker/ca.crt").read_bytes()) > later + timedelta(days=855)
-    assert renewed.fingerprint(Authority.DOCKER) != first.fingerprint(Authority.DOCKER)
-    assert renewed.recognises(Authority.DOCKER, old)
-    assert not renewed.recognises(Authority.PEER, old)
-    moment = ("-attime", str(int(later.timestamp())))
-    assert not verify(cluster.folder, Authority.DOCKER, "node1-server", "sslserver", *moment)
-
-
-@pytest.mark.parametrize("spoil", ["truncate", "remove the key", "another's key", "open to all"])
-def test_a_leaf_that_is_no_longer_fit_is_made_again(cluster: Cluster, spoil: str) -> None:
-    pki.make(cluster)
-    crt, key = (cluster.folder / f"docker/controller.{kind}" for kind in ("crt", "key"))
-    key.chmod(0o644)
-    if spoil == "truncate":
-        crt.chmod(0o644)
-        crt.write_bytes(crt.read_bytes()[:100])
-    elif spoil == "remove the key":
-        key.unlink()
-    elif spoil == "another's key":
-        key.write_bytes((cluster.folder / "etcd-client/controller.key").read_bytes())
-    renew = ("leaf docker/controller", "renew")
-    tighten = ("mode of demo/docker/controller.key", "tighten")
-    expected = {"remove the key": {renew}, "open to all": {tighten}}.get(spoil, {renew, tighten})
-    assert set(Identity.read(cluster).missing()) == expected
-    assert pki.make(cluster).missing() == ()
-    assert key.stat().st_mode & 0o777 == 0o400
-
-
-def test_a_leaf_of_another_authority_is_not_taken(cluster: Cluster) -> None:
-    pki.make(cluster)
-    for kind in ("crt", "key"):
-        (cluster.folder / f"docker/controller.{kind}").unlink()
-        shutil.copy2(cluster.folder / f"etcd-client/controller.{kind}", cluster.folder / "docker")
-    assert Identity.read(cluster).missing() == (("leaf docker/controller", "renew"),)
-
-
-@pytest.mark.parametrize(
-    "spoil", ["truncate", "truncate the key", "remove the key", "another's key", "a folder"]
-)
-def test_a_damaged_authority_is_refused_and_left_alone(cluster: Cluster, spoil: str) -> None:
-    pki.make(cluster)
-    crt, key = (cluster.folder / f"etcd-peer/ca.{kind}" for kind in ("crt", "key"))
-    for path in (crt, key):
-        path.chmod(0o600)
-    if spoil == "truncate":
-        crt.write_bytes(crt.read_bytes()[:200])
-    elif spoil == "truncate the key":
-        key.write_bytes(key.read_bytes()[:100])
-    elif spoil == "another's key":
-        key.write_bytes((cluster.folder / "docker/ca.key").read_bytes())
-    else:
-        key.unlink()
-        if spoil == "a folder":
-            key.mkdir()
-    before = contents(cluster)
-    for action in (Identity.read, pki.make):
-        with pytest.raises(PreflightRefused) as refusal:
-            action(cluster)
-        assert refusal.value.exit_code == Exit.REFUSED
-        assert str(cluster.folder / "etcd-peer") in str(refusal.value)
-        assert "copy" in str(refusal.value)
-    assert contents(cluster) == before
-
-
-def test_a_folder_open_to_others_is_closed(cluster: Cluster) -> None:
-    pki.make(cluster)
-    cluster.folder.chmod(0o755)
-    (cluster.folder / "docker").chmod(0o750)
-    assert Identity.read(cluster).missing() == (
-        ("mode of demo", "tighten"),
-        ("mode of demo/docker", "tighten"),
-    )
-    assert pki.make(cluster).missing() == ()
-    assert cluster.folder.stat().st_mode & 0o777 == 0o700
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
-@pytest.mark.parametrize("point", range(0, 31, 2))
-@pytest.mark.parametrize("half_written", [False, True])
-def test_killed_at_any_write_it_converges(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, point: int, half_written: bool
-) -> None:
-    real, count = identity._write, iter(range(1000))
-
-    def fatal(path: Path, content: bytes, mode: int) -> None:
-        if next(count) == point:
-            if half_written:
-                path.with_name(path.name + identity.PARTIAL).write_bytes(content[:20])
-            raise Killed
-        real(path, content, mode)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(identity, "_write", fatal)
-        with pytest.raises(Killed):
-            pki.make(cluster)
-    kept = {path: inode for path, (inode, _) in contents(cluster).items() if path.endswith("/ca.key")}
-    assert pki.make(cluster).missing() == ()
-    assert not list(cluster.folder.rglob(f"*{identity.PARTIAL}"))
-    after = {path: inode for path, (inode, _) in contents(cluster).items()}
-    assert after.items() >= kept.items(), "an authority's key, once there, is never replaced"
-
-
-def test_two_at_once_make_one_identity(cluster: Cluster) -> None:
-    results: list[Identity] = []
-    threads = [threading.Thread(target=lambda: results.append(pki.make(cluster))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len({result.fingerprint(name) for result in results for name in Authority}) == len(Authority)
-    assert all(result.issued == results[0].issued for result in results)
-
-
-def test_a_folder_that_cannot_be_written_is_refused_with_advice(cluster: Cluster) -> None:
-    cluster.folder.parent.write_text("a file in the way")
-    with pytest.raises(PreflightRefused, match="must be writable by you"):
-        pki.make(cluster)

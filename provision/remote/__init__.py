@@ -1,0 +1,13 @@
+"""SSH: connect to nodes, run scripts, send files, open tunnels, hold the run lock.
+
+The only package that imports fabric and paramiko. A node needs `sh` and what every Debian has (coreutils,
+util-linux), and sudo unless the login user is root.
+"""
+
+from provision.remote.lock import Lock
+from provision.remote.remote import Remote, connect
+from provision.remote.remotes import Remotes
+from provision.remote.shell import Result
+from provision.remote.target import Login
+
+__all__ = ["Lock", "Login", "Remote", "Remotes", "Result", "connect"]

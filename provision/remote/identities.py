@@ -1,0 +1,94 @@
+"""Which keys to offer, in which order, and what to say when none was taken."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+
+from paramiko import Agent, AuthenticationException, PKey, SSHException, Transport
+from paramiko.pkey import UnknownKeyType
+
+from provision.remote.target import Target
+
+DEFAULT_KEYS = tuple(Path("~/.ssh") / name for name in ("id_ed25519", "id_ecdsa", "id_rsa"))
+
+
+class Identities:
+    """Offers keys until one is taken: those named, then the agent's, then ~/.ssh/id_* if none was named.
+
+    A key that is encrypted is looked for in the agent. `paramiko` calls `authenticate`.
+    """
+
+    def __init__(self, target: Target) -> None:
+        """Offer the target's keys; nothing is read before `authenticate`."""
+        self.target = target
+        self.refused: list[str] = []
+        self.unusable: list[str] = []
+        self.encrypted: list[Path] = []
+        self._agent: Agent | None = None
+
+    def authenticate(self, transport: Transport) -> None:
+        """Log in. AuthenticationException when no key was taken; SSHException when the server hung up."""
+        offered: set[bytes] = set()
+        try:
+            for name, key in self._candidates():
+                if key.asbytes() in offered:
+                    continue
+                offered.add(key.asbytes())
+                try:
+                    transport.auth_publickey(self.target.user, key)
+                except AuthenticationException:
+                    self.refused.append(name)
+                else:
+                    return
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+        raise AuthenticationException(self.explanation())
+
+    def explanation(self) -> str:
+        """What was tried, in words."""
+        parts = [f"{path} is encrypted, and no agent holds it" for path in self.encrypted]
+        parts += self.unusable
+        parts += [f"the server refused {', '.join(self.refused)}"] if self.refused else []
+        return "; ".join(parts) or "there is no key to offer"
+
+    def _candidates(self) -> Iterator[tuple[str, PKey]]:
+        for path in self.target.keys:
+            yield from self._from_file(path)
+        if not self.target.only_these_keys:
+            for key in self._agent_keys():
+                yield f"{getattr(key, 'comment', '') or key.get_name()} (agent)", key
+        if not self.target.keys:
+            for path in DEFAULT_KEYS:
+                if path.expanduser().is_file():
+                    yield from self._from_file(path.expanduser())
+
+    def _from_file(self, path: Path) -> Iterator[tuple[str, PKey]]:
+        try:
+            yield str(path), PKey.from_path(path)
+        except FileNotFoundError:
+            self.unusable.append(f"{path} does not exist")
+        except TypeError:
+            # What `cryptography` raises for a key that needs a passphrase.
+            yield from self._from_agent(path)
+        except (OSError, ValueError, SSHException, UnknownKeyType) as error:
+            reason = getattr(error, "strerror", None) or "not a private key"
+            self.unusable.append(f"{path} cannot be read ({reason})")
+
+    def _from_agent(self, path: Path) -> Iterator[tuple[str, PKey]]:
+        public = Path(f"{path}.pub")
+        blob = b64decode(public.read_text().split()[1]) if public.is_file() else None
+        for key in self._agent_keys():
+            if key.asbytes() == blob:
+                yield f"{path} (agent)", key
+                return
+        self.encrypted.append(path)
+
+    def _agent_keys(self) -> tuple[PKey, ...]:
+        try:
+            self._agent = self._agent or Agent()
+            return tuple(self._agent.get_keys())
+        except (SSHException, OSError):
+            return ()

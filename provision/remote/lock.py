@@ -1,0 +1,91 @@
+"""The run lock: one run at a time on a node, released by itself when its holder dies or the link does."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from getpass import getuser
+from ipaddress import IPv4Address
+from types import TracebackType
+from typing import Self
+
+from provision.errors import LockHeld, Problem, ProvisionError, StepFailed
+from provision.remote.remote import Remote
+from provision.remote.scripts import lock_line
+from provision.remote.shell import HEARTBEAT, Shell
+
+START_TIMEOUT = 30.0
+
+
+class Lock:
+    """Holds every node's run lock while a `with` lasts; a thread sends the signs of life."""
+
+    def __init__(self, remotes: Sequence[Remote], verb: str) -> None:
+        """Take no lock yet. `verb` is what a refused run will be told."""
+        self._remotes = sorted(remotes, key=lambda remote: IPv4Address(remote.node.address))
+        self._verb = verb
+        self._shells: dict[str, Shell] = {}
+        self._released = threading.Event()
+        self._lost: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Take the locks one after another, in address order: two runs never wait for each other.
+
+        LockHeld names the holder; what was taken is released.
+        """
+        holder = f"{self._verb}\t{getuser()}@{socket.gethostname()}\t{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        try:
+            for remote in self._remotes:
+                self._shells[remote.node.name] = _take(remote, holder)
+        except BaseException:
+            self._release()
+            raise
+        threading.Thread(target=self._beat, name="run lock", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the locks."""
+        self._release()
+
+    def check(self) -> None:
+        """StepFailed if a lock was lost, by a cut link or a long sleep of this machine: change no more."""
+        if self._lost:
+            what = "the run lock was lost: another run may be at work"
+            raise StepFailed(*(Problem(what, name, "run again") for name in self._lost))
+
+    def _beat(self) -> None:
+        while not self._released.wait(HEARTBEAT):
+            for name, shell in self._shells.items():
+                if name in self._lost:
+                    continue
+                try:
+                    shell.beat()
+                except ProvisionError:
+                    self._lost.append(name)
+
+    def _release(self) -> None:
+        self._released.set()
+        for shell in self._shells.values():
+            shell.close()
+
+
+def _take(remote: Remote, holder: str) -> Shell:
+    mark = secrets.token_hex(8)
+    shell = remote.shell("taking the run lock", START_TIMEOUT)
+    shell.send(lock_line(mark, holder).encode())
+    answer = shell.wait_for_line(mark)
+    if answer == "held":
+        return shell
+    held_by = shell.finish(mark).stdout.partition("\n")[2].strip()
+    verb, who, since = (
+        (*held_by.split("\t"), "?", "?", "?")[:3] if held_by else ("a run", "somebody", "just now")
+    )
+    what = f"locked by `{verb}` of {who} since {since}"
+    raise LockHeld(
+        Problem(what, remote.node.name, "wait for it to end; a lock is released when its holder dies")
+    )

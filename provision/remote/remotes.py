@@ -1,0 +1,127 @@
+"""All nodes at once: open them, do something on each, collect what went wrong."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from provision.errors import Problem, ProvisionError, StepFailed
+from provision.inventory.model import Node
+from provision.remote.connection import Gateways
+from provision.remote.lock import Lock
+from provision.remote.remote import Remote
+from provision.remote.target import Login
+
+T = TypeVar("T")
+Subject = TypeVar("Subject")
+
+
+class Remotes:
+    """The nodes of a run, connected; a context manager that closes them."""
+
+    def __init__(self, remotes: Iterable[Remote], gateways: Gateways) -> None:
+        """Take nodes already connected; `open` connects them."""
+        self._remotes = {remote.node.name: remote for remote in remotes}
+        self._gateways = gateways
+
+    @classmethod
+    def open(cls, nodes: Sequence[Node], login: Login) -> Self:
+        """Connect to all in parallel. One ConnectionFailed holds the problems of every node."""
+        gateways = Gateways(login)
+        opened: list[Remote] = []
+
+        def connect(node: Node) -> None:
+            opened.append(Remote(node, login, gateways))
+
+        try:
+            in_parallel(connect, nodes)
+        except BaseException:
+            for remote in opened:
+                remote.close()
+            gateways.close()
+            raise
+        order = [node.name for node in nodes]
+        return cls(sorted(opened, key=lambda remote: order.index(remote.node.name)), gateways)
+
+    def each(self, function: Callable[[Remote], T], nodes: Sequence[Node] | None = None) -> dict[str, T]:
+        """Call the function with every node, or those given, in parallel; the answers by node name.
+
+        The errors of all nodes come as one. An interrupt closes the connections, which ends what runs on
+        the nodes, and goes on.
+        """
+        remotes = list(self) if nodes is None else [self[node.name] for node in nodes]
+        try:
+            answers = in_parallel(function, remotes)
+        except KeyboardInterrupt:
+            self.close()
+            raise
+        return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
+
+    def lock(self, verb: str) -> Lock:
+        """The run lock of all these nodes, for a `with`. LockHeld names who holds it."""
+        return Lock(list(self), verb)
+
+    def __getitem__(self, name: str) -> Remote:
+        """The node of that name. KeyError if there is none."""
+        return self._remotes[name]
+
+    def __iter__(self) -> Iterator[Remote]:
+        """Every node, in inventory order."""
+        return iter(self._remotes.values())
+
+    def close(self) -> None:
+        """Close every connection, then the jump hosts."""
+        in_parallel(Remote.close, list(self))
+        self._gateways.close()
+
+    def __enter__(self) -> Self:
+        """Nothing to do: `open` has connected."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection."""
+        self.close()
+
+
+def in_parallel(function: Callable[[Subject], T], subjects: Sequence[Subject]) -> list[T]:
+    """Call the function with each subject in a thread of its own; the answers in their order.
+
+    What failed is raised when all have ended: a bug as it is, errors a person can act on merged into one.
+    An interrupt is raised at once, the threads left behind.
+    """
+    if len(subjects) == 1:
+        return [function(subjects[0])]
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+    answers: dict[int, T] = {}
+    errors: dict[int, BaseException] = {}
+
+    def work(index: int, subject: Subject) -> None:
+        try:
+            answers[index] = function(subject)
+        except BaseException as error:
+            errors[index] = error
+        ended.put(None)
+
+    for index, subject in enumerate(subjects):
+        threading.Thread(target=work, args=(index, subject), daemon=True).start()
+    for _ in subjects:
+        ended.get()
+    if errors:
+        raise merged([errors[index] for index in sorted(errors)])
+    return [answers[index] for index in range(len(subjects))]
+
+
+def merged(errors: Sequence[BaseException]) -> BaseException:
+    """One error for all: a bug as it is, else the class that admits most, with every problem once."""
+    for error in errors:
+        if not isinstance(error, ProvisionError):
+            return error
+    ours = [error for error in errors if isinstance(error, ProvisionError)]
+    kind = next((type(error) for error in ours if isinstance(error, StepFailed)), type(ours[0]))
+    problems: dict[Problem, None] = {problem: None for error in ours for problem in error.problems}
+    return kind(*problems)

@@ -1,0 +1,204 @@
+"""A root shell on a node that takes its orders from stdin, so that nothing is ever in an argument list.
+
+The command line is always the same: a shell that reads one line and runs it. That line decides what becomes
+of the rest of stdin: a script of known length, or the bytes of a file. For a sudo user the shell starts below
+sudo, which asks for the password with a prompt nobody can guess; the password goes out only after that prompt
+and before the shell has said, with a random word, that it is there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import select
+import time
+from dataclasses import dataclass
+
+from paramiko import Channel, SSHException
+
+from provision.errors import ConnectionFailed, Problem, StepFailed
+from provision.remote.connection import Link
+from provision.remote.target import Login
+
+SLICE = 64 * 1024
+"""Bytes handed to the library at once: much more and it copies the rest over and over."""
+
+HEARTBEAT = 5.0
+"""Seconds between signs of life sent to a shell at work."""
+
+HEARTBEAT_LIMIT = 15
+"""Seconds without one after which the node takes the controller for dead."""
+
+STALL_LIMIT = 30.0
+"""Seconds in which not one byte could be sent."""
+
+SUDO_TIMEOUT = 30.0
+"""Seconds sudo may take before it asks or starts the shell."""
+
+READ_AND_OBEY = 'IFS= read -r line && eval "$line"'
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a script left: its exit code and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Shell:
+    """One shell on one channel. `what` names its work in errors."""
+
+    def __init__(self, link: Link, login: Login, what: str, timeout: float) -> None:
+        """Start it, as root. ConnectionFailed if sudo refuses, StepFailed if the connection is gone."""
+        self.what = what
+        self._link = link
+        self._timeout = timeout
+        self._deadline = time.monotonic() + timeout
+        self._input_open = True
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        try:
+            self._channel: Channel = link.transport.open_session(timeout=min(timeout, SUDO_TIMEOUT))
+            self._poll = select.poll()
+            self._poll.register(self._channel.fileno(), select.POLLIN)
+            if link.target.user == "root":
+                self._channel.exec_command(f"exec sh -c '{READ_AND_OBEY}'")
+            else:
+                self._become_root(login.sudo_password)
+        except (SSHException, OSError, EOFError) as error:
+            raise self.lost(error) from None
+
+    def _become_root(self, password: str | None) -> None:
+        first, second, third = (secrets.token_hex(8) for _ in range(3))
+        # Neither mark stands in the command as it will be printed, so an echo of the command is no prompt:
+        # sudo makes one percent sign of two, and printf joins the halves.
+        prompt, ready = f"{first}%{second}:".encode(), f"{second}{third}".encode()
+        start = f"printf %s%s {second} {third} >&2; {READ_AND_OBEY}"
+        self._channel.exec_command(f"exec sudo -S -p '{first}%%{second}:' -- sh -c '{start}'")
+        asked = 0
+        deadline = min(self._deadline, time.monotonic() + SUDO_TIMEOUT)
+        alive = True
+        while ready not in self.stderr:
+            if self.stderr.count(prompt) > asked:
+                asked += 1
+                self._answer(password, asked)
+            if not alive:
+                raise self._refused(self._tail(prompt) or "sudo ended without a word")
+            if time.monotonic() > deadline:
+                raise self._refused(
+                    f"sudo said nothing for {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; ")
+                )
+            alive = self.read(deadline)
+        del self.stderr[: self.stderr.index(ready) + len(ready)]
+
+    def _answer(self, password: str | None, asked: int) -> None:
+        user = self._link.target.user
+        if asked > 1:
+            advice = "run again with the right one: fab --prompt-for-sudo-password"
+            raise self._refused(f"sudo password of {user} refused", advice)
+        if password is None:
+            raise self._refused(f"sudo asks for the password of {user}", "fab --prompt-for-sudo-password")
+        self._channel.sendall(password.encode() + b"\n")
+
+    def _refused(self, what: str, advice: str = "") -> ConnectionFailed:
+        self.close()
+        return ConnectionFailed(
+            Problem(what, self._link.where, advice or "see that sudo lets this user be root")
+        )
+
+    def _tail(self, prompt: bytes = b"\0") -> str:
+        """The last line on stderr, for an error."""
+        lines = self.stderr.replace(prompt, b"\n").decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def send(self, data: bytes) -> None:
+        """Send bytes to stdin, in slices. StepFailed if the connection is lost or stalls."""
+        self._channel.settimeout(STALL_LIMIT)
+        try:
+            for start in range(0, len(data), SLICE):
+                self._channel.sendall(data[start : start + SLICE])
+        except (SSHException, OSError, EOFError) as error:
+            raise self.lost(error) from None
+
+    def end_input(self) -> None:
+        """Tell the shell that no more will come."""
+        self._channel.shutdown_write()
+        self._input_open = False
+
+    def read(self, until: float) -> bool:
+        """Take what has arrived, waiting until then (monotonic) at most. False once the other side ended."""
+        channel = self._channel
+        ended = bool(channel.eof_received or channel.closed)
+        arrived = False
+        while channel.recv_ready():
+            self.stdout += channel.recv(SLICE)
+            arrived = True
+        while channel.recv_stderr_ready():
+            self.stderr += channel.recv_stderr(SLICE)
+            arrived = True
+        if not ended and not arrived:
+            self._poll.poll(max(0.0, until - time.monotonic()) * 1000)
+        return not ended
+
+    def beat(self) -> None:
+        """Send a sign of life. StepFailed if the connection is lost."""
+        self.send(b".")
+
+    def wait_for_line(self, mark: str) -> str:
+        """Read until the line after the mark is whole, and return it; empty if the shell ended before."""
+        while self.read(self._deadline):
+            line, whole, _ = self.stdout.partition(mark.encode())[2].partition(b"\n")
+            if whole:
+                return line.decode(errors="replace")
+            if time.monotonic() >= self._deadline:
+                raise self.overdue()
+        return ""
+
+    def finish(self, mark: str) -> Result:
+        """Read to the end. What came before the mark, a login shell's chatter, is dropped.
+
+        StepFailed if it takes too long, if the connection is lost, or if the shell never began.
+        """
+        next_beat = time.monotonic() + HEARTBEAT
+        while self.read(min(next_beat, self._deadline)):
+            now = time.monotonic()
+            if now >= self._deadline:
+                raise self.overdue()
+            if now >= next_beat and self._input_open:
+                self.beat()
+            if now >= next_beat:
+                next_beat = now + HEARTBEAT
+        if not self._channel.status_event.wait(timeout=max(0.0, self._deadline - time.monotonic())):
+            raise self.overdue()
+        code = self._channel.recv_exit_status()
+        self.close()
+        before, began, stdout = bytes(self.stdout).partition(mark.encode())
+        stderr = bytes(self.stderr).partition(mark.encode())[2] if began else bytes(self.stderr)
+        if code < 0:
+            raise self.lost(None)
+        if not began:
+            said = self._tail() or before.decode(errors="replace").strip()[-200:]
+            raise self.failed(f"{self.what} did not begin: {said or f'exit code {code}'}")
+        return Result(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+    def failed(self, what: str, advice: str = "") -> StepFailed:
+        """Close the shell, and return the error to raise."""
+        self.close()
+        return StepFailed(Problem(what, self._link.where, advice))
+
+    def overdue(self) -> StepFailed:
+        """Close the shell, which ends its work on the node, and return the error to raise."""
+        tail = self._tail()
+        last = f"; its last words: {tail}" if tail else ""
+        return self.failed(f"{self.what} did not end within {self._timeout:g} s and was stopped{last}")
+
+    def lost(self, error: BaseException | None) -> StepFailed:
+        """Close the shell, and return the error that says the connection is gone."""
+        reason = "nothing moves any more" if isinstance(error, TimeoutError) else "the connection was lost"
+        return self.failed(f"{reason} during {self.what}", "what was begun there ends by itself; run again")
+
+    def close(self) -> None:
+        """Close the channel; work still going on there ends when the node notices."""
+        if hasattr(self, "_channel"):
+            self._channel.close()

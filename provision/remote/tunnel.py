@@ -1,0 +1,81 @@
+"""A local port that leads to a port a node can reach."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from paramiko import Channel, SSHException
+
+from provision.errors import ConnectionFailed
+from provision.remote.connection import Link, open_forwarding
+
+CHUNK = 64 * 1024
+
+
+class Tunnel:
+    """Listens on 127.0.0.1 and carries each connection to host:port as the node sees it."""
+
+    def __init__(self, link: Link, host: str, port: int) -> None:
+        """Listen. ConnectionFailed if sshd does not forward; a port nobody serves yet is no error.
+
+        The stream that shows this serves the first connection, so that a daemon sees no caller hang up.
+        """
+        self._link = link
+        self._goal = (host, port)
+        self._spare: Channel | None = None
+        with suppress(ConnectionRefusedError):
+            self._spare = open_forwarding(link, host, port, link.where)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, name=f"tunnel to {host}:{port}", daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
+
+    def _serve(self, caller: socket.socket) -> None:
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        spare, self._spare = self._spare, None
+        try:
+            fresh = spare is not None and not (spare.closed or spare.eof_received)
+            channel = spare if spare and fresh else open_forwarding(self._link, *self._goal, self._link.where)
+        except (OSError, SSHException, EOFError, ConnectionFailed):
+            caller.close()
+            return
+        back = threading.Thread(
+            target=_copy,
+            args=(channel.recv, caller.sendall, lambda: caller.shutdown(socket.SHUT_WR)),
+            daemon=True,
+        )
+        back.start()
+        _copy(caller.recv, channel.sendall, channel.shutdown_write)
+        back.join()
+        channel.close()
+        caller.close()
+
+    def close(self) -> None:
+        """Accept no more. Connections end with the node's connection."""
+        # shutdown wakes the thread in accept; close alone would leave it waiting.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        if self._spare is not None:
+            self._spare.close()
+
+
+def _copy(
+    receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]
+) -> None:
+    """Carry bytes one way until it ends, and pass the end on."""
+    with suppress(OSError, EOFError, SSHException):
+        while data := receive(CHUNK):
+            send(data)
+    with suppress(OSError, EOFError, SSHException):
+        end()

@@ -1,0 +1,131 @@
+"""A real sshd on a free loopback port, with its own keys and, in a mount namespace, its own users and /run.
+
+Users: root, and `ops`, who may use sudo with the password below. Nothing on the machine is changed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from provision.inventory.model import SSH, Node
+
+SUDO_PASSWORD = "canary-3f81c2"
+OPS_ID = 4711
+
+# Own copies of what tells users and rights, and an empty /run, seen by this sshd and its children only.
+NAMESPACE = """
+set -e
+mount -t tmpfs -o mode=755 run /run
+mkdir -m 755 /run/sshd
+for file in passwd shadow group sudoers; do mount --bind {folder}/etc/$file /etc/$file; done
+exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
+"""
+
+CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+PidFile none
+AuthorizedKeysFile {folder}/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+MaxStartups 100
+"""
+
+
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path], check=True)
+    return path
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Sshd:
+    """A running server and the key that opens it."""
+
+    folder: Path
+    port: int
+    key: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path, options: str = "", *, shell: str = "/bin/sh", sudoers: str = "") -> Sshd:
+        folder.mkdir(parents=True, exist_ok=True)
+        etc = folder / "etc"
+        etc.mkdir()
+        home = folder / "home"
+        home.mkdir()
+        os.chown(home, OPS_ID, OPS_ID)
+        folder.chmod(0o755)
+        hashed = subprocess.run(
+            ["openssl", "passwd", "-6", SUDO_PASSWORD], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        root = f"root:x:0:0:root:{folder}/roothome:/bin/sh\n"
+        (folder / "roothome").mkdir(mode=0o700)
+        (etc / "passwd").write_text(f"{root}sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\nops:x:{OPS_ID}:{OPS_ID}::{home}:{shell}\n")
+        (etc / "shadow").write_text(f"root:*:19000:0:99999:7:::\nops:{hashed}:19000:0:99999:7:::\n")
+        (etc / "shadow").chmod(0o640)
+        (etc / "group").write_text(f"root:x:0:\nsudo:x:27:ops\nnogroup:x:65534:\nops:x:{OPS_ID}:\n")
+        (etc / "sudoers").write_text(sudoers or "Defaults env_reset,use_pty\nops ALL=(ALL:ALL) ALL\n")
+        (etc / "sudoers").chmod(0o440)
+        key = make_key(folder / "id")
+        make_key(folder / "host_key")
+        (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
+        port = free_port()
+        (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder) + options)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                ["unshare", "-m", "--propagation", "private", "sh", "-c", NAMESPACE.format(folder=folder)],
+                stderr=log,
+                stdout=log,
+                start_new_session=True,
+            )
+        server = cls(folder, port, key, process)
+        server.await_ready()
+        return server
+
+    def await_ready(self) -> None:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                assert self.process.poll() is None, (self.folder / "log").read_text()
+            else:
+                return
+
+    def node(self, name: str = "node1", address: str = "127.0.0.1", **ssh: Any) -> Node:
+        return Node(name, address, True, replace(self.ssh(), **ssh))
+
+    def ssh(self) -> SSH:
+        return SSH(
+            host="127.0.0.1",
+            user="root",
+            port=self.port,
+            key=self.key,
+            known_hosts=self.folder / "known_hosts",
+            host_keys="accept-new",
+            gateway=None,
+        )
+
+    def inside(self, script: str) -> str:
+        """Run a script where the server sees /run and /etc."""
+        command = ["nsenter", "-t", str(self.process.pid), "-m", "sh", "-c", script]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()

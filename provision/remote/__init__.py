@@ -9,5 +9,6 @@ from provision.remote.remote import Remote, connect
 from provision.remote.remotes import Remotes
 from provision.remote.shell import Result
 from provision.remote.target import Login
+from provision.remote.trust import Trust, trust
 
-__all__ = ["Lock", "Login", "Remote", "Remotes", "Result", "connect"]
+__all__ = ["Lock", "Login", "Remote", "Remotes", "Result", "Trust", "connect", "trust"]

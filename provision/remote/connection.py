@@ -38,14 +38,18 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 # Without a handler Python prints the library's tracebacks to the user; the errors below say it in words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
+HostKeyCheck = Callable[[Target, Login, str, HostKey], None]
+"""Returns if the key may be trusted, raises if not."""
+
 _question = threading.Lock()
 
 
 class Gateways:
     """The jump hosts of one run: each is connected to once, whoever asks first."""
 
-    def __init__(self, login: Login) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, login: Login, check: HostKeyCheck | None = None) -> None:
+        """Nothing is opened yet. `check` judges the host key of every server of the run."""
+        self.check = check or check_host_key
         self._login = login
         self._lock = threading.Lock()
         self._locks: dict[Target, threading.Lock] = {}
@@ -74,17 +78,9 @@ class Gateways:
 
 
 class Link:
-    """A connection to one SSH server, its host key checked; logged in unless told otherwise."""
+    """A connection to one SSH server, its host key checked, logged in."""
 
-    def __init__(
-        self,
-        target: Target,
-        login: Login,
-        where: str,
-        gateways: Gateways,
-        *,
-        check: Callable[[Target, Login, str, HostKey], None] | None = None,
-    ) -> None:
+    def __init__(self, target: Target, login: Login, where: str, gateways: Gateways) -> None:
         """Connect. ConnectionFailed with one problem, or with those of the jump host."""
         self.target = target
         self.where = where
@@ -92,7 +88,7 @@ class Link:
         self._identities = Identities(target)
         self._fabric: Any = None
         try:
-            self._open(login, gateways, check or check_host_key)
+            self._open(login, gateways)
         except ConnectionFailed:
             self.close()
             raise
@@ -110,9 +106,7 @@ class Link:
         transport: Transport = self._fabric.transport
         return transport
 
-    def _open(
-        self, login: Login, gateways: Gateways, check: Callable[[Target, Login, str, HostKey], None]
-    ) -> None:
+    def _open(self, login: Login, gateways: Gateways) -> None:
         target = self.target
         options = {
             "sock": self._socket(gateways),
@@ -134,7 +128,7 @@ class Link:
         )
         self._fabric = connection
         connection.client.set_missing_host_key_policy(
-            _Policy(lambda key: check(target, login, self.where, key))
+            _Policy(lambda key: gateways.check(target, login, self.where, key))
         )
         connection.open()
 

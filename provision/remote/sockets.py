@@ -16,9 +16,25 @@ SILENCE_LIMIT_MS = 20_000
 """How long sent data may stay unacknowledged before the kernel gives the connection up."""
 
 
+class PromptSocket(socket.socket):
+    """Acknowledges at once what it receives.
+
+    sshd sends its first messages after a login as separate small packets, each of which waits for the
+    acknowledgement of the one before: 40 ms a connection if the kernel delays that as usual.
+    """
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """Receive, and stay prompt: the kernel forgets the wish whenever it likes."""
+        data = super().recv(size, flags)
+        if hasattr(socket, "TCP_QUICKACK"):
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
+
+
 def dial(host: str, port: int) -> socket.socket:
     """Connect straight. OSError if it cannot."""
-    link = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+    plain = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+    link = PromptSocket(plain.family, plain.type, plain.proto, plain.detach())
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_LIMIT_MS)

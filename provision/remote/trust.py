@@ -1,0 +1,84 @@
+"""Look at host keys without logging in, and record the new ones: the verb `trust`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from provision.errors import ConnectionFailed, Problem
+from provision.inventory.model import Node
+from provision.remote import host_keys
+from provision.remote.connection import Gateways, Link, mistrust, record_host_key
+from provision.remote.host_keys import HostKey
+from provision.remote.remotes import in_parallel
+from provision.remote.target import Login, Target, resolve, user_config
+
+State = Literal["recorded", "known", "changed", "unreachable"]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What was seen of one server: a node, or a jump host on the way to one.
+
+    `host` is its name in known_hosts. A changed or revoked key and a server that cannot be reached come with
+    the problem; nothing is recorded for them.
+    """
+
+    where: str
+    host: str
+    fingerprint: str
+    state: State
+    problem: Problem | None = None
+
+
+class _Seen(Exception):
+    """Ends a connection once its host key was seen."""
+
+
+def trust(nodes: Sequence[Node], login: Login) -> list[Trust]:
+    """Show every node's host key, and record those unknown; jump hosts first, each once."""
+    seen: dict[Target, Trust] = {}
+    lock = threading.Lock()
+
+    def check(target: Target, login: Login, where: str, key: HostKey) -> None:  # noqa: ARG001
+        with lock:
+            seen[target] = _look(target, where, key)
+        problem = seen[target].problem
+        if problem is not None:
+            raise ConnectionFailed(problem)
+        if where in names:
+            raise _Seen
+
+    def visit(node: Node) -> None:
+        target = resolve(node.ssh, login, user_config())
+        try:
+            Link(target, login, node.name, gateways)
+        except _Seen:
+            return
+        except ConnectionFailed as error:
+            with lock:
+                seen.setdefault(
+                    target, Trust(node.name, target.known_as, "", "unreachable", error.problems[0])
+                )
+
+    names = {node.name for node in nodes}
+    gateways = Gateways(login, check)
+    try:
+        in_parallel(visit, nodes)
+    finally:
+        gateways.close()
+    order = {node.name: index for index, node in enumerate(nodes)}
+    return sorted(seen.values(), key=lambda trust: (order.get(trust.where, -1), trust.where))
+
+
+def _look(target: Target, where: str, key: HostKey) -> Trust:
+    verdict, entry = host_keys.judge(host_keys.read(target.known_hosts), target.known_as, key)
+    shown = f"{key.kind} {key.fingerprint}"
+    if verdict == "known":
+        return Trust(where, target.known_as, shown, "known")
+    if entry is not None:
+        return Trust(where, target.known_as, shown, "changed", mistrust(target, where, key, entry))
+    record_host_key(target, where, key)
+    return Trust(where, target.known_as, shown, "recorded")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from fabric import Config
@@ -14,9 +13,6 @@ from paramiko import (
     AuthenticationException,
     Channel,
     ChannelException,
-    MissingHostKeyPolicy,
-    PKey,
-    SSHClient,
     SSHException,
     Transport,
 )
@@ -24,7 +20,7 @@ from paramiko.config import SSHConfig
 
 from provision.errors import ConnectionFailed, Problem
 from provision.remote import host_keys
-from provision.remote.host_keys import HostKey
+from provision.remote.host_key_policy import HostKeyCheck, HostKeyPolicy, check_host_key
 from provision.remote.identities import Identities
 from provision.remote.sockets import CONNECT_TIMEOUT, ProxyProcess, dial
 from provision.remote.target import Login, Target
@@ -37,11 +33,6 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 # Without a handler Python prints the library's tracebacks to the user; the errors below say it in words.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
-
-HostKeyCheck = Callable[[Target, Login, str, HostKey], None]
-"""Returns if the key may be trusted, raises if not."""
-
-_question = threading.Lock()
 
 
 class Gateways:
@@ -128,7 +119,7 @@ class Link:
         )
         self._fabric = connection
         connection.client.set_missing_host_key_policy(
-            _Policy(lambda key: gateways.check(target, login, self.where, key))
+            HostKeyPolicy(lambda key: gateways.check(target, login, self.where, key))
         )
         connection.open()
 
@@ -203,66 +194,6 @@ def _reason(error: Exception) -> str:
             return "what answers is no SSH server, or hangs up at once"
         case _:
             return str(error) or type(error).__name__
-
-
-class _Policy(MissingHostKeyPolicy):
-    """The library is given no known hosts, so that it asks this policy about every key."""
-
-    def __init__(self, check: Callable[[HostKey], None]) -> None:
-        self._check = check
-
-    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
-        self._check(HostKey(key.get_name(), key.get_base64()))
-
-
-def check_host_key(target: Target, login: Login, where: str, key: HostKey) -> None:
-    """Let a known key pass, and treat a new one as the inventory says. ConnectionFailed if it is refused."""
-    # One question at a time on the terminal; who waited reads the file again: the answer may be in it.
-    with _question:
-        verdict, entry = host_keys.judge(host_keys.read(target.known_hosts), target.known_as, key)
-        if verdict == "known":
-            return
-        if entry is not None:
-            raise ConnectionFailed(mistrust(target, where, key, entry))
-        shown = f"the host key of {target.known_as} is unknown: {key.kind} {key.fingerprint}"
-        if target.host_keys == "strict":
-            raise ConnectionFailed(
-                Problem(shown, where, "compare it with the host's, then record it: fab trust")
-            )
-        if target.host_keys == "ask":
-            if login.ask is None:
-                advice = "there is no terminal to ask on; compare it with the host's, then: fab trust"
-                raise ConnectionFailed(Problem(shown, where, advice))
-            if not login.ask(f"{where}: {shown}\nTrust it, and record it in {target.known_hosts}?"):
-                raise ConnectionFailed(Problem(f"{shown}: not trusted", where, "nothing was recorded"))
-        record_host_key(target, where, key)
-
-
-def record_host_key(target: Target, where: str, key: HostKey) -> None:
-    """Write the key to the known_hosts file. ConnectionFailed if that cannot be written."""
-    try:
-        host_keys.record(target.known_hosts, target.known_as, key)
-    except OSError as error:
-        what = f"the host key cannot be recorded in {target.known_hosts}: {error.strerror}"
-        raise ConnectionFailed(
-            Problem(what, where, "make the file writable, or name another: known_hosts")
-        ) from None
-
-
-def mistrust(target: Target, where: str, key: HostKey, entry: host_keys.Entry) -> Problem:
-    """The problem of a key that is revoked, or not the one that is known."""
-    place = f"{entry.path}:{entry.line}"
-    if entry.marker:
-        return Problem(f"the host key {key.fingerprint} is revoked in {place}", where, "do not connect")
-    what = (
-        f"the host key of {target.known_as} has changed: {place} has "
-        f"{entry.key.kind} {entry.key.fingerprint}, the host shows {key.kind} {key.fingerprint}"
-    )
-    advice = (
-        f"somebody may be listening in. If the host was made anew: ssh-keygen -f {entry.path} "
-        f"-R '{target.known_as}', then: fab trust"
-    )
-    return Problem(what, where, advice)
 
 
 def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:

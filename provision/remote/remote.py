@@ -11,7 +11,7 @@ from provision.inventory.model import Node
 from provision.remote.connection import Gateways, Link
 from provision.remote.scripts import push_line, run_line
 from provision.remote.shell import SUDO_TIMEOUT, Result, Shell
-from provision.remote.target import Login, resolve, user_config
+from provision.remote.target import Login, target_of
 from provision.remote.tunnel import Tunnel
 
 READ_SIZE = 1 << 20
@@ -29,8 +29,8 @@ class Remote:
         self._login = login
         self._own_gateways = None if gateways else Gateways(login)
         self._tunnels: list[Tunnel] = []
-        target = resolve(node.ssh, login, user_config())
         try:
+            target = target_of(node, login)
             self._link = Link(target, login, node.name, gateways or self._own_gateways or Gateways(login))
             if target.user != "root":
                 self._prove_root()

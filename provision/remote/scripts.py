@@ -19,7 +19,7 @@ STEP_LOCK_WAIT = 60
 
 BUSY = f"a step of an earlier run is still at work there after {STEP_LOCK_WAIT} s"
 
-LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3)" ]; do :; done'
+LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3 9>&-)" ]; do :; done'
 """Returns when the channel is closed, or has been silent for too long."""
 
 
@@ -80,7 +80,7 @@ def lock_line(mark: str, holder: str) -> str:
         printf '%s\\n' {quote(holder)} >{FOLDER}/run.lock
         echo held
         exec 3<&0 </dev/null
-        {LISTEN.replace("timeout", "9>&- timeout")}
+        {LISTEN}
         : >{FOLDER}/run.lock
     """)
 

@@ -10,11 +10,16 @@ from getpass import getuser
 from pathlib import Path
 from typing import Any
 
+from paramiko import SSHException
 from paramiko.config import SSHConfig
 
-from provision.inventory.model import SSH, HostKeyPolicy
+from provision.errors import ConnectionFailed, Problem
+from provision.inventory.model import SSH, HostKeyPolicy, Node
 
 SSH_PORT = 22
+
+INCLUDE_DEPTH = 16
+"""How deep files may include each other, as in OpenSSH."""
 
 
 @dataclass(frozen=True)
@@ -117,10 +122,43 @@ def known_name(host: str, port: int) -> str:
     return host.lower() if port == SSH_PORT else f"[{host.lower()}]:{port}"
 
 
+def target_of(node: Node, login: Login) -> Target:
+    """Where a node's connection goes. ConnectionFailed if ~/.ssh/config cannot be understood."""
+    try:
+        return resolve(node.ssh, login, user_config())
+    except (SSHException, ValueError) as error:
+        advice = "correct it, or see what OpenSSH makes of it: ssh -G HOST"
+        raise ConnectionFailed(Problem(f"~/.ssh/config: {error}", node.name, advice)) from None
+
+
 @cache
 def user_config() -> SSHConfig:
     """~/.ssh/config before /etc/ssh/ssh_config: the first value found counts. Either may be missing."""
-    paths = (Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config"))
-    texts = [path.read_text(errors="replace") for path in paths if path.is_file()]
+    own, system = Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")
     # A `Host *` between the two ends the last block of the first.
-    return SSHConfig.from_text("\nHost *\n".join(texts))
+    return SSHConfig.from_text(
+        f"{read_config(own, own.parent)}\nHost *\n{read_config(system, system.parent)}"
+    )
+
+
+def read_config(path: Path, folder: Path, depth: int = 0) -> str:
+    """The text of a configuration, what it includes in place (the library knows no Include).
+
+    After an included file the block goes on that the Include stands in.
+    """
+    if not path.is_file() or depth > INCLUDE_DEPTH:
+        return ""
+    lines: list[str] = []
+    block = "Host *"
+    for line in path.read_text(errors="replace").splitlines():
+        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
+        if word.lower() == "include":
+            for pattern in rest.replace('"', " ").split():
+                for included in sorted(Path("/").glob(str(folder / Path(pattern).expanduser()).lstrip("/"))):
+                    lines += [block, read_config(Path(included), folder, depth + 1)]
+            lines.append(block)
+            continue
+        if word.lower() in ("host", "match"):
+            block = line
+        lines.append(line)
+    return "\n".join(lines)

@@ -10,10 +10,11 @@ from typing import Literal
 from provision.errors import ConnectionFailed, Problem
 from provision.inventory.model import Node
 from provision.remote import host_keys
-from provision.remote.connection import Gateways, Link, mistrust, record_host_key
+from provision.remote.connection import Gateways, Link
+from provision.remote.host_key_policy import mistrust, record_host_key
 from provision.remote.host_keys import HostKey
 from provision.remote.remotes import in_parallel
-from provision.remote.target import Login, Target, resolve, user_config
+from provision.remote.target import Login, Target, target_of
 
 State = Literal["recorded", "known", "changed", "unreachable"]
 
@@ -33,35 +34,33 @@ class Trust:
     problem: Problem | None = None
 
 
-class _Seen(Exception):
+class _SeenError(Exception):
     """Ends a connection once its host key was seen."""
 
 
 def trust(nodes: Sequence[Node], login: Login) -> list[Trust]:
     """Show every node's host key, and record those unknown; jump hosts first, each once."""
-    seen: dict[Target, Trust] = {}
+    seen: dict[str, Trust] = {}
     lock = threading.Lock()
 
     def check(target: Target, login: Login, where: str, key: HostKey) -> None:  # noqa: ARG001
         with lock:
-            seen[target] = _look(target, where, key)
-        problem = seen[target].problem
+            seen[where] = _look(target, where, key)
+        problem = seen[where].problem
         if problem is not None:
             raise ConnectionFailed(problem)
         if where in names:
-            raise _Seen
+            raise _SeenError
 
     def visit(node: Node) -> None:
-        target = resolve(node.ssh, login, user_config())
         try:
-            Link(target, login, node.name, gateways)
-        except _Seen:
+            Link(target_of(node, login), login, node.name, gateways)
+        except _SeenError:
             return
         except ConnectionFailed as error:
+            unreachable = Trust(node.name, node.ssh.host, "", "unreachable", error.problems[0])
             with lock:
-                seen.setdefault(
-                    target, Trust(node.name, target.known_as, "", "unreachable", error.problems[0])
-                )
+                seen.setdefault(node.name, unreachable)
 
     names = {node.name for node in nodes}
     gateways = Gateways(login, check)

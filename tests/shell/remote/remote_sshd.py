@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import subprocess
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ set -e
 mount -t tmpfs -o mode=755 run /run
 mkdir -m 755 /run/sshd
 for file in passwd shadow group sudoers; do mount --bind {folder}/etc/$file /etc/$file; done
+{more}
 exec /usr/sbin/sshd -D -e -f {folder}/sshd_config
 """
 
@@ -42,6 +45,15 @@ MaxStartups 100
 """
 
 
+# busybox in the place of every command that our scripts use and it has, the shell first.
+BUSYBOX = """
+for name in sh cat chmod flock head mkdir mktemp mv rm setsid sha256sum sleep sync timeout; do
+    busybox --list | grep -qx $name || continue
+    mount --bind "$(command -v busybox)" "$(readlink -f "$(command -v $name)")"
+done
+"""
+
+
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path], check=True)
     return path
@@ -50,6 +62,14 @@ def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def await_true(condition: Callable[[], bool], limit: float = 30) -> None:
+    """Wait for a condition; the limit is only there so that a failing test ends."""
+    end = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
 
 
 @dataclass
@@ -62,7 +82,16 @@ class Sshd:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, folder: Path, options: str = "", *, shell: str = "/bin/sh", sudoers: str = "") -> Sshd:
+    def start(
+        cls,
+        folder: Path,
+        options: str = "",
+        *,
+        shell: str = "/bin/sh",
+        sudoers: str = "",
+        namespace: str = "",
+    ) -> Sshd:
+        """Start one. `shell` is that of ops; `namespace` is run as root before sshd starts."""
         folder.mkdir(parents=True, exist_ok=True)
         etc = folder / "etc"
         etc.mkdir()
@@ -75,7 +104,8 @@ class Sshd:
         ).stdout.strip()
         root = f"root:x:0:0:root:{folder}/roothome:/bin/sh\n"
         (folder / "roothome").mkdir(mode=0o700)
-        (etc / "passwd").write_text(f"{root}sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\nops:x:{OPS_ID}:{OPS_ID}::{home}:{shell}\n")
+        nobody = "sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n"
+        (etc / "passwd").write_text(f"{root}{nobody}ops:x:{OPS_ID}:{OPS_ID}::{home}:{shell}\n")
         (etc / "shadow").write_text(f"root:*:19000:0:99999:7:::\nops:{hashed}:19000:0:99999:7:::\n")
         (etc / "shadow").chmod(0o640)
         (etc / "group").write_text(f"root:x:0:\nsudo:x:27:ops\nnogroup:x:65534:\nops:x:{OPS_ID}:\n")
@@ -86,9 +116,10 @@ class Sshd:
         (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
         port = free_port()
         (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder) + options)
+        script = NAMESPACE.format(folder=folder, more=namespace)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                ["unshare", "-m", "--propagation", "private", "sh", "-c", NAMESPACE.format(folder=folder)],
+                ["unshare", "-m", "--propagation", "private", "sh", "-c", script],
                 stderr=log,
                 stdout=log,
                 start_new_session=True,
@@ -124,6 +155,15 @@ class Sshd:
         """Run a script where the server sees /run and /etc."""
         command = ["nsenter", "-t", str(self.process.pid), "-m", "sh", "-c", script]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def rekey(self) -> None:
+        """Make a new host key, as a machine made anew would have."""
+        (self.folder / "host_key").unlink()
+        make_key(self.folder / "host_key")
+        os.kill(self.process.pid, signal.SIGHUP)
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from remote_sshd import Sshd
+
+from provision.remote.target import user_config
+
+StartSshd = Callable[..., Sshd]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home of the test's own: no keys, no agent, no ~/.ssh/config of the machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    user_config.cache_clear()
+    yield tmp_path
+    user_config.cache_clear()
+
+
+@pytest.fixture
+def start() -> Iterator[StartSshd]:
+    """Start servers; they are stopped after the test. Their folder must be open to users other than root."""
+    folder = Path(tempfile.mkdtemp(prefix="sshd-"))
+    folder.chmod(0o755)
+    servers: list[Sshd] = []
+
+    def start(options: str = "", **more: str) -> Sshd:
+        servers.append(Sshd.start(folder / str(len(servers)), options, **more))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(start: StartSshd) -> Sshd:
+    return start()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_dies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An exception in a thread is an error of the test, not a line on stderr."""
+    died: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    yield
+    assert not died

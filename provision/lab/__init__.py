@@ -1,0 +1,47 @@
+"""Hosts this machine makes itself: to try the product on, and to test it against the real thing.
+
+A lab is a few Debian hosts and a controller's place on a network of their own, all on this machine: no
+virtual machine, no registry, nothing added to the machine's own network. `up` writes an ordinary inventory.
+
+    from provision import lab
+    lab.up("lab", nodes=2, folder=Path("lab"), say=print)     # then: fab -i lab/inventory.yml provision
+    lab.power_cut("lab", "node1")
+    lab.down("lab")
+"""
+
+from provision.lab.folder import Lab
+from provision.lab.lab import (
+    HostStatus,
+    add_node,
+    controller,
+    cut_link,
+    down,
+    execute,
+    find,
+    heal_link,
+    power_cut,
+    power_on,
+    renew,
+    status,
+    up,
+)
+from provision.lab.recipe import OPS_PASSWORD, OPS_USER
+
+__all__ = [
+    "OPS_PASSWORD",
+    "OPS_USER",
+    "HostStatus",
+    "Lab",
+    "add_node",
+    "controller",
+    "cut_link",
+    "down",
+    "execute",
+    "find",
+    "heal_link",
+    "power_cut",
+    "power_on",
+    "renew",
+    "status",
+    "up",
+]

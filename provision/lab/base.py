@@ -1,0 +1,104 @@
+"""The cache of what hosts are made from: built once, checked at every use, never half there."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import Problem, StepFailed
+from provision.lab.recipe import DEBIAN, Recipe, Say
+
+CACHE = Path("/var/cache/overlay-lab")
+STAMP = "complete.json"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A complete one. It is read-only to all: hosts write to a layer of their own."""
+
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        """The Debian that every host starts from."""
+        return self.folder / "tree"
+
+    @property
+    def etcd(self) -> Path:
+        """The archive of etcd's binaries, as a release has them."""
+        return next(self.folder.glob("etcd-*.tar.gz"))
+
+    @property
+    def busybox(self) -> Path:
+        """The archive of the image `busybox:latest`."""
+        return self.folder / "busybox.tar"
+
+
+def ensure(say: Say, recipe: Recipe = DEBIAN, cache: Path = CACHE) -> Base:
+    """Return the base of a recipe, built if it is missing or broken. StepFailed if that fails.
+
+    It is built beside its place and renamed when complete; whoever comes meanwhile waits, and uses it too.
+    """
+    folder = cache / recipe.digest
+    if is_intact(folder, recipe):
+        return Base(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache, say):
+        if not is_intact(folder, recipe):
+            _build(folder, recipe, say)
+    return Base(folder)
+
+
+def is_intact(folder: Path, recipe: Recipe) -> bool:
+    """Whether the folder was completed and its essential files still have the sizes they had then."""
+    try:
+        recorded = json.loads((folder / STAMP).read_bytes())
+        return bool(recorded) and recorded == _sizes(folder, recipe)
+    except (OSError, ValueError):
+        return False
+
+
+def _build(folder: Path, recipe: Recipe, say: Say) -> None:
+    building = folder.with_name(f"{folder.name}.building")
+    if folder.exists():
+        say(f"{folder} is broken: it is made anew")
+    for old in (building, folder):
+        if old.exists():
+            shutil.rmtree(old)
+    building.mkdir(mode=0o755)
+    recipe.build(building, say)
+    sizes = _sizes(building, recipe)
+    if 0 in sizes.values() or len(sizes) < len(recipe.essential):
+        raise StepFailed(
+            Problem("the base tree lacks files it should have", str(building), "run it again, or look there")
+        )
+    # All of it must be on the disk before the stamp says so.
+    os.sync()
+    (building / STAMP).write_text(json.dumps(sizes, indent=2))
+    building.rename(folder)
+
+
+def _sizes(folder: Path, recipe: Recipe) -> dict[str, int]:
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for pattern in recipe.essential
+        for path in folder.glob(pattern)
+    }
+
+
+@contextmanager
+def _alone(cache: Path, say: Say) -> Iterator[None]:
+    """Hold the lock of the cache; the kernel frees it with us, however we end."""
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another lab that is making the base tree")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,113 @@
+"""The folder a lab writes for its users: an ordinary inventory, and the keys to its hosts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.lab import network
+from provision.lab.base import Base
+from provision.lab.host import Host
+
+FILES = ("inventory.yml", "key", "key.pub", "known_hosts")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab as its users see it. All paths are absolute."""
+
+    name: str
+    folder: Path
+    user: str
+    nodes: tuple[Host, ...]
+    jump: Host
+    base: Base
+
+    @property
+    def inventory(self) -> Path:
+        """What `fab -i` takes."""
+        return self.folder / "inventory.yml"
+
+    @property
+    def key(self) -> Path:
+        """The private key to every host, for root and for the user with a sudo password."""
+        return self.folder / "key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The host keys, as they were made: nobody has to trust at first sight."""
+        return self.folder / "known_hosts"
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What goes before a command to run it where the hosts can be reached directly, without a gateway."""
+        return network.inside(self.name)
+
+    @property
+    def gateway(self) -> str:
+        """The ProxyCommand to the hosts from anywhere on this machine."""
+        return " ".join((*self.inside, "nc", "%h", "%p"))
+
+
+def write(lab: Lab, key: Path) -> None:
+    """Write the folder: the inventory, and copies of the lab's key pair and of its hosts' keys."""
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    lab.key.touch(mode=0o600)
+    lab.key.write_bytes(key.read_bytes())
+    lab.key.with_suffix(".pub").write_bytes(key.with_suffix(".pub").read_bytes())
+    lab.known_hosts.write_text("".join(_known(host) for host in (*lab.nodes, lab.jump)))
+    lab.inventory.write_text(inventory(lab))
+
+
+def remove(folder: Path, cluster: str) -> None:
+    """Remove what `write` wrote, the identity of the cluster that was made there, and the folder if empty."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    identities = folder / ".overlay"
+    if (identities / cluster).exists():
+        shutil.rmtree(identities / cluster)
+    if identities.is_dir() and {path.name for path in identities.iterdir()} <= {".gitignore"}:
+        shutil.rmtree(identities)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def inventory(lab: Lab) -> str:
+    """Return the text of the inventory."""
+    return f"""\
+# Written by `fab lab.up`, and anew by each: {len(lab.nodes)} disposable hosts on this machine.
+# `fab lab.down` removes them. The jump host, for a gateway of your own, is {lab.jump.address}.
+version: 1
+cluster: {lab.name}
+ssh:
+  user: {lab.user}
+  key: {_text(lab.key)}
+  known_hosts: {_text(lab.known_hosts)}
+  host_keys: accept-new
+  gateway: {_text(lab.gateway)}
+nodes:
+{_nodes(lab.nodes)}etcd:
+  source: {_text(lab.base.etcd)}
+overlay:
+  networks:
+    demo: {{subnet: 10.99.0.0/24}}
+probe:
+  image: busybox
+  archive: {_text(lab.base.busybox)}
+"""
+
+
+def _nodes(nodes: Sequence[Host]) -> str:
+    return "".join(f"  {node.name}: {{address: {node.address}}}\n" for node in nodes)
+
+
+def _known(host: Host) -> str:
+    kind, key, *_ = host.host_key.with_suffix(".pub").read_text().split()
+    return f"{host.address} {kind} {key}\n"
+
+
+def _text(value: object) -> str:
+    return json.dumps(str(value), ensure_ascii=False)  # a YAML text, whatever is in it

@@ -1,0 +1,263 @@
+"""One disposable host: a Debian that boots in namespaces of its own, with a real systemd, sshd and dockerd.
+
+Its disk is a layer in memory over the shared base tree, gone with the host; only Docker's own folder is on
+the machine's disk, because Docker's layers cannot lie on another layer. A host is root on this machine's
+kernel, so it is not given what reaches beyond it: the clock, modules, all kernel switches but the network's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import Problem, StepFailed
+from provision.lab import groups, network
+from provision.lab.base import Base
+from provision.lab.commands import attempt, run
+from provision.lab.recipe import OPS_USER
+
+STATE = Path("/var/lib/overlay-lab")
+"""What labs need while they live, a folder each."""
+
+JUMP = "jump"
+BOOT_LIMIT = 90.0
+"""Seconds until a host must be up. Two take three to five on two cores; the limit is for a busy machine."""
+
+MEMORY = "size=2g,mode=755"
+"""The most a host may write outside Docker's folder; only what it does write is taken."""
+
+ENVIRONMENT = (
+    "env",
+    "-i",
+    "HOME=/root",
+    "LC_ALL=C.UTF-8",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of a lab: its name and address, and where its parts are."""
+
+    lab: str
+    name: str
+    address: str
+
+    @property
+    def folder(self) -> Path:
+        """Its state."""
+        return STATE / self.lab / self.name
+
+    @property
+    def root(self) -> Path:
+        """Its root file system, as seen from here."""
+        return self.folder / "root"
+
+    @property
+    def memory(self) -> Path:
+        """What it writes, and a stamp that its making was completed."""
+        return self.folder / "memory"
+
+    @property
+    def docker(self) -> Path:
+        """Its /var/lib/docker."""
+        return self.folder / "docker"
+
+    @property
+    def host_key(self) -> Path:
+        """Its SSH host key; a renewed host keeps it."""
+        return self.folder / "ssh_host_ed25519_key"
+
+    @property
+    def console(self) -> Path:
+        """What it said while booting."""
+        return self.folder / "console"
+
+    @property
+    def group(self) -> str:
+        """Its control group."""
+        return f"lab-{self.lab}-{self.name}"
+
+    @property
+    def first_process(self) -> int | None:
+        """Its process 1; None while it is off."""
+        return groups.first_process(self.group)
+
+
+def node(lab: str, number: int) -> Host:
+    """Return the node of that number, from 1."""
+    return Host(lab, f"node{number}", f"{network.PREFIX}{10 + number}")
+
+
+def jump(lab: str) -> Host:
+    """Return the jump host: sshd and nothing else."""
+    return Host(lab, JUMP, f"{network.PREFIX}2")
+
+
+def is_made(host: Host) -> bool:
+    """Whether the host's disk is there and complete. A restart of this machine takes it away."""
+    return (host.memory / "made").exists() and host.root.is_mount()
+
+
+def make(host: Host, base: Base, public_key: str) -> None:
+    """Make the host's disk, empty but for what tells it from the others. It must be off."""
+    unmake(host)
+    for folder in (host.memory, host.root, host.docker):
+        folder.mkdir(parents=True)
+    run("mount", "-t", "tmpfs", "-o", MEMORY, "tmpfs", host.memory)
+    upper, work = host.memory / "upper", host.memory / "work"
+    upper.mkdir()
+    work.mkdir()
+    layers = f"lowerdir={base.tree},upperdir={upper},workdir={work}"
+    run("mount", "-t", "overlay", "-o", layers, "overlay", host.root)
+    etc = host.root / "etc"
+    (etc / "hostname").write_text(f"{host.name}\n")
+    (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n{host.address}\t{host.name}\n")
+    (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+    if not host.host_key.exists():
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", host.host_key)
+    for source in (host.host_key, host.host_key.with_suffix(".pub")):
+        shutil.copy(source, etc / "ssh" / source.name)
+    for home in (host.root / "root", host.root / "home" / OPS_USER):
+        _authorize(home, public_key)
+    (host.memory / "made").touch()
+
+
+def unmake(host: Host) -> None:
+    """Remove the host's disk; its name, address and host key stay."""
+    unmount_below(host.folder)
+    for folder in (host.memory, host.root, host.docker):
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def start(host: Host) -> None:
+    """Switch the host on: it gets a new network and begins to boot. Returns at once."""
+    power_off(host)
+    network.plug(host.lab, host.name, host.address)
+    # In its groups first, then a session and a parent of its own: the host outlives whoever made it.
+    enter = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec setsid --fork "$@"'
+    folders = (str(folder) for folder in groups.make(host.group))
+    with host.console.open("wb") as console:
+        subprocess.run(
+            ("sh", "-c", enter, "sh", *folders, "--", *_nspawn(host)),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            check=True,
+            env={**os.environ, "SYSTEMD_SECCOMP": "0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+        )
+
+
+def power_off(host: Host) -> None:
+    """Cut the power: every process ends at once and the network is gone; the disk stays as it was."""
+    groups.kill(host.group)
+    groups.remove(host.group)
+    network.unplug(host.lab, host.name)
+    # nspawn, killed too, could not tidy up after itself.
+    shutil.rmtree(f"/run/systemd/nspawn/propagate/{_machine(host)}", ignore_errors=True)
+
+
+def wait_until_up(host: Host) -> None:
+    """Wait until systemd has started everything and sshd answers. StepFailed, with its console, if not."""
+    deadline = time.monotonic() + BOOT_LIMIT
+    state = "no process"
+    while time.monotonic() < deadline:
+        state = system_state(host, deadline - time.monotonic())
+        if state == "running" and _answers(host):
+            return
+        if state == "degraded" or (state == "off" and not groups.processes(host.group)):
+            break
+        time.sleep(0.05)
+    raise StepFailed(
+        Problem(f"did not boot: {state}\n{_last_words(host)}", host.name, "see `fab lab.status`")
+    )
+
+
+def system_state(host: Host, patience: float = 0) -> str:
+    """Return systemd's word for the host: running, starting, degraded, or off.
+
+    With `patience`, wait that many seconds for the boot to end. The jump host has no systemd: on is running.
+    """
+    if host.first_process is None:
+        return "off"
+    if host.name == JUMP:
+        return "running"
+    words = ["systemctl", "is-system-running", *(["--wait"] if patience else [])]
+    try:
+        return execute(host, words, timeout=patience or 10).stdout.strip() or "starting"
+    except StepFailed:  # it takes too long, or went off as we looked
+        return "starting" if host.first_process else "off"
+
+
+def execute(
+    host: Host,
+    command: Sequence[str],
+    *,
+    input: str | None = None,
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on the host as root, without SSH. StepFailed if the host is off, or at the time limit."""
+    pid = host.first_process
+    if pid is None:
+        raise StepFailed(Problem("is off", host.name, "power it on first"))
+    namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
+    return attempt(
+        ("nsenter", "--target", str(pid), *namespaces, *ENVIRONMENT, *command), input=input, timeout=timeout
+    )
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount all that is mounted below a folder, the innermost first."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
+        run("umount", "--lazy", point)
+
+
+def _nspawn(host: Host) -> tuple[str, ...]:
+    shared = (
+        *("systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--directory={host.root}"),
+        *(f"--machine={_machine(host)}", f"--hostname={host.name}"),
+        f"--network-namespace-path={network.NAMESPACES / network.namespace(host.lab, host.name)}",
+        *("--private-users=no", "--resolv-conf=off", "--link-journal=no", "--timezone=off"),
+        *("--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE"),
+        "--system-call-filter=add_key keyctl bpf",
+    )
+    if host.name == JUMP:
+        return (*shared, "--as-pid2", "sh", "-c", "mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e")
+    return (*shared, "--boot", f"--bind={host.docker}:/var/lib/docker")
+
+
+def _machine(host: Host) -> str:
+    return f"{host.lab}-{host.name}"
+
+
+def _authorize(home: Path, public_key: str) -> None:
+    owner = home.stat()
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    keys = folder / "authorized_keys"
+    keys.write_text(public_key)
+    keys.chmod(0o600)
+    for path in (folder, keys):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def _answers(host: Host) -> bool:
+    """Whether the controller gets an SSH server's first bytes."""
+    banner = ("timeout", "2", "bash", "-c", f"head -c 4 </dev/tcp/{host.address}/22")
+    return attempt((*network.inside(host.lab), *banner)).stdout == "SSH-"
+
+
+def _last_words(host: Host) -> str:
+    console = host.console.read_text(errors="replace").splitlines() if host.console.exists() else []
+    failed: list[str] = []
+    if host.name != JUMP and host.first_process:
+        failed = execute(host, ("systemctl", "--failed", "--plain", "--no-legend")).stdout.splitlines()
+    return "\n".join((*failed, *console[-15:]))

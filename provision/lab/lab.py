@@ -1,0 +1,245 @@
+"""Labs: made, looked at, broken on purpose, and removed without a trace."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import Problem, UsageError
+from provision.lab import base, host, network, requirements
+from provision.lab import folder as lab_folder
+from provision.lab.commands import attempt, run
+from provision.lab.folder import Lab
+from provision.lab.host import STATE, Host
+from provision.lab.recipe import OPS_USER, Say
+
+MOST_NODES = 100
+SETTINGS = "lab.json"
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A host as it is now: systemd's word for it (or off), and whether its cable is plugged and not cut."""
+
+    name: str
+    address: str
+    state: str
+    linked: bool
+
+
+def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bool = False, say: Say) -> Lab:
+    """Make a lab of that many nodes and a jump host, all booted, and write its folder.
+
+    What is there already stays: a host that is on is left alone, one that is off is switched on, a half-made
+    one is made anew, and missing ones are added. With `ops` the inventory logs in as the user who must give a
+    password to sudo. UsageError, PreflightRefused (what this machine lacks) or StepFailed.
+    """
+    requirements.check()
+    _check_name(name)
+    if not 1 <= nodes <= MOST_NODES:
+        raise UsageError(Problem(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}"))
+    foundation = base.ensure(say)
+    with _changing(name):
+        there = _numbers(name)
+        if there and max(there) > nodes:
+            advice = f"ask for {max(there)}, or take it down first: fab lab.down"
+            raise UsageError(Problem(f"lab {name} has {max(there)} nodes already", advice=advice))
+        _write_settings(name, folder.absolute(), OPS_USER if ops else "root")
+        network.make(name)
+        _make_key(name)
+        for number in range(1, nodes + 1):
+            host.node(name, number).folder.mkdir(exist_ok=True)
+        host.jump(name).folder.mkdir(exist_ok=True)
+        lab = _load(name, foundation)
+        _each(lambda each: _bring_up(each, lab, say), (*lab.nodes, lab.jump))
+        lab_folder.write(lab, _key(name))
+    return lab
+
+
+def add_node(name: str, *, say: Say) -> Lab:
+    """Boot one node more into a lab, and write its inventory anew."""
+    lab = find(name, say=say)
+    return up(name, len(lab.nodes) + 1, lab.folder, ops=lab.user == OPS_USER, say=say)
+
+
+def renew(name: str, *, say: Say) -> Lab:
+    """Make every host new: an empty disk, an empty Docker folder, the same names, addresses and host keys."""
+    lab = find(name, say=say)
+    with _changing(name):
+        _each(_forget, (*lab.nodes, lab.jump))
+        _each(lambda each: _bring_up(each, lab, say), (*lab.nodes, lab.jump))
+    return lab
+
+
+def down(name: str) -> None:
+    """Remove a lab, also a half-made one, and every trace of it. Nothing happens where there is none."""
+    _check_name(name)
+    with _changing(name):
+        settings = STATE / name / SETTINGS
+        if settings.exists():
+            lab_folder.remove(Path(json.loads(settings.read_text())["folder"]), name)
+        _each(host.power_off, _hosts(name))
+        network.remove(name)
+        host.unmount_below(STATE / name)
+        shutil.rmtree(STATE / name)
+    if not any(STATE.iterdir()):
+        STATE.rmdir()
+
+
+def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
+    """Return a lab that is there. UsageError if there is none."""
+    _check_name(name)
+    if not (STATE / name / SETTINGS).exists():
+        raise UsageError(Problem(f"there is no lab {name}", advice="make it: fab lab.up"))
+    return _load(name, base.ensure(say))
+
+
+def status(name: str = "lab") -> tuple[HostStatus, ...]:
+    """Return what every host does now, the nodes first. Empty where there is no lab of that name."""
+    _check_name(name)
+    return tuple(
+        HostStatus(each.name, each.address, host.system_state(each), network.link_is_up(name, each.name))
+        for each in _hosts(name)
+    )
+
+
+def power_cut(name: str, node: str) -> None:
+    """Take a host's power away. What it had written is still there, even what it had not synced yet."""
+    with _changing(name):
+        host.power_off(_host(name, node))
+
+
+def power_on(name: str, node: str) -> None:
+    """Switch a host on, and wait until it is up. Its cable is plugged again."""
+    each = _host(name, node)
+    with _changing(name):
+        if each.first_process is None:
+            host.start(each)
+        host.wait_until_up(each)
+
+
+def cut_link(name: str, node: str) -> None:
+    """Cut a host's cable."""
+    network.set_link(name, _host(name, node).name, "down")
+
+
+def heal_link(name: str, node: str) -> None:
+    """Mend a host's cable."""
+    network.set_link(name, _host(name, node).name, "up")
+
+
+def execute(
+    name: str,
+    node: str,
+    command: Sequence[str],
+    input: str | None = None,  # noqa: A002 (as in subprocess)
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a host as root, without SSH: for a look from outside, or to break something."""
+    return host.execute(_host(name, node), command, input=input, timeout=timeout)
+
+
+def controller(
+    name: str,
+    command: Sequence[str],
+    input: str | None = None,  # noqa: A002
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run one of this machine's commands in the controller's network."""
+    return attempt((*network.inside(name), *command), input=input, timeout=timeout)
+
+
+def _bring_up(each: Host, lab: Lab, say: Say) -> None:
+    if not host.is_made(each):
+        host.power_off(each)
+        host.make(each, lab.base, _key(lab.name).with_suffix(".pub").read_text())
+    if each.first_process is None:
+        say(f"{each.name}: booting")
+        host.start(each)
+    host.wait_until_up(each)
+    say(f"{each.name}: up at {each.address}")
+
+
+def _forget(each: Host) -> None:
+    host.power_off(each)
+    host.unmake(each)
+
+
+def _each(action: Callable[[Host], None], hosts: Iterable[Host]) -> None:
+    """Do something to all hosts at once; the first error, in their order, is raised when all are done."""
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        for done in [pool.submit(action, each) for each in hosts]:
+            done.result()
+
+
+def _load(name: str, foundation: base.Base) -> Lab:
+    settings = json.loads((STATE / name / SETTINGS).read_text())
+    nodes = tuple(host.node(name, number) for number in _numbers(name))
+    return Lab(name, Path(settings["folder"]), settings["user"], nodes, host.jump(name), foundation)
+
+
+def _write_settings(name: str, folder: Path, user: str) -> None:
+    path = STATE / name / SETTINGS
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({"folder": str(folder), "user": user}))
+    temporary.replace(path)
+
+
+def _make_key(name: str) -> None:
+    if not _key(name).with_suffix(".pub").exists():
+        _key(name).unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {name}", "-f", _key(name))
+
+
+def _key(name: str) -> Path:
+    return STATE / name / "key"
+
+
+def _numbers(name: str) -> tuple[int, ...]:
+    """Return the numbers of the nodes that were begun."""
+    return tuple(sorted(int(path.name.removeprefix("node")) for path in (STATE / name).glob("node[0-9]*")))
+
+
+def _hosts(name: str) -> tuple[Host, ...]:
+    """Return every host that was begun."""
+    nodes = tuple(host.node(name, number) for number in _numbers(name))
+    return (*nodes, host.jump(name)) if host.jump(name).folder.exists() else nodes
+
+
+def _host(name: str, node: str) -> Host:
+    hosts = {each.name: each for each in _hosts(name)}
+    if node not in hosts:
+        raise UsageError(
+            Problem(f"lab {name} has no host {node}", advice=f"it has: {', '.join(hosts) or 'none'}")
+        )
+    return hosts[node]
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name):
+        raise UsageError(Problem(f"{name!r} cannot name a lab", advice="at most 20 small letters and digits"))
+
+
+@contextmanager
+def _changing(name: str) -> Iterator[None]:
+    """Hold a lab alone while it changes. The lock is its folder, which `down` removes as its last act."""
+    place = STATE / name
+    while True:
+        place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if place.exists() and os.path.samestat(os.fstat(descriptor), place.stat()):
+                yield
+                return
+        finally:
+            os.close(descriptor)

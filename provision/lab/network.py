@@ -1,0 +1,108 @@
+"""The lab's network: a switch, a cable to every host, and a place for the controller.
+
+All of it lives in network namespaces of its own, `LAB-switch`, `LAB-ctl` and `LAB-HOST`. Nothing is added to
+the machine's own namespace and no namespace has a default route, so nothing a host sends can leave the lab,
+and every lab may use the same addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from provision.lab.commands import attempt, run
+
+PREFIX = "198.51.100."
+"""The lab's addresses: a range kept for documentation, which no real machine has (RFC 5737)."""
+
+CONTROLLER = "ctl"
+CONTROLLER_ADDRESS = f"{PREFIX}1"
+SWITCH = "switch"
+NAMESPACES = Path("/run/netns")
+
+
+def namespace(lab: str, place: str) -> str:
+    """Return the name of the network namespace of a host, the controller or the switch."""
+    return f"{lab}-{place}"
+
+
+def inside(lab: str, place: str = CONTROLLER) -> tuple[str, ...]:
+    """Return what goes before a command to run it in that network, with this machine's files."""
+    return ("ip", "netns", "exec", namespace(lab, place))
+
+
+def make(lab: str) -> None:
+    """Make the switch and the controller's place, where they are missing."""
+    if not _exists(namespace(lab, SWITCH)):
+        run("ip", "netns", "add", namespace(lab, SWITCH))
+    if not _cable(lab, SWITCH):
+        _in_switch(lab, "link", "add", SWITCH, "type", "bridge")
+    _in_switch(lab, "link", "set", SWITCH, "up")
+    if not _cable(lab, CONTROLLER):
+        plug(lab, CONTROLLER, CONTROLLER_ADDRESS)
+
+
+def plug(lab: str, host: str, address: str) -> None:
+    """Give a host a new, empty network namespace and a cable to the switch: its end is `eth0`."""
+    unplug(lab, host)
+    place = namespace(lab, host)
+    run("ip", "netns", "add", place)
+    _in_switch(lab, "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", place)
+    _in_switch(lab, "link", "set", host, "master", SWITCH, "up")
+    run("ip", "-n", place, "address", "add", f"{address}/24", "dev", "eth0")
+    run("ip", "-n", place, "link", "set", "eth0", "up")
+    run("ip", "-n", place, "link", "set", "lo", "up")
+
+
+def unplug(lab: str, host: str) -> None:
+    """Remove a host's network with all that was made in it, as a loss of power would."""
+    if _cable(lab, host):
+        # The namespace itself ends later, in the background; its cable's name must be free now.
+        _in_switch(lab, "link", "delete", host)
+    if _exists(namespace(lab, host)):
+        run("ip", "netns", "delete", namespace(lab, host))
+
+
+def set_link(lab: str, host: str, state: str) -> None:
+    """Cut (`down`) or mend (`up`) a host's cable, at the switch: the host itself sees its link go."""
+    _in_switch(lab, "link", "set", host, state)
+
+
+def link_is_up(lab: str, host: str) -> bool:
+    """Whether the host's cable is plugged and not cut."""
+    return "UP" in _cable(lab, host)
+
+
+def remove(lab: str) -> None:
+    """Remove every namespace of the lab, and end what still runs in them."""
+    for path in sorted(NAMESPACES.glob(f"{lab}-*")):
+        _end_processes(path.name)
+        run("ip", "netns", "delete", path.name)
+
+
+def _end_processes(place: str) -> None:
+    """End what was left behind, such as a gateway whose other end vanished: it would wait for ever."""
+    pids = {int(pid) for pid in attempt(("ip", "netns", "pids", place)).stdout.split()}
+    if os.getpid() in pids:  # we were started there ourselves
+        return
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def _exists(place: str) -> bool:
+    return (NAMESPACES / place).exists()
+
+
+def _cable(lab: str, name: str) -> list[str]:
+    """Return the flags of an interface of the switch, none if it is missing."""
+    done = attempt(("ip", "-n", namespace(lab, SWITCH), "-json", "link", "show", "dev", name))
+    return list(json.loads(done.stdout)[0]["flags"]) if done.returncode == 0 else []
+
+
+def _in_switch(lab: str, *words: str) -> None:
+    run("ip", "-n", namespace(lab, SWITCH), *words)

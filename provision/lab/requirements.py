@@ -1,0 +1,54 @@
+"""What this machine needs to make hosts: everything that is missing, at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from provision.errors import PreflightRefused, Problem
+from provision.lab.commands import HERE, PATH
+from provision.lab.groups import ROOT as GROUPS
+
+PACKAGES = {
+    "bash": "bash",
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+    "nc": "netcat-openbsd",
+    "nsenter": "util-linux",
+    "ssh-keygen": "openssh-client",
+    "systemd-nspawn": "systemd-container",
+}
+"""The tools we call, and the Debian packages that have them."""
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+def check() -> None:
+    """PreflightRefused, with every obstacle, where this machine cannot make hosts. Changes nothing."""
+    problems = tuple(_obstacles())
+    if problems:
+        raise PreflightRefused(*problems)
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Return the Debian packages to install first."""
+    missing = {package for tool, package in PACKAGES.items() if shutil.which(tool, path=PATH) is None}
+    if not KEYRING.exists():
+        missing.add("debian-archive-keyring")
+    return tuple(sorted(missing))
+
+
+def _obstacles() -> Iterator[Problem]:
+    if sys.platform != "linux":
+        yield Problem("hosts can be made on Linux only", HERE, "use Vagrant: vagrant up")
+        return
+    if os.geteuid() != 0:
+        yield Problem("making hosts needs root", HERE, "run the same with sudo")
+    if not GROUPS.is_dir() or not any(GROUPS.iterdir()):
+        yield Problem(f"no control groups at {GROUPS}", HERE, "use Vagrant: vagrant up")
+    if packages := missing_packages():
+        words = " ".join(packages)
+        yield Problem(f"missing packages: {words}", HERE, f"apt-get install --no-install-recommends {words}")

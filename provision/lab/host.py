@@ -25,6 +25,10 @@ from provision.lab.recipe import OPS_USER
 STATE = Path("/var/lib/overlay-lab")
 """What labs need while they live, a folder each."""
 
+WITHHELD = ("sys_time", "sys_module")
+"""Rights no host has, and nobody who enters one: to set the machine's clock, to load modules."""
+
+NSPAWN = Path("/run/systemd/nspawn")
 JUMP = "jump"
 BOOT_LIMIT = 90.0
 """Seconds until a host must be up. Two take three to five on two cores; the limit is for a busy machine."""
@@ -32,13 +36,7 @@ BOOT_LIMIT = 90.0
 MEMORY = "size=2g,mode=755"
 """The most a host may write outside Docker's folder; only what it does write is taken."""
 
-ENVIRONMENT = (
-    "env",
-    "-i",
-    "HOME=/root",
-    "LC_ALL=C.UTF-8",
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-)
+SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -142,11 +140,11 @@ def start(host: Host) -> None:
     power_off(host)
     network.plug(host.lab, host.name, host.address)
     # In its groups first, then a session and a parent of its own: the host outlives whoever made it.
-    enter = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec setsid --fork "$@"'
+    join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift'
     folders = (str(folder) for folder in groups.make(host.group))
     with host.console.open("wb") as console:
         subprocess.run(
-            ("sh", "-c", enter, "sh", *folders, "--", *_nspawn(host)),
+            ("sh", "-c", f'{join}; exec setsid --fork "$@"', "sh", *folders, "--", *_nspawn(host)),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -161,7 +159,10 @@ def power_off(host: Host) -> None:
     groups.remove(host.group)
     network.unplug(host.lab, host.name)
     # nspawn, killed too, could not tidy up after itself.
-    shutil.rmtree(f"/run/systemd/nspawn/propagate/{_machine(host)}", ignore_errors=True)
+    shutil.rmtree(NSPAWN / "propagate" / _machine(host), ignore_errors=True)
+    if host.root.is_mount():
+        root = host.root.stat()
+        (NSPAWN / "locks" / f"inode-{root.st_dev}:{root.st_ino}").unlink(missing_ok=True)
 
 
 def wait_until_up(host: Host) -> None:
@@ -200,17 +201,20 @@ def execute(
     host: Host,
     command: Sequence[str],
     *,
-    input: str | None = None,
+    input: str | None = None,  # noqa: A002
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command on the host as root, without SSH. StepFailed if the host is off, or at the time limit."""
     pid = host.first_process
     if pid is None:
         raise StepFailed(Problem("is off", host.name, "power it on first"))
+    # Whoever enters brings our own rights along, the one to set the machine's clock among them.
+    less = ",".join(f"-{right}" for right in WITHHELD)
+    rights = ("setpriv", f"--bounding-set={less}", f"--inh-caps={less}", "--")
     namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
-    return attempt(
-        ("nsenter", "--target", str(pid), *namespaces, *ENVIRONMENT, *command), input=input, timeout=timeout
-    )
+    environment = ("env", "-i", "HOME=/root", "LC_ALL=C.UTF-8", SEARCH_PATH)
+    enter = (*rights, "nsenter", "--target", str(pid), *namespaces)
+    return attempt((*enter, *environment, *command), input=input, timeout=timeout)
 
 
 def unmount_below(folder: Path) -> None:
@@ -226,7 +230,7 @@ def _nspawn(host: Host) -> tuple[str, ...]:
         *(f"--machine={_machine(host)}", f"--hostname={host.name}"),
         f"--network-namespace-path={network.NAMESPACES / network.namespace(host.lab, host.name)}",
         *("--private-users=no", "--resolv-conf=off", "--link-journal=no", "--timezone=off"),
-        *("--capability=all", "--drop-capability=CAP_SYS_TIME,CAP_SYS_MODULE"),
+        *("--capability=all", f"--drop-capability={','.join(f'CAP_{right.upper()}' for right in WITHHELD)}"),
         "--system-call-filter=add_key keyctl bpf",
     )
     if host.name == JUMP:

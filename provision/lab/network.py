@@ -49,7 +49,8 @@ def plug(lab: str, host: str, address: str) -> None:
     unplug(lab, host)
     place = namespace(lab, host)
     run("ip", "netns", "add", place)
-    _in_switch(lab, "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", place)
+    peer = ("peer", "name", "eth0", "address", _hardware_address(address), "netns", place)
+    _in_switch(lab, "link", "add", host, "type", "veth", *peer)
     _in_switch(lab, "link", "set", host, "master", SWITCH, "up")
     run("ip", "-n", place, "address", "add", f"{address}/24", "dev", "eth0")
     run("ip", "-n", place, "link", "set", "eth0", "up")
@@ -102,6 +103,11 @@ def _cable(lab: str, name: str) -> list[str]:
     """Return the flags of an interface of the switch, none if it is missing."""
     done = attempt(("ip", "-n", namespace(lab, SWITCH), "-json", "link", "show", "dev", name))
     return list(json.loads(done.stdout)[0]["flags"]) if done.returncode == 0 else []
+
+
+def _hardware_address(address: str) -> str:
+    """Return the one a host always has: were it new at each boot, its neighbours would miss it for long."""
+    return ":".join(("02:00", *(f"{int(part):02x}" for part in address.split("."))))
 
 
 def _in_switch(lab: str, *words: str) -> None:

@@ -18,6 +18,7 @@ PACKAGES = {
     "ip": "iproute2",
     "nc": "netcat-openbsd",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
 }

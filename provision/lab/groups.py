@@ -42,7 +42,7 @@ def make(name: str) -> tuple[Path, ...]:
 def processes(name: str) -> frozenset[int]:
     """Return every process of the group and of the groups in it."""
     return frozenset(
-        pid for tree in _trees() for path in (tree / name).glob("**/cgroup.procs") for pid in _read(path)
+        pid for tree in _trees() for folder in _below(tree / name) for pid in _read(folder / "cgroup.procs")
     )
 
 
@@ -76,8 +76,13 @@ def kill(name: str) -> None:
 def remove(name: str) -> None:
     """Remove the group and those in it; it must be empty of processes."""
     for tree in _trees():
-        for folder in sorted((tree / name).glob("**/"), reverse=True):
+        for folder in reversed(list(_below(tree / name))):
             folder.rmdir()
+
+
+def names(prefix: str) -> frozenset[str]:
+    """Return the groups that begin so."""
+    return frozenset(folder.name for tree in _trees() for folder in tree.glob(f"{prefix}*"))
 
 
 def _trees() -> tuple[Path, ...]:
@@ -87,10 +92,15 @@ def _trees() -> tuple[Path, ...]:
     return tuple(path for path in sorted(ROOT.iterdir()) if path.is_dir() and not path.is_symlink())
 
 
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield a folder and those in it, outer before inner; one that goes while we look is no error."""
+    return (Path(path) for path, _, _ in os.walk(folder))
+
+
 def _read(path: Path) -> Iterator[int]:
     try:
         yield from (int(pid) for pid in path.read_text().split())
-    except (FileNotFoundError, OSError):  # the group went while we looked
+    except OSError:  # the group went while we looked
         return
 
 

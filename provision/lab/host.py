@@ -80,12 +80,17 @@ class Host:
     @property
     def group(self) -> str:
         """Its control group."""
-        return f"lab-{self.lab}-{self.name}"
+        return group_name(self.lab, self.name)
 
     @property
     def first_process(self) -> int | None:
         """Its process 1; None while it is off."""
         return groups.first_process(self.group)
+
+
+def group_name(lab: str, host: str) -> str:
+    """Return the name of a host's control group."""
+    return f"lab-{lab}-{host}"
 
 
 def node(lab: str, number: int) -> Host:

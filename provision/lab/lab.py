@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import Problem, UsageError
-from provision.lab import base, host, network, requirements
+from provision.lab import base, groups, host, network, requirements
 from provision.lab import folder as lab_folder
 from provision.lab.commands import attempt, run
 from provision.lab.folder import Lab
@@ -43,16 +43,13 @@ def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bo
     one is made anew, and missing ones are added. With `ops` the inventory logs in as the user who must give a
     password to sudo. UsageError, PreflightRefused (what this machine lacks) or StepFailed.
     """
-    requirements.check()
     _check_name(name)
     if not 1 <= nodes <= MOST_NODES:
         raise UsageError(Problem(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}"))
+    requirements.check(nodes)
     foundation = base.ensure(say)
     with _changing(name):
-        there = _numbers(name)
-        if there and max(there) > nodes:
-            advice = f"ask for {max(there)}, or take it down first: fab lab.down"
-            raise UsageError(Problem(f"lab {name} has {max(there)} nodes already", advice=advice))
+        _check_fits(name, nodes, folder.absolute())
         _write_settings(name, folder.absolute(), OPS_USER if ops else "root")
         network.make(name)
         _make_key(name)
@@ -84,10 +81,12 @@ def down(name: str) -> None:
     """Remove a lab, also a half-made one, and every trace of it. Nothing happens where there is none."""
     _check_name(name)
     with _changing(name):
-        settings = STATE / name / SETTINGS
-        if settings.exists():
-            lab_folder.remove(Path(json.loads(settings.read_text())["folder"]), name)
+        if settings := _settings(name):
+            lab_folder.remove(Path(settings["folder"]), name)
         _each(host.power_off, _hosts(name))
+        for group in groups.names(host.group_name(name, "")):
+            groups.kill(group)
+            groups.remove(group)
         network.remove(name)
         host.unmount_below(STATE / name)
         shutil.rmtree(STATE / name)
@@ -95,10 +94,15 @@ def down(name: str) -> None:
         STATE.rmdir()
 
 
+def names() -> tuple[str, ...]:
+    """Return every lab of this machine, half-made ones too."""
+    return tuple(sorted(path.name for path in STATE.iterdir())) if STATE.is_dir() else ()
+
+
 def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
     """Return a lab that is there. UsageError if there is none."""
     _check_name(name)
-    if not (STATE / name / SETTINGS).exists():
+    if not _settings(name):
         raise UsageError(Problem(f"there is no lab {name}", advice="make it: fab lab.up"))
     return _load(name, base.ensure(say))
 
@@ -114,8 +118,9 @@ def status(name: str = "lab") -> tuple[HostStatus, ...]:
 
 def power_cut(name: str, node: str) -> None:
     """Take a host's power away. What it had written is still there, even what it had not synced yet."""
+    each = _host(name, node)
     with _changing(name):
-        host.power_off(_host(name, node))
+        host.power_off(each)
 
 
 def power_on(name: str, node: str) -> None:
@@ -182,9 +187,14 @@ def _each(action: Callable[[Host], None], hosts: Iterable[Host]) -> None:
 
 
 def _load(name: str, foundation: base.Base) -> Lab:
-    settings = json.loads((STATE / name / SETTINGS).read_text())
+    settings = _settings(name)
     nodes = tuple(host.node(name, number) for number in _numbers(name))
     return Lab(name, Path(settings["folder"]), settings["user"], nodes, host.jump(name), foundation)
+
+
+def _settings(name: str) -> dict[str, str]:
+    path = STATE / name / SETTINGS
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _write_settings(name: str, folder: Path, user: str) -> None:
@@ -222,6 +232,18 @@ def _host(name: str, node: str) -> Host:
             Problem(f"lab {name} has no host {node}", advice=f"it has: {', '.join(hosts) or 'none'}")
         )
     return hosts[node]
+
+
+def _check_fits(name: str, nodes: int, folder: Path) -> None:
+    """UsageError where the lab that is there is another than the one asked for."""
+    there = max(_numbers(name), default=0)
+    if there > nodes:
+        advice = f"ask for {there}, or take it down first: fab lab.down"
+        raise UsageError(Problem(f"lab {name} has {there} nodes already", advice=advice))
+    known = _settings(name).get("folder", str(folder))
+    if known != str(folder):
+        advice = f"use {known}, or take it down first: fab lab.down"
+        raise UsageError(Problem(f"lab {name} is described in {known} already", advice=advice))
 
 
 def _check_name(name: str) -> None:

@@ -24,12 +24,16 @@ PACKAGES = {
 }
 """The tools we call, and the Debian packages that have them."""
 
+WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS_PER_NODE = 9
+"""Counted: eight on a Debian 12 that has booted with Docker. All nodes share root's allowance (often 128)."""
+
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def check() -> None:
-    """PreflightRefused, with every obstacle, where this machine cannot make hosts. Changes nothing."""
-    problems = tuple(_obstacles())
+def check(nodes: int) -> None:
+    """PreflightRefused, with every obstacle, where this machine cannot make the nodes. Changes nothing."""
+    problems = tuple(_obstacles(nodes))
     if problems:
         raise PreflightRefused(*problems)
 
@@ -42,7 +46,7 @@ def missing_packages() -> tuple[str, ...]:
     return tuple(sorted(missing))
 
 
-def _obstacles() -> Iterator[Problem]:
+def _obstacles(nodes: int) -> Iterator[Problem]:
     if sys.platform != "linux":
         yield Problem("hosts can be made on Linux only", HERE, "use Vagrant: vagrant up")
         return
@@ -50,6 +54,10 @@ def _obstacles() -> Iterator[Problem]:
         yield Problem("making hosts needs root", HERE, "run the same with sudo")
     if not GROUPS.is_dir() or not any(GROUPS.iterdir()):
         yield Problem(f"no control groups at {GROUPS}", HERE, "use Vagrant: vagrant up")
+    if (allowed := int(WATCHERS.read_text())) < nodes * WATCHERS_PER_NODE:
+        enough = (nodes + 20) * WATCHERS_PER_NODE
+        what = f"{nodes} nodes need {nodes * WATCHERS_PER_NODE} inotify instances, root may have {allowed}"
+        yield Problem(what, HERE, f"sysctl fs.inotify.max_user_instances={enough}")
     if packages := missing_packages():
         words = " ".join(packages)
         yield Problem(f"missing packages: {words}", HERE, f"apt-get install --no-install-recommends {words}")

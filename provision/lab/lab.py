@@ -110,9 +110,11 @@ def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
 def status(name: str = "lab") -> tuple[HostStatus, ...]:
     """Return what every host does now, the nodes first. Empty where there is no lab of that name."""
     _check_name(name)
+    if hosts := _hosts(name):
+        requirements.check_root()
     return tuple(
         HostStatus(each.name, each.address, host.system_state(each), network.link_is_up(name, each.name))
-        for each in _hosts(name)
+        for each in hosts
     )
 
 
@@ -254,6 +256,7 @@ def _check_name(name: str) -> None:
 @contextmanager
 def _changing(name: str) -> Iterator[None]:
     """Hold a lab alone while it changes. The lock is its folder, which `down` removes as its last act."""
+    requirements.check_root()
     place = STATE / name
     while True:
         place.mkdir(parents=True, exist_ok=True)

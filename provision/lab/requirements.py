@@ -28,6 +28,7 @@ WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
 WATCHERS_PER_NODE = 9
 """Counted: eight on a Debian 12 that has booted with Docker. All nodes share root's allowance (often 128)."""
 
+NOT_ROOT = Problem("labs need root", HERE, "run the same with sudo")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -36,6 +37,12 @@ def check(nodes: int) -> None:
     problems = tuple(_obstacles(nodes))
     if problems:
         raise PreflightRefused(*problems)
+
+
+def check_root() -> None:
+    """PreflightRefused for anybody but root."""
+    if os.geteuid() != 0:
+        raise PreflightRefused(NOT_ROOT)
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -51,7 +58,7 @@ def _obstacles(nodes: int) -> Iterator[Problem]:
         yield Problem("hosts can be made on Linux only", HERE, "use Vagrant: vagrant up")
         return
     if os.geteuid() != 0:
-        yield Problem("making hosts needs root", HERE, "run the same with sudo")
+        yield NOT_ROOT
     if not GROUPS.is_dir() or not any(GROUPS.iterdir()):
         yield Problem(f"no control groups at {GROUPS}", HERE, "use Vagrant: vagrant up")
     if (allowed := int(WATCHERS.read_text())) < nodes * WATCHERS_PER_NODE:

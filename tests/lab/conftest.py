@@ -1,0 +1,106 @@
+"""Real hosts for tests. `lab` has two nodes and lives as long as its module; they boot in a second or so.
+
+A test that needs other hosts asks `make_lab`; one that needs bare ones asks `bare_lab`, the same renewed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from provision import lab as labs
+from provision.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+COUNTER = itertools.count(1)
+
+MakeLab = Callable[..., Lab]
+
+
+class Fab(Protocol):
+    def __call__(
+        self, lab: Lab, *words: str, inventory: Path | None = None, timeout: float = 300, inside: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal; `inside` needs no gateway."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def machine() -> None:
+    """A machine that can hold labs, without what a killed test run left."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        reason = "a lab needs Linux and root"
+        if os.environ.get("CI") or os.environ.get("LAB_REQUIRED"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    for name in labs.names():
+        owner = re.fullmatch(r"t(\d+)n\d+", name)
+        if owner and not Path("/proc", owner[1]).exists():
+            labs.down(name)
+
+
+@pytest.fixture(scope="module")
+def make_lab(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeLab]:  # noqa: ARG001
+    """Make labs by number of nodes, `ops=True` for the user with a sudo password; all go with the module."""
+    names: list[str] = []
+
+    def make(nodes: int = 2, *, ops: bool = False) -> Lab:
+        names.append(f"t{os.getpid()}n{next(COUNTER)}")
+        folder = tmp_path_factory.mktemp(names[-1]) / "lab"
+        return labs.up(names[-1], nodes, folder, ops=ops, say=lambda _: None)
+
+    yield make
+    for name in names:
+        labs.down(name)
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab) -> Lab:
+    """Two nodes, shared by the module's tests: each leaves them on, plugged, and usable."""
+    return make_lab()
+
+
+@pytest.fixture
+def bare_lab(lab: Lab) -> Lab:
+    """The module's two nodes as if just made, and no trace on the controller of a cluster on them."""
+    shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
+    return labs.renew(lab.name, say=lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def fab(tmp_path_factory: pytest.TempPathFactory) -> Fab:
+    home = tmp_path_factory.mktemp("home")
+    environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
+
+    def run(
+        lab: Lab, *words: str, inventory: Path | None = None, timeout: float = 300, inside: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        command = (str(Path(sys.executable).with_name("fab")), "-i", str(inventory or lab.inventory), *words)
+        return subprocess.run(
+            (*lab.inside, *command) if inside else command,
+            cwd=ROOT,
+            env={**environment, "HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            start_new_session=True,  # no terminal to ask on
+        )
+
+    return run

@@ -1,0 +1,124 @@
+"""The parts of the lab that need neither root nor hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from provision import lab as labs
+from provision.errors import PreflightRefused, UsageError
+from provision.lab import folder as lab_folder
+from provision.lab import groups, image, network, requirements
+from provision.lab import host as hosts
+from provision.lab.base import Base
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> labs.Lab:
+    base = tmp_path / 'a "base": #1'
+    base.mkdir()
+    (base / "etcd-v3.4.23-linux-amd64.tar.gz").touch()
+    nodes = (hosts.node("some", 1), hosts.node("some", 2))
+    return labs.Lab("some", tmp_path / "it's a: folder", "ops", nodes, hosts.jump("some"), Base(base))
+
+
+def test_the_inventory_is_ordinary(lab: labs.Lab) -> None:
+    content = YAML(typ="safe").load(lab_folder.inventory(lab))
+    assert content["cluster"] == "some"
+    assert content["ssh"] == {
+        "user": "ops",
+        "key": str(lab.key),
+        "known_hosts": str(lab.known_hosts),
+        "host_keys": "accept-new",
+        "gateway": "ip netns exec some-ctl nc %h %p",
+    }
+    assert content["nodes"] == {"node1": {"address": "198.51.100.11"}, "node2": {"address": "198.51.100.12"}}
+    assert content["etcd"]["source"] == str(lab.base.etcd)
+    assert content["probe"] == {"image": "busybox", "archive": str(lab.base.busybox)}
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "a-b", "../x", "a b", "1a", "x" * 21, "$(id)"])
+def test_a_name_that_could_be_misread_is_refused(name: str) -> None:
+    for call in (labs.down, labs.status, labs.find):
+        with pytest.raises(UsageError, match="cannot name a lab"):
+            call(name)
+
+
+@pytest.mark.parametrize("nodes", [0, -1, 101])
+def test_a_number_of_nodes_that_cannot_be_is_refused(nodes: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 to 100 nodes"):
+        labs.up("some", nodes, tmp_path, say=lambda _: None)
+
+
+def test_a_lab_that_is_not_there_is_told() -> None:
+    with pytest.raises(UsageError, match="no lab nowhere"):
+        labs.find("nowhere")
+    with pytest.raises(UsageError, match="no host node1"):
+        labs.power_cut("nowhere", "node1")
+    assert labs.status("nowhere") == ()
+    assert "nowhere" not in labs.names()
+
+
+def test_all_that_this_machine_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(requirements, "PATH", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(PreflightRefused) as refusal:
+        requirements.check(2)
+    assert "labs need root" in str(refusal.value)
+    assert "debootstrap" in str(refusal.value)
+    assert "apt-get install" in str(refusal.value)
+    assert "systemd-container" in requirements.missing_packages()
+
+
+def test_more_nodes_than_inotify_allows_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    allowed = tmp_path / "max_user_instances"
+    allowed.write_text("128\n")
+    monkeypatch.setattr(requirements, "WATCHERS", allowed)
+    with pytest.raises(PreflightRefused, match=r"sysctl fs\.inotify\.max_user_instances="):
+        requirements.check(20)
+
+
+def test_a_group_is_made_in_every_tree(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(groups, "ROOT", tmp_path)
+    for tree in ("systemd", "unified", "cpu,cpuacct"):
+        (tmp_path / tree).mkdir()
+    (tmp_path / "cpu").symlink_to("cpu,cpuacct")
+    assert [folder.parent.name for folder in groups.make("some")] == ["cpu,cpuacct", "systemd", "unified"]
+    assert groups.names("so") == {"some"}
+    groups.remove("some")
+    assert groups.names("so") == frozenset()
+
+
+def test_where_there_is_one_tree_one_group_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(groups, "ROOT", tmp_path)
+    (tmp_path / "cgroup.controllers").touch()
+    (tmp_path / "system.slice").mkdir()
+    assert groups.make("some") == (tmp_path / "some",)
+
+
+def test_addresses_are_those_of_the_documentation_range() -> None:
+    assert hosts.node("some", 1).address == "198.51.100.11"
+    assert hosts.jump("some").address.startswith(network.PREFIX)
+
+
+def test_the_image_is_the_same_each_time_and_whole(tmp_path: Path) -> None:
+    busybox = tmp_path / "busybox"
+    busybox.write_bytes(b"binary")
+    for name in ("one.tar", "two.tar"):
+        image.write(tmp_path / name, busybox, ["sh", "ping"], "amd64")
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    with tarfile.open(tmp_path / "one.tar") as archive:
+        manifest = archive.extractfile("manifest.json")
+        assert manifest is not None
+        [entry] = json.load(manifest)
+        assert entry["RepoTags"] == ["busybox:latest"]
+        assert {entry["Config"], *entry["Layers"]} < set(archive.getnames())
+        layer = archive.extractfile(entry["Layers"][0])
+        with tarfile.open(fileobj=layer) as content:
+            assert content.getmember("bin/ping").linkname == "busybox"
+            assert content.getmember("tmp").mode == 0o1777

@@ -13,11 +13,11 @@ PlaneName = Literal["auto", "etcd", "swarm"]
 
 @dataclass(frozen=True)
 class SSH:
-    """How one node is reached."""
+    """How one node is reached. None: not said, so ~/.ssh/config and then OpenSSH's defaults decide."""
 
     host: str
-    user: str
-    port: int
+    user: str | None
+    port: int | None
     key: Path | None
     known_hosts: Path
     host_keys: HostKeyPolicy

@@ -1,0 +1,234 @@
+"""YAML as it was typed: values with the line each stands on. Nothing is constructed, so nothing can execute.
+
+YAML takes some words for what was not meant: `no` (false), `20.10` (20.1), `022` (18), `22:22` (1342). Those
+come out as `Misread`, to be refused wherever they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+from provision.inventory.mistakes import Location, Mistake, show
+
+DEPTH_LIMIT = 12
+"""Levels of nesting; an inventory needs four: nodes, NAME, ssh, user."""
+
+_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_MISREAD = {
+    "a yes or a no": r"y|yes|n|no|on|off|true|false",
+    "nothing": r"null",
+    "a number, by some programs an octal one": r"[-+]?0o?[0-7_]+",
+    "a number in base 60": r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?",
+    "a number": r"[-+]?(0x[0-9a-f_]+|0b[01_]+|[0-9][0-9_]*|(\.[0-9]+|[0-9]+(\.[0-9_]*)?)(e[-+]?[0-9]+)?)",
+    "a number without end": r"[-+]?\.(inf|nan)",
+    "a date": r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([t ].*)?",
+}
+
+_SYNTAX = {
+    r"'\\t'": ("a tab where blanks are meant", "indent with two blanks"),
+    r"'[@`%]'": ("a word cannot start with this character", "put the value in quotes"),
+    r"mapping values are not allowed": (
+        "a second `key:` on one line, or a line indented too far",
+        "put a value that holds `: ` in quotes; indent neighbours alike",
+    ),
+    r"could not find expected ':'": ("a line without `key: value`", "write `key: value`"),
+    r"quoted scalar|end of stream": ("a quote that is not closed", "close it with the same quote"),
+    r"expected ',' or": ("a bracket that is not closed", "close it, and separate what is inside by commas"),
+    r"expected <block end>": (
+        "a line indented unlike its neighbours",
+        "indent neighbours alike, with blanks",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A word without quotes, and what YAML takes it for."""
+
+    text: str
+    reading: str
+
+    def __str__(self) -> str:
+        """As it was typed."""
+        return self.text
+
+
+class Refused:
+    """Stands where something was refused already."""
+
+
+@dataclass
+class Page:
+    """What the file says, in dict, list, str, int, bool, None, Misread and Refused; None if it cannot be read."""
+
+    values: Any = None
+    lines: dict[Location, int] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def line(self, location: Location) -> int:
+        """Return the line of a value, or of the nearest thing around it that was written."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+
+def parse(text: str) -> Page:
+    """Read YAML. Every mistake is in the page; after one of syntax there is nothing more to read."""
+    page = Page()
+    reader = _Reader(page, text)
+    try:
+        page.values = reader.document()
+    except _Stop as stop:
+        page.mistakes.append(stop.mistake)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        page.mistakes.append(
+            _explained(f"{error.problem} {error.context or ''}", mark.line + 1 if mark else 1)
+        )
+    # ValueError: an escape beyond Unicode; the others are of the library's own making.
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        page.mistakes.append(
+            Mistake(1, f"not YAML: {str(error).splitlines()[0]}", "see what is left after deleting half")
+        )
+    return page
+
+
+class _Stop(Exception):  # noqa: N818 (not an error of the program)
+    """Reading on makes no sense."""
+
+    def __init__(self, mistake: Mistake) -> None:
+        self.mistake = mistake
+
+
+class _Reader:
+    """Takes the library's events one by one."""
+
+    def __init__(self, page: Page, text: str) -> None:
+        self._page = page
+        self._events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
+
+    def document(self) -> Any:
+        """Return the only document."""
+        values: Any = None
+        documents = 0
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                documents += 1
+                if documents > 1:
+                    advice = "delete the line --- and what follows"
+                    raise _Stop(Mistake(_line(event), "a second document starts here", advice))
+                values = self._value(next(self._events), ())
+        return values
+
+    def _value(self, event: Any, location: Location) -> Any:
+        self._page.lines.setdefault(location, _line(event))
+        if len(location) > DEPTH_LIMIT:
+            raise _Stop(
+                Mistake(_line(event), f"more than {DEPTH_LIMIT} levels of nesting", "four levels are enough")
+            )
+        match event:
+            case AliasEvent():
+                advice = "write the value out; what all nodes share goes under the top-level ssh:"
+                return self._refuse(event, f"the alias *{event.anchor} stands for another value", advice)
+            case ScalarEvent():
+                value: Any = event.value if event.style else _word(event.value)
+            case MappingStartEvent():
+                value = self._mapping(location)
+            case SequenceStartEvent():
+                value = self._sequence(location)
+        if event.tag is not None:
+            return self._refuse(
+                event, f"the tag {show(event.tag)}: only plain values are taken here", "delete the tag"
+            )
+        return value
+
+    def _sequence(self, location: Location) -> list[Any]:
+        values: list[Any] = []
+        while not isinstance(event := next(self._events), SequenceEndEvent):
+            values.append(self._value(event, (*location, len(values))))
+        return values
+
+    def _mapping(self, location: Location) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), MappingEndEvent):
+            key = self._key(event)
+            if key not in values:
+                self._page.lines[*location, key] = _line(event)
+                values[key] = self._value(next(self._events), (*location, key))
+                continue
+            first = self._page.line((*location, key))
+            self._refuse(event, f"{show(key)} is here twice, first on line {first}", "delete one of the two")
+            self._value(next(self._events), (*location, ""))
+        return values
+
+    def _key(self, event: Any) -> str:
+        if not isinstance(event, ScalarEvent):
+            raise _Stop(Mistake(_line(event), "a key must be a word", "write `key: value`"))
+        word = event.value if event.style else _word(event.value)
+        if not isinstance(word, str):
+            what = f"the key {show(event.value)} is taken for {reading(word)}, not for a word"
+            self._refuse(
+                event, what, f'put it in quotes: "{event.value}"' if event.value else "write `key: value`"
+            )
+        return str(event.value)
+
+    def _refuse(self, event: Any, what: str, advice: str) -> Refused:
+        self._page.mistakes.append(Mistake(_line(event), what, advice))
+        return Refused()
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _word(text: str) -> str | int | bool | Misread | None:
+    if text in _WORDS:
+        return _WORDS[text]
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    for taken_for, pattern in _MISREAD.items():
+        if re.fullmatch(pattern, text, re.IGNORECASE):
+            return Misread(text, taken_for)
+    return text
+
+
+def reading(value: object) -> str:
+    """Say what YAML takes a value for."""
+    match value:
+        case Misread():
+            return value.reading
+        case None:
+            return "nothing"
+        case bool():
+            return "a yes or a no"
+        case int():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a group of keys"
+
+
+def _explained(problem: str, line: int) -> Mistake:
+    for pattern, (what, advice) in _SYNTAX.items():
+        if re.search(pattern, problem):
+            return Mistake(line, what, advice)
+    return Mistake(line, f"not YAML: {problem.strip()}", "compare the line with its neighbours")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from provision.inventory.document import Document, NetworkSection, NodeSection, ProbeSection
+from provision.inventory.document import NETWORKS, Document, NetworkSection, NodeSection, ProbeSection
 from provision.inventory.model import SSH, Cluster, Etcd, Network, Node, Probe
 
 STORE_SIZE = 3
 """Members where there are nodes enough: the fewest that outlive the loss of one."""
 
-DEFAULT_NETWORKS = {"demo": NetworkSection(subnet="10.99.0.0/24")}
+DEFAULT_NETWORKS = {name: NetworkSection(subnet=each["subnet"]) for name, each in NETWORKS.items()}
 
 
 def build(document: Document, path: Path) -> Cluster:
@@ -35,7 +35,7 @@ def build(document: Document, path: Path) -> Cluster:
 
 
 def members_of(said: dict[str, bool | None]) -> set[str]:
-    """Return who holds the store: those who say so, filled up to three in order with those who say nothing."""
+    """Return who holds the store: those who say so, then in order the silent ones, up to three in all."""
     chosen = [name for name, member in said.items() if member]
     silent = [name for name, member in said.items() if member is None]
     return {*chosen, *silent[: max(0, STORE_SIZE - len(chosen))]}

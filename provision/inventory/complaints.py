@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any, get_args
+from functools import cache
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from provision.inventory.document import RESERVED, Document
+from provision.inventory.document import RESERVED, Document, schema
 from provision.inventory.mistakes import Location, Mistake, Wrong, show, visible
 from provision.inventory.reader import Misread, Page, Refused, reading
 
+Shape = dict[str, Any]
+"""A part of the JSON Schema."""
+
+_YES, _NO = {"y", "yes", "on", "true"}, {"n", "no", "off", "false"}
 _MEANT = {
     "string_type": "text",
-    "int_type": "a number",
+    "int_type": "a plain number",
     "bool_type": "true or false",
     "dict_type": "a group of keys",
     "model_type": "a group of keys",
@@ -29,35 +34,38 @@ def check(page: Page) -> tuple[Document | None, tuple[Mistake, ...]]:
         return Document.model_validate(page.values), ()
     except ValidationError as error:
         details = error.errors(include_url=False)
-    return None, tuple(_mistake(each, page) for each in details if not isinstance(each["input"], Refused))
+    return None, tuple(_mistake(each, page) for each in details if not _was_refused(each))
+
+
+def _was_refused(error: ErrorDetails) -> bool:
+    return isinstance(error["input"], Refused) and error["type"] != "extra_forbidden"
 
 
 def _mistake(error: ErrorDetails, page: Page) -> Mistake:
-    # A mistake in a key ends in "[key]".
-    location = tuple(part for part in error["loc"] if part != "[key]")
+    location: Location = error["loc"]
+    subject = dotted(location)
+    if location[-1] == "[key]":
+        location, subject = location[:-1], dotted(location[:-2])
     what, advice = _words(error, location)
-    return Mistake(page.line(location), what, advice)
+    return Mistake(page.line(location), f"{subject}: {what}" if subject else what, advice)
 
 
 def _words(error: ErrorDetails, location: Location) -> tuple[str, str]:
-    name, value = dotted(location), error["input"]
+    value = error["input"]
     match error["type"]:
         case "missing":
-            return f"{name} is missing", f"add {_example(location)}"
+            return "this key is missing", f"add {_example(location)}"
         case "extra_forbidden":
             return _unknown(location)
         case "literal_error":
-            return _choice(error, location)
+            return _choice(value, location)
         case "too_short":
             return _too_few(location, len(value))
         case "value_error":
             wrong = error["ctx"]["error"]
-            if isinstance(wrong, Wrong):
-                return f"{name}: {wrong.what}", wrong.advice
-    meant = _MEANT.get(error["type"])
-    if meant is None:
-        return f"{name}: {error['msg']}", f"write {_example(location)}"
-    return f"{name}: {_taken(value)}, where {meant} is meant", _instead(value, meant, location)
+            return (wrong.what, wrong.advice) if isinstance(wrong, Wrong) else (str(wrong), "")
+    meant = _MEANT.get(error["type"], "something else")
+    return f"{_taken(value)}, where {meant} is meant", _instead(value, meant, location)
 
 
 def _taken(value: object) -> str:
@@ -69,89 +77,96 @@ def _taken(value: object) -> str:
 
 
 def _instead(value: object, meant: str, location: Location) -> str:
+    typed = str(value)
     match meant, value:
         case "text", int() | Misread() if location[-1] not in ("address", "subnet"):
-            return f'put it in quotes: {location[-1]}: "{str(value).lower() if value is True else value}"'
-        case "a number", str() | Misread() if re.fullmatch(r"0*[0-9]{1,5}", str(value)):
-            return f"write {location[-1]}: {int(str(value))}"
-        case "true or false", Misread() | str():
-            yes = str(value).lower() in ("y", "yes", "on", "true")
-            return f"write {location[-1]}: {'true' if yes else 'false'}"
+            return (
+                f'put it in quotes: {location[-1]}: "{typed.lower() if isinstance(value, bool) else typed}"'
+            )
+        case "a plain number", str() | Misread() if re.fullmatch(r"[0-9]{1,6}", typed):
+            return f"write {location[-1]}: {int(typed)}"
+        case "true or false", str() | Misread() if typed.lower() in _YES | _NO:
+            return f"write {location[-1]}: {'true' if typed.lower() in _YES else 'false'}"
     return f"write {_example(location)}"
 
 
 def _unknown(location: Location) -> tuple[str, str]:
-    *around, key = location
-    known = _model(tuple(around)).model_fields
-    what = f"there is no key {show(key)}" + (f" in {dotted(tuple(around))}" if around else "")
+    *around, key = (str(part) for part in location)
+    known = list(_schema_of(location[:-1]).get("properties", {}))
+    what = "there is no such key"
     if not around and key in RESERVED:
-        return f"{show(key)} is reserved {RESERVED[str(key)]}", "delete it"
-    if near := get_close_matches(str(key).lower(), known, n=1):
+        return f"this key is reserved {RESERVED[key]}", "delete it"
+    homes = list(_homes(key, _schema()))
+    if homes := [home for home in homes if around and home.startswith(around[0])] or homes:
+        return "this key does not belong here", f"write it under {' or '.join(homes)}"
+    if near := get_close_matches(key.lower(), known, n=1):
         return what, f"write {near[0]}"
-    if elsewhere := _homes(str(key)):
-        return what, f"it belongs under {' or '.join(elsewhere)}"
-    return what, f"delete it; known here: {', '.join(known)}"
+    return what, f"delete it; the keys are {', '.join(known)}"
 
 
-def _choice(error: ErrorDetails, location: Location) -> tuple[str, str]:
-    choices = re.findall(r"'([^']+)'|(\d+)", error["ctx"]["expected"])
-    words = ["".join(choice) for choice in choices]
-    value = error["input"]
-    near = get_close_matches(str(value).lower(), words, n=1)
-    advice = near[0] if near or len(words) == 1 else " or ".join(words)
-    return (
-        f"{dotted(location)}: {show(value)} is not known",
-        f"write {location[-1]}: {near[0] if near else advice}",
-    )
+def _choice(value: object, location: Location) -> tuple[str, str]:
+    shape = _schema_of(location)
+    choices = [str(choice) for choice in shape.get("enum") or [shape["const"]]]
+    if str(value) in choices:
+        return f"{show(value)} in quotes is text", f"write {location[-1]}: {value}"
+    likely = get_close_matches(str(value).lower(), choices, n=1) or choices
+    return f"{show(value)} is not known", f"write {location[-1]}: {' or '.join(likely)}"
 
 
 def _too_few(location: Location, count: int) -> tuple[str, str]:
     if location == ("nodes",) and count == 1:
-        return "nodes: one is too few, an overlay network joins two hosts or more", "add a second node"
-    return f"{dotted(location)} is empty", f"write {_example(location)}"
+        return "one node is too few: an overlay network joins two or more", "add a second node"
+    return "nothing is written here", f"write {_example(location)}"
 
 
 def _example(location: Location) -> str:
-    key = location[-1]
-    field = _model(location[:-1]).model_fields.get(str(key))
-    if field is None:
-        inside = _model(location).model_fields
-        return _flow({key: {name: each.examples[0] for name, each in inside.items() if each.examples}})[1:-1]
-    if not field.examples:
-        return f"{key}: …"
-    return _flow({key: field.examples[0]})[1:-1]
+    return f"{location[-1]}: {_flow(_filled(_schema_of(location)))}"
+
+
+def _filled(shape: Shape) -> object:
+    """Return an example: the given one, or one made of the keys that must be there, or else of the first."""
+    if "properties" not in shape:
+        return shape.get("examples", ["…"])[0]
+    wanted = shape.get("required") or list(shape["properties"])[:1]
+    return {key: _filled(_resolved(shape["properties"][key])) for key in wanted}
 
 
 def _flow(value: object) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{visible(str(key))}: {_flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_flow(each)}" for key, each in value.items()) + "}"
     return str(value)
 
 
-def _model(location: Location) -> type[BaseModel]:
-    """Return the section that a location is, or is in."""
-    section: type[BaseModel] = Document
+def _schema_of(location: Location) -> Shape:
+    shape = _schema()
     for part in location:
-        field = section.model_fields.get(str(part))
-        section = next(_sections(field.annotation), section) if field else section
-    return section
+        inside = shape.get("properties", {}).get(part) or shape.get("additionalProperties") or {}
+        shape = _resolved(inside)
+    return shape
 
 
-def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _sections(inner)
+def _resolved(shape: Shape) -> Shape:
+    """Follow a reference, and what may also be null to what it is otherwise."""
+    inner: Shape = shape.get("anyOf", [shape])[0]
+    if "$ref" in inner:
+        inner = _schema()["$defs"][inner["$ref"].rpartition("/")[2]]
+    return {**inner, **{key: value for key, value in shape.items() if key == "examples"}}
 
 
-def _homes(key: str, section: type[BaseModel] = Document, place: str = "") -> list[str]:
-    homes = []
-    for name, field in section.model_fields.items():
-        for inner in _sections(field.annotation):
-            within = f"{place}{name}:"
-            homes += [within] if key in inner.model_fields else []
-            homes += _homes(key, inner, f"{within} ")
-    return homes
+def _homes(key: str, shape: Shape, place: str = "") -> Iterator[str]:
+    """Return where a key is known: `ssh`, `nodes.NAME.ssh`."""
+    for name, inside in shape.get("properties", {}).items():
+        inner, within = _resolved(inside), f"{place}{name}"
+        if named := inner.get("additionalProperties"):
+            inner, within = _resolved(named), f"{within}.NAME"
+        if key in inner.get("properties", {}):
+            yield within
+        yield from _homes(key, inner, f"{within}.")
+
+
+@cache
+def _schema() -> Shape:
+    return schema()
 
 
 def dotted(location: Location) -> str:

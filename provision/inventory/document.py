@@ -5,37 +5,44 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.json_schema import GenerateJsonSchema
 
-from provision.inventory import values
+from provision.inventory import addresses, values
 from provision.inventory.model import HostKeyPolicy, PlaneName
 
+ETCD_RELEASE = "artifacts/etcd-v3.5.30-linux-amd64.tar.gz"
+NETWORKS = {"demo": {"subnet": "10.99.0.0/24"}}
+NODES = {"node1": {"address": "192.0.2.11"}, "node2": {"address": "192.0.2.12"}}
 
-def _pattern(expression: str, limit: int | None = None) -> Any:
-    extra: dict[str, Any] = {"pattern": f"^{expression}$"}
-    return Field(json_schema_extra=extra | ({"maxLength": limit} if limit else {}))
+
+NAMED: dict[str, Any] = {"propertyNames": {"pattern": f"^{values.NAME}$", "maxLength": values.NAME_LENGTH}}
+
+
+def _like(example: object, pattern: str | None = None, **schema: int | str) -> Any:
+    """Tell editors, and messages, what a value looks like; the check itself has better words."""
+    extra = schema | ({"pattern": f"^{pattern}$"} if pattern else {})
+    return Field(examples=[example], json_schema_extra=dict(extra))
 
 
 ClusterName = Annotated[
-    str, AfterValidator(values.cluster_name), _pattern(values.CLUSTER_NAME, values.CLUSTER_LENGTH)
+    str,
+    AfterValidator(values.cluster_name),
+    _like("demo", values.CLUSTER_NAME, maxLength=values.CLUSTER_LENGTH),
 ]
-NodeName = Annotated[str, AfterValidator(values.node_name), _pattern(values.NODE_NAME, values.NAME_LENGTH)]
-NetworkName = Annotated[
-    str, AfterValidator(values.network_name), _pattern(values.NETWORK_NAME, values.NAME_LENGTH)
-]
-Address = Annotated[
-    str, AfterValidator(values.address), Field(json_schema_extra={"format": "ipv4"}, examples=["192.0.2.11"])
-]
-Subnet = Annotated[str, AfterValidator(values.subnet), Field(examples=["10.99.0.0/24"])]
-Port = Annotated[int, AfterValidator(values.port), Field(json_schema_extra={"minimum": 1, "maximum": 65535})]
-User = Annotated[str, AfterValidator(values.user), _pattern(values.SSH_USER)]
-Host = Annotated[str, AfterValidator(values.host), _pattern(values.SSH_HOST)]
-Gateway = Annotated[str, AfterValidator(values.gateway)]
-FilePath = Annotated[str, AfterValidator(values.path)]
-Source = Annotated[
-    str, AfterValidator(values.source), Field(examples=["artifacts/etcd-v3.5.30-linux-amd64.tar.gz"])
-]
-Sha256 = Annotated[str, AfterValidator(values.sha256), _pattern(values.SHA256)]
-Image = Annotated[str, AfterValidator(values.image), _pattern(values.IMAGE)]
+NodeName = Annotated[str, AfterValidator(values.name)]
+NetworkName = Annotated[str, AfterValidator(values.network_name)]
+Address = Annotated[str, AfterValidator(addresses.address), _like("192.0.2.11", format="ipv4")]
+Subnet = Annotated[str, AfterValidator(addresses.subnet), _like("10.99.0.0/24")]
+Port = Annotated[int, AfterValidator(values.port), _like(22, minimum=1, maximum=65535)]
+User = Annotated[str, AfterValidator(values.user), _like("ops", values.SSH_USER)]
+Host = Annotated[str, AfterValidator(values.host), _like("node1.example", values.SSH_HOST)]
+Gateway = Annotated[str, AfterValidator(values.gateway), _like("ops@bastion.example:22")]
+Key = Annotated[str, AfterValidator(values.path), _like("~/.ssh/id_ed25519")]
+KnownHosts = Annotated[str, AfterValidator(values.path), _like("~/.ssh/known_hosts")]
+Source = Annotated[str, AfterValidator(values.source), _like(ETCD_RELEASE)]
+Sha256 = Annotated[str, AfterValidator(values.sha256), _like("0123…, 64 digits", values.SHA256)]
+Image = Annotated[str, AfterValidator(values.image), _like("busybox", values.IMAGE)]
+Archive = Annotated[str, AfterValidator(values.path), _like("artifacts/busybox.tar")]
 
 
 class Section(BaseModel):
@@ -47,15 +54,16 @@ class Section(BaseModel):
 class SSHSection(Section):
     """How nodes are reached. What is not said, ~/.ssh/config and OpenSSH's defaults decide."""
 
-    user: User | None = Field(None, description="Who logs in. Not root: sudo is used.")
+    user: User | None = Field(None, description="Who logs in; sudo is used where that is not root.")
     port: Port | None = Field(None, description="Where sshd listens.")
-    key: FilePath | None = Field(
-        None, description="A private key. The agent and ~/.ssh/config are asked too."
+    key: Key | None = Field(None, description="A private key; the agent and ~/.ssh/config are asked too.")
+    known_hosts: KnownHosts | None = Field(
+        None, description="Where host keys are kept. Default: ~/.ssh/known_hosts."
     )
-    known_hosts: FilePath | None = Field(None, description="Known host keys. Default: ~/.ssh/known_hosts.")
     host_keys: HostKeyPolicy | None = Field(
         None,
-        description="A host key not known yet: ask (the default) shows it, accept-new takes it, strict refuses.",
+        description="A host key seen for the first time: ask (the default), accept-new or strict.",
+        examples=["ask"],
     )
     gateway: Gateway | None = Field(
         None, description="user@bastion:port, several with commas, or an OpenSSH ProxyCommand with %h and %p."
@@ -73,7 +81,9 @@ class NodeSection(Section):
 
     address: Address = Field(description="The IPv4 address that the other nodes reach it by.")
     member: bool | None = Field(
-        None, description="Whether it holds the store. Default: the first three nodes do."
+        None,
+        description="Whether it holds the store. Default: both of two nodes, the first three of more.",
+        examples=["true"],
     )
     ssh: NodeSSHSection | None = None
 
@@ -82,28 +92,30 @@ class EtcdSection(Section):
     """The etcd release that is pushed to the nodes."""
 
     source: Source = Field(description="A release archive, a folder with etcd and etcdctl, or an https URL.")
-    sha256: Sha256 | None = Field(None, description="The archive's checksum. A URL must have one.")
+    sha256: Sha256 | None = Field(None, description="The archive's checksum; a URL must have one.")
 
 
 class DockerSection(Section):
     """Docker on the nodes."""
 
     control_plane: PlaneName = Field(
-        "auto", description="What spreads the networks. auto: what the nodes' Docker can."
+        "auto",
+        description="What spreads the networks: etcd, swarm, or auto for what the nodes' Docker can.",
+        examples=["auto"],
     )
 
 
 class NetworkSection(Section):
     """One overlay network."""
 
-    subnet: Subnet = Field(description="Its IPv4 range: used nowhere else, at least a /29.")
+    subnet: Subnet = Field(description="Its IPv4 range, in use nowhere else: a /29 or larger.")
 
 
 class OverlaySection(Section):
     """The networks that cross hosts."""
 
     networks: dict[NetworkName, NetworkSection] = Field(
-        min_length=1, description="By name.", examples=[{"demo": {"subnet": "10.99.0.0/24"}}]
+        min_length=1, description="By name.", examples=[NETWORKS], json_schema_extra=NAMED
     )
 
 
@@ -111,8 +123,8 @@ class ProbeSection(Section):
     """What the proof runs on every node."""
 
     image: Image = Field("busybox", description="An image with sh and ping.")
-    archive: FilePath | None = Field(
-        None, description="Its `docker save`, pushed where the nodes have no registry."
+    archive: Archive | None = Field(
+        None, description="What `docker save` made of it; pushed where the nodes have no registry."
     )
 
 
@@ -120,23 +132,29 @@ class Document(Section):
     """An inventory: the hosts of a container network, and what it should be."""
 
     version: Literal[1] = Field(description="The version of this format.", examples=[1])
-    cluster: ClusterName = Field(description="Names the certificates and the store.", examples=["demo"])
+    cluster: ClusterName = Field(description="Names the certificates and the store.")
     ssh: SSHSection | None = None
     nodes: dict[NodeName, NodeSection] = Field(
-        min_length=2,
-        description="The hosts by name.",
-        examples=[{"node1": {"address": "192.0.2.11"}, "node2": {"address": "192.0.2.12"}}],
+        min_length=2, description="Two or more hosts, by name.", examples=[NODES], json_schema_extra=NAMED
     )
-    etcd: EtcdSection = Field(examples=[{"source": "artifacts/etcd-v3.5.30-linux-amd64.tar.gz"}])
+    etcd: EtcdSection
     docker: DockerSection | None = None
     overlay: OverlaySection | None = None
     probe: ProbeSection | None = None
 
 
-RESERVED = {"underlay": "for encryption between the hosts, which is not there yet"}
-"""Keys of the top level that a later version will know."""
+RESERVED = {"underlay": "for encryption between the hosts, which a later version will have"}
+"""Keys of the top level that mean something one day."""
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out titles that only repeat the keys."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the inventory, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Document.model_json_schema()}
+    """Return the JSON Schema of the inventory."""
+    generated = Document.model_json_schema(schema_generator=_WithoutTitles)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | generated

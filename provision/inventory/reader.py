@@ -33,7 +33,7 @@ _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _MISREAD = {
     "a yes or a no": r"y|yes|n|no|on|off|true|false",
     "nothing": r"null",
-    "a number, by some programs an octal one": r"[-+]?0o?[0-7_]+",
+    "an octal number": r"[-+]?0o?[0-7_]+",
     "a number in base 60": r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?",
     "a number": r"[-+]?(0x[0-9a-f_]+|0b[01_]+|[0-9][0-9_]*|(\.[0-9]+|[0-9]+(\.[0-9_]*)?)(e[-+]?[0-9]+)?)",
     "a number without end": r"[-+]?\.(inf|nan)",
@@ -75,7 +75,7 @@ class Refused:
 
 @dataclass
 class Page:
-    """What the file says, in dict, list, str, int, bool, None, Misread and Refused; None if it cannot be read."""
+    """What the file says, in dict, list, str, int, bool, None, Misread and Refused; None if it is not YAML."""
 
     values: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
@@ -153,8 +153,9 @@ class _Reader:
             case SequenceStartEvent():
                 value = self._sequence(location)
         if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             return self._refuse(
-                event, f"the tag {show(event.tag)}: only plain values are taken here", "delete the tag"
+                event, f"the tag {show(tag)}: only plain values are taken here", "delete the tag"
             )
         return value
 

@@ -1,6 +1,6 @@
-"""What no value shows by itself: two nodes with one address, overlays in each other's way, a store without a member.
+"""What takes two values to see: one address twice, overlays in each other's way, a store without a member.
 
-They read the page, not the document, and pass over what is wrong in itself: so all mistakes are found at once.
+The rules read the page, not the document, and pass over what is wrong in itself: all is found in one pass.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Any
 
+from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
-from provision.inventory.mistakes import Location, Mistake, show, visible
+from provision.inventory.mistakes import Mistake, show, visible
 from provision.inventory.reader import Page
-from provision.inventory.values import read_address, read_subnet
+
+NOT_FOR_CONTAINERS = 3
+"""Addresses of a subnet: its first, its last, the gateway."""
+
+OWN_RANGE = "choose a range that nothing else uses, such as 10.99.0.0/24"
 
 
 def broken(page: Page) -> tuple[Mistake, ...]:
@@ -27,7 +32,7 @@ def names_differ(page: Page) -> Iterator[Mistake]:
     for name in _section(page, "nodes"):
         other = seen.setdefault(name.lower(), name)
         if other != name:
-            what = f"nodes: {show(name)} and {show(other)} {_on(page, 'nodes', other)} differ in case only"
+            what = f"nodes: {show(name)} and {show(other)} {_line(page, 'nodes', other)} differ in case only"
             yield Mistake(page.line(("nodes", name)), what, "give one of them another name")
 
 
@@ -37,60 +42,56 @@ def addresses_differ(page: Page) -> Iterator[Mistake]:
     for name, address in _addresses(page):
         other = seen.setdefault(address, name)
         if other != name:
-            what = f"{visible(name)} has the address of {visible(other)} {_on(page, 'nodes', other, 'address')}, {address}"
-            advice = f"write {visible(name)}'s own; on the node: ip -4 -brief address"
+            place = _line(page, "nodes", other, "address")
+            what = f"nodes: {visible(name)} and {visible(other)} {place} have the same address, {address}"
+            advice = "give each its own; on the node: ip -4 -brief address"
             yield Mistake(page.line(("nodes", name, "address")), what, advice)
 
 
 def doors_differ(page: Page) -> Iterator[Mistake]:
-    """No two nodes are entered by one sshd."""
-    seen: dict[tuple[object, ...], str] = {}
+    """No two nodes are entered by one sshd. Where neither says a host, the addresses tell."""
     shared = _section(page, "ssh")
+    seen: dict[tuple[str, ...], tuple[str, bool]] = {}
     for name, node in _section(page, "nodes").items():
         own = _dict(_dict(node).get("ssh"))
-        if "host" not in own:
-            continue
-        said = shared | own
+        said = {"host": _dict(node).get("address"), **shared, **own}
         door = tuple(str(said.get(key)) for key in ("host", "port", "gateway"))
-        other = seen.setdefault(door, name)
-        if other != name:
-            what = f"{visible(name)} is reached at {show(own['host'])} as {visible(other)} is {_on(page, 'nodes', other)}"
+        other, by_host = seen.setdefault(door, (name, "host" in own))
+        if other != name and (by_host or "host" in own):
+            place = _line(page, "nodes", other)
+            what = f"nodes: {visible(name)} and {visible(other)} {place} are both {show(said['host'])} to SSH"
             yield Mistake(
-                page.line(("nodes", name, "ssh", "host")), what, "write each node's own ssh host or port"
+                page.line(("nodes", name, "ssh", "host")), what, "give each its own ssh host or port"
             )
 
 
 def overlays_apart(page: Page) -> Iterator[Mistake]:
-    """No overlay holds an address of another one."""
+    """No address is in two overlays."""
     for (name, network), (other, second) in combinations(_subnets(page), 2):
         if network.overlaps(second):
-            place = _on(page, "overlay", "networks", name, "subnet")
+            place = _line(page, "overlay", "networks", name)
             what = f"overlay {visible(other)}: {second} overlaps {network} of {visible(name)} {place}"
-            line = page.line(("overlay", "networks", other, "subnet"))
-            yield Mistake(
-                line, what, "give each network a range of its own, such as 10.99.0.0/24 and 10.99.1.0/24"
-            )
+            yield Mistake(page.line(("overlay", "networks", other, "subnet")), what, OWN_RANGE)
 
 
 def overlays_off_the_nodes(page: Page) -> Iterator[Mistake]:
-    """No overlay holds a node's address: the containers would take the host for one of them."""
+    """No overlay holds a node's address: to the containers that host would be one of them."""
     for name, network in _subnets(page):
         for node, address in _addresses(page):
             if address in network:
-                place = _on(page, "nodes", node, "address")
-                what = f"overlay {visible(name)}: {network} holds the address of {visible(node)} {place}, {address}"
-                line = page.line(("overlay", "networks", name, "subnet"))
-                yield Mistake(line, what, "choose a range that no host uses, such as 10.99.0.0/24")
+                place = _line(page, "nodes", node, "address")
+                what = f"overlay {visible(name)}: {network} holds {visible(node)}'s address {address} {place}"
+                yield Mistake(page.line(("overlay", "networks", name, "subnet")), what, OWN_RANGE)
 
 
 def overlays_have_room(page: Page) -> Iterator[Mistake]:
-    """A container on each node fits in each overlay: the proof runs one. Not for containers: both ends, the gateway."""
+    """A container on each node fits into each overlay: the proof runs one."""
     nodes = len(_section(page, "nodes"))
     for name, network in _subnets(page):
-        if 5 < network.num_addresses < nodes + 3:
+        if network.num_addresses < nodes + NOT_FOR_CONTAINERS and network.prefixlen <= 29:
             what = f"overlay {visible(name)}: {network} has no room for a container on each of {nodes} nodes"
             yield Mistake(
-                page.line(("overlay", "networks", name, "subnet")), what, "take a larger range, such as a /24"
+                page.line(("overlay", "networks", name, "subnet")), what, "take a larger one, a /24"
             )
 
 
@@ -98,19 +99,16 @@ def somebody_is_a_member(page: Page) -> Iterator[Mistake]:
     """The store needs a place."""
     nodes = _section(page, "nodes")
     if nodes and all(_dict(node).get("member") is False for node in nodes.values()):
-        yield Mistake(
-            page.line(("nodes",)), "no node is a member of the store", "delete `member: false` of three nodes"
-        )
+        advice = "delete `member: false`, of three nodes if there are as many"
+        yield Mistake(page.line(("nodes",)), "nodes: no node is a member of the store", advice)
 
 
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
-    """What comes from the network is known beforehand."""
+    """What comes from afar is known beforehand."""
     etcd = _section(page, "etcd")
     if str(etcd.get("source")).startswith("https://") and etcd.get("sha256") is None:
-        what = "etcd: a download needs its checksum"
-        yield Mistake(
-            page.line(("etcd", "source")), what, "add sha256: …, from the release's file SHA256SUMS"
-        )
+        advice = "add sha256: and the digits from the release's file SHA256SUMS"
+        yield Mistake(page.line(("etcd", "source")), "etcd.sha256: a download needs its checksum", advice)
 
 
 RULES = (
@@ -140,16 +138,15 @@ def _subnets(page: Page) -> Iterator[tuple[str, IPv4Network]]:
 
 
 def _section(page: Page, *location: str) -> dict[str, Any]:
-    value = page.values
+    section = page.values
     for key in location:
-        value = _dict(_dict(value).get(key))
-    return _dict(value)
+        section = _dict(_dict(section).get(key))
+    return _dict(section)
 
 
 def _dict(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _on(page: Page, *location: str) -> str:
-    place: Location = location
-    return f"(line {page.line(place)})"
+def _line(page: Page, *location: str) -> str:
+    return f"(line {page.line(location)})"

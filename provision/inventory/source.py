@@ -9,7 +9,7 @@ from provision.errors import InventoryError, Problem, UsageError
 from provision.inventory.mistakes import Mistake, describe, is_unseen, visible
 
 SIZE_LIMIT = 100_000
-"""Bytes of a file that somebody typed; the YAML scanner takes 2 s for the worst of this size."""
+"""Bytes of a file that somebody typed; the YAML scanner takes 1 s for the worst of this size."""
 
 _NAME_IT = "name the inventory file itself: fab -i PATH/inventory.yml VERB"
 

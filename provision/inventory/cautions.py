@@ -1,0 +1,36 @@
+"""What an inventory may say, and should not say without knowing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.errors import Problem
+from provision.inventory.model import Cluster
+
+MANY_MEMBERS = 7
+"""etcd's FAQ advises against more: every write waits for most of them."""
+
+MANY_NODES = 20
+"""What this program is made for."""
+
+
+def warnings(cluster: Cluster) -> tuple[Problem, ...]:
+    """Return what can be done, and is better known beforehand."""
+    return tuple(Problem(what, str(cluster.path), advice) for what, advice in _cautions(cluster))
+
+
+def _cautions(cluster: Cluster) -> Iterator[tuple[str, str]]:
+    members = len(cluster.members)
+    if members <= 2:
+        which = "that member is" if members == 1 else "either of its two members is"
+        what = f"while {which} down, the store takes no writes: no container can join a network"
+        yield what, "add a third node: of three, any one may be down"
+    elif members % 2 == 0:
+        what = (
+            f"{members} members of the store survive the loss of {(members - 1) // 2}, as {members - 1} would"
+        )
+        yield what, "have an odd number: `member: false` at one node, or `member: true` at one more"
+    if members > MANY_MEMBERS:
+        yield f"{members} members of the store: each write waits for {members // 2 + 1}", "have three or five"
+    if len(cluster.nodes) > MANY_NODES:
+        yield f"{len(cluster.nodes)} nodes: more than {MANY_NODES} were not tried", "expect slow plans"

@@ -1,0 +1,149 @@
+"""An inventory to start from: the addresses given, every other key commented."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import Problem, UsageError
+from provision.inventory import addresses, values
+from provision.inventory.document import ETCD_RELEASE
+from provision.inventory.mistakes import Wrong, show
+from provision.inventory.reader import parse
+
+SCHEMA = Path(__file__).with_name("schema.json")
+"""What editors complete and check the file by."""
+
+FEWEST = 2
+"""Hosts of an overlay network."""
+
+_TEXT = """\
+# yaml-language-server: $schema={schema}
+#
+# Look at what would be done:   fab plan
+# Do it, and prove it:          fab provision
+# A line that is commented out shows the default, or an example. Paths are taken from this file's folder.
+
+version: 1
+
+# Names the certificates and the store: a-z, 0-9 and dashes.
+cluster: {cluster}
+
+# How the nodes are reached. What is not said here, ~/.ssh/config and OpenSSH's defaults decide.
+ssh:
+  # Who logs in. Not root: sudo is used (a password: fab --prompt-for-sudo-password).
+  {user}
+  {port}
+  # A private key. The agent and ~/.ssh/config are asked too.
+  # key: ~/.ssh/id_ed25519
+  # known_hosts: ~/.ssh/known_hosts
+  # A host key seen for the first time: ask shows its fingerprint, accept-new takes it, strict refuses it.
+  host_keys: ask
+  # A jump host, user@bastion:port, or an OpenSSH ProxyCommand with %h and %p.
+  # gateway: null
+
+# Two or more hosts, by name. For each:
+#   address   the IPv4 address that the other nodes reach it by, for the store and the overlay's own traffic
+#   member    whether it holds the store; by default both of two nodes do, and the first three of more
+#   ssh       what differs for this node: any key of the ssh above, or host: another address to connect to
+nodes:
+{nodes}
+
+# The etcd release to push, from https://github.com/etcd-io/etcd/releases: 3.4.21 or later, or 3.5.5 or later.
+etcd:
+  # An archive, a folder with etcd and etcdctl, or an https URL.
+  source: {source}
+  # The archive's checksum: required for a URL, checked wherever it is given.
+  # sha256: the 64 digits from the release's file SHA256SUMS
+
+docker:
+  # What spreads the networks: etcd (Docker before 23), swarm, or auto for what the nodes' Docker can.
+  control_plane: auto
+
+overlay:
+  # The networks that cross hosts: name and IPv4 range. The range must be in use nowhere else.
+  networks:
+    demo: {{subnet: 10.99.0.0/24}}
+
+# What the proof runs on every node.
+probe:
+  image: busybox
+  # What `docker save` made of it, pushed where the nodes have no registry.
+  # archive: artifacts/busybox.tar
+"""
+
+
+@dataclass(frozen=True)
+class _Host:
+    address: str
+    user: str | None
+    port: int | None
+
+    @property
+    def login(self) -> tuple[str, ...]:
+        """What has to be said about logging in, as lines of YAML."""
+        user = (f"user: {_typed(self.user)}",) if self.user else ()
+        return (*user, f"port: {self.port}") if self.port else user
+
+
+def template(
+    hosts: Sequence[str], *, cluster: str = "demo", source: str = ETCD_RELEASE, schema: Path = SCHEMA
+) -> str:
+    """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError with every one that cannot be."""
+    known = _checked(hosts)
+    shared = known[0].login if len({host.login for host in known}) == 1 else ()
+    said = dict(line.split(": ", 1) for line in shared)
+    return _TEXT.format(
+        schema=schema,
+        cluster=_typed(cluster),
+        user=f"user: {said['user']}" if "user" in said else "# user: ops",
+        port=f"port: {said['port']}" if "port" in said else "# port: 22",
+        nodes="\n".join(_node(number, host, shared) for number, host in enumerate(known, start=1)),
+        source=_typed(source),
+    )
+
+
+def _node(number: int, host: _Host, shared: tuple[str, ...]) -> str:
+    own = f"\n    ssh: {{{', '.join(host.login)}}}" if host.login and not shared else ""
+    return f"  node{number}:\n    address: {host.address}{own}"
+
+
+def _typed(text: str) -> str:
+    """Return text as YAML that means it: in quotes where it would be taken for something else."""
+    return text if parse(f"key: {text}").values == {"key": text} else json.dumps(text)
+
+
+def _checked(hosts: Sequence[str]) -> tuple[_Host, ...]:
+    known, problems = [], []
+    for host in hosts:
+        try:
+            known.append(_host(host))
+        except Wrong as wrong:
+            problems.append(Problem(f"{show(host)}: {wrong.what}", "init", wrong.advice))
+    seen = [host.address for host in known]
+    problems += [
+        Problem(f"{address} is given twice", "init", "name each host once")
+        for address in dict.fromkeys(seen)
+        if seen.count(address) > 1
+    ]
+    if not problems and len(known) < FEWEST:
+        what = "an overlay network joins two hosts or more"
+        problems.append(Problem(what, "init", "give two addresses: ops@192.0.2.11 ops@192.0.2.12"))
+    if problems:
+        raise UsageError(*problems)
+    return tuple(known)
+
+
+def _host(text: str) -> _Host:
+    user, at, rest = text.rpartition("@")
+    address, colon, port = rest.partition(":")
+    if colon and not re.fullmatch(r"[0-9]{1,5}", port):
+        raise Wrong(f"{show(rest)} is not ADDRESS:PORT", "write user@192.0.2.11:22")
+    return _Host(
+        addresses.address(address),
+        values.user(user) if at else None,
+        values.port(int(port)) if colon else None,
+    )

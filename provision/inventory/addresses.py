@@ -6,7 +6,7 @@ import re
 import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 
-from provision.inventory.mistakes import Wrong, describe, show
+from provision.inventory.mistakes import Wrong, describe, show, visible
 from provision.inventory.values import SSH_HOST, text
 
 NO_HOST = {
@@ -70,7 +70,8 @@ def _oddity(value: str) -> str:
 def _instead_of(value: str) -> str:
     first, sign, rest = re.fullmatch(r"([^:/]*)([:/]?)(.*)", value, re.DOTALL).groups()  # type: ignore[union-attr]
     if read_address(first):
-        return f"write {first}" + (f", and its SSH port as ssh: {{port: {rest}}}" if sign == ":" else "")
+        port = f", and its SSH port as ssh: {{port: {visible(rest)}}}" if sign == ":" else ""
+        return f"write {read_address(first)}{port}"
     if re.fullmatch(SSH_HOST, value) and not re.fullmatch(r"[0-9.]*", value):
         return f"{_OWN}; {value} may stand under ssh: {{host: {value}}}"
     return _OWN

@@ -44,7 +44,8 @@ def _was_refused(error: ErrorDetails) -> bool:
 def _mistake(error: ErrorDetails, page: Page) -> Mistake:
     location: Location = error["loc"]
     subject = dotted(location)
-    if location[-1] == "[key]":
+    # pydantic's way to say that the key itself is wrong.
+    if location[-1] == "[key]" and location not in page.lines:
         location, subject = location[:-1], dotted(location[:-2])
     what, advice = _words(error, location)
     return Mistake(page.line(location), f"{subject}: {what}" if subject else what, advice)
@@ -107,6 +108,8 @@ def _unknown(location: Location) -> tuple[str, str]:
 def _choice(value: object, location: Location) -> tuple[str, str]:
     shape = _schema_of(location)
     choices = [str(choice) for choice in shape.get("enum") or [shape["const"]]]
+    if value is None:
+        return "nothing is written here", f"write {_example(location)}"
     if str(value) in choices:
         return f"{show(value)} in quotes is text", f"write {location[-1]}: {value}"
     likely = get_close_matches(str(value).lower(), choices, n=1) or choices
@@ -120,7 +123,7 @@ def _too_few(location: Location, count: int) -> tuple[str, str]:
 
 
 def _example(location: Location) -> str:
-    return f"{location[-1]}: {_flow(_filled(_schema_of(location)))}"
+    return f"{dotted(location[-1:])}: {_flow(_filled(_schema_of(location)))}"
 
 
 def _filled(shape: Shape) -> object:

@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from provision.inventory.mistakes import Location, Mistake, show
+from provision.inventory.mistakes import Location, Mistake, show, visible
 
 DEPTH_LIMIT = 12
 """Levels of nesting; an inventory needs four: nodes, NAME, ssh, user."""
@@ -75,7 +75,7 @@ class Refused:
 
 @dataclass
 class Page:
-    """What the file says, in dict, list, str, int, bool, None, Misread and Refused; None if it is not YAML."""
+    """What the file says, in dict, list, str, int, bool, None, Misread and Refused."""
 
     values: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
@@ -97,10 +97,7 @@ def parse(text: str) -> Page:
     except _Stop as stop:
         page.mistakes.append(stop.mistake)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        page.mistakes.append(
-            _explained(f"{error.problem} {error.context or ''}", mark.line + 1 if mark else 1)
-        )
+        page.mistakes.append(_explained(error))
     # ValueError: an escape beyond Unicode; the others are of the library's own making.
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         page.mistakes.append(
@@ -145,7 +142,9 @@ class _Reader:
         match event:
             case AliasEvent():
                 advice = "write the value out; what all nodes share goes under the top-level ssh:"
-                return self._refuse(event, f"the alias *{event.anchor} stands for another value", advice)
+                return self._refuse(
+                    event, f"the alias {show(f'*{event.anchor}')} stands for another value", advice
+                )
             case ScalarEvent():
                 value: Any = event.value if event.style else _word(event.value)
             case MappingStartEvent():
@@ -228,8 +227,13 @@ def reading(value: object) -> str:
             return "a group of keys"
 
 
-def _explained(problem: str, line: int) -> Mistake:
+def _explained(error: MarkedYAMLError) -> Mistake:
+    problem = f"{error.problem} {error.context or ''}".strip()
+    # What was never closed is noticed where the file ends; it began where the context is.
+    began = re.search(r"quoted scalar|simple key|flow", problem) and error.context_mark
+    mark = began or error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark else 1
     for pattern, (what, advice) in _SYNTAX.items():
         if re.search(pattern, problem):
             return Mistake(line, what, advice)
-    return Mistake(line, f"not YAML: {problem.strip()}", "compare the line with its neighbours")
+    return Mistake(line, f"not YAML: {visible(problem)}", "compare the line with its neighbours")

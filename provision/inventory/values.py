@@ -38,11 +38,11 @@ OUR_PORTS = {
 
 def text(value: str) -> str:
     """Text with something in it, all of it to be seen."""
-    if not value.strip():
-        raise Wrong("is empty", "write a value, or delete the line")
     for character in value:
         if is_unseen(character):
             raise Wrong(f"{show(value)} holds {describe(character)}", "delete it: type the value anew")
+    if not value.strip():
+        raise Wrong(f"{show(value)} is empty", "write a value, or delete the line")
     if value != value.strip():
         end = "start" if value[0].isspace() else "end"
         raise Wrong(f"{show(value)} has a blank at its {end}", f"write {value.strip()}")

@@ -1,0 +1,302 @@
+"""The inventory: what it says, what is filled in where it is silent, and that all mistakes come at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
+
+from provision import inventory
+from provision.errors import UsageError
+from provision.inventory.model import SSH
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "provision/inventory/schema.json"
+
+
+def test_what_is_not_said_is_filled_in(tmp_path: Path) -> None:
+    cluster = loaded(tmp_path, RIGHT[: RIGHT.index("overlay")])
+    known_hosts = Path("~/.ssh/known_hosts").expanduser()
+    assert cluster.nodes[0].ssh == SSH("192.0.2.1", None, None, None, known_hosts, "ask", None)
+    assert [(network.name, network.subnet) for network in cluster.networks] == [
+        ("demo", IPv4Network("10.99.0.0/24"))
+    ]
+    assert (cluster.control_plane, cluster.probe.image, cluster.probe.archive) == ("auto", "busybox", None)
+    assert cluster.etcd.sha256 is None
+
+
+def test_a_section_with_nothing_in_it_is_one_that_is_not_there(tmp_path: Path) -> None:
+    assert loaded(tmp_path, f"{RIGHT}ssh:\ndocker:\nprobe:\n") == loaded(tmp_path, RIGHT)
+
+
+def test_a_node_overrides_what_all_share(tmp_path: Path) -> None:
+    login = "user: ops, port: 2222, key: all, known_hosts: known"
+    shared = f"ssh: {{{login}, host_keys: strict, gateway: jump@192.0.2.9}}\n"
+    own = "192.0.2.2, ssh: {host: node2.example, user: root, key: ~/own, gateway: null}"
+    first, second = loaded(tmp_path, shared + changed("192.0.2.2", own)).nodes
+    known_hosts = tmp_path / "known"
+    assert first.ssh == SSH(
+        "192.0.2.1", "ops", 2222, tmp_path / "all", known_hosts, "strict", "jump@192.0.2.9"
+    )
+    own_key = Path("~/own").expanduser()
+    assert second.ssh == SSH("node2.example", "root", 2222, own_key, known_hosts, "strict", None)
+
+
+def test_paths_are_taken_from_the_inventorys_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inventory.yml").write_text(f"{RIGHT}probe: {{archive: busybox.tar}}\n")
+    monkeypatch.chdir(tmp_path)
+    cluster = inventory.load(Path("inventory.yml"))
+    assert cluster.path == tmp_path / "inventory.yml"
+    assert cluster.etcd.source == str(tmp_path / "etcd.tar.gz")
+    assert cluster.probe.archive == tmp_path / "busybox.tar"
+    assert cluster.folder == tmp_path / ".overlay/demo"
+
+
+@pytest.mark.parametrize(
+    ("said", "members"),
+    [
+        ("--", "12"),
+        ("---", "123"),
+        ("-----", "123"),
+        ("----+", "125"),
+        ("0----", "234"),
+        ("+++++", "12345"),
+        ("++++-", "1234"),
+        ("0-", "2"),
+        ("--0", "12"),
+        ("000+0", "4"),
+    ],
+)
+def test_members_are_the_first_three_unless_said_otherwise(tmp_path: Path, said: str, members: str) -> None:
+    words = {"-": "", "+": ", member: true", "0": ", member: false"}
+    nodes = "".join(
+        f'  "{n}": {{address: 192.0.2.{n}{words[word]}}}\n' for n, word in enumerate(said, start=1)
+    )
+    text = re.sub(r"(?m)^  node.*\n", "", RIGHT).replace("nodes:\n", f"nodes:\n{nodes}")
+    assert "".join(node.name for node in loaded(tmp_path, text).members) == members
+
+
+def test_somebody_must_be_a_member(tmp_path: Path) -> None:
+    text = re.sub(r"(192\.0\.2\.\d)", r"\1, member: false", RIGHT)
+    assert_only(mistakes(tmp_path, text), 3, "no node is a member", "delete `member: false`")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "members", "warning"),
+    [
+        (2, 2, "while either of its two members is down, the store takes no writes"),
+        (3, 3, None),
+        (3, 1, "while that member is down"),
+        (4, 4, "4 members of the store survive the loss of 1, as 3 would"),
+        (5, 5, None),
+        (9, 9, "each write waits for 5"),
+        (21, 3, "21 nodes: more than 20 were not tried"),
+    ],
+)
+def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None) -> None:
+    lines = "".join(
+        f"  node{n}: {{address: 192.0.2.{n}, member: {str(n <= members).lower()}}}\n"
+        for n in range(1, nodes + 1)
+    )
+    text = re.sub(r"(?m)^  node.*\n", "", RIGHT).replace("nodes:\n", f"nodes:\n{lines}")
+    found = inventory.warnings(loaded(tmp_path, text))
+    assert len(found) == (warning is not None)
+    assert all(warning and warning in problem.what and problem.advice for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("etcd", "what", "advice"),
+    [
+        ("source: https://host.example/etcd.tar.gz", "a download needs its checksum", "SHA256SUMS"),
+        ("source: http://host.example/etcd.tar.gz", "can be changed on its way", "https://"),
+        ("source: ftp://host.example/etcd.tar.gz", "can be changed on its way", "https://"),
+        ("source: 'https://'", "is no URL", "https://HOST/PATH"),
+        ("source: 'https://[::1'", "is no URL", "https://HOST/PATH"),
+        ("source: ~nobody-of-that-name/etcd.tar.gz", "nobody here has that home", "the whole path"),
+        ("source: x, sha256: abc", "not 64 hexadecimal digits", "sha256sum FILE"),
+        (f"source: x, sha256: sha256:{'a' * 64}", "not 64 hexadecimal digits", "sha256sum FILE"),
+        (f"source: x, sha256: {'1' * 64}", "is taken for a number", "put it in quotes"),
+        ("sha256: x", "etcd.source: this key is missing", "add source: artifacts/etcd"),
+        ("", "etcd: nothing is written", "etcd: {source: artifacts/etcd"),
+    ],
+)
+def test_where_etcd_comes_from(tmp_path: Path, etcd: str, what: str, advice: str) -> None:
+    problems = mistakes(
+        tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}" if etcd else "etcd:")
+    )
+    assert any(what in problem.what and advice in problem.advice for problem in problems), problems
+
+
+def test_a_download_with_its_checksum(tmp_path: Path) -> None:
+    digest = "AB" * 32
+    text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")
+    etcd = loaded(tmp_path, text).etcd
+    assert (etcd.source, etcd.sha256) == ("https://host.example/etcd.tar.gz", digest.lower())
+
+
+@pytest.mark.parametrize(
+    "gateway",
+    [
+        "bastion",
+        "ops@bastion.example:2222",
+        "ops@192.0.2.9,root@inner:22",
+        "ops@[2001:db8::1]:22",
+        "ssh -W %h:%p bastion",
+        "ip netns exec lab nc %h %p",
+    ],
+)
+def test_gateways(tmp_path: Path, gateway: str) -> None:
+    assert loaded(tmp_path, f'ssh: {{gateway: "{gateway}"}}\n{RIGHT}').nodes[0].ssh.gateway == gateway
+
+
+@pytest.mark.parametrize(
+    "gateway", ["none", "a@b@", "bastion:99999", "-oProxyCommand=x", "a,,b", "nc 192.0.2.9 22"]
+)
+def test_what_is_no_gateway(tmp_path: Path, gateway: str) -> None:
+    problems = mistakes(tmp_path, f'ssh: {{gateway: "{gateway}"}}\n{RIGHT}')
+    assert len(problems) == 1
+    assert "ssh.gateway: " in problems[0].what
+    assert problems[0].advice
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("user", "a;b"), ("user", "-x"), ("host", "-x"), ("host", "$(id)"), ("host", "a b")]
+)
+def test_what_a_shell_would_take_for_more_is_no_login(tmp_path: Path, key: str, value: str) -> None:
+    problems = mistakes(tmp_path, changed("192.0.2.2", f'192.0.2.2, ssh: {{{key}: "{value}"}}'))
+    assert_only(problems, 5, f"nodes.node2.ssh.{key}: `{value}`", "")
+
+
+def test_two_nodes_behind_one_sshd(tmp_path: Path) -> None:
+    problems = mistakes(tmp_path, changed("192.0.2.2", "192.0.2.2, ssh: {host: 192.0.2.1}"))
+    assert_only(
+        problems, 5, "node2 and node1 (line 4) are both `192.0.2.1` to SSH", "its own ssh host or port"
+    )
+    hosts = re.sub(r"192\.0\.2\.(\d)", r"192.0.2.\1, ssh: {host: nat.example, port: 220\1}", RIGHT)
+    assert [node.ssh.port for node in loaded(tmp_path, hosts).nodes] == [2201, 2202]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        (changed("cluster: demo", "cluster: demo\n\tx: 1"), 3, "a tab where blanks are meant"),
+        (changed("cluster: demo", "cluster: a: b"), 2, "a second `key:` on one line"),
+        (changed("cluster: demo", "cluster demo"), 2, "a line without `key: value`"),
+        (changed("192.0.2.1}", "192.0.2.1"), 4, "a bracket that is not closed"),
+        (changed("etcd.tar.gz", '"etcd.tar.gz'), 7, "a quote that is not closed"),
+        (changed("  node2", " node2"), 5, "indented unlike its neighbours"),
+        (changed("cluster: demo", "cluster: @demo"), 2, "cannot start with this character"),
+        (RIGHT + "---\nversion: 1\n", 11, "a second document"),
+        ("- version: 1\n", 1, "`key: value` lines are meant here"),
+    ],
+)
+def test_what_is_not_yaml(tmp_path: Path, text: str, line: int, what: str) -> None:
+    assert_only(mistakes(tmp_path, text), line, what, "")
+
+
+WRONG = """\
+version: "1"
+cluster: Demo
+ssh: {user: no, port: 022, gatway: x}
+nodes:
+  node1: {address: 192.0.02.1}
+  Node1: {address: 192.0.2.1, member: yes}
+  node1: {address: 192.0.2.3}
+  no: {address: 20.10}
+  x: 192.0.2.4
+  y;: *x
+etcd: {source: http://host.example/x}
+docker: {control_plane: swram}
+overlay:
+  networks:
+    bridge: {subnet: 10.0.0.1/24}
+    other: {subnet: 10.0.0.0/16}
+    third: {subnet: 192.0.2.0/24}
+    none: {}
+probe: []
+"""
+
+
+def test_every_mistake_is_told_in_one_pass_by_line(tmp_path: Path) -> None:
+    problems = mistakes(tmp_path, WRONG)
+    told = [int(problem.where.rpartition(":")[2]) for problem in problems]
+    assert told == sorted(told)
+    assert set(told) == set(range(1, 20)) - {4, 13, 14}
+    assert [told.count(line) for line in (3, 6, 10, 18)] == [3, 3, 2, 2]
+    assert all(problem.what and problem.advice for problem in problems)
+
+
+def test_no_message_shows_what_a_terminal_would_obey(tmp_path: Path) -> None:
+    problems = mistakes(
+        tmp_path, changed("node2", '"\\e[2J\\u202e\\ud800"') + 'probe: {image: "\\a\\e]0;x"}\n'
+    )
+    assert len(problems) == 2
+    assert all(str(problem).replace("\n", "").isprintable() for problem in problems)
+
+
+def test_the_committed_schema_is_the_generated_one() -> None:
+    generated = json.dumps(inventory.schema(), indent=2) + "\n"
+    again = "python -m provision.inventory > schema.json && mv schema.json provision/inventory/"
+    assert SCHEMA.read_text() == generated, f"make it anew: {again}"
+
+
+def test_the_sample_and_the_template_name_every_key_and_the_schema() -> None:
+    for text in ((ROOT / "inventory.yml").read_text(), inventory.template(["192.0.2.1", "192.0.2.2"])):
+        assert [key for key in keys(inventory.schema()) if not re.search(rf"\b{key}\b", text)] == []
+        named = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+        assert named
+        assert (ROOT / named[1]).samefile(SCHEMA)
+
+
+def keys(schema: Mapping[str, Any]) -> Iterator[str]:
+    for section in (schema, *schema["$defs"].values()):
+        yield from section["properties"]
+
+
+def test_the_sample_is_right() -> None:
+    cluster = inventory.load(ROOT / "inventory.yml")
+    assert [node.address for node in cluster.nodes] == ["192.168.174.141", "192.168.174.142"]
+    assert {node.ssh.host_keys for node in cluster.nodes} == {"accept-new"}
+
+
+def test_a_template_loads_as_what_it_was_made_from(tmp_path: Path) -> None:
+    hosts = ["no@192.0.2.7:2222", "root@192.0.2.5", "192.0.2.6"]
+    nodes = loaded(tmp_path, inventory.template(hosts, cluster="123", source="a # b")).nodes
+    assert [(node.name, node.address) for node in nodes] == [
+        ("node1", "192.0.2.7"),
+        ("node2", "192.0.2.5"),
+        ("node3", "192.0.2.6"),
+    ]
+    assert [(node.ssh.user, node.ssh.port) for node in nodes] == [("no", 2222), ("root", None), (None, None)]
+
+
+def test_a_template_says_a_common_login_once(tmp_path: Path) -> None:
+    text = inventory.template(["ops@192.0.2.1:2222", "ops@192.0.2.2:2222"])
+    assert re.findall(r"(?m)^ +(?:user|port): .*", text) == ["  user: ops", "  port: 2222"]
+    assert {(node.ssh.user, node.ssh.port) for node in loaded(tmp_path, text).nodes} == {("ops", 2222)}
+
+
+@pytest.mark.parametrize(
+    ("hosts", "what"),
+    [
+        ([], "two hosts or more"),
+        (["192.0.2.1"], "two hosts or more"),
+        (["192.0.2.1", "ops@192.0.2.1"], "192.0.2.1 is given twice"),
+        (["192.0.2.1", "node2.example"], "`node2.example` is no IPv4 address"),
+        (["192.0.2.1", "192.0.2.2:ssh"], "is not ADDRESS:PORT"),
+        (["192.0.2.1", "192.0.2.2:2379"], "2379 is taken by etcd"),
+        (["192.0.2.1", "-x@192.0.2.2"], "starts with `-`"),
+        (["192.0.2.1", "@192.0.2.2"], "is empty"),
+    ],
+)
+def test_no_template_from_what_cannot_be(hosts: list[str], what: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        inventory.template(hosts)
+    assert what in str(caught.value)
+    assert all(problem.advice for problem in caught.value.problems)

@@ -105,7 +105,9 @@ class Store:
 
     def _accepted(self, status: int, answer: dict[str, Any]) -> dict[str, Any]:
         if status >= 400:
-            raise StoreError(f"etcd on {self.node.name}: {answer.get('message') or answer.get('error') or status}")
+            raise StoreError(
+                f"etcd on {self.node.name}: {answer.get('message') or answer.get('error') or status}"
+            )
         return answer
 
 
@@ -130,7 +132,11 @@ class Clients:
         if node is None:
             return self._any_store()
         return self._once(
-            "store", node, lambda: Store(node, self.remotes[node.name].tunnel(layout.STORE_PORT, node.address), self.identity)
+            "store",
+            node,
+            lambda: Store(
+                node, self.remotes[node.name].tunnel(layout.STORE_PORT, node.address), self.identity
+            ),
         )
 
     def _any_store(self) -> Store:
@@ -169,7 +175,7 @@ class Clients:
         return self._once("docker", node, lambda: self._docker(node))
 
     def _docker(self, node: Node) -> docker.DockerClient:
-        import docker
+        from docker import DockerClient
         from docker.tls import TLSConfig
         from requests.adapters import HTTPAdapter
 
@@ -179,7 +185,9 @@ class Clients:
             """Loopback in the URL, the node's address in the certificate."""
 
             def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
-                super().init_poolmanager(*arguments, server_hostname=address, assert_hostname=address, **keywords)  # type: ignore[no-untyped-call]
+                super().init_poolmanager(
+                    *arguments, server_hostname=address, assert_hostname=address, **keywords
+                )
 
         certificate, key = self.identity.paths(pki.CONTROLLER_DOCKER)
         tls = TLSConfig(
@@ -189,7 +197,9 @@ class Clients:
         )
         port = self.remotes[node.name].tunnel(layout.DOCKER_PORT, address)
         # A version given spares the question; 1.41 is that of Docker 20.10, the last minor before 23.
-        client = docker.DockerClient(base_url=f"https://127.0.0.1:{port}", tls=tls, version="1.41", timeout=60)
+        client = DockerClient(base_url=f"https://127.0.0.1:{port}", tls=tls, version="1.41", timeout=60)
+        # No proxy and no other authorities from the environment: this goes to loopback.
+        client.api.trust_env = False
         client.api.mount("https://", Tunnelled(pool_maxsize=8))
         return client
 
@@ -207,7 +217,11 @@ class Clients:
     def wait_for_members(self, nodes: tuple[Node, ...]) -> None:
         """Return once each of these members reads through the quorum."""
         for node in nodes:
-            until(lambda node=node: self.store(node).get("/", quorum=True), f"etcd on {node.name} answers", node.name)
+            until(
+                lambda node=node: self.store(node).get("/", quorum=True),
+                f"etcd on {node.name} answers",
+                node.name,
+            )
 
     def close(self) -> None:
         """Close what was opened."""
@@ -235,5 +249,3 @@ def until(attempt: Callable[[], object], what: str, where: str, seconds: float =
                 ) from error
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
-
-

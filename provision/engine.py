@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import facts, membership, pki
+from provision import facts, layout, membership, pki
 from provision.api import Clients
 from provision.control_plane import ControlPlane
 from provision.errors import Problem, StepFailed
@@ -14,10 +14,9 @@ from provision.node import library
 from provision.phases import Phase
 from provision.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.remote import Remote, Remotes
-from provision.resources import Difference, Resource, join
+from provision.report.progress import Progress
+from provision.resources import UPLOADS, Difference, Resource, join
 from provision.situation import Situation
-
-Say = Callable[[str, str], None]  # node or place, what happens there
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,12 @@ def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Que
     """Return all that has to be asked of a node, for every phase at once."""
     resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
     ports = plane.node_ports + (plane.member_ports if node.member else ())
-    return join([*(resource.question() for resource in resources), facts.Question(ports=ports)])
+    return join(
+        [
+            *(resource.question() for resource in resources),
+            facts.Question(ports=ports, shown=(f"{layout.DOCKER_PKI}/ca.crt",)),
+        ]
+    )
 
 
 def gather(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
@@ -57,7 +61,11 @@ def gather(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situa
         result = remote.run(facts.script(question(plane, situation, remote.node)), timeout=60)
         if result.code:
             raise StepFailed(
-                Problem(f"cannot ask for facts: {result.stderr.strip()[-400:]}", remote.node.name, "nothing was changed")
+                Problem(
+                    f"cannot ask for facts: {result.stderr.strip()[-400:]}",
+                    remote.node.name,
+                    "nothing was changed",
+                )
             )
         return facts.parse(result.stdout)
 
@@ -88,14 +96,16 @@ def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
     return Plan(tuple(changes))
 
 
-def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, say: Say) -> Situation:
+def carry_out(
+    plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, progress: Progress
+) -> Situation:
     """Make every change of the plan; return the situation as it is found afterwards.
 
     StepFailed names the node, the step, and what was done before it.
     """
     remotes = clients.remotes
     if plan.of(CONTROLLER, "pki"):
-        say(CONTROLLER, "certificates")
+        progress.say(CONTROLLER, "certificates")
         situation = replace(situation, identity=pki.make(situation.cluster))
         clients.identity = situation.identity
     todo = steps(plane, situation)
@@ -105,10 +115,10 @@ def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Cl
             if not wave:
                 continue
             phase.before(situation, clients, wave)
-            remotes.each(lambda remote: _change_node(remote, phase, mine, say), wave)  # noqa: B023
+            remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)  # noqa: B023
             phase.after(situation, clients, wave)
         for change in plan.of(CLUSTER, phase.name):
-            say(CLUSTER, f"{change.action} {change.resource}")
+            progress.say(CLUSTER, f"{change.action} {change.resource}")
             phase.change_cluster(situation, clients, change)
     return gather(plane, situation, remotes)
 
@@ -120,13 +130,15 @@ def _changes_by_node(mine: Sequence[Step]) -> Mapping[str, list[Change]]:
     return by_node
 
 
-def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], say: Say) -> None:
+def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: Progress) -> None:
     todo = [step for step in mine if step.node == remote.node]
-    for step in todo:
-        if upload := step.resource.upload():
-            say(remote.node.name, f"{phase.name}: upload {upload.source.name}")
-            remote.push(upload.source, upload.path)
-    say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
+    uploads = [upload for step in todo if (upload := step.resource.upload())]
+    if uploads:
+        remote.run(f"umask 077 && mkdir -p {UPLOADS}", changes=True)
+    for upload in uploads:
+        progress.say(remote.node.name, f"{phase.name}: upload {upload.source.name}")
+        remote.push(upload.source, upload.path)
+    progress.say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
     result = remote.run(node_script(todo), timeout=300, changes=True)
     if result.code:
         done = result.stdout.splitlines()

@@ -116,7 +116,8 @@ fact value dockerd "$(dockerd --version 2>/dev/null)"
 fact value docker-cli "$(command -v docker)"
 fact value etcd "$(etcd --version 2>/dev/null | head -n 1)"
 fact value record "$([ ! -f $state/record ] || echo yes)"
-if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null; then fact value vxlan yes; fi
+if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
+    unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 fact value etcd-data "$([ -z "$(ls -A /var/lib/etcd 2>/dev/null)" ] || echo yes)"
 [ ! -f /etc/docker/daemon.json ] || fact_encoded value daemon-json </etc/docker/daemon.json
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
@@ -141,7 +142,10 @@ def script(question: Question) -> str:
         ("fact_ports", [str(port) for port in question.ports]),
     ]
     lines = [f"{name} {_words(arguments)}" for name, arguments in calls if arguments]
-    lines += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
+    lines += [
+        f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}"
+        for user in question.users
+    ]
     lines += ["fact_docker"]
     lines += [
         f"! timeout 5 docker image inspect {shlex.quote(image)} >/dev/null 2>&1 || fact image {shlex.quote(image)}"
@@ -183,7 +187,12 @@ def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
     hashes = {row[1]: row[2] for row in rows if row[0] == "hash"}
     links = {row[1]: row[2] for row in rows if row[0] == "link"}
     texts = {row[1]: _decode(row[2]) for row in rows if row[0] == "text"}
-    kinds = {"regular file": "file", "regular empty file": "file", "directory": "folder", "symbolic link": "link"}
+    kinds = {
+        "regular file": "file",
+        "regular empty file": "file",
+        "directory": "folder",
+        "symbolic link": "link",
+    }
     return {
         path: Path(
             kind=kinds.get(kind, kind),

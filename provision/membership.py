@@ -36,7 +36,9 @@ def joining(situation: Situation) -> tuple[Node, ...]:
     members = known(situation)
     if members is None:
         return ()
-    voting = {url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())}
+    voting = {
+        url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())
+    }
     return tuple(node for node in situation.cluster.members if peer_url(node) not in voting)
 
 

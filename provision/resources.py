@@ -11,8 +11,8 @@ import hashlib
 import pathlib
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 from provision.facts import Facts, Question
 from provision.plan import Action, diff
@@ -100,7 +100,9 @@ class Folder(_Quiet):
             return Difference("create")
         if (there.kind, there.mode, there.owner) == ("folder", self.mode, self.owner):
             return None
-        return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
+        return Difference(
+            "update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}"
+        )
 
     def apply(self, difference: Difference) -> str:
         """Make it, or mend its mode and owner."""
@@ -261,13 +263,17 @@ class Service:
         if there.running:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
             if stale:
-                stops = [c.name for c in facts.containers if not c.comes_back] if self.stops_containers else []
+                stops = (
+                    [c.name for c in facts.containers if not c.comes_back] if self.stops_containers else []
+                )
                 return Difference("restart", note=self._note(facts, stale), stops=tuple(stops))
             return None if there.enablement == "enabled" else Difference("enable")
         return Difference("start")
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
-        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")
+        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (
+            f" and {len(stale) - 1} more" if stale[1:] else ""
+        )
         running = [c.name for c in facts.containers] if self.stops_containers else []
         return reason + (f"; running containers: {', '.join(running)}" if running else "")
 
@@ -359,16 +365,19 @@ class Release:
         """Unpack beside, check, run once, rename."""
         hashes = dict(self.hashes)
         path = self.upload().path
-        return _call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)
+        return _call(
+            "put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top
+        )
 
 
 def join(questions: Iterable[Question]) -> Question:
     """Return one question that asks all of them, each thing once."""
-    joined: dict[str, dict[str | int, None]] = {}
-    for question in questions:
-        for name, value in vars(question).items():
-            joined.setdefault(name, {}).update(dict.fromkeys(value))
-    return replace(Question(), **{name: tuple(value) for name, value in joined.items()})
+    asked = tuple(questions)
+
+    def all_of(name: str) -> Any:
+        return tuple(dict.fromkeys(thing for question in asked for thing in getattr(question, name)))
+
+    return Question(**{field.name: all_of(field.name) for field in fields(Question)})
 
 
 def _call(*words: str) -> str:

@@ -85,14 +85,20 @@ def root(scene: Scene) -> Iterator[Problem]:
 def systemd(scene: Scene) -> Iterator[Problem]:
     """Units and drop-ins are how daemons are run."""
     if scene.value("init") != "systemd":
-        yield Problem(f"process 1 is {scene.value('init') or 'unknown'}, not systemd", advice="use a host that boots with systemd")
+        yield Problem(
+            f"process 1 is {scene.value('init') or 'unknown'}, not systemd",
+            advice="use a host that boots with systemd",
+        )
 
 
 @check
 def vxlan(scene: Scene) -> Iterator[Problem]:
     """Packets cross hosts in it."""
     if scene.value("vxlan") != "yes":
-        yield Problem(f"kernel {scene.value('kernel')} has no vxlan", advice="install the distribution's full kernel image")
+        yield Problem(
+            f"kernel {scene.value('kernel')} has no vxlan",
+            advice="install the distribution's full kernel image",
+        )
 
 
 @check
@@ -112,13 +118,20 @@ def docker_version(scene: Scene) -> Iterator[Problem]:
     version = version_of(scene.value("dockerd"))
     window = scene.plane.docker_versions
     if not version:
-        yield Problem("Docker is not installed", advice="apt-get install docker.io (Debian 12), or Docker CE 20.10")
+        yield Problem(
+            "Docker is not installed", advice="apt-get install docker.io (Debian 12), or Docker CE 20.10"
+        )
     elif not window.holds(version):
         newer = tuple(map(int, version.split("."))) >= window.limit
         reason = f": {scene.plane.docker_reason}" if newer else ""
-        yield Problem(f"Docker {version} is outside {window}{reason}", advice="install Docker 20.10 (Debian 12: docker.io)")
+        yield Problem(
+            f"Docker {version} is outside {window}{reason}",
+            advice="install Docker 20.10 (Debian 12: docker.io)",
+        )
     elif not scene.value("docker-cli"):
-        yield Problem("the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli")
+        yield Problem(
+            "the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli"
+        )
 
 
 @check
@@ -128,7 +141,10 @@ def one_docker_version(scene: Scene) -> Iterator[Problem]:
     for other in scene.others[:1]:
         theirs = version_of(scene.situation.of(other).values.get("dockerd", ""))
         if mine and theirs and mine.split(".")[:2] != theirs.split(".")[:2]:
-            yield Problem(f"Docker {mine} here, {theirs} on {other.name}", advice="install the same version on every node")
+            yield Problem(
+                f"Docker {mine} here, {theirs} on {other.name}",
+                advice="install the same version on every node",
+            )
 
 
 @check
@@ -136,7 +152,10 @@ def etcd_version(scene: Scene) -> Iterator[Problem]:
     """Known to lose data below, without the v2 API above."""
     version, window = scene.situation.artifact.version, scene.plane.store_versions
     if scene.node.member and not window.holds(version):
-        yield Problem(f"etcd {version} is outside {window}", advice="point etcd.source at a release inside, for example 3.5.30")
+        yield Problem(
+            f"etcd {version} is outside {window}",
+            advice="point etcd.source at a release inside, for example 3.5.30",
+        )
 
 
 @check
@@ -144,7 +163,10 @@ def cpu(scene: Scene) -> Iterator[Problem]:
     """Another CPU's binaries do not run."""
     theirs, ours = scene.value("machine"), scene.situation.artifact.cpu
     if scene.node.member and theirs != ours:
-        yield Problem(f"this host is {theirs}, {scene.situation.artifact.path.name} is for {ours}", advice=f"use the etcd release for {theirs}")
+        yield Problem(
+            f"this host is {theirs}, {scene.situation.artifact.path.name} is for {ours}",
+            advice=f"use the etcd release for {theirs}",
+        )
 
 
 @check
@@ -153,7 +175,10 @@ def hostname(scene: Scene) -> Iterator[Problem]:
     mine = scene.value("hostname")
     for other in scene.others:
         if mine and mine == scene.situation.of(other).values.get("hostname"):
-            yield Problem(f"the hostname {mine} is that of {other.name} too", advice=f"hostnamectl set-hostname {scene.node.name}, on this host")
+            yield Problem(
+                f"the hostname {mine} is that of {other.name} too",
+                advice=f"hostnamectl set-hostname {scene.node.name}, on this host",
+            )
 
 
 @check
@@ -194,9 +219,21 @@ def daemon_json(scene: Scene) -> Iterator[Problem]:
     try:
         keys = set(json.loads(text))
     except ValueError as error:
-        yield Problem(f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start")
+        yield Problem(
+            f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start"
+        )
         return
-    clashes = keys & {"hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "cluster-store", "cluster-advertise", "cluster-store-opts"}
+    clashes = keys & {
+        "hosts",
+        "tls",
+        "tlsverify",
+        "tlscacert",
+        "tlscert",
+        "tlskey",
+        "cluster-store",
+        "cluster-advertise",
+        "cluster-store-opts",
+    }
     if clashes:
         yield Problem(
             f"/etc/docker/daemon.json sets {', '.join(sorted(clashes))}, which we set as flags: dockerd refuses both",
@@ -210,7 +247,10 @@ def foreign_store(scene: Scene) -> Iterator[Problem]:
     facts = scene.facts
     ours = layout.ETCD_BOOTSTRAP in facts.paths
     if scene.node.member and scene.value("etcd-data") == "yes" and not ours:
-        yield Problem(f"{layout.DATA} holds data that this tool did not write", advice=f"move it away, or drop this node's membership (member: false)")
+        yield Problem(
+            f"{layout.DATA} holds data that this tool did not write",
+            advice="move it away, or drop this node's membership (member: false)",
+        )
 
 
 @check
@@ -234,10 +274,16 @@ def overlap(scene: Scene) -> Iterator[Problem]:
         for route in scene.value("routes").split(";"):
             words = route.split()
             # Docker's own bridges carry the overlay's other side; only routes of other devices count.
-            if not words or "dev" not in words or words[words.index("dev") + 1].startswith(("ov-", "br0", "vx-")):
+            if (
+                not words
+                or "dev" not in words
+                or words[words.index("dev") + 1].startswith(("ov-", "br0", "vx-"))
+            ):
                 continue
             target = words[0] if "/" in words[0] else f"{words[0]}/32"
-            if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(network.subnet):
+            if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(
+                network.subnet
+            ):
                 yield Problem(
                     f"network {network.name} ({network.subnet}) overlaps the route {route.strip()}",
                     advice="give it another subnet in the inventory",
@@ -253,5 +299,5 @@ def replaced_member(scene: Scene) -> Iterator[Problem]:
     if voted and not membership.joining(scene.situation) and scene.value("etcd-data") != "yes":
         yield Problem(
             "the store still counts this node as a member, but its data is gone",
-            advice=f"on a healthy member: etcdctl member remove; then run provision again, which adds it anew",
+            advice="on a healthy member: etcdctl member remove; then run provision again, which adds it anew",
         )

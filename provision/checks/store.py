@@ -26,7 +26,9 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
         yield passed("cluster", f"all {len(leaders)} members name {next(iter(names.values()))}")
     else:
         said = ", ".join(f"{name}: {leader.name if leader else 'nobody'}" for name, leader in leaders.items())
-        yield failed("cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each")
+        yield failed(
+            "cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each"
+        )
 
 
 @check("etcd")
@@ -66,7 +68,7 @@ def v2_key(proof: Proof) -> Iterator[Outcome]:
     try:
         for node in others:
             found = proof.clients.store(node).get(key)
-            yield _read_back(node.name, first.name, bool(found) and found["value"] == proof.run, "v2")
+            yield _read_back(node.name, first.name, (found or {}).get("value") == proof.run, "v2")
     finally:
         proof.clients.store(first).delete(KEYS)
 
@@ -80,12 +82,14 @@ def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
         found = proof.clients.store().get("/docker/nodes")
         return {entry["key"].rpartition("/")[2] for entry in (found or {}).get("nodes", ())}
 
-    seen = _wait_for(lambda: wanted.keys() <= announced(), 25) and announced() or announced()
+    seen = (_wait_for(lambda: wanted.keys() <= announced(), 25) and announced()) or announced()
     for address, name in wanted.items():
         if address in seen:
             yield passed(name, f"announced as {address} in the store")
         else:
-            yield failed(name, f"{address} is not announced in the store", "on the node: journalctl -u docker")
+            yield failed(
+                name, f"{address} is not announced in the store", "on the node: journalctl -u docker"
+            )
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:

@@ -56,7 +56,11 @@ def run(proof: Proof) -> tuple[Outcome, ...]:
 
 
 def _run_suite(suite: str, proof: Proof) -> list[Outcome]:
-    return [outcome for name, function in SUITES[suite].items() for outcome in _run_check(f"{suite}/{name}", function, proof)]
+    return [
+        outcome
+        for name, function in SUITES[suite].items()
+        for outcome in _run_check(f"{suite}/{name}", function, proof)
+    ]
 
 
 def _run_check(name: str, function: Check, proof: Proof) -> Sequence[Outcome]:

@@ -43,9 +43,7 @@ class Phase:
         """Carry out one of `cluster_changes`."""
 
 
-def one_by_one(
-    situation: Situation, changes: Mapping[str, Sequence[Change]], unit: str
-) -> tuple[Wave, ...]:
+def one_by_one(situation: Situation, changes: Mapping[str, Sequence[Change]], unit: str) -> tuple[Wave, ...]:
     """Return waves in which a node that restarts a unit of ours is alone, and all others go first, at once."""
     touched = [node for node in situation.cluster.nodes if changes.get(node.name)]
     alone = [

@@ -78,7 +78,9 @@ class Etcd(Phase):
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one."""
         joining = membership.joining(situation)
-        staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
+        staying = {
+            name: todo for name, todo in changes.items() if name not in {node.name for node in joining}
+        }
         return one_by_one(situation, staying, layout.ETCD_UNIT) + tuple((node,) for node in joining)
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:

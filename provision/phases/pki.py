@@ -18,7 +18,13 @@ class Certificates(Phase):
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """What is made on the controller. The engine makes it before any node changes."""
         return tuple(
-            Change(CONTROLLER, self.name, need.what, "create" if need.action == "create" else "update", note=need.action)
+            Change(
+                CONTROLLER,
+                self.name,
+                need.what,
+                "create" if need.action == "create" else "update",
+                note=need.action,
+            )
             for need in situation.identity.missing()
         )
 
@@ -38,8 +44,17 @@ def etcd_files(situation: Situation, node: Node) -> tuple[Resource, ...]:
     return (
         Folder(layout.ETCD, 0o755),
         Folder(layout.ETCD_PKI, 0o750, group),
-        *_leaf(situation, pki.peer_leaf(node), layout.ETCD_PKI, "peer", "peer-ca", f"{layout.USER}:{layout.USER}"),
-        *_leaf(situation, pki.store_leaf(node), layout.ETCD_PKI, "server", "client-ca", f"{layout.USER}:{layout.USER}"),
+        *_leaf(
+            situation, pki.peer_leaf(node), layout.ETCD_PKI, "peer", "peer-ca", f"{layout.USER}:{layout.USER}"
+        ),
+        *_leaf(
+            situation,
+            pki.store_leaf(node),
+            layout.ETCD_PKI,
+            "server",
+            "client-ca",
+            f"{layout.USER}:{layout.USER}",
+        ),
     )
 
 
@@ -55,8 +70,11 @@ def _leaf(
     situation: Situation, leaf: pki.Leaf, folder: str, name: str, authority: str, owner: str
 ) -> tuple[File, File, File]:
     issued = situation.identity.get(leaf)
+    authority_pem, certificate, key = (
+        (issued.authority, issued.certificate, issued.key) if issued else (None,) * 3
+    )
     return (
-        File(f"{folder}/{authority}.crt", issued and issued.authority, 0o444, opaque=True),
-        File(f"{folder}/{name}.crt", issued and issued.certificate, 0o444, opaque=True),
-        File(f"{folder}/{name}.key", issued and issued.key, 0o400, owner, opaque=True),
+        File(f"{folder}/{authority}.crt", authority_pem, 0o444, opaque=True),
+        File(f"{folder}/{name}.crt", certificate, 0o444, opaque=True),
+        File(f"{folder}/{name}.key", key, 0o400, owner, opaque=True),
     )

@@ -1,0 +1,86 @@
+"""From Fabric's task to a verb and back to an exit code: the one place where errors end."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from provision.errors import Exit, Problem, ProvisionError
+from provision.report import Report
+
+DEFAULT_INVENTORY = Path("inventory.yml")
+
+
+def run(
+    context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any
+) -> NoReturn:
+    """Run a verb with what the command line says, print its report, and exit."""
+    report = _report(lambda: _called(context, verb, inventory, options), verb.__name__.removeprefix("run_"))
+    _print(report, as_json=as_json)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Daemon threads of SSH and gRPC have nothing left to do: not waiting for them saves a third of a second.
+    os._exit(report.exit_code)
+
+
+def _called(context: Any, verb: Callable[..., Report], inventory: str, options: dict[str, Any]) -> Report:
+    from provision.report.progress import Progress
+    from provision.verbs.session import Session
+
+    path, identities = _inventory(context, inventory)
+    with Progress() as progress:
+        return verb(Session(path, _login(context, identities, progress), progress), **options)
+
+
+def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
+    """Tell the inventory from the keys: Fabric reads every `-i` as --identity."""
+    given = [Path(name) for name in context.config.authentication.identities or ()]
+    inventories = [path for path in given if path.suffix in (".yml", ".yaml")]
+    keys = tuple(path for path in given if path not in inventories)
+    return Path(named) if named else next(iter(inventories), DEFAULT_INVENTORY), keys
+
+
+def _login(context: Any, identities: tuple[Path, ...], progress: Any) -> Any:
+    from provision.remote import Login
+
+    def ask(question: str) -> bool:
+        with progress.paused():
+            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    return Login(context.config.sudo.password, identities, ask if terminal else None)
+
+
+def _report(call: Callable[[], Report], verb: str) -> Report:
+    try:
+        return call()
+    except ProvisionError as error:
+        return Report(verb, error.title, error.exit_code, problems=error.problems)
+    except KeyboardInterrupt:
+        advice = "the step under way on a node is ended with the connection; run provision again: it goes on from there"
+        return Report(
+            verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),)
+        )
+    except Exception:  # a bug of ours: with what is needed to report it
+        traceback.print_exc(file=sys.stderr)
+        os._exit(1)
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.document(), indent=2))
+        return
+    from rich.console import Console
+
+    from provision.report import text
+
+    if report.problems and not report.changes and not report.outcomes:
+        text.show_error(report.summary, report.problems, Console(stderr=True))
+    else:
+        text.show(report, Console())

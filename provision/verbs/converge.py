@@ -1,0 +1,179 @@
+"""preflight, plan, provision and verify: the same facts, taken further each time."""
+
+from __future__ import annotations
+
+import secrets
+
+from provision import engine, inventory
+from provision.api import Clients
+from provision.checks import Outcome, failed, preflight, verify
+from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.plan import Plan
+from provision.remote import Remotes
+from provision.report import Report
+from provision.situation import Situation
+from provision.verbs.session import Session
+
+
+def run_preflight(session: Session) -> Report:
+    """Look for every obstacle on every node. Nothing is written."""
+    start = session.situation()
+    with session.connected() as remotes:
+        outcomes = preflight.run(session.plane, _asked(session, start, remotes))
+    bad = len(list(failed(outcomes)))
+    return Report(
+        "preflight",
+        f"{bad} of {len(outcomes)} checks failed: nothing was touched"
+        if bad
+        else f"all {len(outcomes)} checks passed on {_nodes(session)}",
+        Exit.REFUSED if bad else Exit.DONE,
+        outcomes=outcomes,
+        warnings=inventory.warnings(session.cluster),
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def run_plan(session: Session, *, exit_code: bool) -> Report:
+    """Say what provision would change. Nothing is written."""
+    start = session.situation()
+    with session.connected() as remotes:
+        situation = _asked(session, start, remotes)
+    plan = _planned(session, situation)
+    return Report(
+        "plan",
+        f"{_changes(plan)} pending" + (f", {_restarts(plan)}" if plan.restarts else "")
+        if len(plan)
+        else "nothing to change",
+        Exit.PENDING if exit_code and len(plan) else Exit.DONE,
+        changes=plan.changes,
+        warnings=inventory.warnings(session.cluster),
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def run_provision(session: Session, *, yes: bool) -> Report:
+    """Plan, carry the plan out, and prove the result."""
+    start = session.situation()
+    with session.connected(lock="provision") as remotes:
+        situation = _asked(session, start, remotes)
+        plan = _planned(session, situation)
+        _consent(session, plan, yes=yes)
+        with session.clients(remotes, situation.identity) as clients:
+            if len(plan):
+                with session.progress.stage("change"):
+                    situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
+                _settled(session, situation)
+            outcomes = _proven(session, clients)
+    bad = len(list(failed(outcomes)))
+    return Report(
+        "provision",
+        f"{_changes(plan)} made, {_restarts(plan)}; "
+        + (
+            f"{bad} of {len(outcomes)} proofs failed"
+            if bad
+            else f"all {len(outcomes)} proofs hold on {_nodes(session)}"
+        ),
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        warnings=inventory.warnings(session.cluster),
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def run_verify(session: Session) -> Report:
+    """Call a non-empty plan a failure, and prove the rest."""
+    start = session.situation()
+    with session.connected(lock="verify") as remotes:
+        situation = _asked(session, start, remotes)
+        plan = _planned(session, situation)
+        with session.clients(remotes, situation.identity) as clients:
+            outcomes = (_as_planned(plan), *_proven(session, clients))
+    bad = len(list(failed(outcomes)))
+    return Report(
+        "verify",
+        f"{bad} of {len(outcomes)} checks failed"
+        if bad
+        else f"all {len(outcomes)} checks passed on {_nodes(session)}",
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _asked(session: Session, start: Situation, remotes: Remotes) -> Situation:
+    for node in session.cluster.nodes:
+        session.progress.say(node.name, "asking for facts")
+    with session.progress.stage("facts"):
+        return engine.gather(session.plane, start, remotes)
+
+
+def _planned(session: Session, situation: Situation) -> Plan:
+    """Return the plan. PreflightRefused with every obstacle."""
+    obstacles = [outcome.problem for outcome in failed(preflight.run(session.plane, situation))]
+    if obstacles:
+        raise PreflightRefused(*obstacles)
+    return engine.make_plan(session.plane, situation)
+
+
+def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
+    if not plan.stopped or yes:
+        return
+    stopped = ", ".join(plan.stopped)
+    if not session.agreed(
+        f"Restarting Docker stops containers that do not come back by themselves: {stopped}. Go on?"
+    ):
+        raise ConsentMissing(
+            Problem(
+                f"a restart of Docker stops containers that have no restart policy: {stopped}",
+                advice="add --yes to accept that, or give them one: docker update --restart unless-stopped NAME",
+            )
+        )
+
+
+def _settled(session: Session, situation: Situation) -> None:
+    """What was just changed must be as planned now: StepFailed names what did not take."""
+    left = engine.make_plan(session.plane, situation)
+    if len(left):
+        raise StepFailed(
+            *(
+                Problem(
+                    f"{change.action} {change.resource} did not take",
+                    change.where,
+                    "fab plan shows the difference",
+                )
+                for change in left
+            )
+        )
+
+
+def _proven(session: Session, clients: Clients) -> tuple[Outcome, ...]:
+    for node in session.cluster.nodes:
+        session.progress.say(node.name, "proving")
+    with session.progress.stage("proof"):
+        return verify.run(verify.Proof(session.cluster, clients, secrets.token_hex(4)))
+
+
+def _as_planned(plan: Plan) -> Outcome:
+    if len(plan):
+        return Outcome(
+            "plan/nothing-pending",
+            "cluster",
+            "failed",
+            f"{_changes(plan)} pending",
+            "fab plan, then fab provision",
+        )
+    return Outcome("plan/nothing-pending", "cluster", "passed", "every node is as the inventory says")
+
+
+def _changes(plan: Plan) -> str:
+    return f"{len(plan)} change{'' if len(plan) == 1 else 's'}"
+
+
+def _restarts(plan: Plan) -> str:
+    return f"{len(plan.restarts)} restart{'' if len(plan.restarts) == 1 else 's'}"
+
+
+def _nodes(session: Session) -> str:
+    return f"{len(session.cluster.nodes)} nodes"

@@ -61,9 +61,7 @@ def _oddity(value: str) -> str:
     if foreign := next((character for character in value if not character.isascii()), None):
         return f"{describe(foreign)} is no plain digit"
     return (
-        "this is an IPv4 address in IPv6's clothes"
-        if ":" in value
-        else "a leading zero means octal to some programs"
+        "this is an IPv4 address in IPv6's clothes" if ":" in value else "a leading zero means octal to some programs"
     )
 
 
@@ -91,17 +89,13 @@ def subnet(value: str) -> str:
     if meant is None:
         raise Wrong(f"{show(value)} is no IPv4 subnet", _EXAMPLE)
     if "/" not in value:
-        raise Wrong(
-            f"{show(value)} lacks the length of its prefix", f"write {value}/24 if that is what you mean"
-        )
+        raise Wrong(f"{show(value)} lacks the length of its prefix", f"write {value}/24 if that is what you mean")
     if value != str(meant):
         is_host = value.partition("/")[0] != str(meant.network_address)
         what = "is an address in a subnet, not the subnet" if is_host else "is not how a subnet is written"
         raise Wrong(f"{show(value)} {what}", f"write {meant}")
     if meant.prefixlen > SMALLEST:
-        raise Wrong(
-            f"{show(value)} is too small for an overlay", f"take a /{SMALLEST} or larger, such as a /24"
-        )
+        raise Wrong(f"{show(value)} is too small for an overlay", f"take a /{SMALLEST} or larger, such as a /24")
     if meant.prefixlen < LARGEST:
         raise Wrong(f"{show(value)} is larger than any private range", f"take a /{LARGEST} or smaller")
     for block, what in NO_HOST.items():

@@ -26,9 +26,7 @@ def _cautions(cluster: Cluster) -> Iterator[tuple[str, str]]:
         what = f"while {which} down, the store takes no writes: no container can join a network"
         yield what, "add a third node: of three, any one may be down"
     elif members % 2 == 0:
-        what = (
-            f"{members} members of the store survive the loss of {(members - 1) // 2}, as {members - 1} would"
-        )
+        what = f"{members} members of the store survive the loss of {(members - 1) // 2}, as {members - 1} would"
         yield what, "have an odd number: `member: false` at one node, or `member: true` at one more"
     if members > MANY_MEMBERS:
         yield f"{members} members of the store: each write waits for {members // 2 + 1}", "have three or five"

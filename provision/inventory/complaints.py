@@ -81,9 +81,7 @@ def _instead(value: object, meant: str, location: Location) -> str:
     typed = str(value)
     match meant, value:
         case "text", int() | Misread() if location[-1] not in ("address", "subnet"):
-            return (
-                f'put it in quotes: {location[-1]}: "{typed.lower() if isinstance(value, bool) else typed}"'
-            )
+            return f'put it in quotes: {location[-1]}: "{typed.lower() if isinstance(value, bool) else typed}"'
         case "a plain number", str() | Misread() if re.fullmatch(r"[0-9]{1,6}", typed):
             return f"write {location[-1]}: {int(typed)}"
         case "true or false", str() | Misread() if typed.lower() in _YES | _NO:

@@ -57,9 +57,7 @@ class SSHSection(Section):
     user: User | None = Field(None, description="Who logs in; sudo is used where that is not root.")
     port: Port | None = Field(None, description="Where sshd listens.")
     key: Key | None = Field(None, description="A private key; the agent and ~/.ssh/config are asked too.")
-    known_hosts: KnownHosts | None = Field(
-        None, description="Where host keys are kept. Default: ~/.ssh/known_hosts."
-    )
+    known_hosts: KnownHosts | None = Field(None, description="Where host keys are kept. Default: ~/.ssh/known_hosts.")
     host_keys: HostKeyPolicy | None = Field(
         None,
         description="A host key seen for the first time: ask (the default), accept-new or strict.",
@@ -150,7 +148,7 @@ RESERVED = {"underlay": "for encryption between the hosts, which a later version
 class _WithoutTitles(GenerateJsonSchema):
     """Leaves out titles that only repeat the keys."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 

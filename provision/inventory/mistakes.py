@@ -32,7 +32,7 @@ class Mistake:
         return Problem(self.what, f"{visible(str(path))}:{self.line}", self.advice)
 
 
-class Wrong(ValueError):  # noqa: N818 (reads as it is meant: raise Wrong(what, advice))
+class Wrong(ValueError):
     """A value that cannot be used: what is wrong with it, and what to write instead."""
 
     def __init__(self, what: str, advice: str) -> None:

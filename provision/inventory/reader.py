@@ -106,7 +106,7 @@ def parse(text: str) -> Page:
     return page
 
 
-class _Stop(Exception):  # noqa: N818 (not an error of the program)
+class _Stop(Exception):
     """Reading on makes no sense."""
 
     def __init__(self, mistake: Mistake) -> None:
@@ -136,26 +136,20 @@ class _Reader:
     def _value(self, event: Any, location: Location) -> Any:
         self._page.lines.setdefault(location, _line(event))
         if len(location) > DEPTH_LIMIT:
-            raise _Stop(
-                Mistake(_line(event), f"more than {DEPTH_LIMIT} levels of nesting", "four levels are enough")
-            )
+            raise _Stop(Mistake(_line(event), f"more than {DEPTH_LIMIT} levels of nesting", "four levels are enough"))
         match event:
             case AliasEvent():
                 advice = "write the value out; what all nodes share goes under the top-level ssh:"
-                return self._refuse(
-                    event, f"the alias {show(f'*{event.anchor}')} stands for another value", advice
-                )
+                return self._refuse(event, f"the alias {show(f'*{event.anchor}')} stands for another value", advice)
             case ScalarEvent():
-                value: Any = event.value if event.style else _word(event.value)
+                value: Any = self._refuse_half(event) or (event.value if event.style else _word(event.value))
             case MappingStartEvent():
                 value = self._mapping(location)
             case SequenceStartEvent():
                 value = self._sequence(location)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            return self._refuse(
-                event, f"the tag {show(tag)}: only plain values are taken here", "delete the tag"
-            )
+            return self._refuse(event, f"the tag {show(tag)}: only plain values are taken here", "delete the tag")
         return value
 
     def _sequence(self, location: Location) -> list[Any]:
@@ -180,13 +174,19 @@ class _Reader:
     def _key(self, event: Any) -> str:
         if not isinstance(event, ScalarEvent):
             raise _Stop(Mistake(_line(event), "a key must be a word", "write `key: value`"))
+        if self._refuse_half(event):
+            return visible(event.value)
         word = event.value if event.style else _word(event.value)
         if not isinstance(word, str):
             what = f"the key {show(event.value)} is taken for {reading(word)}, not for a word"
-            self._refuse(
-                event, what, f'put it in quotes: "{event.value}"' if event.value else "write `key: value`"
-            )
+            self._refuse(event, what, f'put it in quotes: "{event.value}"' if event.value else "write `key: value`")
         return str(event.value)
+
+    def _refuse_half(self, event: ScalarEvent) -> Refused | None:
+        """Refuse half a character (a surrogate), which only an escape can write: nothing can print it."""
+        if not re.search("[\ud800-\udfff]", event.value):
+            return None
+        return self._refuse(event, f"{show(event.value)} holds half a character", "type it without \\u")
 
     def _refuse(self, event: Any, what: str, advice: str) -> Refused:
         self._page.mistakes.append(Mistake(_line(event), what, advice))

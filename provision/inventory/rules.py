@@ -60,9 +60,7 @@ def doors_differ(page: Page) -> Iterator[Mistake]:
         if other != name and (by_host or "host" in own):
             place = _line(page, "nodes", other)
             what = f"nodes: {visible(name)} and {visible(other)} {place} are both {show(said['host'])} to SSH"
-            yield Mistake(
-                page.line(("nodes", name, "ssh", "host")), what, "give each its own ssh host or port"
-            )
+            yield Mistake(page.line(("nodes", name, "ssh", "host")), what, "give each its own ssh host or port")
 
 
 def overlays_apart(page: Page) -> Iterator[Mistake]:
@@ -90,9 +88,7 @@ def overlays_have_room(page: Page) -> Iterator[Mistake]:
     for name, network in _subnets(page):
         if network.num_addresses < nodes + NOT_FOR_CONTAINERS and network.prefixlen <= 29:
             what = f"overlay {visible(name)}: {network} has no room for a container on each of {nodes} nodes"
-            yield Mistake(
-                page.line(("overlay", "networks", name, "subnet")), what, "take a larger one, a /24"
-            )
+            yield Mistake(page.line(("overlay", "networks", name, "subnet")), what, "take a larger one, a /24")
 
 
 def somebody_is_a_member(page: Page) -> Iterator[Mistake]:

@@ -45,9 +45,7 @@ def decode(content: bytes) -> tuple[str, tuple[Mistake, ...]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         what = f"not UTF-8 text: the byte 0x{content[error.start]:02x}"
-        return "", (
-            Mistake(line, what, "save the file as UTF-8, or name the inventory if this is another file"),
-        )
+        return "", (Mistake(line, what, "save the file as UTF-8, or name the inventory if this is another file"),)
     unseen = (
         (number, next((c for c in line if is_unseen(c) and c != "\t"), None))
         for number, line in enumerate(text.split("\n"), start=1)

@@ -89,9 +89,7 @@ class _Host:
         return (*user, f"port: {self.port}") if self.port else user
 
 
-def template(
-    hosts: Sequence[str], *, cluster: str = "demo", source: str = ETCD_RELEASE, schema: Path = SCHEMA
-) -> str:
+def template(hosts: Sequence[str], *, cluster: str = "demo", source: str = ETCD_RELEASE, schema: Path = SCHEMA) -> str:
     """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError with every one that cannot be."""
     known = _checked(hosts)
     shared = known[0].login if len({host.login for host in known}) == 1 else ()

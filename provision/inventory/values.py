@@ -17,9 +17,7 @@ SSH_HOST = r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*"
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
 SHA256 = r"[0-9a-fA-F]{64}"
 
-_JUMP = re.compile(
-    rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:(?P<port>[0-9]{{1,5}}))?"
-)
+_JUMP = re.compile(rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:(?P<port>[0-9]{{1,5}}))?")
 
 CLUSTER_LENGTH = 32
 NAME_LENGTH = 63

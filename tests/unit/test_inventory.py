@@ -24,9 +24,7 @@ def test_what_is_not_said_is_filled_in(tmp_path: Path) -> None:
     cluster = loaded(tmp_path, RIGHT[: RIGHT.index("overlay")])
     known_hosts = Path("~/.ssh/known_hosts").expanduser()
     assert cluster.nodes[0].ssh == SSH("192.0.2.1", None, None, None, known_hosts, "ask", None)
-    assert [(network.name, network.subnet) for network in cluster.networks] == [
-        ("demo", IPv4Network("10.99.0.0/24"))
-    ]
+    assert [(network.name, network.subnet) for network in cluster.networks] == [("demo", IPv4Network("10.99.0.0/24"))]
     assert (cluster.control_plane, cluster.probe.image, cluster.probe.archive) == ("auto", "busybox", None)
     assert cluster.etcd.sha256 is None
 
@@ -41,9 +39,7 @@ def test_a_node_overrides_what_all_share(tmp_path: Path) -> None:
     own = "192.0.2.2, ssh: {host: node2.example, user: root, key: ~/own, gateway: null}"
     first, second = loaded(tmp_path, shared + changed("192.0.2.2", own)).nodes
     known_hosts = tmp_path / "known"
-    assert first.ssh == SSH(
-        "192.0.2.1", "ops", 2222, tmp_path / "all", known_hosts, "strict", "jump@192.0.2.9"
-    )
+    assert first.ssh == SSH("192.0.2.1", "ops", 2222, tmp_path / "all", known_hosts, "strict", "jump@192.0.2.9")
     own_key = Path("~/own").expanduser()
     assert second.ssh == SSH("node2.example", "root", 2222, own_key, known_hosts, "strict", None)
 
@@ -75,9 +71,7 @@ def test_paths_are_taken_from_the_inventorys_folder(tmp_path: Path, monkeypatch:
 )
 def test_members_are_the_first_three_unless_said_otherwise(tmp_path: Path, said: str, members: str) -> None:
     words = {"-": "", "+": ", member: true", "0": ", member: false"}
-    nodes = "".join(
-        f'  "{n}": {{address: 192.0.2.{n}{words[word]}}}\n' for n, word in enumerate(said, start=1)
-    )
+    nodes = "".join(f'  "{n}": {{address: 192.0.2.{n}{words[word]}}}\n' for n, word in enumerate(said, start=1))
     text = re.sub(r"(?m)^  node.*\n", "", RIGHT).replace("nodes:\n", f"nodes:\n{nodes}")
     assert "".join(node.name for node in loaded(tmp_path, text).members) == members
 
@@ -101,8 +95,7 @@ def test_somebody_must_be_a_member(tmp_path: Path) -> None:
 )
 def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None) -> None:
     lines = "".join(
-        f"  node{n}: {{address: 192.0.2.{n}, member: {str(n <= members).lower()}}}\n"
-        for n in range(1, nodes + 1)
+        f"  node{n}: {{address: 192.0.2.{n}, member: {str(n <= members).lower()}}}\n" for n in range(1, nodes + 1)
     )
     text = re.sub(r"(?m)^  node.*\n", "", RIGHT).replace("nodes:\n", f"nodes:\n{lines}")
     found = inventory.warnings(loaded(tmp_path, text))
@@ -127,9 +120,7 @@ def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None)
     ],
 )
 def test_where_etcd_comes_from(tmp_path: Path, etcd: str, what: str, advice: str) -> None:
-    problems = mistakes(
-        tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}" if etcd else "etcd:")
-    )
+    problems = mistakes(tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}" if etcd else "etcd:"))
     assert any(what in problem.what and advice in problem.advice for problem in problems), problems
 
 
@@ -155,9 +146,7 @@ def test_gateways(tmp_path: Path, gateway: str) -> None:
     assert loaded(tmp_path, f'ssh: {{gateway: "{gateway}"}}\n{RIGHT}').nodes[0].ssh.gateway == gateway
 
 
-@pytest.mark.parametrize(
-    "gateway", ["none", "a@b@", "bastion:99999", "-oProxyCommand=x", "a,,b", "nc 192.0.2.9 22"]
-)
+@pytest.mark.parametrize("gateway", ["none", "a@b@", "bastion:99999", "-oProxyCommand=x", "a,,b", "nc 192.0.2.9 22"])
 def test_what_is_no_gateway(tmp_path: Path, gateway: str) -> None:
     problems = mistakes(tmp_path, f'ssh: {{gateway: "{gateway}"}}\n{RIGHT}')
     assert len(problems) == 1
@@ -175,9 +164,7 @@ def test_what_a_shell_would_take_for_more_is_no_login(tmp_path: Path, key: str, 
 
 def test_two_nodes_behind_one_sshd(tmp_path: Path) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", "192.0.2.2, ssh: {host: 192.0.2.1}"))
-    assert_only(
-        problems, 5, "node2 and node1 (line 4) are both `192.0.2.1` to SSH", "its own ssh host or port"
-    )
+    assert_only(problems, 5, "node2 and node1 (line 4) are both `192.0.2.1` to SSH", "its own ssh host or port")
     hosts = re.sub(r"192\.0\.2\.(\d)", r"192.0.2.\1, ssh: {host: nat.example, port: 220\1}", RIGHT)
     assert [node.ssh.port for node in loaded(tmp_path, hosts).nodes] == [2201, 2202]
 
@@ -233,11 +220,16 @@ def test_every_mistake_is_told_in_one_pass_by_line(tmp_path: Path) -> None:
 
 
 def test_no_message_shows_what_a_terminal_would_obey(tmp_path: Path) -> None:
-    problems = mistakes(
-        tmp_path, changed("node2", '"\\e[2J\\u202e\\ud800"') + 'probe: {image: "\\a\\e]0;x"}\n'
-    )
-    assert len(problems) == 2
+    problems = mistakes(tmp_path, changed("node2", '"\\e[2J\\u202e\\ud800"') + 'probe: {image: "\\a\\e]0;x"}\n')
+    assert {problem.where.rpartition(":")[2] for problem in problems} == {"5", "11"}
     assert all(str(problem).replace("\n", "").isprintable() for problem in problems)
+
+
+@pytest.mark.parametrize(("old", "line"), [("version", 1), ("node2", 5), ("etcd.tar.gz", 7)])
+def test_half_a_character_is_refused(tmp_path: Path, old: str, line: int) -> None:
+    problems = mistakes(tmp_path, changed(old, '"\\ud83d"'))
+    halves = [problem for problem in problems if "half a character" in problem.what]
+    assert_only(tuple(halves), line, "`\\ud83d`", "without \\u")
 
 
 def test_the_committed_schema_is_the_generated_one() -> None:

@@ -83,14 +83,10 @@ MARKS += [
     "\x85",
 ]
 
-leaves = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(WORDS)
-)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(WORDS)
 structures = st.recursive(
     leaves,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=6)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(), inner, max_size=6),
     max_leaves=30,
 )
 documents = st.dictionaries(st.sampled_from(KEYS), structures, max_size=10)

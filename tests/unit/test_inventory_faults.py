@@ -26,9 +26,7 @@ def no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a01_same_address_twice(tmp_path: Path) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", "192.0.2.1"))
-    assert_only(
-        problems, 5, "node2 and node1 (line 4) have the same address, 192.0.2.1", "ip -4 -brief address"
-    )
+    assert_only(problems, 5, "node2 and node1 (line 4) have the same address, 192.0.2.1", "ip -4 -brief address")
 
 
 def test_a02_same_name_twice(tmp_path: Path) -> None:
@@ -61,9 +59,7 @@ def test_a05_one_node(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["192.0.02.2", "192.000.2.2", "192.0.2.002"])
 def test_a06_address_with_a_leading_zero(tmp_path: Path, address: str) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", address))
-    assert_only(
-        problems, 5, f"nodes.node2.address: `{address}`: a leading zero means octal", "write 192.0.2.2"
-    )
+    assert_only(problems, 5, f"nodes.node2.address: `{address}`: a leading zero means octal", "write 192.0.2.2")
 
 
 ARABIC, FULL_WIDTH = str.maketrans("0129", "\u0660\u0661\u0662\u0669"), str.maketrans("2.", "\uff12\uff0e")
@@ -122,9 +118,7 @@ def test_a10_mapped_address_of_another_node(tmp_path: Path, address: str) -> Non
     assert_one(problems[1], 5, "node2 and node1 (line 4) have the same address", "its own")
 
 
-@pytest.mark.parametrize(
-    "subnet", ["10.99.0.0/33", "10.99.0.0/240", "10.99.0/24", "10.99.0.256/24", "fd00::/64"]
-)
+@pytest.mark.parametrize("subnet", ["10.99.0.0/33", "10.99.0.0/240", "10.99.0/24", "10.99.0.256/24", "fd00::/64"])
 def test_a11_no_subnet(tmp_path: Path, subnet: str) -> None:
     problems = mistakes(tmp_path, changed("10.99.0.0/24", f'"{subnet}"'))
     assert_only(problems, 10, f"networks.demo.subnet: `{subnet}` is no IPv4 subnet", "10.99.0.0/24")
@@ -137,9 +131,7 @@ def test_a11_subnet_without_a_prefix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subnet", ["10.99.0.1/24", "10.99.0.255/24", "10.99.0.0/255.255.255.0"])
 def test_a12_subnet_with_host_bits(tmp_path: Path, subnet: str) -> None:
-    assert_only(
-        mistakes(tmp_path, changed("10.99.0.0/24", subnet)), 10, f"`{subnet}` is", "write 10.99.0.0/24"
-    )
+    assert_only(mistakes(tmp_path, changed("10.99.0.0/24", subnet)), 10, f"`{subnet}` is", "write 10.99.0.0/24")
 
 
 @pytest.mark.parametrize("length", [30, 31, 32])
@@ -161,9 +153,7 @@ def test_a13_subnet_larger_than_any_private_range(tmp_path: Path) -> None:
 @pytest.mark.parametrize("subnet", ["10.99.0.0/24", "10.99.0.128/25", "10.0.0.0/8"])
 def test_a14_overlays_overlap(tmp_path: Path, subnet: str) -> None:
     problems = mistakes(tmp_path, RIGHT + f"    other: {{subnet: {subnet}}}\n")
-    assert_only(
-        problems, 11, f"{subnet} overlaps 10.99.0.0/24 of demo (line 10)", "a range that nothing else uses"
-    )
+    assert_only(problems, 11, f"{subnet} overlaps 10.99.0.0/24 of demo (line 10)", "a range that nothing else uses")
 
 
 def test_a15_an_overlay_holds_a_nodes_address(tmp_path: Path) -> None:
@@ -173,9 +163,7 @@ def test_a15_an_overlay_holds_a_nodes_address(tmp_path: Path) -> None:
 
 def test_a15_the_overlay_that_is_not_written_holds_a_nodes_address(tmp_path: Path) -> None:
     text = RIGHT[: RIGHT.index("overlay")].replace("192.0.2.2", "10.99.0.7")
-    assert_only(
-        mistakes(tmp_path, text), 1, "10.99.0.0/24 holds node2's address", "a range that nothing else uses"
-    )
+    assert_only(mistakes(tmp_path, text), 1, "10.99.0.0/24 holds node2's address", "a range that nothing else uses")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +171,7 @@ def test_a15_the_overlay_that_is_not_written_holds_a_nodes_address(tmp_path: Pat
     [("cluster: other", 2), ("etcd: {source: x}", 6), ("overlay: {}", 8), ('"version": 1', 1)],
 )
 def test_a16_duplicate_key(tmp_path: Path, again: str, first: int) -> None:
-    assert_only(
-        mistakes(tmp_path, f"{RIGHT}{again}\n"), 11, f"is here twice, first on line {first}", "delete one"
-    )
+    assert_only(mistakes(tmp_path, f"{RIGHT}{again}\n"), 11, f"is here twice, first on line {first}", "delete one")
 
 
 @pytest.mark.parametrize(
@@ -210,9 +196,7 @@ def test_a17_a_word_that_yaml_takes_for_a_number(tmp_path: Path, word: str, read
 
 def test_a17_an_address_that_yaml_takes_for_a_number(tmp_path: Path) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", "20.10"))
-    assert_only(
-        problems, 5, "nodes.node2.address: `20.10` is taken for a number", "write address: 192.0.2.11"
-    )
+    assert_only(problems, 5, "nodes.node2.address: `20.10` is taken for a number", "write address: 192.0.2.11")
 
 
 @pytest.mark.parametrize("port", ["022", "22:22", '"22"', "22.0", "0x16", "+22", "22,", "[22]", "ssh"])
@@ -234,9 +218,7 @@ def test_a19_a_yes_or_no_that_is_not_true_or_false(tmp_path: Path) -> None:
 
 
 def test_a20_alias_bomb(tmp_path: Path) -> None:
-    levels = "".join(
-        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    )
+    levels = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
     problems = mistakes(tmp_path, f"a: &a [lol]\n{levels}")
     aliases = [problem for problem in problems if "alias" in problem.what]
     assert len(aliases) == 8 * 9
@@ -259,9 +241,7 @@ def test_a22_nesting_5000_deep(tmp_path: Path, opening: str) -> None:
     assert problems[0].advice
 
 
-@pytest.mark.parametrize(
-    "tag", ["!!python/object:os.system", "!!python/object/apply:os.system", "!x", "!!binary"]
-)
+@pytest.mark.parametrize("tag", ["!!python/object:os.system", "!!python/object/apply:os.system", "!x", "!!binary"])
 @pytest.mark.parametrize("value", ["[touch x]", "{a: b}", "word"])
 def test_a23_tag(tmp_path: Path, tag: str, value: str) -> None:
     problems = mistakes(tmp_path, changed("etcd.tar.gz", f"{tag} {value}"))
@@ -308,9 +288,7 @@ def test_a24_unknown_key(tmp_path: Path, old: str, new: str, line: int, what: st
     ],
 )
 @pytest.mark.parametrize(("word", "line"), [("node2", 5), ("demo: {", 10)])
-def test_a25_name_with_a_meaning_elsewhere(
-    tmp_path: Path, name: str, what: str, word: str, line: int
-) -> None:
+def test_a25_name_with_a_meaning_elsewhere(tmp_path: Path, name: str, what: str, word: str, line: int) -> None:
     problems = mistakes(tmp_path, changed(word, word.replace(word.rstrip(": {"), name)))
     assert_only(problems, line, what, "")
     assert problems[0].advice.startswith(("use a-z", "delete it"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fabric import task
+from invoke import Collection
 
 from provision.command_line import run
 
@@ -45,3 +46,83 @@ def verify(context: Any, inventory: str = "", json: bool = False) -> None:
     from provision.verbs.converge import run_verify
 
     run(context, run_verify, inventory=inventory, as_json=json)
+
+
+@task(help=HELP | {"store": "also the tree under /docker, as each member holds it"})
+def status(context: Any, inventory: str = "", json: bool = False, store: bool = False) -> None:
+    """Show the store, the nodes, the networks and the certificates as they are now."""
+    from provision.verbs.status import run_status
+
+    run(context, run_status, inventory=inventory, as_json=json, store=store)
+
+
+@task(help=HELP | YES | {"delete_user_data": "also containers on our networks and foreign keys in the store"})
+def reset(
+    context: Any, inventory: str = "", json: bool = False, yes: bool = False, delete_user_data: bool = False
+) -> None:
+    """Put every node back to the state before the first provision."""
+    from provision.verbs.reset import run_reset
+
+    run(context, run_reset, inventory=inventory, as_json=json, yes=yes, delete_user_data=delete_user_data)
+
+
+@task(name="run", help=HELP | {"script": "a script for sh", "timeout": "seconds it may take on a node"})
+def run_on_nodes(context: Any, script: str, inventory: str = "", json: bool = False, timeout: int = 600) -> None:
+    """Run a script on every node at once, as root; exit 4 if it fails on any."""
+    from provision.verbs.hosts import run_script
+
+    run(context, run_script, inventory=inventory, as_json=json, script=script, timeout=timeout)
+
+
+@task(iterable=["host"], help=HELP | {"host": "[user@]IPv4[:port], once a node", "cluster": "its name"})
+def init(context: Any, host: list[str], inventory: str = "", json: bool = False, cluster: str = "demo") -> None:
+    """Write a commented inventory.yml: fab init --host 192.0.2.1 --host 192.0.2.2."""
+    from provision.verbs.hosts import run_init
+
+    run(context, run_init, inventory=inventory, as_json=json, hosts=host, cluster=cluster)
+
+
+@task(help=HELP)
+def trust(context: Any, inventory: str = "", json: bool = False) -> None:
+    """Show the hosts' keys and record the new ones, without logging in."""
+    from provision.verbs.hosts import run_trust
+
+    run(context, run_trust, inventory=inventory, as_json=json)
+
+
+LAB = {"name": "which lab", "json": HELP["json"]}
+
+
+@task(help=LAB | {"nodes": "how many hosts", "folder": "for its inventory and keys; default: ./NAME"})
+def up(context: Any, nodes: int = 2, name: str = "lab", folder: str = "", json: bool = False) -> None:
+    """Boot disposable hosts on this machine, and write an inventory for them."""
+    from provision.verbs.lab import run_up
+
+    run(context, run_up, inventory="", as_json=json, nodes=nodes, name=name, folder=folder or name)
+
+
+@task(help=LAB)
+def down(context: Any, name: str = "lab", json: bool = False) -> None:
+    """Remove the lab's hosts and every trace of them."""
+    from provision.verbs.lab import run_down
+
+    run(context, run_down, inventory="", as_json=json, name=name)
+
+
+@task(name="status", help=LAB)
+def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
+    """Show the lab's hosts."""
+    from provision.verbs.lab import run_lab_status
+
+    run(context, run_lab_status, inventory="", as_json=json, name=name)
+
+
+namespace = Collection(preflight, plan, provision, verify, status, reset, run_on_nodes, init, trust)
+namespace.add_collection(Collection("lab", up, down, lab_status))
+
+
+def main() -> None:
+    """The same command line where there is no fabfile: `overlay-provision VERB`."""
+    from fabric.main import Fab
+
+    Fab(name="overlay-provision", namespace=namespace).run()

@@ -10,6 +10,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +20,8 @@ from provision.inventory.model import Cluster, Node
 from provision.remote import Remotes
 
 if TYPE_CHECKING:
-    import docker
     import etcd3
+    from docker import DockerClient
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ class Store:
         )
 
     def get(self, key: str, *, quorum: bool = True) -> Mapping[str, Any] | None:
-        """Return the v2 node at `key` with all below it, None where there is none. `quorum=False`: this member's own copy."""
+        """Return the v2 node at `key` with all below, None if there is none. `quorum=False`: this member's own copy."""
         query = f"/v2/keys{key}?recursive=true&quorum={str(quorum).lower()}"
         status, answer = self._ask("GET", query)
         if status == 404:
@@ -105,9 +106,7 @@ class Store:
 
     def _accepted(self, status: int, answer: dict[str, Any]) -> dict[str, Any]:
         if status >= 400:
-            raise StoreError(
-                f"etcd on {self.node.name}: {answer.get('message') or answer.get('error') or status}"
-            )
+            raise StoreError(f"etcd on {self.node.name}: {answer.get('message') or answer.get('error') or status}")
         return answer
 
 
@@ -134,9 +133,7 @@ class Clients:
         return self._once(
             "store",
             node,
-            lambda: Store(
-                node, self.remotes[node.name].tunnel(layout.STORE_PORT, node.address), self.identity
-            ),
+            lambda: Store(node, self.remotes[node.name].tunnel(layout.STORE_PORT, node.address), self.identity),
         )
 
     def _any_store(self) -> Store:
@@ -170,11 +167,11 @@ class Clients:
             grpc_options={"grpc.ssl_target_name_override": node.address}.items(),
         )
 
-    def docker(self, node: Node) -> docker.DockerClient:
+    def docker(self, node: Node) -> DockerClient:
         """Return a Docker client of one node."""
         return self._once("docker", node, lambda: self._docker(node))
 
-    def _docker(self, node: Node) -> docker.DockerClient:
+    def _docker(self, node: Node) -> DockerClient:
         from docker import DockerClient
         from docker.tls import TLSConfig
         from requests.adapters import HTTPAdapter
@@ -185,9 +182,7 @@ class Clients:
             """Loopback in the URL, the node's address in the certificate."""
 
             def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
-                super().init_poolmanager(
-                    *arguments, server_hostname=address, assert_hostname=address, **keywords
-                )
+                super().init_poolmanager(*arguments, server_hostname=address, assert_hostname=address, **keywords)
 
         certificate, key = self.identity.paths(pki.CONTROLLER_DOCKER)
         tls = TLSConfig(
@@ -217,11 +212,7 @@ class Clients:
     def wait_for_members(self, nodes: tuple[Node, ...]) -> None:
         """Return once each of these members reads through the quorum."""
         for node in nodes:
-            until(
-                lambda node=node: self.store(node).get("/", quorum=True),
-                f"etcd on {node.name} answers",
-                node.name,
-            )
+            until(partial(self.store(node).get, "/"), f"etcd on {node.name} answers", node.name)
 
     def close(self) -> None:
         """Close what was opened."""

@@ -45,7 +45,7 @@ def load(cluster: Cluster) -> Artifact:
     if not source.is_file():
         raise _refused(
             f"etcd.source {source} does not exist",
-            f"put an etcd release archive there (https://github.com/etcd-io/etcd/releases), or change etcd.source in {cluster.path}",
+            f"put a release archive there (github.com/etcd-io/etcd/releases), or change etcd.source in {cluster.path}",
         )
     artifact = _described(source)
     if cluster.etcd.sha256 and artifact.sha256 != cluster.etcd.sha256.lower():
@@ -59,9 +59,7 @@ def load(cluster: Cluster) -> Artifact:
 def _described(archive: Path) -> Artifact:
     # Reading 40 MB of binaries takes half a second; what was read once is kept by size and time of change.
     status = archive.stat()
-    key = hashlib.sha256(
-        f"{archive.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}".encode()
-    )
+    key = hashlib.sha256(f"{archive.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}".encode())
     memory = _cache() / f"{key.hexdigest()[:32]}.json"
     try:
         return Artifact(**json.loads(memory.read_text()))
@@ -85,11 +83,7 @@ def _read(archive: Path) -> Artifact:
                 content = tar.extractfile(entry)
                 data = content.read() if content else b""
                 hashes[name], top = hashlib.sha256(data).hexdigest(), entry.name.rpartition("/")[0]
-                cpu = (
-                    _CPUS.get(int.from_bytes(data[18:20], "little"), "unknown")
-                    if data[:4] == b"\x7fELF"
-                    else "none"
-                )
+                cpu = _CPUS.get(int.from_bytes(data[18:20], "little"), "unknown") if data[:4] == b"\x7fELF" else "none"
     except (tarfile.TarError, EOFError, OSError) as error:
         raise _refused(f"{archive} is not a whole .tar.gz archive: {error}", "download it again") from None
     version = _TOP.fullmatch(top.removeprefix("./"))
@@ -107,13 +101,10 @@ def _pack(folder: Path) -> Path:
     missing = [name for name in BINARIES if not (folder / name).is_file()]
     if missing or not version:
         raise _refused(
-            f"the folder {folder} "
-            + (f"lacks {' and '.join(missing)}" if missing else "does not name its version"),
+            f"the folder {folder} " + (f"lacks {' and '.join(missing)}" if missing else "does not name its version"),
             "use the folder etcd-vVERSION-linux-CPU as its release archive unpacks",
         )
-    stamps = "".join(
-        f"{(folder / name).stat().st_size} {(folder / name).stat().st_mtime_ns} " for name in BINARIES
-    )
+    stamps = "".join(f"{(folder / name).stat().st_size} {(folder / name).stat().st_mtime_ns} " for name in BINARIES)
     key = hashlib.sha256(f"{folder.resolve()} {stamps}".encode()).hexdigest()[:16]
     archive = _cache() / f"{folder.resolve().name}-{key}.tar.gz"
     if not archive.exists():
@@ -138,9 +129,7 @@ def _fetch(etcd: Etcd) -> Path:
         with urllib3.PoolManager(timeout=30, retries=3) as pool:
             response = pool.request("GET", etcd.source)
     except urllib3.exceptions.HTTPError as error:
-        raise _refused(
-            f"cannot download {etcd.source}: {error}", "check the URL, or use a local archive"
-        ) from None
+        raise _refused(f"cannot download {etcd.source}: {error}", "check the URL, or use a local archive") from None
     digest = hashlib.sha256(response.data).hexdigest()
     if response.status != 200 or digest != (etcd.sha256 or "").lower():
         raise _refused(

@@ -16,9 +16,7 @@ from provision.report import Report
 DEFAULT_INVENTORY = Path("inventory.yml")
 
 
-def run(
-    context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any
-) -> NoReturn:
+def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any) -> NoReturn:
     """Run a verb with what the command line says, print its report, and exit."""
     report = _report(lambda: _called(context, verb, inventory, options), verb.__name__.removeprefix("run_"))
     _print(report, as_json=as_json)
@@ -64,9 +62,7 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
         return Report(verb, error.title, error.exit_code, problems=error.problems)
     except KeyboardInterrupt:
         advice = "the step under way on a node is ended with the connection; run provision again: it goes on from there"
-        return Report(
-            verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),)
-        )
+        return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
     except Exception:  # a bug of ours: with what is needed to report it
         traceback.print_exc(file=sys.stderr)
         os._exit(1)

@@ -96,9 +96,7 @@ def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
     return Plan(tuple(changes))
 
 
-def carry_out(
-    plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, progress: Progress
-) -> Situation:
+def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, progress: Progress) -> Situation:
     """Make every change of the plan; return the situation as it is found afterwards.
 
     StepFailed names the node, the step, and what was done before it.
@@ -148,7 +146,7 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
                 f"{failed.difference.action} {failed.resource.name} failed: {result.stderr.strip()[-1500:]}",
                 where=f"{remote.node.name}, phase {phase.name}",
                 advice=f"{_count(len(done), 'change')} of {len(todo)} in this phase "
-                f"{'was' if len(done) == 1 else 'were'} made; mend the cause and run provision again: it goes on from here",
+                f"{'was' if len(done) == 1 else 'were'} made; mend the cause, run provision again: it goes on here",
             )
         )
 

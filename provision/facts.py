@@ -110,7 +110,7 @@ fact value machine-id "$(cat /etc/machine-id 2>/dev/null)"
 fact value kernel "$(uname -r)"
 fact value init "$(cat /proc/1/comm)"
 fact value root "$(id -u)"
-fact value addresses "$(ip -4 -o address 2>/dev/null | while read -r _ _ _ address _; do printf '%s ' "${address%/*}"; done)"
+fact value addresses "$(ip -4 -o address 2>/dev/null | while read -r _ _ _ one _; do printf '%s ' "${one%/*}"; done)"
 fact value routes "$(ip -4 route show table all type unicast 2>/dev/null | tr '\\n' ';')"
 fact value dockerd "$(dockerd --version 2>/dev/null)"
 fact value docker-cli "$(command -v docker)"
@@ -142,10 +142,7 @@ def script(question: Question) -> str:
         ("fact_ports", [str(port) for port in question.ports]),
     ]
     lines = [f"{name} {_words(arguments)}" for name, arguments in calls if arguments]
-    lines += [
-        f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}"
-        for user in question.users
-    ]
+    lines += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     lines += ["fact_docker"]
     lines += [
         f"! timeout 5 docker image inspect {shlex.quote(image)} >/dev/null 2>&1 || fact image {shlex.quote(image)}"

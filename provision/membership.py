@@ -36,9 +36,7 @@ def joining(situation: Situation) -> tuple[Node, ...]:
     members = known(situation)
     if members is None:
         return ()
-    voting = {
-        url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())
-    }
+    voting = {url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())}
     return tuple(node for node in situation.cluster.members if peer_url(node) not in voting)
 
 
@@ -92,7 +90,7 @@ def stranded(situation: Situation) -> tuple[Problem, ...]:
     )
 
 
-def announce(situation: Situation, clients: Clients, node: Node) -> None:
+def announce(clients: Clients, node: Node) -> None:
     """Add a node as a learner, unless an interrupted run did so already."""
     store = clients.store()
     if any(peer_url(node) in member.get("peerURLs", ()) for member in store.members()):

@@ -100,9 +100,7 @@ class Folder(_Quiet):
             return Difference("create")
         if (there.kind, there.mode, there.owner) == ("folder", self.mode, self.owner):
             return None
-        return Difference(
-            "update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}"
-        )
+        return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
 
     def apply(self, difference: Difference) -> str:
         """Make it, or mend its mode and owner."""
@@ -166,7 +164,7 @@ class File(_Quiet):
         if self.content is None:
             raise ValueError(f"{self.path} has no content yet")
         if self.once and difference.action == "update":
-            return f"chown {shlex.quote(self.owner)} {shlex.quote(self.path)} && chmod {self.mode:04o} {shlex.quote(self.path)}"
+            return f"{_call('chown', self.owner, self.path)} && {_call('chmod', f'{self.mode:04o}', self.path)}"
         put = _call("put_file", self.path, f"{self.mode:04o}", self.owner, self.sha256 or "")
         return f"{put} <<'.'\n{base64.encodebytes(self.content).decode()}.\n"
 
@@ -263,17 +261,13 @@ class Service:
         if there.running:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
             if stale:
-                stops = (
-                    [c.name for c in facts.containers if not c.comes_back] if self.stops_containers else []
-                )
+                stops = [c.name for c in facts.containers if not c.comes_back] if self.stops_containers else []
                 return Difference("restart", note=self._note(facts, stale), stops=tuple(stops))
             return None if there.enablement == "enabled" else Difference("enable")
         return Difference("start")
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
-        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (
-            f" and {len(stale) - 1} more" if stale[1:] else ""
-        )
+        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")
         running = [c.name for c in facts.containers] if self.stops_containers else []
         return reason + (f"; running containers: {', '.join(running)}" if running else "")
 
@@ -323,7 +317,9 @@ class Image:
     def apply(self, difference: Difference) -> str:
         """Load it and drop the archive."""
         path = self.upload().path
-        return f"{_call('docker', 'load', '-q', '-i', path)} >/dev/null || die 'docker cannot load {self.archive.name}'\nrm -f {path}"
+        load = _call("docker", "load", "-q", "-i", path)
+        complaint = _call("die", f"docker cannot load {self.archive.name}")
+        return f"{load} >/dev/null || {complaint}\nrm -f {path}"
 
 
 @dataclass(frozen=True)
@@ -365,9 +361,7 @@ class Release:
         """Unpack beside, check, run once, rename."""
         hashes = dict(self.hashes)
         path = self.upload().path
-        return _call(
-            "put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top
-        )
+        return _call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)
 
 
 def join(questions: Iterable[Question]) -> Question:

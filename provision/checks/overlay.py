@@ -52,9 +52,7 @@ def one_network_everywhere(proof: Proof) -> Iterator[Outcome]:
         if len(distinct) == 1 and len(next(iter(distinct))) == 1:
             yield passed(network.name, f"{next(iter(distinct))[0][:12]} on {', '.join(found)}")
         else:
-            said = ", ".join(
-                f"{name}: {' '.join(i[:12] for i in ids) or 'none'}" for name, ids in found.items()
-            )
+            said = ", ".join(f"{name}: {' '.join(i[:12] for i in ids) or 'none'}" for name, ids in found.items())
             yield failed(network.name, f"not one network: {said}", "fab plan; fab status --store")
 
 
@@ -98,9 +96,7 @@ def _reach(source: Probe, probes: list[Probe], network: Network) -> Iterator[Out
     others = [probe for probe in probes if probe is not source]
     targets = [target for probe in others for target in (probe.address, probe.name)]
     script = _REACH.format(tries=TRIES)
-    answer = source.container.exec_run(["sh", "-c", script, "reach", *targets]).output.decode(
-        errors="replace"
-    )
+    answer = source.container.exec_run(["sh", "-c", script, "reach", *targets]).output.decode(errors="replace")
     seen = {words[0]: words[1:] for line in answer.splitlines() if len(words := line.split()) == 3}
     for probe in others:
         where = f"{source.node.name} → {probe.node.name}"
@@ -111,13 +107,11 @@ def _reach(source: Probe, probes: list[Probe], network: Network) -> Iterator[Out
         lost = [how for how, time in times.items() if time == "lost"]
         if lost:
             advice = "are 4789/udp, 7946/tcp and 7946/udp open between the nodes, both ways?"
-            yield failed(
-                where, f"{network.name}: no answer from {probe.address} by {' nor by '.join(lost)}", advice
-            )
+            yield failed(where, f"{network.name}: no answer from {probe.address} by {' nor by '.join(lost)}", advice)
         else:
             yield passed(
                 where,
-                f"{network.name}: {probe.address} answers by address in {times['address']} ms, by name in {times['name']} ms",
+                f"{network.name}: {probe.address} answers in {times['address']} ms, by name in {times['name']} ms",
             )
 
 

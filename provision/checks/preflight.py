@@ -108,7 +108,7 @@ def address(scene: Scene) -> Iterator[Problem]:
     if addresses and scene.node.address not in addresses:
         yield Problem(
             f"{scene.node.address} is no address of this host; it has {', '.join(addresses)}",
-            advice=f"correct the address of {scene.node.name} in the inventory; where you connect to another, use ssh: {{host: …}}",
+            advice="correct the address in the inventory; where you connect to another one, say so with ssh: {host: …}",
         )
 
 
@@ -118,9 +118,7 @@ def docker_version(scene: Scene) -> Iterator[Problem]:
     version = version_of(scene.value("dockerd"))
     window = scene.plane.docker_versions
     if not version:
-        yield Problem(
-            "Docker is not installed", advice="apt-get install docker.io (Debian 12), or Docker CE 20.10"
-        )
+        yield Problem("Docker is not installed", advice="apt-get install docker.io (Debian 12), or Docker CE 20.10")
     elif not window.holds(version):
         newer = tuple(map(int, version.split("."))) >= window.limit
         reason = f": {scene.plane.docker_reason}" if newer else ""
@@ -129,9 +127,7 @@ def docker_version(scene: Scene) -> Iterator[Problem]:
             advice="install Docker 20.10 (Debian 12: docker.io)",
         )
     elif not scene.value("docker-cli"):
-        yield Problem(
-            "the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli"
-        )
+        yield Problem("the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli")
 
 
 @check
@@ -189,7 +185,7 @@ def one_machine_one_entry(scene: Scene) -> Iterator[Problem]:
         if mine and mine == scene.situation.of(other).values.get("machine-id"):
             yield Problem(
                 f"/etc/machine-id is that of {other.name} too: one host listed twice, or a clone",
-                advice="correct the inventory; or on a clone: rm /etc/machine-id && systemd-machine-id-setup, then reboot",
+                advice="correct the inventory; on a clone: rm /etc/machine-id && systemd-machine-id-setup, reboot",
             )
 
 
@@ -219,9 +215,7 @@ def daemon_json(scene: Scene) -> Iterator[Problem]:
     try:
         keys = set(json.loads(text))
     except ValueError as error:
-        yield Problem(
-            f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start"
-        )
+        yield Problem(f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start")
         return
     clashes = keys & {
         "hosts",
@@ -255,7 +249,7 @@ def foreign_store(scene: Scene) -> Iterator[Problem]:
 
 @check
 def same_authority(scene: Scene) -> Iterator[Problem]:
-    """Certificates of an authority that this controller lacks: it is another's cluster, or the folder was left behind."""
+    """Certificates of an authority that this controller lacks: another's cluster, or a folder left behind."""
     path = scene.facts.paths.get(f"{layout.DOCKER_PKI}/ca.crt")
     identity = scene.situation.identity
     if path is None or path.text is None:
@@ -274,16 +268,10 @@ def overlap(scene: Scene) -> Iterator[Problem]:
         for route in scene.value("routes").split(";"):
             words = route.split()
             # Docker's own bridges carry the overlay's other side; only routes of other devices count.
-            if (
-                not words
-                or "dev" not in words
-                or words[words.index("dev") + 1].startswith(("ov-", "br0", "vx-"))
-            ):
+            if not words or "dev" not in words or words[words.index("dev") + 1].startswith(("ov-", "br0", "vx-")):
                 continue
             target = words[0] if "/" in words[0] else f"{words[0]}/32"
-            if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(
-                network.subnet
-            ):
+            if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(network.subnet):
                 yield Problem(
                     f"network {network.name} ({network.subnet}) overlaps the route {route.strip()}",
                     advice="give it another subnet in the inventory",

@@ -26,9 +26,7 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
         yield passed("cluster", f"all {len(leaders)} members name {next(iter(names.values()))}")
     else:
         said = ", ".join(f"{name}: {leader.name if leader else 'nobody'}" for name, leader in leaders.items())
-        yield failed(
-            "cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each"
-        )
+        yield failed("cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each")
 
 
 @check("etcd")
@@ -87,9 +85,7 @@ def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
         if address in seen:
             yield passed(name, f"announced as {address} in the store")
         else:
-            yield failed(
-                name, f"{address} is not announced in the store", "on the node: journalctl -u docker"
-            )
+            yield failed(name, f"{address} is not announced in the store", "on the node: journalctl -u docker")
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:

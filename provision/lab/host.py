@@ -181,9 +181,7 @@ def wait_until_up(host: Host) -> None:
         if state == "degraded" or (state == "off" and not groups.processes(host.group)):
             break
         time.sleep(0.05)
-    raise StepFailed(
-        Problem(f"did not boot: {state}\n{_last_words(host)}", host.name, "see `fab lab.status`")
-    )
+    raise StepFailed(Problem(f"did not boot: {state}\n{_last_words(host)}", host.name, "see `fab lab.status`"))
 
 
 def system_state(host: Host, patience: float = 0) -> str:

@@ -230,9 +230,7 @@ def _hosts(name: str) -> tuple[Host, ...]:
 def _host(name: str, node: str) -> Host:
     hosts = {each.name: each for each in _hosts(name)}
     if node not in hosts:
-        raise UsageError(
-            Problem(f"lab {name} has no host {node}", advice=f"it has: {', '.join(hosts) or 'none'}")
-        )
+        raise UsageError(Problem(f"lab {name} has no host {node}", advice=f"it has: {', '.join(hosts) or 'none'}"))
     return hosts[node]
 
 

@@ -40,6 +40,7 @@ fact_hashes() {
 # fact_texts PATH…: the content of each that is a file, for diffs. Never called for a secret.
 fact_texts() {
     for path; do
+        # shellcheck disable=SC2094 # it is read only
         [ ! -f "$path" ] || fact_encoded text "$path" <"$path"
     done
 }
@@ -107,6 +108,8 @@ remember_path() {
 
 remember_unit() {
     for unit; do
+        # The first container on an overlay makes Docker make this one.
+        [ "$unit" != docker.service ] || remember_network docker_gwbridge
         remember unit "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true) $(systemctl is-active "$unit" 2>/dev/null || true)"
     done
 }
@@ -183,4 +186,64 @@ run_unit() {
         journalctl -u "$2" -n 8 --no-pager -o cat >&2
         exit 1
     fi
+}
+
+# ---- reset: everything as it was, last change first --------------------------------------------
+
+# put_back PATTERN: what the record says of the paths that begin with one of the patterns (| between them).
+put_back() {
+    [ -f "$state/record" ] || return 0
+    sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
+        printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
+        case $kind in
+        absent) rm -rf -- "$name" ;;
+        folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
+        kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
+        user) userdel "$name" ;;
+        esac || die "cannot put back $kind $name"
+    done || exit 1
+}
+
+# recorded KIND NAME: the value the record has, or fail.
+recorded() {
+    [ -f "$state/record" ] || return 1
+    while IFS=$tab read -r kind name value; do
+        [ "$kind $name" != "$1 $2" ] || { printf '%s\n' "$value"; return 0; }
+    done <"$state/record"
+    return 1
+}
+
+# put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
+put_back_docker() {
+    put_back '/etc/docker|/etc/systemd/system/docker.service.d'
+    was=$(recorded unit docker.service) || return 0
+    systemctl daemon-reload
+    systemctl reset-failed docker.service 2>/dev/null
+    rm -f /run/overlay-provision/docker.service.inputs
+    case $was in
+    *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
+    *) systemctl stop docker.service docker.socket ;;
+    esac
+    case $was in enabled*) ;; *) systemctl disable -q docker.service ;; esac
+    sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
+        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
+            die "cannot remove the network $network"
+    done
+    sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r image; do
+        ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
+            printf 'the image %s stays: something uses it\n' "$image" >&2
+    done
+}
+
+# put_back_rest: etcd stopped and gone, every other path as it was, the record last.
+put_back_rest() {
+    if recorded unit etcd.service >/dev/null; then
+        systemctl disable -q --now etcd.service 2>/dev/null
+        rm -rf /var/lib/etcd/data
+    fi
+    put_back '.*'
+    systemctl daemon-reload
+    systemctl reset-failed etcd.service 2>/dev/null
+    rm -f /run/overlay-provision/*.inputs
+    rm -rf "$state"
 }

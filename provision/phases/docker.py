@@ -37,8 +37,7 @@ class Docker(Phase):
         store = File(layout.DOCKER_STORE, _store_file(_endpoints(situation, node)), update_note=WAITS)
         fit = {file.path: file.fit for file in (*read, drop_in)}
         fit[layout.DOCKER_STORE] = frozenset(
-            hashlib.sha256(_store_file(endpoints)).hexdigest()
-            for endpoints in _earlier(_endpoints(situation, node))
+            hashlib.sha256(_store_file(endpoints)).hexdigest() for endpoints in _earlier(_endpoints(situation, node))
         )
         service = Service(
             layout.DOCKER_UNIT,

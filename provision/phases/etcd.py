@@ -78,9 +78,7 @@ class Etcd(Phase):
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one."""
         joining = membership.joining(situation)
-        staying = {
-            name: todo for name, todo in changes.items() if name not in {node.name for node in joining}
-        }
+        staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
         return one_by_one(situation, staying, layout.ETCD_UNIT) + tuple((node,) for node in joining)
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
@@ -89,7 +87,7 @@ class Etcd(Phase):
             clients.wait_for_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
         for node in wave:
             if node in membership.joining(situation):
-                membership.announce(situation, clients, node)
+                membership.announce(clients, node)
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
         """Quorum is back, on the nodes just changed too; who joined is promoted."""

@@ -44,9 +44,7 @@ def etcd_files(situation: Situation, node: Node) -> tuple[Resource, ...]:
     return (
         Folder(layout.ETCD, 0o755),
         Folder(layout.ETCD_PKI, 0o750, group),
-        *_leaf(
-            situation, pki.peer_leaf(node), layout.ETCD_PKI, "peer", "peer-ca", f"{layout.USER}:{layout.USER}"
-        ),
+        *_leaf(situation, pki.peer_leaf(node), layout.ETCD_PKI, "peer", "peer-ca", f"{layout.USER}:{layout.USER}"),
         *_leaf(
             situation,
             pki.store_leaf(node),
@@ -70,9 +68,7 @@ def _leaf(
     situation: Situation, leaf: pki.Leaf, folder: str, name: str, authority: str, owner: str
 ) -> tuple[File, File, File]:
     issued = situation.identity.get(leaf)
-    authority_pem, certificate, key = (
-        (issued.authority, issued.certificate, issued.key) if issued else (None,) * 3
-    )
+    authority_pem, certificate, key = (issued.authority, issued.certificate, issued.key) if issued else (None,) * 3
     return (
         File(f"{folder}/{authority}.crt", authority_pem, 0o444, opaque=True),
         File(f"{folder}/{name}.crt", certificate, 0o444, opaque=True),

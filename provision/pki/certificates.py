@@ -73,9 +73,7 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
-def sign_authority(
-    organization: str, name: str, key: EllipticCurvePrivateKey, moment: datetime
-) -> x509.Certificate:
+def sign_authority(organization: str, name: str, key: EllipticCurvePrivateKey, moment: datetime) -> x509.Certificate:
     """Return the certificate of an authority that signs leaves, and no further authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256

@@ -148,9 +148,7 @@ class Link:
         if isinstance(error, AuthenticationException):
             what = f"login as {target.user} refused: {self._identities.explanation()}"
             encrypted = self._identities.encrypted
-            advice = (
-                f"ssh-add {encrypted[0]}" if encrypted else f"name the right key as ssh.key; try: {manual}"
-            )
+            advice = f"ssh-add {encrypted[0]}" if encrypted else f"name the right key as ssh.key; try: {manual}"
             return Problem(what, self.where, advice)
         last_words = self._proxy.last_words() if self._proxy else ""
         what = f"{target.host} port {target.port} cannot be reached: {_reason(error)}"
@@ -202,14 +200,10 @@ def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
     ConnectionRefusedError if nothing listens there, or nothing answers.
     """
     try:
-        return link.transport.open_channel(
-            "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT
-        )
+        return link.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT)
     except ChannelException as error:
         if error.code != 1:  # 1: administratively prohibited
             raise ConnectionRefusedError(f"{link.target.host} cannot connect to {host}:{port}") from None
         what = f"sshd on {link.target.host} refuses to forward to {host}:{port}"
-        advice = (
-            "AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload it"
-        )
+        advice = "AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload it"
         raise ConnectionFailed(Problem(what, where, advice)) from None

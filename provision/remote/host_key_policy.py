@@ -25,7 +25,7 @@ class HostKeyPolicy(MissingHostKeyPolicy):
         """`check` returns if the key may be trusted, and raises if not."""
         self._check = check
 
-    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:  # noqa: ARG002
+    def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
         """Called by the library with every server's key."""
         self._check(HostKey(key.get_name(), key.get_base64()))
 
@@ -41,9 +41,7 @@ def check_host_key(target: Target, login: Login, where: str, key: HostKey) -> No
             raise ConnectionFailed(mistrust(target, where, key, entry))
         shown = f"the host key of {target.known_as} is unknown: {key.kind} {key.fingerprint}"
         if target.host_keys == "strict":
-            raise ConnectionFailed(
-                Problem(shown, where, "compare it with the host's, then record it: fab trust")
-            )
+            raise ConnectionFailed(Problem(shown, where, "compare it with the host's, then record it: fab trust"))
         if target.host_keys == "ask":
             if login.ask is None:
                 advice = "there is no terminal to ask on; compare it with the host's, then: fab trust"
@@ -59,9 +57,7 @@ def record_host_key(target: Target, where: str, key: HostKey) -> None:
         host_keys.record(target.known_hosts, target.known_as, key)
     except OSError as error:
         what = f"the host key cannot be recorded in {target.known_hosts}: {error.strerror}"
-        raise ConnectionFailed(
-            Problem(what, where, "make the file writable, or name another: known_hosts")
-        ) from None
+        raise ConnectionFailed(Problem(what, where, "make the file writable, or name another: known_hosts")) from None
 
 
 def mistrust(target: Target, where: str, key: HostKey, entry: host_keys.Entry) -> Problem:

@@ -117,10 +117,7 @@ def judge(known: Iterable[Entry], name: str, key: HostKey) -> tuple[Verdict, Ent
 def preferred(known: Iterable[Entry], name: str, algorithms: Iterable[str]) -> tuple[str, ...]:
     """The algorithms, those of keys known for `name` first, as OpenSSH orders them."""
     wanted = {
-        algorithm
-        for entry in known
-        if not entry.marker and entry.covers(name)
-        for algorithm in entry.key.algorithms
+        algorithm for entry in known if not entry.marker and entry.covers(name) for algorithm in entry.key.algorithms
     }
     return tuple(sorted(algorithms, key=lambda algorithm: algorithm not in wanted))
 

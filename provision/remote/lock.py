@@ -82,10 +82,6 @@ def _take(remote: Remote, holder: str) -> Shell:
     if answer == "held":
         return shell
     held_by = shell.finish(mark).stdout.partition("\n")[2].strip()
-    verb, who, since = (
-        (*held_by.split("\t"), "?", "?", "?")[:3] if held_by else ("a run", "somebody", "just now")
-    )
+    verb, who, since = (*held_by.split("\t"), "?", "?", "?")[:3] if held_by else ("a run", "somebody", "just now")
     what = f"locked by `{verb}` of {who} since {since}"
-    raise LockHeld(
-        Problem(what, remote.node.name, "wait for it to end; a lock is released when its holder dies")
-    )
+    raise LockHeld(Problem(what, remote.node.name, "wait for it to end; a lock is released when its holder dies"))

@@ -44,9 +44,7 @@ class Remote:
         except StepFailed as error:
             raise ConnectionFailed(*error.problems) from None
 
-    def run(
-        self, script: str, *, timeout: float = 120, changes: bool = False, what: str = "a script"
-    ) -> Result:
+    def run(self, script: str, *, timeout: float = 120, changes: bool = False, what: str = "a script") -> Result:
         """Run a POSIX sh script as root; its exit code is the caller's to judge.
 
         It is killed after `timeout` seconds, and when this process dies or its link does. With `changes` it

@@ -86,9 +86,7 @@ class Shell:
             if not alive:
                 raise self._refused(self._tail(prompt) or "sudo ended without a word")
             if time.monotonic() > deadline:
-                raise self._refused(
-                    f"sudo said nothing for {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; ")
-                )
+                raise self._refused(f"sudo said nothing for {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; "))
             alive = self.read(deadline)
         del self.stderr[: self.stderr.index(ready) + len(ready)]
 
@@ -103,9 +101,7 @@ class Shell:
 
     def _refused(self, what: str, advice: str = "") -> ConnectionFailed:
         self.close()
-        return ConnectionFailed(
-            Problem(what, self._link.where, advice or "see that sudo lets this user be root")
-        )
+        return ConnectionFailed(Problem(what, self._link.where, advice or "see that sudo lets this user be root"))
 
     def _tail(self, prompt: bytes = b"\0") -> str:
         """The last line on stderr, for an error."""
@@ -113,13 +109,17 @@ class Shell:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def send(self, data: bytes) -> None:
-        """Send bytes to stdin, in slices. StepFailed if the connection is lost or stalls."""
+        """Send bytes to stdin, in slices. StepFailed if the connection is lost or stalls.
+
+        A shell that ended before it read everything is no error here: `finish` has its last words.
+        """
         self._channel.settimeout(STALL_LIMIT)
         try:
             for start in range(0, len(data), SLICE):
                 self._channel.sendall(data[start : start + SLICE])
         except (SSHException, OSError, EOFError) as error:
-            raise self.lost(error) from None
+            if self._channel.exit_status < 0:
+                raise self.lost(error) from None
 
     def end_input(self) -> None:
         """Tell the shell that no more will come."""
@@ -142,7 +142,9 @@ class Shell:
         return not ended
 
     def beat(self) -> None:
-        """Send a sign of life. StepFailed if the connection is lost."""
+        """Send a sign of life. StepFailed if the shell has ended or the connection is lost."""
+        if self._channel.closed or self._channel.eof_received:
+            raise self.lost(None)
         self.send(b".")
 
     def wait_for_line(self, mark: str) -> str:

@@ -136,9 +136,7 @@ def user_config() -> SSHConfig:
     """~/.ssh/config before /etc/ssh/ssh_config: the first value found counts. Either may be missing."""
     own, system = Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")
     # A `Host *` between the two ends the last block of the first.
-    return SSHConfig.from_text(
-        f"{read_config(own, own.parent)}\nHost *\n{read_config(system, system.parent)}"
-    )
+    return SSHConfig.from_text(f"{read_config(own, own.parent)}\nHost *\n{read_config(system, system.parent)}")
 
 
 def read_config(path: Path, folder: Path, depth: int = 0) -> str:

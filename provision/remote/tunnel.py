@@ -70,9 +70,7 @@ class Tunnel:
             self._spare.close()
 
 
-def _copy(
-    receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]
-) -> None:
+def _copy(receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]) -> None:
     """Carry bytes one way until it ends, and pass the end on."""
     with suppress(OSError, EOFError, SSHException):
         while data := receive(CHUNK):

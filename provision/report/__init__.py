@@ -46,10 +46,7 @@ class Report:
             "summary": self.summary,
             "changes": [vars(change) | {"restarts": change.restarts} for change in self.changes],
             "outcomes": [vars(outcome) for outcome in self.outcomes],
-            **{
-                table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-                for table in self.tables
-            },
+            **{table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in self.tables},
             "warnings": [vars(problem) for problem in self.warnings],
             "problems": [vars(problem) for problem in self.problems],
             "seconds": dict(self.times),

@@ -92,9 +92,7 @@ def run_verify(session: Session) -> Report:
     bad = len(list(failed(outcomes)))
     return Report(
         "verify",
-        f"{bad} of {len(outcomes)} checks failed"
-        if bad
-        else f"all {len(outcomes)} checks passed on {_nodes(session)}",
+        f"{bad} of {len(outcomes)} checks failed" if bad else f"all {len(outcomes)} checks passed on {_nodes(session)}",
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=plan.changes,
         outcomes=outcomes,
@@ -121,9 +119,7 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
     if not plan.stopped or yes:
         return
     stopped = ", ".join(plan.stopped)
-    if not session.agreed(
-        f"Restarting Docker stops containers that do not come back by themselves: {stopped}. Go on?"
-    ):
+    if not session.agreed(f"Restarting Docker stops containers that do not come back by themselves: {stopped}. Go on?"):
         raise ConsentMissing(
             Problem(
                 f"a restart of Docker stops containers that have no restart policy: {stopped}",

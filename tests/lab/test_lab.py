@@ -106,10 +106,7 @@ def test_hosts_lack_the_rights_over_this_machine(lab: Lab) -> None:
     for answer in answers:
         rights = int(answer.split()[1], 16)
         assert [right for right in WITHHELD if rights >> CAPABILITY_BITS[right] & 1] == []
-    assert (
-        on(lab, "node1", "for place in kernel vm fs; do test -w /proc/sys/$place/ && echo $place; done; true")
-        == ""
-    )
+    assert on(lab, "node1", "for place in kernel vm fs; do test -w /proc/sys/$place/ && echo $place; done; true") == ""
     assert on(lab, "node1", "test -w /proc/sys/net/ipv4/ip_forward && echo yes") == "yes"
 
 
@@ -149,10 +146,7 @@ def test_a_power_cut_takes_all_but_the_disk(lab: Lab) -> None:
     labs.power_on(lab.name, "node2")
     assert on(lab, "node2", "cat /etc/kept /etc/machine-id").split() == ["kept", identity]
     assert "said" in on(lab, "node2", "journalctl -t test --output cat")
-    assert (
-        on(lab, "node2", "ip -o link show test 2>/dev/null | wc -l; systemctl is-active docker")
-        == "0\nactive"
-    )
+    assert on(lab, "node2", "ip -o link show test 2>/dev/null | wc -l; systemctl is-active docker") == "0\nactive"
 
 
 def test_a_host_that_does_not_boot_says_why(lab: Lab) -> None:
@@ -174,10 +168,7 @@ def test_renewed_hosts_are_bare_and_still_known(lab: Lab) -> None:
     (lab.nodes[0].root / "root/busybox.tar").write_bytes(lab.base.busybox.read_bytes())
     on(lab, "node1", "docker load -qi /root/busybox.tar && touch /etc/something")
     labs.renew(lab.name, say=lambda _: None)
-    assert (
-        on(lab, "node1", "ls /etc/something /root/busybox.tar 2>/dev/null; docker images -q; docker ps -aq")
-        == ""
-    )
+    assert on(lab, "node1", "ls /etc/something /root/busybox.tar 2>/dev/null; docker images -q; docker ps -aq") == ""
     assert ssh(lab, "root", "hostname").stdout.strip() == "node1"
 
 
@@ -223,9 +214,7 @@ def test_nothing_of_a_lab_stays(make_lab: MakeLab) -> None:
     assert own_network() == ours
     on(lab, "node1", "docker network create some; sleep 1000 >/dev/null 2>&1 & true")
     left = subprocess.Popen((*lab.inside, "sleep", "1000"))
-    locks = [
-        NSPAWN / "locks" / f"inode-{host.root.stat().st_dev}:{host.root.stat().st_ino}" for host in lab.nodes
-    ]
+    locks = [NSPAWN / "locks" / f"inode-{host.root.stat().st_dev}:{host.root.stat().st_ino}" for host in lab.nodes]
     assert all(lock.exists() for lock in locks)
     assert traces(lab.name)
     labs.down(lab.name)
@@ -254,9 +243,7 @@ def test_a_half_made_lab_is_completed_or_removed(moment: str, make_lab: MakeLab,
 
 def kill_up(name: str, folder: Path, moment: str) -> None:
     """Kill a process that makes a lab as soon as a file of the lab's state appears."""
-    program = (
-        f"from pathlib import Path; from provision import lab; lab.up({name!r}, 2, Path('lab'), say=print)"
-    )
+    program = f"from pathlib import Path; from provision import lab; lab.up({name!r}, 2, Path('lab'), say=print)"
     environment = {**os.environ, "PYTHONPATH": str(Path(labs.__file__).parents[2])}
     with subprocess.Popen(
         (sys.executable, "-c", program), cwd=folder, env=environment, stdout=subprocess.DEVNULL

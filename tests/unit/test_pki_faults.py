@@ -35,9 +35,7 @@ def test_a_leaf_is_renewed_thirty_days_before_its_end(cluster: Cluster, days: in
 
 
 @pytest.mark.parametrize("days", [3000, 3649, 4000])
-def test_an_old_authority_signs_itself_anew_with_its_key_and_its_leaves_stay(
-    cluster: Cluster, days: int
-) -> None:
+def test_an_old_authority_signs_itself_anew_with_its_key_and_its_leaves_stay(cluster: Cluster, days: int) -> None:
     first = pki.make(cluster, NOW)
     old = (cluster.folder / "docker/ca.crt").read_bytes()
     pki.make(cluster, NOW + timedelta(days=days - 60))
@@ -82,9 +80,7 @@ def test_a_leaf_of_another_authority_is_not_taken(cluster: Cluster) -> None:
     assert Identity.read(cluster).missing() == (("leaf docker/controller", "renew"),)
 
 
-@pytest.mark.parametrize(
-    "spoil", ["truncate", "truncate the key", "remove the key", "another's key", "a folder"]
-)
+@pytest.mark.parametrize("spoil", ["truncate", "truncate the key", "remove the key", "another's key", "a folder"])
 def test_a_damaged_authority_is_refused_and_left_alone(cluster: Cluster, spoil: str) -> None:
     pki.make(cluster)
     crt, key = (cluster.folder / f"etcd-peer/ca.{kind}" for kind in ("crt", "key"))

@@ -22,9 +22,7 @@ LOGIN = Login(sudo_password=SUDO_PASSWORD)
 @pytest.fixture(params=["root", "ops", "ops with bash", "root on busybox", "ops on busybox"])
 def anyone(request: pytest.FixtureRequest, start: StartSshd) -> Iterator[Remote]:
     user, _, place = request.param.partition(" ")
-    server = start(
-        shell="/bin/bash" if "bash" in place else "/bin/sh", namespace=BUSYBOX if "busybox" in place else ""
-    )
+    server = start(shell="/bin/bash" if "bash" in place else "/bin/sh", namespace=BUSYBOX if "busybox" in place else "")
     remote = connect(server.node(user=user), LOGIN)
     yield remote
     remote.close()
@@ -64,9 +62,7 @@ def test_a_script_of_a_megabyte_arrives_whole(anyone: Remote) -> None:
 
 
 def test_megabytes_on_both_streams_are_drained_together(anyone: Remote) -> None:
-    result = anyone.run(
-        "head -c 4000000 /dev/zero >&2; head -c 5000000 /dev/zero; head -c 4000000 /dev/zero >&2"
-    )
+    result = anyone.run("head -c 4000000 /dev/zero >&2; head -c 5000000 /dev/zero; head -c 4000000 /dev/zero >&2")
     assert (len(result.stdout), len(result.stderr)) == (5_000_000, 8_000_000)
 
 
@@ -82,9 +78,7 @@ def test_changes_hold_the_step_lock_and_give_it_back(anyone: Remote) -> None:
 
 
 def test_neither_script_nor_password_is_in_an_argument_list_or_environment(anyone: Remote) -> None:
-    result = anyone.run(
-        "# canary-77\ncat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
-    )
+    result = anyone.run("# canary-77\ncat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
     assert "sshd" in result.stdout
     assert "canary" not in result.stdout
     assert SUDO_PASSWORD not in repr(LOGIN)
@@ -92,9 +86,7 @@ def test_neither_script_nor_password_is_in_an_argument_list_or_environment(anyon
 
 def test_what_a_login_shell_prints_is_not_the_scripts_output(start: StartSshd) -> None:
     server = start(shell="/bin/bash")
-    (server.folder / "home" / ".bashrc").write_text(
-        "echo Welcome; echo '[sudo] password for ops: ' >&2; set -x\n"
-    )
+    (server.folder / "home" / ".bashrc").write_text("echo Welcome; echo '[sudo] password for ops: ' >&2; set -x\n")
     remote = connect(server.node(user="ops"), LOGIN)
     assert remote.run("echo out; echo err >&2") == Result(0, "out\n", "err\n")
     remote.close()
@@ -151,9 +143,7 @@ connect(node, Login()).run("echo $$ >/run/new; mv /run/new /run/pid; sleep 1000"
 """
 
 
-def test_72_the_step_of_a_killed_controller_ends_and_the_next_gets_its_lock(
-    server: Sshd, remote: Remote
-) -> None:
+def test_72_the_step_of_a_killed_controller_ends_and_the_next_gets_its_lock(server: Sshd, remote: Remote) -> None:
     import pickle
 
     node = pickle.dumps(server.node()).hex()

@@ -1,0 +1,41 @@
+"""lab.up, lab.down, lab.status: disposable hosts on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from provision import lab
+from provision.report import Report, Table
+from provision.verbs.session import Session
+
+
+def run_up(session: Session, *, nodes: int, name: str, folder: str) -> Report:
+    """Boot the hosts. UsageError where this machine cannot."""
+
+    def say(line: str) -> None:
+        where, _, what = line.partition(": ")
+        session.progress.say(where, what)
+
+    made = lab.up(name, nodes, Path(folder), say=say)
+    summary = f"{len(made.nodes)} hosts are up; next: fab -i {_short(made.inventory)} provision"
+    return Report("lab.up", summary, tables=(_hosts(name),))
+
+
+def run_down(session: Session, *, name: str) -> Report:  # noqa: ARG001  the signature of every verb
+    """Remove them."""
+    lab.down(name)
+    return Report("lab.down", f"nothing of {name} is left")
+
+
+def run_lab_status(session: Session, *, name: str) -> Report:  # noqa: ARG001
+    """Show them."""
+    return Report("lab.status", f"lab {name}", tables=(_hosts(name),))
+
+
+def _hosts(name: str) -> Table:
+    rows = tuple((host.name, host.address, host.state, "up" if host.linked else "cut") for host in lab.status(name))
+    return Table("hosts", f"Lab {name}", ("host", "address", "state", "link"), rows)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,123 @@
+"""reset: every node as it was before us, from the record that our first change left there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provision import engine
+from provision.api import Clients, StoreError
+from provision.checks.verify import RUN_LABEL
+from provision.errors import ConsentMissing, Problem, StepFailed
+from provision.facts import Facts
+from provision.inventory.model import Node
+from provision.node import library
+from provision.phases import overlay
+from provision.plan import Change
+from provision.remote import Remote, Remotes
+from provision.report import Report
+from provision.situation import Situation
+from provision.verbs.session import Session
+
+#: Whose keys in the store are not a user's: Docker's network state, and our own probes.
+OUR_KEYS = ("/docker", "/overlay-provision")
+
+_CONTAINERS = "docker ps -a --no-trunc --format '{{.Names}}\t{{.Label \"%s\"}}' --filter network=%s"
+
+
+def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
+    """Undo provision. ConsentMissing where a user's containers or keys would go with it."""
+    start = session.situation()
+    with session.connected(lock="reset") as remotes:
+        situation = engine.gather(session.plane, start, remotes)
+        changed = [node for node in session.cluster.nodes if situation.of(node).values.get("record") == "yes"]
+        if not changed:
+            return Report("reset", "nothing to reset: no node holds a record of ours")
+        with session.clients(remotes, situation.identity) as clients:
+            _respect_users(session, situation, clients, delete=delete_user_data)
+            names = ", ".join(node.name for node in changed)
+            if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
+                raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
+            _remove_networks(session, situation, clients, changed)
+        _run(session, remotes, changed, "put_back_docker", "docker as it was")
+        _run(session, remotes, changed, "put_back_rest", "everything else as it was")
+    changes = tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed)
+    return Report(
+        "reset",
+        f"{names}: as before. The cluster's authorities stay in {session.cluster.folder}",
+        changes=changes,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _respect_users(session: Session, situation: Situation, clients: Clients, *, delete: bool) -> None:
+    problems = [
+        *_users_containers(session, situation, clients.remotes, delete=delete),
+        *_users_keys(session, situation, clients),
+    ]
+    if problems and not delete:
+        advice = "move them away, or lose them: add --delete-user-data"
+        raise ConsentMissing(*(replace(problem, advice=advice) for problem in problems))
+
+
+def _users_containers(session: Session, situation: Situation, remotes: Remotes, *, delete: bool) -> list[Problem]:
+    def look(remote: Remote) -> list[Problem]:
+        if not situation.of(remote.node).docker_answers:
+            return []
+        found = [
+            (name, network.name)
+            for network in session.cluster.networks
+            for line in remote.run(f"{_CONTAINERS % (RUN_LABEL, network.name)} || true").stdout.splitlines()
+            for name, _, run in [line.partition("\t")]
+            if name and not run
+        ]
+        if delete and found:
+            names = " ".join(name for name, _ in found)
+            remote.run(f"docker rm -f {names}", changes=True)
+        return [Problem(f"container {name} is on network {network}", remote.node.name) for name, network in found]
+
+    return [problem for problems in remotes.each(look).values() for problem in problems]
+
+
+def _users_keys(session: Session, situation: Situation, clients: Clients) -> list[Problem]:
+    running = [node for node in session.cluster.members if situation.of(node).unit("etcd.service").running]
+    if not running:
+        return []
+    try:
+        root = clients.store(running[0]).get("/", quorum=False) or {}
+        v2 = [entry["key"] for entry in root.get("nodes", ()) if entry["key"] not in OUR_KEYS]
+        v3 = [meta.key.decode(errors="replace") for _, meta in clients.etcd(running[0]).get_all(keys_only=True)]
+    except Exception as error:  # the store may be beyond answering, and reset is then the way out
+        session.progress.say("cluster", f"the store does not say what it holds: {error}")
+        return []
+    foreign = [*v2, *(key for key in v3 if not key.startswith(OUR_KEYS))]
+    return [Problem(f"key {key} is in the store and not ours", "cluster") for key in foreign]
+
+
+def _remove_networks(session: Session, situation: Situation, clients: Clients, changed: list[Node]) -> None:
+    """While the store still answers; without it they vanish with dockerd's leaving it."""
+    answering = [node for node in changed if _on_the_store(situation.of(node))]
+    if not answering:
+        return
+    docker = clients.docker(answering[0])
+    for network in docker.networks.list(filters={"label": f"{overlay.LABEL}={session.cluster.name}"}):
+        session.progress.say("cluster", f"remove network {network.name}")
+        try:
+            network.remove()
+        except (StoreError, OSError) as error:
+            session.progress.say("cluster", f"network {network.name} goes with the store: {error}")
+
+
+def _on_the_store(facts: Facts) -> bool:
+    return facts.docker_answers and bool(facts.unit("docker.service").inputs)
+
+
+def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
+    def step(remote: Remote) -> None:
+        session.progress.say(remote.node.name, what)
+        result = remote.run(f"{library()}\n{function}\n", timeout=300, changes=True, what=what)
+        if result.code:
+            advice = "mend the cause and run reset again: what is not yet undone is still on record"
+            raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
+
+    with session.progress.stage("reset"):
+        remotes.each(step, nodes)

@@ -29,7 +29,7 @@ class Identities:
         self._agent: Agent | None = None
 
     def authenticate(self, transport: Transport) -> None:
-        """Log in. AuthenticationException when no key was taken; SSHException when the server hung up."""
+        """Log in. AuthenticationException when no key was taken."""
         offered: set[bytes] = set()
         try:
             for name, key in self._candidates():
@@ -40,6 +40,12 @@ class Identities:
                     transport.auth_publickey(self.target.user, key)
                 except AuthenticationException:
                     self.refused.append(name)
+                except (SSHException, EOFError):
+                    if not self.refused:
+                        raise
+                    # sshd counts keys (MaxAuthTries); no other may be offered on this connection.
+                    self.unusable.append(f"the server hung up after {len(self.refused)} keys")
+                    break
                 else:
                     return
         finally:

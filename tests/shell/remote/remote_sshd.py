@@ -163,7 +163,9 @@ class Sshd:
         """Make a new host key, as a machine made anew would have."""
         (self.folder / "host_key").unlink()
         make_key(self.folder / "host_key")
+        started = self.log().count("Server listening")
         os.kill(self.process.pid, signal.SIGHUP)
+        await_true(lambda: self.log().count("Server listening") > started)
 
     def stop(self) -> None:
         if self.process.poll() is None:

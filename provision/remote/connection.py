@@ -20,7 +20,7 @@ from paramiko.config import SSHConfig
 
 from provision.errors import ConnectionFailed, Problem
 from provision.remote import host_keys
-from provision.remote.host_key_policy import HostKeyCheck, HostKeyPolicy, check_host_key
+from provision.remote.host_key_policy import AnsweredError, HostKeyCheck, HostKeyPolicy, check_host_key
 from provision.remote.identities import Identities
 from provision.remote.sockets import CONNECT_TIMEOUT, ProxyProcess, dial
 from provision.remote.target import Login, Target
@@ -79,7 +79,11 @@ class Link:
         self._identities = Identities(target)
         self._fabric: Any = None
         try:
-            self._open(login, gateways)
+            try:
+                self._open(login, gateways)
+            except AnsweredError:
+                self.close()
+                self._open(login, gateways)
         except ConnectionFailed:
             self.close()
             raise
@@ -144,7 +148,8 @@ class Link:
 
     def _explain(self, error: Exception) -> Problem:
         target = self.target
-        manual = f"ssh -p {target.port} {target.user}@{target.host}"
+        jump = f"-J {target.jump.user}@{target.jump.host}:{target.jump.port} " if target.jump else ""
+        manual = f"ssh {jump}-p {target.port} {target.user}@{target.host}"
         if isinstance(error, AuthenticationException):
             what = f"login as {target.user} refused: {self._identities.explanation()}"
             encrypted = self._identities.encrypted
@@ -194,16 +199,20 @@ def _reason(error: Exception) -> str:
             return str(error) or type(error).__name__
 
 
-def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
-    """Open a stream to host:port as the server sees it. ConnectionFailed if sshd does not forward.
+class UnansweredError(ConnectionError):
+    """Forwarding is allowed, but what it leads to does not answer."""
 
-    ConnectionRefusedError if nothing listens there, or nothing answers.
+
+def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
+    """Open a stream to host:port as the server sees it.
+
+    ConnectionFailed if sshd does not forward, UnansweredError if nothing answers there.
     """
     try:
         return link.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT)
     except ChannelException as error:
         if error.code != 1:  # 1: administratively prohibited
-            raise ConnectionRefusedError(f"{link.target.host} cannot connect to {host}:{port}") from None
+            raise UnansweredError(f"{link.target.host} cannot connect there: {error.text}") from None
         what = f"sshd on {link.target.host} refuses to forward to {host}:{port}"
         advice = "AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload it"
         raise ConnectionFailed(Problem(what, where, advice)) from None

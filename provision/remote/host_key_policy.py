@@ -18,6 +18,10 @@ HostKeyCheck = Callable[[Target, Login, str, HostKey], None]
 _question = threading.Lock()
 
 
+class AnsweredError(Exception):
+    """A person trusted the key, which took time: sshd may have hung up, so connect again."""
+
+
 class HostKeyPolicy(MissingHostKeyPolicy):
     """The library is given no known hosts, so that it asks this policy about every key."""
 
@@ -31,12 +35,18 @@ class HostKeyPolicy(MissingHostKeyPolicy):
 
 
 def check_host_key(target: Target, login: Login, where: str, key: HostKey) -> None:
-    """Let a known key pass, and treat a new one as the inventory says. ConnectionFailed if it is refused."""
-    # One question at a time on the terminal; who waited reads the file again: the answer may be in it.
+    """Let a known key pass, and treat a new one as the inventory says.
+
+    ConnectionFailed if it is refused, AnsweredError after a question.
+    """
+    verdict, entry = host_keys.judge(host_keys.read(target.known_hosts), target.known_as, key)
+    if verdict == "known":
+        return
+    # One question at a time on the terminal; who waited looks again: the answer may be in the file.
     with _question:
         verdict, entry = host_keys.judge(host_keys.read(target.known_hosts), target.known_as, key)
         if verdict == "known":
-            return
+            raise AnsweredError
         if entry is not None:
             raise ConnectionFailed(mistrust(target, where, key, entry))
         shown = f"the host key of {target.known_as} is unknown: {key.kind} {key.fingerprint}"
@@ -49,6 +59,8 @@ def check_host_key(target: Target, login: Login, where: str, key: HostKey) -> No
             if not login.ask(f"{where}: {shown}\nTrust it, and record it in {target.known_hosts}?"):
                 raise ConnectionFailed(Problem(f"{shown}: not trusted", where, "nothing was recorded"))
         record_host_key(target, where, key)
+        if target.host_keys == "ask":
+            raise AnsweredError
 
 
 def record_host_key(target: Target, where: str, key: HostKey) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from paramiko import Channel, SSHException
 
 from provision.errors import ConnectionFailed
-from provision.remote.connection import Link, open_forwarding
+from provision.remote.connection import Link, UnansweredError, open_forwarding
 
 CHUNK = 64 * 1024
 
@@ -26,7 +26,7 @@ class Tunnel:
         self._link = link
         self._goal = (host, port)
         self._spare: Channel | None = None
-        with suppress(ConnectionRefusedError):
+        with suppress(UnansweredError):
             self._spare = open_forwarding(link, host, port, link.where)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]

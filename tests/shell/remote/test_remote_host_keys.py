@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,22 @@ def test_35_the_question_shows_the_fingerprint_and_yes_records_it(server: Sshd) 
     assert enters(node, Login(ask=answer))
     assert len(questions) == 2
     assert all(fingerprint(server.folder / "host_key") in question for question in questions)
+
+
+def test_35_a_question_answered_late_needs_no_second_run(start: StartSshd) -> None:
+    """sshd hangs up after its grace time while a person compares fingerprints, for another node even."""
+    servers = [start("LoginGraceTime 1\n") for _ in range(3)]
+    nodes = [server.node(f"node{index}", host_keys="ask") for index, server in enumerate(servers)]
+    trust(nodes[:1], Login())
+
+    def ponder(_: str) -> bool:
+        for server in servers[1:]:
+            with socket.create_connection(("127.0.0.1", server.port)) as later:
+                while later.recv(1000):
+                    pass  # sshd hangs up on this caller, so it has on those before
+        return True
+
+    Remotes.open(nodes, Login(ask=ponder)).close()
 
 
 def test_35_a_new_key_is_recorded_by_accept_new(server: Sshd) -> None:

@@ -53,7 +53,7 @@ def _quorum(healthy: int, members: int) -> str:
     return f"; no quorum (needs {needed}): containers go on, but none can join a network until members are back"
 
 
-def _tried(attempt: Callable[[], T]) -> T | None:
+def _tried(attempt: Callable[[], T | None]) -> T | None:
     try:
         return attempt()
     except Exception:  # whatever it says: it does not answer, and that is what the table shows

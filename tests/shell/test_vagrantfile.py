@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from provision import inventory
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +67,5 @@ def test_it_makes_the_key_once_and_closed(bed: Path) -> None:
 def test_its_machines_are_those_of_the_sample_inventory() -> None:
     machines = dict(re.findall(r'"(node\d)" => "([\d.]+)"', (ROOT / "Vagrantfile").read_text()))
     sample = (ROOT / "inventory.yml").read_text()
-    nodes = dict(re.findall(r"^  (\w+):.*?address: ([\d.]+)", sample, flags=re.MULTILINE | re.DOTALL))
-    assert machines == nodes
+    assert machines == {node.name: node.address for node in inventory.load(ROOT / "inventory.yml").nodes}
     assert ".vagrant/overlay_key" in sample

@@ -1,0 +1,31 @@
+"""The command line against bare hosts: what it refuses, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Fab
+
+from provision.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_plan_on_bare_hosts_is_pending_and_changes_nothing(lab: Lab, fab: Fab) -> None:
+    first, second = (fab(lab, "plan", "--exit-code", "--json") for _ in range(2))
+    assert (first.returncode, second.returncode) == (7, 7), first.stderr
+    plans = [json.loads(result.stdout)["changes"] for result in (first, second)]
+    assert plans[0] == plans[1]
+    assert {change["where"] for change in plans[0]} == {"controller", "node1", "node2", "cluster"}
+
+
+def test_a_missing_inventory_is_a_mistake_of_usage(lab: Lab, fab: Fab, tmp_path: Path) -> None:
+    result = fab(lab, "plan", inventory=tmp_path / "none.yml")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_verb_is_fabrics_own_error(lab: Lab, fab: Fab) -> None:
+    assert fab(lab, "provisoin").returncode == 1

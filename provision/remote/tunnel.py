@@ -44,7 +44,7 @@ class Tunnel:
         caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         spare, self._spare = self._spare, None
         try:
-            fresh = spare is not None
+            fresh = spare is not None and not (spare.closed or spare.eof_received)
             channel = spare if spare and fresh else open_forwarding(self._link, *self._goal, self._link.where)
         except (OSError, SSHException, EOFError, ConnectionFailed):
             caller.close()

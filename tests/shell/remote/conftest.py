@@ -3,15 +3,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from remote_sshd import Sshd
+from remote_sshd import Sshd, StartSshd
 
 from provision.remote.target import user_config
-
-StartSshd = Callable[..., Sshd]
 
 
 @pytest.fixture(autouse=True)

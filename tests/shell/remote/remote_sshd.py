@@ -171,3 +171,7 @@ class Sshd:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
+
+
+StartSshd = Callable[..., Sshd]
+"""What the fixture `start` is: see `Sshd.start`."""

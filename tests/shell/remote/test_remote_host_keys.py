@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import StartSshd
-from remote_sshd import Sshd, make_key
+from remote_sshd import Sshd, StartSshd, make_key
 
 from provision.errors import ConnectionFailed, Problem
 from provision.inventory.model import Node
@@ -32,7 +31,17 @@ def enters(node: Node, login: Login | None = None) -> bool:
 
 def known_to_openssh(server: Sshd) -> bool:
     """Whether ssh itself, asked to be strict, takes the server for known."""
-    command = ["ssh", "-F", "none", "-i", server.key, "-p", str(server.port), "root@127.0.0.1", "true"]
+    command: list[str | Path] = [
+        "ssh",
+        "-F",
+        "none",
+        "-i",
+        server.key,
+        "-p",
+        str(server.port),
+        "root@127.0.0.1",
+        "true",
+    ]
     options = [f"UserKnownHostsFile={server.folder}/known_hosts", "StrictHostKeyChecking=yes", "BatchMode=yes"]
     command[1:1] = [word for option in options for word in ("-o", option)]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import StartSshd
-from remote_sshd import BUSYBOX, SUDO_PASSWORD, Sshd, await_true
+from remote_sshd import BUSYBOX, SUDO_PASSWORD, Sshd, StartSshd, await_true
 
 from provision.errors import LockHeld, StepFailed
 from provision.inventory.model import Node
-from provision.remote import Login, Remotes, lock, scripts
+from provision.remote import Login, Remotes, lock, shell
 
 LOGIN = Login(sudo_password=SUDO_PASSWORD)
 FREE = "flock -n /run/overlay-provision/run.lock true"
@@ -147,4 +146,4 @@ def test_the_lock_file_is_roots_alone(remotes: Remotes) -> None:
 
 
 def test_the_limit_is_three_heartbeats() -> None:
-    assert lock.HEARTBEAT * 3 == scripts.HEARTBEAT_LIMIT
+    assert shell.HEARTBEAT * 3 == shell.HEARTBEAT_LIMIT

@@ -8,8 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import StartSshd
-from remote_sshd import SUDO_PASSWORD, Sshd, await_true, free_port, make_key
+from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, await_true, free_port, make_key
 
 from provision.errors import ConnectionFailed, Exit, Problem
 from provision.inventory.model import Node

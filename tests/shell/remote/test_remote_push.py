@@ -6,8 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from conftest import StartSshd
-from remote_sshd import BUSYBOX, SUDO_PASSWORD
+from remote_sshd import BUSYBOX, SUDO_PASSWORD, StartSshd
 
 from provision.errors import StepFailed
 from provision.remote import Login, Remote, connect

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import StartSshd
-from remote_sshd import BUSYBOX, SUDO_PASSWORD, Sshd, await_true
+from remote_sshd import BUSYBOX, SUDO_PASSWORD, Sshd, StartSshd, await_true
 
 from provision.errors import StepFailed
 from provision.remote import Login, Remote, Result, connect, scripts

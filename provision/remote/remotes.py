@@ -49,15 +49,10 @@ class Remotes:
     def each(self, function: Callable[[Remote], T], nodes: Sequence[Node] | None = None) -> dict[str, T]:
         """Call the function with every node, or those given, in parallel; the answers by node name.
 
-        The errors of all nodes come as one. An interrupt closes the connections, which ends what runs on
-        the nodes, and goes on.
+        The errors of all nodes come as one. An interrupt is raised at once; `close` then ends what still runs.
         """
         remotes = list(self) if nodes is None else [self[node.name] for node in nodes]
-        try:
-            answers = in_parallel(function, remotes)
-        except KeyboardInterrupt:
-            self.close()
-            raise
+        answers = in_parallel(function, remotes)
         return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
 
     def lock(self, verb: str) -> Lock:

@@ -21,7 +21,18 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path:
     line = push_line("mark", str(target), sha256(data).hexdigest(), 0o640)
     trace = tmp_path.parent / f"{tmp_path.name}.trace"
     calls = "trace=fsync,rename,renameat,renameat2,chmod,fchmodat"
-    command = ["strace", "-f", "-y", "-o", trace, "-e", calls, *shell, "-c", 'IFS= read -r line && eval "$line"']
+    command: list[str | Path] = [
+        "strace",
+        "-f",
+        "-y",
+        "-o",
+        trace,
+        "-e",
+        calls,
+        *shell,
+        "-c",
+        'IFS= read -r line && eval "$line"',
+    ]
     subprocess.run(command, input=line.encode() + data, check=True, capture_output=True)
     assert target.read_bytes() == data
     seen = re.findall(r"(fsync|rename|chmod)\w*\((.*)\) += 0", trace.read_text())

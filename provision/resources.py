@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from provision.facts import Facts, Question
 from provision.plan import Action, diff
 
+#: Name and label of the containers that keep a network in use.
+KEEPER = "overlay-keeper"
 #: Where uploads wait on a node until they are used: on the disk, not in /tmp, root only.
 UPLOADS = "/var/lib/overlay-provision"
 
@@ -268,7 +270,7 @@ class Service:
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
         reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")
-        running = [c.name for c in facts.containers] if self.stops_containers else []
+        running = [c.name for c in facts.containers if not c.name.startswith(KEEPER)] if self.stops_containers else []
         return reason + (f"; running containers: {', '.join(running)}" if running else "")
 
     def remember(self) -> str:
@@ -362,6 +364,51 @@ class Release:
         hashes = dict(self.hashes)
         path = self.upload().path
         return _call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """A container that sleeps on a network: see phases/keeper.py. `anew` where its network is about to be replaced."""
+
+    container: str
+    network: str
+    image: str
+    anew: bool = False
+
+    @property
+    def name(self) -> str:
+        """`container NAME`."""
+        return f"container {self.container}"
+
+    def question(self) -> Question:
+        """Containers are always asked for."""
+        return Question()
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether it runs, on its network."""
+        there = any(one.name == self.container and self.network in one.networks for one in facts.containers)
+        return (
+            None if there and not self.anew else Difference("create", note=f"keeps network {self.network} in use here")
+        )
+
+    def remember(self) -> str:
+        """Nothing: reset removes it by its label."""
+        return ""
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+    def apply(self, difference: Difference) -> str:
+        """Start one, in place of any that does not run. Killed at once when dockerd stops: it has nothing to save."""
+        label = f"{KEEPER}={self.network}"
+        limits = ("--restart", "always", "--stop-signal", "KILL", "--memory", "16m", "--read-only", "--cap-drop", "ALL")
+        run = _call(
+            *("docker", "run", "-d", "--name", self.container, "--network", self.network, "--label", label),
+            *(*limits, self.image, "sleep", "2147483647"),
+        )
+        complaint = _call("die", f"docker cannot start {self.container}")
+        return f"{_call('docker', 'rm', '-f', self.container)} >/dev/null 2>&1 || :\n{run} >/dev/null || {complaint}"
 
 
 def join(questions: Iterable[Question]) -> Question:

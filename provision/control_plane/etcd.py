@@ -7,6 +7,7 @@ from provision.control_plane import ControlPlane, Window
 from provision.phases.docker import Docker
 from provision.phases.etcd import Etcd
 from provision.phases.host import Host
+from provision.phases.keeper import Keepers
 from provision.phases.overlay import Overlay
 from provision.phases.pki import Certificates
 
@@ -18,5 +19,5 @@ PLANE = ControlPlane(
     docker_reason="Docker 23 and later refuse --cluster-store: support for external key-value stores was removed",
     member_ports=(layout.STORE_PORT, layout.PEER_PORT),
     node_ports=(layout.DOCKER_PORT, layout.GOSSIP_PORT, layout.VXLAN_PORT),
-    phases=(Host(), Certificates(), Etcd(), Docker(), Overlay()),
+    phases=(Host(), Certificates(), Etcd(), Docker(), Overlay(), Keepers()),
 )

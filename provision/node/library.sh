@@ -213,6 +213,11 @@ recorded() {
     return 1
 }
 
+# drop_keepers: ours only, by their label.
+drop_keepers() {
+    timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
+}
+
 # put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
 put_back_docker() {
     put_back '/etc/docker|/etc/systemd/system/docker.service.d'

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from provision.inventory.model import Network, Node
 from provision.phases import Phase
 from provision.plan import CLUSTER, Change
-from provision.resources import Image, Resource
+from provision.resources import KEEPER, Image, Resource
 from provision.situation import Situation
 
 if TYPE_CHECKING:
@@ -40,10 +40,16 @@ class Overlay(Phase):
         """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
         network = next(n for n in situation.cluster.networks if change.resource == f"network {n.name}")
         docker = clients.docker(situation.cluster.nodes[0])
+        there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
         if change.action == "replace":
-            for other in docker.networks.list(names=[f"^{network.name}$"]):
+            for node in situation.cluster.nodes:
+                for keeper in clients.docker(node).containers.list(
+                    all=True, filters={"label": f"{KEEPER}={network.name}"}
+                ):
+                    keeper.remove(force=True)
+            for other in there:
                 other.remove()
-        if not docker.networks.list(names=[f"^{network.name}$"]):
+        if change.action == "replace" or not there:
             docker.networks.create(
                 network.name,
                 driver="overlay",
@@ -51,6 +57,12 @@ class Overlay(Phase):
                 labels={LABEL: situation.cluster.name},
                 ipam=_ipam(network),
             )
+
+
+def changed_networks(situation: Situation) -> tuple[Network, ...]:
+    """Return the networks that are to be made, or made anew."""
+    there = _seen(situation)
+    return tuple(n for n in situation.cluster.networks if _change("", n, there.get(n.name)))
 
 
 def _ipam(network: Network) -> Any:

@@ -15,13 +15,14 @@ from provision.phases import overlay
 from provision.plan import Change
 from provision.remote import Remote, Remotes
 from provision.report import Report
+from provision.resources import KEEPER
 from provision.situation import Situation
 from provision.verbs.session import Session
 
 #: Whose keys in the store are not a user's: Docker's network state, and our own probes.
 OUR_KEYS = ("/docker", "/overlay-provision")
 
-_CONTAINERS = "docker ps -a --no-trunc --format '{{.Names}}\t{{.Label \"%s\"}}' --filter network=%s"
+_CONTAINERS = 'docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
 
 
 def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
@@ -37,6 +38,7 @@ def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
+            _run(session, remotes, changed, "drop_keepers", "keepers gone")
             _remove_networks(session, situation, clients, changed)
         _run(session, remotes, changed, "put_back_docker", "docker as it was")
         _run(session, remotes, changed, "put_back_rest", "everything else as it was")
@@ -66,7 +68,7 @@ def _users_containers(session: Session, situation: Situation, remotes: Remotes, 
         found = [
             (name, network.name)
             for network in session.cluster.networks
-            for line in remote.run(f"{_CONTAINERS % (RUN_LABEL, network.name)} || true").stdout.splitlines()
+            for line in remote.run(f"{_CONTAINERS % (RUN_LABEL, KEEPER, network.name)} || true").stdout.splitlines()
             for name, _, run in [line.partition("\t")]
             if name and not run
         ]

@@ -28,6 +28,9 @@ T = TypeVar("T")
 #: How long to wait for a quorum: an election takes one to two seconds, a slow disk's first start some more.
 QUORUM_SECONDS = 60.0
 
+#: Seconds to go on trying: each try is another of Docker's threads.
+DOCKER_SECONDS = 20.0
+
 
 class StoreError(Exception):
     """The store answered, and said no; or did not answer."""
@@ -240,3 +243,22 @@ def until(attempt: Callable[[], object], what: str, where: str, seconds: float =
                 ) from error
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
+
+
+def retry(attempt: Callable[[], object], what: str, where: str) -> None:
+    """Repeat `attempt` while Docker answers with an error of its own (5xx). StepFailed with its last words."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    deadline = time.monotonic() + DOCKER_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except (DockerException, RequestException) as error:
+            hopeless = isinstance(error, APIError) and error.is_client_error()
+            if hopeless or time.monotonic() > deadline:
+                words = getattr(error, "explanation", None) or str(error)
+                advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
+                raise StepFailed(Problem(f"waited until {what}: {words}", where, advice)) from error
+        time.sleep(0.2)

@@ -400,15 +400,8 @@ class Keeper:
         return None
 
     def apply(self, difference: Difference) -> str:
-        """Start one, in place of any that does not run. Killed at once when dockerd stops: it has nothing to save."""
-        label = f"{KEEPER}={self.network}"
-        limits = ("--restart", "always", "--stop-signal", "KILL", "--memory", "16m", "--read-only", "--cap-drop", "ALL")
-        run = _call(
-            *("docker", "run", "-d", "--name", self.container, "--network", self.network, "--label", label),
-            *(*limits, self.image, "sleep", "2147483647"),
-        )
-        complaint = _call("die", f"docker cannot start {self.container}")
-        return f"{_call('docker', 'rm', '-f', self.container)} >/dev/null 2>&1 || :\n{run} >/dev/null || {complaint}"
+        """Start one, in place of any that does not run."""
+        return _call("put_keeper", self.container, self.network, self.image)
 
 
 def join(questions: Iterable[Question]) -> Question:

@@ -176,6 +176,21 @@ put_user() {
         die "cannot make the user $1"
 }
 
+# put_keeper NAME NETWORK IMAGE: see phases/keeper.py. One of Docker's threads may lead nowhere, and leave a stale
+# endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to save.
+put_keeper() {
+    tries=0
+    while :; do
+        docker rm -f "$1" >/dev/null 2>&1 || true
+        docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
+        ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
+            --memory 16m --read-only --cap-drop ALL "$3" sleep 2147483647 >/dev/null || return 0
+        tries=$((tries + 1))
+        [ "$tries" -lt 10 ] || die "docker cannot start $1"
+        sleep 0.3
+    done
+}
+
 # run_unit VERB UNIT SECONDS: start or restart, bounded; on failure say what the journal says.
 run_unit() {
     systemctl daemon-reload

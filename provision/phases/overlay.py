@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from provision.api import retry
 from provision.inventory.model import Network, Node
 from provision.phases import Phase
 from provision.plan import CLUSTER, Change
@@ -12,6 +13,8 @@ from provision.resources import KEEPER, Image, Resource
 from provision.situation import Situation
 
 if TYPE_CHECKING:
+    from docker import DockerClient
+
     from provision.api import Clients
 
 LABEL = "overlay-provision.cluster"
@@ -39,24 +42,28 @@ class Overlay(Phase):
     def change_cluster(self, situation: Situation, clients: Clients, change: Change) -> None:
         """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
         network = next(n for n in situation.cluster.networks if change.resource == f"network {n.name}")
-        docker = clients.docker(situation.cluster.nodes[0])
-        there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
         if change.action == "replace":
             for node in situation.cluster.nodes:
-                for keeper in clients.docker(node).containers.list(
-                    all=True, filters={"label": f"{KEEPER}={network.name}"}
-                ):
-                    keeper.remove(force=True)
-            for other in there:
-                other.remove()
-        if change.action == "replace" or not there:
-            docker.networks.create(
-                network.name,
-                driver="overlay",
-                check_duplicate=True,
-                labels={LABEL: situation.cluster.name},
-                ipam=_ipam(network),
-            )
+                _remove_keepers(clients.docker(node), network)
+        docker = clients.docker(situation.cluster.nodes[0])
+
+        def make() -> None:
+            there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
+            if change.action == "replace":
+                there = [one for one in there if _subnets(one.attrs) == [str(network.subnet)] or one.remove()]
+            if not there:
+                labels = {LABEL: situation.cluster.name}
+                docker.networks.create(
+                    network.name, "overlay", check_duplicate=True, labels=labels, ipam=_ipam(network)
+                )
+
+        # One of Docker's threads may lead nowhere (phases/keeper.py): the next call gets another.
+        retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
+
+
+def _remove_keepers(docker: DockerClient, network: Network) -> None:
+    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network.name}"}):
+        keeper.remove(force=True)
 
 
 def changed_networks(situation: Situation) -> tuple[Network, ...]:
@@ -69,6 +76,10 @@ def _ipam(network: Network) -> Any:
     from docker.types import IPAMConfig, IPAMPool
 
     return IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))])
+
+
+def _subnets(network: Mapping[str, Any]) -> list[str]:
+    return [pool["Subnet"] for pool in network.get("IPAM", {}).get("Config") or () if "Subnet" in pool]
 
 
 def _seen(situation: Situation) -> dict[str, Mapping[str, Any]]:
@@ -84,7 +95,7 @@ def _seen(situation: Situation) -> dict[str, Mapping[str, Any]]:
 def _change(phase: str, network: Network, there: Mapping[str, Any] | None) -> Change | None:
     if there is None:
         return Change(CLUSTER, phase, f"network {network.name}", "create", note=f"overlay, {network.subnet}")
-    subnets = [pool.get("Subnet") for pool in there.get("IPAM", {}).get("Config") or ()]
+    subnets = _subnets(there)
     if subnets == [str(network.subnet)]:
         return None
     found = ", ".join(map(str, subnets)) or "no subnet"

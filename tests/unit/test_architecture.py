@@ -17,7 +17,7 @@ PLANES = {"etcd", "swarm"}
 #: Where a module of a client library is imported, beside the place for all the rest of it.
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
-    "provision/phases/overlay.py": {"docker.types"},
+    "provision/phases/overlay.py": {"docker", "docker.types"},
     "provision/checks/overlay.py": {"docker.errors", "docker.models.containers"},
 }
 

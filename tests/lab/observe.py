@@ -1,0 +1,61 @@
+"""What tests see of a node without the product: from outside, with no SSH."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from provision import lab as labs
+from provision.lab import Lab
+
+_MANIFEST = r"""
+cd /
+find etc usr/local -xdev -printf '%p %y %m %u:%g %l\n' | sort
+find etc usr/local -xdev -type f -exec sha256sum {} + | sort
+ls -d /var/lib/etcd /var/lib/overlay-provision 2>/dev/null
+docker network ls --format '{{.Name}} {{.Driver}}' | sort
+getent passwd | sort
+getent group | sort
+systemctl list-unit-files --no-legend | sort
+"""
+_FILES = r"""
+find /etc/etcd /etc/docker /usr/local /etc/systemd/system/etcd.service /etc/systemd/system/docker.service.d \
+    -printf '%p %i %m %u %T@\n' 2>/dev/null | sort
+"""
+
+
+def run(lab: Lab, node: str, script: str) -> str:
+    result = labs.execute(lab.name, node, ["sh", "-c", script], timeout=120)
+    assert result.returncode == 0, f"{node}: {script}\n{result.stdout}{result.stderr}"
+    return result.stdout
+
+
+def manifest(lab: Lab, node: str) -> list[str]:
+    """Everything that reset has to put back."""
+    return run(lab, node, _MANIFEST + "true").splitlines()
+
+
+def files(lab: Lab, node: str) -> dict[str, str]:
+    """Path to inode, mode, owner and time of everything that provision may touch."""
+    return dict(line.split(" ", 1) for line in run(lab, node, _FILES + "true").splitlines())
+
+
+def start(lab: Lab, node: str, unit: str) -> str:
+    """When a unit's process was started."""
+    return run(lab, node, f"systemctl show -p ExecMainStartTimestampMonotonic --value {unit}").strip()
+
+
+def everything(lab: Lab) -> dict[str, Any]:
+    """Files and starts of every node."""
+    return {
+        node.name: (files(lab, node.name), {u: start(lab, node.name, u) for u in ("etcd", "docker")})
+        for node in lab.nodes
+    }
+
+
+def document(result: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
+    """The JSON that a verb printed, with the exit code it should have had."""
+    assert result.returncode == code, f"exit {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found

@@ -108,17 +108,24 @@ def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Cl
         clients.identity = situation.identity
     todo = steps(plane, situation)
     for phase in plane.phases:
-        mine = [step for step in todo if step.phase is phase]
-        for wave in phase.waves(situation, _changes_by_node(mine)):
-            if not wave:
-                continue
+        with progress.stage(phase.name):
+            mine = tuple(step for step in todo if step.phase is phase)
+            _change_phase(phase, situation, clients, mine, progress)
+            for change in plan.of(CLUSTER, phase.name):
+                progress.say(CLUSTER, f"{change.action} {change.resource}")
+                phase.change_cluster(situation, clients, change)
+    with progress.stage("facts"):
+        return gather(plane, situation, remotes)
+
+
+def _change_phase(
+    phase: Phase, situation: Situation, clients: Clients, mine: tuple[Step, ...], progress: Progress
+) -> None:
+    for wave in phase.waves(situation, _changes_by_node(mine)):
+        if wave:
             phase.before(situation, clients, wave)
-            remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)  # noqa: B023
+            clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
             phase.after(situation, clients, wave)
-        for change in plan.of(CLUSTER, phase.name):
-            progress.say(CLUSTER, f"{change.action} {change.resource}")
-            phase.change_cluster(situation, clients, change)
-    return gather(plane, situation, remotes)
 
 
 def _changes_by_node(mine: Sequence[Step]) -> Mapping[str, list[Change]]:

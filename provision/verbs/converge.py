@@ -60,8 +60,7 @@ def run_provision(session: Session, *, yes: bool) -> Report:
         _consent(session, plan, yes=yes)
         with session.clients(remotes, situation.identity) as clients:
             if len(plan):
-                with session.progress.stage("change"):
-                    situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
+                situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
                 _settled(session, situation)
             outcomes = _proven(session, clients)
     bad = len(list(failed(outcomes)))

@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from provision.node import library
@@ -33,7 +34,6 @@ class Unit:
 
     state: str = "inactive"
     enablement: str = ""
-    fragment: str = ""
     process: int = 0
     reload_needed: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -51,7 +51,6 @@ class Container:
     name: str
     restart_policy: str
     networks: tuple[str, ...]
-    run: str
 
     @property
     def comes_back(self) -> bool:
@@ -100,6 +99,8 @@ class Question:
     users: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
 
 
 #: Always asked: what preflight and the templates need to know of a machine.
@@ -112,9 +113,8 @@ fact value init "$(cat /proc/1/comm)"
 fact value root "$(id -u)"
 fact value addresses "$(ip -4 -o address 2>/dev/null | while read -r _ _ _ one _; do printf '%s ' "${one%/*}"; done)"
 fact value routes "$(ip -4 route show table all type unicast 2>/dev/null | tr '\\n' ';')"
-fact value dockerd "$(dockerd --version 2>/dev/null)"
+! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
 fact value docker-cli "$(command -v docker)"
-fact value etcd "$(etcd --version 2>/dev/null | head -n 1)"
 fact value record "$([ ! -f $state/record ] || echo yes)"
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
@@ -123,32 +123,36 @@ fact value etcd-data "$([ -z "$(ls -A /var/lib/etcd 2>/dev/null)" ] || echo yes)
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
 """
 
-MEMBERS = """
-if systemctl is-active -q etcd.service && [ -f /etc/etcd/etcd.env ]; then
-    (set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \\
-        --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \\
-        --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" member list 2>/dev/null) | fact_encoded value members
-fi
-"""
-
 
 def script(question: Question) -> str:
-    """Return the one script that asks all of it, and changes nothing."""
+    """Return the one script that asks all of it, and changes nothing.
+
+    What takes Docker or etcd a while is asked beside the rest: each pipe's left side runs at once and waits with its
+    answer until the right side has given its own.
+    """
     calls = [
         ("fact_paths", question.paths),
         ("fact_hashes", question.hashed),
+        ("fact_large", question.large),
         ("fact_texts", question.shown),
         ("fact_units", question.units),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
-    lines = [f"{name} {_words(arguments)}" for name, arguments in calls if arguments]
-    lines += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
-    lines += ["fact_docker"]
-    lines += [
-        f"! timeout 5 docker image inspect {shlex.quote(image)} >/dev/null 2>&1 || fact image {shlex.quote(image)}"
-        for image in question.images
-    ]
-    return "\n".join([library(), SURVEY, *lines, MEMBERS, "true\n"])
+    here = [SURVEY, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
+    asked = "\n".join(here)
+    for beside in (
+        "fact_members",
+        f"fact_networks {_words(question.networks)}",
+        f"fact_containers {_words(map(_tagged, question.images))}",
+    ):
+        asked = f"{beside} | {{\n{asked}\ncat\n}}"
+    return f"{library()}\n{asked}\ntrue\n"
+
+
+def _tagged(image: str) -> str:
+    """Return an image's name in full: with its tag it can be no container's."""
+    return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
 
 
 def _words(arguments: Iterable[str]) -> str:
@@ -167,7 +171,7 @@ def parse(output: str) -> Facts:
         docker_answers=any(row[:2] == ["docker", "answers"] for row in rows),
         containers=tuple(_container(row) for row in rows if row[0] == "container"),
         networks=tuple(json.loads(_decode(row[2])) for row in rows if row[0] == "network"),
-        images=frozenset(row[1] for row in rows if row[0] == "image"),
+        images=frozenset(row[1].removesuffix(":latest") for row in rows if row[0] == "image"),
         members=_members(rows),
     )
 
@@ -177,6 +181,7 @@ _ENCODED = ("daemon-json", "docker-unit")
 
 def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     values = {row[1]: row[2] for row in rows if row[0] == "value" and len(row) > 2}
+    values["dockerd"] = next((row[2] for row in rows if row[0] == "dockerd"), "")
     return {name: _decode(value) if name in _ENCODED else value for name, value in values.items()}
 
 
@@ -204,14 +209,14 @@ def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
 
 
 def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
-    names = dict.fromkeys(row[1] for row in rows if row[0] == "unit")
     units = {}
-    for name in names:
-        shown = {row[2]: row[3] for row in rows if row[:2] == ["unit", name]}
+    answers = (row[1:] for row in rows if row[0] == "unit")
+    for _, answer in groupby(answers, key=lambda row: row == ["next"]):
+        shown = {row[0]: row[1] for row in answer if len(row) == 2}
+        name = shown.get("Id", "")
         units[name] = Unit(
             state=shown.get("ActiveState", "inactive"),
             enablement=shown.get("UnitFileState", ""),
-            fragment=shown.get("FragmentPath", ""),
             process=int(shown.get("MainPID", "0")),
             reload_needed=shown.get("NeedDaemonReload") == "yes",
             inputs={row[2]: row[3] for row in rows if row[:2] == ["input", name]},
@@ -225,8 +230,8 @@ def _listener(row: Sequence[str]) -> Listener:
 
 
 def _container(row: Sequence[str]) -> Container:
-    name, policy, networks, run = row[1:5]
-    return Container(name.lstrip("/"), policy, tuple(filter(None, networks.split(","))), run.strip())
+    name, policy, networks = row[1:4]
+    return Container(name.lstrip("/"), policy, tuple(filter(None, networks.split(","))))
 
 
 def _members(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, Any], ...] | None:

@@ -306,7 +306,8 @@ class Image:
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether it is there: whose it is, is not ours to judge."""
-        return None if self.image in facts.images else Difference("load", note=f"from {self.archive.name}")
+        there = self.image.removesuffix(":latest") in facts.images
+        return None if there else Difference("load", note=f"from {self.archive.name}")
 
     def remember(self) -> str:
         """That it was not there."""
@@ -342,7 +343,7 @@ class Release:
     def question(self) -> Question:
         """Ask for the hash of each binary."""
         paths = tuple(f"{self.folder}/{name}" for name, _ in self.hashes)
-        return Question(paths=(self.folder, *paths), hashed=paths)
+        return Question(paths=(self.folder, *paths), large=paths)
 
     def compare(self, facts: Facts) -> Difference | None:
         """Every binary there, whole and executable by all."""
@@ -381,8 +382,8 @@ class Keeper:
         return f"container {self.container}"
 
     def question(self) -> Question:
-        """Containers are always asked for."""
-        return Question()
+        """Ask for its network; containers are always asked for."""
+        return Question(networks=(self.network,))
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether it runs, on its network."""

@@ -45,11 +45,35 @@ fact_texts() {
     done
 }
 
+# fact_large PATH…: sha256 of each that is a file; from its stamp where nobody has touched it since.
+fact_large() {
+    for path; do
+        [ ! -f "$path" ] || stamped hash "$path" || fact_hashes "$path"
+    done
+}
+
+# stamp PATH VALUE: what is known of a file, true as long as inode, size and time of change stay the same. Reading
+# 20 MB takes a tenth of a second, a question of every run.
+stamp() {
+    (umask 077 && mkdir -p "$state")
+    known=$(grep -vF -- "$tab$1$tab" "$state/stamps" 2>/dev/null) || true
+    printf '%s\n' "$known" "$2$tab$1$tab$(stat -L -c '%i %s %z' "$1")" >"$state/stamps.new"
+    mv -f "$state/stamps.new" "$state/stamps"
+}
+
+# stamped FACT PATH: the fact, or failure where no stamp still holds.
+stamped() {
+    line=$(grep -F -- "$tab$2$tab$(stat -L -c '%i %s %z' "$2")" "$state/stamps" 2>/dev/null) || return 1
+    fact "$1" "$2" "${line%%"$tab"*}"
+}
+
 # fact_units UNIT…: state, enablement, and the hashes of the files it was last started on.
 fact_units() {
+    systemctl show -p Id -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID "$@" 2>/dev/null |
+        while IFS='=' read -r key value; do
+            if [ -n "$key" ]; then fact unit "$key" "$value"; else fact unit next; fi
+        done
     for unit; do
-        systemctl show -p ActiveState -p UnitFileState -p NeedDaemonReload -p FragmentPath -p MainPID "$unit" 2>/dev/null |
-            while IFS='=' read -r key value; do fact unit "$unit" "$key" "$value"; done
         inputs=/run/overlay-provision/$unit.inputs
         [ ! -f "$inputs" ] || while read -r sum path; do fact input "$unit" "$path" "$sum"; done <"$inputs"
     done
@@ -64,19 +88,33 @@ fact_ports() {
     done
 }
 
-# fact_docker: what the daemon has. Bounded: a daemon that waits for its store answers nobody.
-fact_docker() {
-    command -v docker >/dev/null && systemctl is-active -q docker.service || return 0
-    # shellcheck disable=SC2016 # these are Docker's dollars
-    form='{{.Name}}{{"\t"}}{{.HostConfig.RestartPolicy.Name}}{{"\t"}}{{range $n, $e := .NetworkSettings.Networks}}{{$n}},{{end}}{{"\t"}}{{index .Config.Labels "overlay-provision.run"}}'
-    running=$(timeout 5 docker ps -q) || { fact docker silent; return 0; }
+# fact_containers IMAGE…: which containers run, and which of the images are there. Bounded: a daemon that waits for
+# its store answers nobody.
+fact_containers() {
+    systemctl is-active -q docker.service && command -v docker >/dev/null || return 0
+    running=$(timeout 5 docker ps -q) || return 0
     fact docker answers
+    # shellcheck disable=SC2016 # these are Docker's dollars
+    form='container\t{{.Name}}\t{{.HostConfig.RestartPolicy.Name}}\t{{range $n, $e := .NetworkSettings.Networks}}{{$n}},{{end}}'
+    form='{{if index . "HostConfig"}}'$form'{{else}}{{range .RepoTags}}image\t{{.}}\n{{end}}{{end}}'
     # shellcheck disable=SC2086 # one word an identifier
-    [ -z "$running" ] || timeout 5 docker inspect -f "container$tab$form" $running
-    networks=$(timeout 5 docker network ls -q --no-trunc -f driver=overlay)
-    # shellcheck disable=SC2086
-    [ -z "$networks" ] || timeout 5 docker network inspect -f '{{json .}}' $networks |
-        while read -r network; do printf %s "$network" | fact_encoded network json; done
+    printf '%b\n' "$(timeout 5 docker inspect -f "$form" $running "$@" 2>/dev/null)"
+}
+
+# fact_networks NAME…: each that is there, whole.
+fact_networks() {
+    systemctl is-active -q docker.service && command -v docker >/dev/null || return 0
+    timeout 5 docker network inspect -f '{{json .}}' "$@" 2>/dev/null |
+        while read -r network; do [ -z "$network" ] || printf %s "$network" | fact_encoded network json; done
+}
+
+# fact_members: the member list as this node's own member gives it.
+fact_members() {
+    systemctl is-active -q etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+    # shellcheck disable=SC1091 # our own, on the node
+    (set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
+        --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
+        --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" member list 2>/dev/null) | fact_encoded value members
 }
 
 # ---- what was here before us ------------------------------------------------------------------
@@ -155,20 +193,22 @@ put_link() {
     ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || die "cannot make the link $1"
 }
 
-# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, check, run once, then rename.
+# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, run once, rename. The archive was checked
+# when it arrived, and carries checksums of its own.
 put_release() {
     fresh=$2.overlay-provision
     rm -rf "$fresh"
     mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" --strip-components=1 "$6/etcd" "$6/etcdctl" || die "cannot unpack $1"
-    [ "$(sha256sum <"$fresh/etcd" | cut -d' ' -f1)" = "$3" ] || die "etcd arrived damaged: its checksum differs"
-    [ "$(sha256sum <"$fresh/etcdctl" | cut -d' ' -f1)" = "$4" ] || die "etcdctl arrived damaged: its checksum differs"
     chown -R root:root "$fresh" && chmod 0755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
     "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || die "the etcd pushed does not run here as version $5"
-    sync_path "$fresh"
+    sync_path "$fresh/etcd"
+    sync_path "$fresh/etcdctl"
     rm -rf "$2"
     mv -T "$fresh" "$2" || die "cannot put $2 in place"
-    rm -f "$1"
     sync_path "$(dirname "$2")"
+    stamp "$2/etcd" "$3"
+    stamp "$2/etcdctl" "$4"
+    rm -f "$1"
 }
 
 put_user() {
@@ -201,6 +241,7 @@ run_unit() {
         journalctl -u "$2" -n 8 --no-pager -o cat >&2
         exit 1
     fi
+    [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
 }
 
 # ---- reset: everything as it was, last change first --------------------------------------------

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# etcd3 0.12 carries generated code that today's protobuf loads only in its Python implementation.
+os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+# An idle channel tells every fork and reconnect on standard error; nobody can act on that.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 #: How long to wait for a quorum: an election takes one to two seconds, a slow disk's first start some more.
 QUORUM_SECONDS = 60.0
 
@@ -153,10 +158,6 @@ class Clients:
         return self._once("etcd", node, lambda: self._etcd(node))
 
     def _etcd(self, node: Node) -> etcd3.Etcd3Client:
-        # etcd3 0.12 carries generated code that today's protobuf loads only in its Python implementation.
-        os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
-        # An idle channel tells every fork and reconnect on standard error; nobody can act on that.
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         import etcd3
 
         certificate, key = self.identity.paths(pki.CONTROLLER_STORE)

@@ -97,11 +97,10 @@ def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
 
 
 def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, progress: Progress) -> Situation:
-    """Make every change of the plan; return the situation as it is found afterwards.
+    """Make every change of the plan; return the situation with the certificates made for it.
 
     StepFailed names the node, the step, and what was done before it.
     """
-    remotes = clients.remotes
     if plan.of(CONTROLLER, "pki"):
         progress.say(CONTROLLER, "certificates")
         situation = replace(situation, identity=pki.make(situation.cluster))
@@ -114,8 +113,7 @@ def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Cl
             for change in plan.of(CLUSTER, phase.name):
                 progress.say(CLUSTER, f"{change.action} {change.resource}")
                 phase.change_cluster(situation, clients, change)
-    with progress.stage("facts"):
-        return gather(plane, situation, remotes)
+    return situation
 
 
 def _change_phase(
@@ -123,6 +121,7 @@ def _change_phase(
 ) -> None:
     for wave in phase.waves(situation, _changes_by_node(mine)):
         if wave:
+            clients.remotes.check_lock()
             phase.before(situation, clients, wave)
             clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
             phase.after(situation, clients, wave)

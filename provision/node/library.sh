@@ -221,21 +221,21 @@ put_user() {
 put_keeper() {
     tries=0
     while :; do
-        docker rm -f "$1" >/dev/null 2>&1 || true
-        docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
         ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
             --memory 16m --read-only --cap-drop ALL "$3" sleep 2147483647 >/dev/null || return 0
         tries=$((tries + 1))
         [ "$tries" -lt 10 ] || die "docker cannot start $1"
+        docker rm -f "$1" >/dev/null 2>&1 || true
+        docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
         sleep 0.3
     done
 }
 
 # run_unit VERB UNIT SECONDS: start or restart, bounded; on failure say what the journal says.
 run_unit() {
-    systemctl daemon-reload
-    systemctl enable -q "$2" || die "cannot enable $2"
-    systemctl reset-failed "$2" 2>/dev/null
+    # Enabling reads the units anew, too.
+    if systemctl is-enabled -q "$2" 2>/dev/null; then systemctl daemon-reload; else systemctl enable -q "$2" || die "cannot enable $2"; fi
+    systemctl reset-failed "$2" 2>/dev/null || true
     if ! timeout "$3" systemctl "$1" "$2"; then
         printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
         journalctl -u "$2" -n 8 --no-pager -o cat >&2

@@ -26,6 +26,7 @@ class Remotes:
         """Take nodes already connected; `open` connects them."""
         self._remotes = {remote.node.name: remote for remote in remotes}
         self._gateways = gateways
+        self._lock: Lock | None = None
 
     @classmethod
     def open(cls, nodes: Sequence[Node], login: Login) -> Self:
@@ -57,7 +58,13 @@ class Remotes:
 
     def lock(self, verb: str) -> Lock:
         """The run lock of all these nodes, for a `with`. LockHeld names who holds it."""
-        return Lock(list(self), verb)
+        self._lock = Lock(list(self), verb)
+        return self._lock
+
+    def check_lock(self) -> None:
+        """StepFailed if the run lock was taken and then lost: change no more."""
+        if self._lock:
+            self._lock.check()
 
     def __getitem__(self, name: str) -> Remote:
         """The node of that name. KeyError if there is none."""

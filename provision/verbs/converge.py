@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 from provision import engine, inventory
 from provision.api import Clients
@@ -61,8 +62,12 @@ def run_provision(session: Session, *, yes: bool) -> Report:
         with session.clients(remotes, situation.identity) as clients:
             if len(plan):
                 situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
-                _settled(session, situation)
-            outcomes = _proven(session, clients)
+            # What was changed is looked at again while containers are started to prove it.
+            with ThreadPoolExecutor(1) as beside:
+                found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
+                outcomes = _proven(session, clients)
+                if found:
+                    _settled(session, found.result())
     bad = len(list(failed(outcomes)))
     return Report(
         "provision",

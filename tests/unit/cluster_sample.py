@@ -1,0 +1,174 @@
+"""A cluster of two members and a node more: its situation, and what its hosts answer before and after provisioning.
+
+The identity is a real one. `planned` says, by rules of its own, what a host shows when every resource is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path as LocalPath
+from typing import Any
+
+from pki_sample import sample
+
+from provision import layout, pki
+from provision.artifact import Artifact
+from provision.control_plane.etcd import PLANE
+from provision.facts import Container, Facts, Listener, Path, Unit
+from provision.inventory.model import Cluster, Node
+from provision.pki import Identity
+from provision.plan import Change
+from provision.resources import File, Folder, Image, Keeper, Link, Release, Resource, Service, User
+from provision.situation import Situation
+
+RELEASE = Artifact(
+    archive="/srv/etcd-v3.5.30-linux-amd64.tar.gz",
+    sha256="a" * 64,
+    top="etcd-v3.5.30-linux-amd64",
+    version="3.5.30",
+    cpu="x86_64",
+    hashes={"etcd": "e" * 64, "etcdctl": "c" * 64},
+)
+VENDOR_UNIT = """\
+# /lib/systemd/system/docker.service
+[Service]
+ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS
+"""
+ETCD_PROCESS, DOCKER_PROCESS = 201, 202
+PORTS = {2379: ETCD_PROCESS, 2380: ETCD_PROCESS, 2376: DOCKER_PROCESS, 7946: DOCKER_PROCESS}
+
+
+def bare(node: Node) -> Facts:
+    """A Debian 12 host with its Docker running, and nothing of ours."""
+    values = {
+        "hostname": node.name,
+        "kernel": "6.1.0-18-amd64",
+        "machine": "x86_64",
+        "machine-id": node.name * 4,
+        "init": "systemd",
+        "root": "0",
+        "vxlan": "yes",
+        "addresses": f"127.0.0.1 {node.address}",
+        "dockerd": "Docker version 20.10.24+dfsg1, build 297e128",
+        "docker-cli": "/usr/bin/docker",
+        "docker-unit": VENDOR_UNIT,
+        "routes": "192.0.2.0/24 dev eth0 scope link;",
+    }
+    docker = Unit("active", "enabled", DOCKER_PROCESS)
+    return Facts(values=values, units={layout.DOCKER_UNIT: docker}, docker_answers=True)
+
+
+def bare_situation(cluster: Cluster, identity: Identity | None = None) -> Situation:
+    """Bare hosts; the certificates are made, unless an identity is given."""
+    facts = {node.name: bare(node) for node in cluster.nodes}
+    return Situation(cluster, RELEASE, identity or pki.make(cluster), facts)
+
+
+def planned(cluster: Cluster) -> Situation:
+    """Every host as it is when all is done, the store and the networks at work."""
+    before = bare_situation(cluster)
+    return replace(before, facts={node.name: _planned_facts(before, node) for node in cluster.nodes})
+
+
+def planned_sample(folder: LocalPath) -> Situation:
+    """What `planned` gives for the cluster of pki_sample."""
+    return planned(sample(folder))
+
+
+def _planned_facts(before: Situation, node: Node) -> Facts:
+    facts = before.of(node)
+    for phase in PLANE.phases:
+        for resource in phase.resources(before, node):
+            facts = _with(facts, resource)
+    members = tuple(map(store_member, before.cluster.members)) if node.member else None
+    listeners = tuple(
+        Listener("tcp", node.address, port, f'users:(("daemon",pid={process},fd=7))')
+        for port, process in PORTS.items()
+        if node.member or process == DOCKER_PROCESS
+    )
+    return replace(
+        facts,
+        values={**facts.values, **({"etcd-data": "yes"} if node.member else {})},
+        members=members,
+        listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
+        networks=tuple(network(n.name, str(n.subnet)) for n in before.cluster.networks),
+    )
+
+
+def store_member(node: Node, **more: Any) -> dict[str, Any]:
+    """A member as etcdctl lists it."""
+    return {"ID": 1, "name": node.name, "peerURLs": [f"https://{node.address}:2380"], **more}
+
+
+def network(name: str, subnet: str, scope: str = "global") -> dict[str, Any]:
+    """A network as Docker's API gives it."""
+    return {"Name": name, "Scope": scope, "Driver": "overlay", "IPAM": {"Config": [{"Subnet": subnet}]}}
+
+
+def _with(facts: Facts, resource: Resource) -> Facts:
+    match resource:
+        case Folder():
+            found = {resource.path: Path("folder", resource.mode, resource.owner)}
+        case File():
+            content = resource.content or b""
+            text = None if resource.opaque else content.decode()
+            mode, owner = resource.mode, resource.owner
+            found = {resource.path: Path("file", mode, owner, sha256(content).hexdigest(), text=text)}
+        case Link():
+            found = {resource.path: Path("link", 0o777, "root:root", target=resource.target)}
+        case Release():
+            binaries = {f"{resource.folder}/{name}": hash_ for name, hash_ in resource.hashes}
+            found = {path: Path("file", 0o755, "root:root", hash_) for path, hash_ in binaries.items()}
+            found[resource.folder] = Path("folder", 0o755, "root:root")
+        case User():
+            return replace(facts, users=facts.users | {resource.user})
+        case Service():
+            process = ETCD_PROCESS if resource.unit == layout.ETCD_UNIT else DOCKER_PROCESS
+            inputs = {path: _led_to(facts, path).sha256 for path, _ in resource.inputs}
+            return replace(
+                facts, units={**facts.units, resource.unit: Unit("active", "enabled", process, inputs=inputs)}
+            )
+        case Image():
+            return replace(facts, images=facts.images | {resource.image})
+        case Keeper():
+            keeper = Container(resource.container * 2, resource.container, (resource.network,), "always")
+            return replace(facts, containers=(*facts.containers, keeper))
+    return replace(facts, paths={**facts.paths, **found})
+
+
+def _led_to(facts: Facts, path: str) -> Path:
+    found = facts.paths[path]
+    return facts.paths[found.target] if found.target else found
+
+
+def changed(situation: Situation, name: str, change: Callable[[Facts], Facts]) -> Situation:
+    """The situation where one node's facts are others."""
+    return replace(situation, facts={**situation.facts, name: change(situation.facts[name])})
+
+
+def with_path(path: str, **different: Any) -> Callable[[Facts], Facts]:
+    """One path of a node is otherwise."""
+    return lambda facts: replace(facts, paths={**facts.paths, path: replace(facts.paths[path], **different)})
+
+
+def with_unit(unit: str, **different: Any) -> Callable[[Facts], Facts]:
+    """One unit of a node is otherwise."""
+    return lambda facts: replace(facts, units={**facts.units, unit: replace(facts.unit(unit), **different)})
+
+
+def with_values(**values: str) -> Callable[[Facts], Facts]:
+    """Some of what is always asked is otherwise; `_` stands for the `-` of a name."""
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    return lambda facts: replace(facts, values={**facts.values, **named})
+
+
+def without_path(path: str) -> Callable[[Facts], Facts]:
+    """One path of a node is not there."""
+    return lambda facts: replace(facts, paths={name: there for name, there in facts.paths.items() if name != path})
+
+
+def lines(changes: Iterable[Change]) -> list[str]:
+    """Each change in one line, without its note."""
+    return [f"{change.where}: {change.action} {change.resource}" for change in changes]

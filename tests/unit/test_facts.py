@@ -1,0 +1,259 @@
+"""The question as a script, and its answer as a value."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+from base64 import b64encode
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from provision.facts import (
+    Container,
+    Facts,
+    Listener,
+    Path,
+    Question,
+    Unit,
+    docker_answers,
+    docker_script,
+    join,
+    parse,
+    script,
+    with_policies,
+)
+
+STRANGE = '/it\'s a "path" $(touch /x); `id`'
+EVERYTHING = Question(
+    paths=("/etc/a", STRANGE),
+    hashed=(STRANGE,),
+    shown=(STRANGE,),
+    units=("etcd.service", STRANGE),
+    users=("etcd", STRANGE),
+    ports=(2379, 4789),
+    images=("registry:5000/busybox:latest", STRANGE),
+    networks=("demo", STRANGE),
+    large=(STRANGE,),
+)
+
+
+def row(*fields: str) -> str:
+    return "\t".join(fields) + "\n"
+
+
+def encoded(text: str | bytes) -> str:
+    return b64encode(text if isinstance(text, bytes) else text.encode()).decode()
+
+
+def packed(**files: str) -> str:
+    """An archive as fact_texts sends it; `__` stands for the `/` of a name."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name.replace("__", "/"))
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return encoded(data.getvalue())
+
+
+def response(body: Any, status: str = "200 OK") -> bytes:
+    content = json.dumps(body).encode()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def docker(answers: bytes, *paths: str) -> str:
+    return row("docker", encoded(answers), *paths)
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=" ".join)
+@pytest.mark.parametrize("question", [Question(), EVERYTHING], ids=["nothing", "everything"])
+def test_the_script_is_valid(shell: list[str], question: Question) -> None:
+    for text in (script(question), docker_script(("/containers/json", STRANGE))):
+        done = subprocess.run([*shell, "-n"], input=text, text=True, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", [["dash"], ["busybox", "sh"]], ids=" ".join)
+def test_strange_names_are_only_words_of_the_script(shell: list[str]) -> None:
+    (call,) = (line for line in script(EVERYTHING).splitlines() if line.startswith("fact_paths "))
+    shown = f"set -- {call}\nshift\nprintf '%s\\n' \"$@\""
+    done = subprocess.run([*shell, "-c", shown], text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines() == ["/etc/a", STRANGE]
+
+
+def test_a_question_asks_only_what_it_is_about() -> None:
+    words = [line.partition(" ")[0] for line in script(Question(large=("/a",))).splitlines()]
+    assert "fact_large" in words
+    assert not {"fact_paths", "fact_texts", "fact_ports", "fact_units"} & set(words)
+
+
+def test_joined_questions_ask_each_thing_once_in_order() -> None:
+    joined = join([Question(paths=("/a", "/b"), ports=(1,)), Question(paths=("/b", "/c"), users=("etcd",))])
+    assert joined == Question(paths=("/a", "/b", "/c"), ports=(1,), users=("etcd",))
+    assert join([]) == Question()
+
+
+def test_joining_loses_no_kind_of_question() -> None:
+    assert join([EVERYTHING]) == EVERYTHING
+    assert all(getattr(EVERYTHING, field.name) for field in fields(Question))
+
+
+def test_no_answer_is_no_facts() -> None:
+    assert parse("") == Facts(values={"dockerd": ""})
+
+
+def test_lines_it_does_not_know_are_passed_over() -> None:
+    known = row("value", "init", "systemd")
+    noise = "\nWelcome to this host!\n\t\nvalue\nvalue\tinit\nsurprise\ta\tb\n"
+    assert parse(noise + known + noise) == parse(known)
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "value"),
+    [
+        (row("value", "uname", "node1 6.1.0-18-amd64 x86_64"), "hostname", "node1"),
+        (row("value", "uname", "node1 6.1.0-18-amd64 x86_64"), "kernel", "6.1.0-18-amd64"),
+        (row("value", "uname", "node1 6.1.0-18-amd64 x86_64"), "machine", "x86_64"),
+        (
+            row("value", "routes", "default via 192.0.2.1;10.0.0.0/8 dev a;"),
+            "routes",
+            "default via 192.0.2.1;10.0.0.0/8 dev a;",
+        ),
+        (row("value", "docker-cli", ""), "docker-cli", ""),
+        (row("dockerd", "/usr/sbin/dockerd", "Docker version 20.10.24"), "dockerd", "Docker version 20.10.24"),
+        (row("value", "daemon-json", encoded('{"a":\t"é"}\n')), "daemon-json", '{"a":\t"é"}\n'),
+        (row("value", "docker-unit", encoded("[Unit]\nExecStart=\n")), "docker-unit", "[Unit]\nExecStart=\n"),
+        (row("value", "daemon-json", encoded(b"\xff{}")), "daemon-json", "\N{REPLACEMENT CHARACTER}{}"),
+    ],
+)
+def test_values(answer: str, name: str, value: str) -> None:
+    assert parse(answer).values[name] == value
+
+
+def test_paths_have_their_hash_their_target_and_their_text() -> None:
+    answer = (
+        row("stat", "/etc/a b", "regular file", "640", "root:etcd")
+        + row("stat", "/etc/empty", "regular empty file", "644", "root:root")
+        + row("stat", "/tmp", "directory", "1777", "root:root")
+        + row("stat", "/bin/etcd", "symbolic link", "777", "root:root")
+        + row("stat", "/dev/fifo", "fifo", "600", "root:root")
+        + row("link", "/bin/etcd", "/opt/etcd 1")
+        + row("hash", "/etc/a b", "12ab")
+        + row("texts", packed(**{"etc__a b": "one\nünë\n", "etc__empty": ""}))
+    )
+    assert parse(answer).paths == {
+        "/etc/a b": Path("file", 0o640, "root:etcd", "12ab", text="one\nünë\n"),
+        "/etc/empty": Path("file", 0o644, "root:root", text=""),
+        "/tmp": Path("folder", 0o1777, "root:root"),
+        "/bin/etcd": Path("link", 0o777, "root:root", target="/opt/etcd 1"),
+        "/dev/fifo": Path("fifo", 0o600, "root:root"),
+    }
+
+
+def unit_rows(**properties: str) -> str:
+    return "".join(row("unit", key, value) for key, value in properties.items())
+
+
+def test_units_have_their_state_and_what_they_were_started_on() -> None:
+    running = unit_rows(
+        MainPID="42", Id="etcd.service", ActiveState="active", UnitFileState="enabled", NeedDaemonReload="yes"
+    )
+    absent = unit_rows(
+        MainPID="0", Id="docker.service", ActiveState="inactive", UnitFileState="", NeedDaemonReload="no"
+    )
+    inputs = row("input", "etcd.service", "/etc/etcd.env", "aa") + row("input", "etcd.service", "/a b", "bb")
+    facts = parse(running + row("unit", "next") + absent + inputs)
+    assert facts.unit("etcd.service") == Unit("active", "enabled", 42, True, {"/etc/etcd.env": "aa", "/a b": "bb"})
+    assert facts.unit("docker.service") == Unit()
+    assert facts.unit("never-asked.service") == Unit()
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [("active", True), ("activating", True), ("reloading", True), ("failed", False), ("deactivating", False)],
+)
+def test_a_unit_on_its_way_up_counts_as_running(state: str, running: bool) -> None:
+    assert Unit(state).running is running
+
+
+def test_listeners_and_users() -> None:
+    answer = (
+        row("port", "tcp", "192.0.2.1:2379", 'users:(("etcd",pid=7,fd=3))')
+        + row("port", "udp", "0.0.0.0:4789", "unknown")
+        + row("port", "tcp", "[::]:7946", "unknown")
+        + row("user", "etcd")
+    )
+    facts = parse(answer)
+    assert facts.listeners == (
+        Listener("tcp", "192.0.2.1", 2379, 'users:(("etcd",pid=7,fd=3))'),
+        Listener("udp", "0.0.0.0", 4789, "unknown"),
+        Listener("tcp", "[::]", 7946, "unknown"),
+    )
+    assert facts.users == {"etcd"}
+
+
+CONTAINERS = [
+    {"Id": "f" * 64, "Names": ["/db/alias", "/web"], "NetworkSettings": {"Networks": {"bridge": {}, "demo": {}}}},
+    {"Id": "0" * 64, "Names": None, "NetworkSettings": {}},
+]
+DEMO = {"Name": "demo", "Scope": "global"}
+ASKED = ("/containers/json", "/networks/demo", "/networks/gone", "/images/busybox:latest/json")
+ANSWERS = (
+    response(CONTAINERS)
+    + response(DEMO)
+    + response({"message": "no such network"}, "404 Not Found")
+    + response({"RepoTags": ["busybox:latest", "registry:5000/box:1"]})
+)
+
+
+def test_what_docker_says() -> None:
+    facts = parse(docker(ANSWERS, *ASKED))
+    assert facts.docker_answers
+    assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "0" * 12, ()))
+    assert facts.networks == (DEMO,)
+    assert facts.images == {"busybox", "registry:5000/box:1"}
+
+
+def test_the_answer_to_the_ping_is_nobodys() -> None:
+    assert parse(docker(ANSWERS + response("OK"), *ASKED)) == parse(docker(ANSWERS, *ASKED))
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        b"",
+        ANSWERS[:-5],
+        response(CONTAINERS),
+        response({"message": "no"}, "500 Internal Server Error") * 4,
+        b"junk\r\n",
+    ],
+    ids=["nothing", "cut", "only one", "an error", "no HTTP"],
+)
+def test_docker_that_does_not_answer_everything_answers_nothing(answers: bytes) -> None:
+    facts = parse(docker(answers, *ASKED))
+    assert (facts.docker_answers, facts.containers, facts.networks, facts.images) == (False, (), (), frozenset())
+
+
+def test_restart_policies_come_by_container() -> None:
+    facts = parse(docker(ANSWERS, *ASKED))
+    inspected = {"Id": "f" * 64, "HostConfig": {"RestartPolicy": {"Name": "unless-stopped"}}}
+    told = with_policies(facts, docker_answers(docker(response(inspected), "/containers/f/json")))
+    assert [container.comes_back for container in told.containers] == [True, False]
+    assert [container.comes_back for container in with_policies(told, {}).containers] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "members"),
+    [
+        ("", None),
+        (row("value", "members", ""), None),
+        (row("value", "members", encoded('{"members": [{"name": "node1"}]}')), ({"name": "node1"},)),
+    ],
+    ids=["not asked", "no member answers", "a list"],
+)
+def test_members(answer: str, members: tuple[dict[str, str], ...] | None) -> None:
+    assert parse(answer).members == members

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from provision.phases import Phase
 from provision.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
-from provision.resources import UPLOADS, Difference, Resource, join
+from provision.resources import UPLOADS, Difference, Resource, Service
 from provision.situation import Situation
 
 
@@ -46,7 +47,7 @@ def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Que
     """Return all that has to be asked of a node, for every phase at once."""
     resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
     ports = plane.node_ports + (plane.member_ports if node.member else ())
-    return join(
+    return facts.join(
         [
             *(resource.question() for resource in resources),
             facts.Question(ports=ports, shown=(f"{layout.DOCKER_PKI}/ca.crt",)),
@@ -54,22 +55,51 @@ def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Que
     )
 
 
-def gather(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
-    """Ask every node everything, in one script each, and return the situation with the answers."""
+def scripts(plane: ControlPlane, situation: Situation) -> Mapping[str, str]:
+    """Return the script that asks each node everything, by the node's name. Pure."""
+    return {node.name: facts.script(question(plane, situation, node)) for node in situation.cluster.nodes}
+
+
+def gather(
+    plane: ControlPlane, situation: Situation, remotes: Remotes, asked: Mapping[str, str] | None = None
+) -> Situation:
+    """Ask every node and return the situation with the answers. `asked`: `scripts`, where they are made already."""
+    made = asked or scripts(plane, situation)
 
     def ask(remote: Remote) -> facts.Facts:
-        result = remote.run(facts.script(question(plane, situation, remote.node)), timeout=60)
-        if result.code:
-            raise StepFailed(
-                Problem(
-                    f"cannot ask for facts: {result.stderr.strip()[-400:]}",
-                    remote.node.name,
-                    "nothing was changed",
-                )
-            )
-        return facts.parse(result.stdout)
+        answer = _answer(remote, made[remote.node.name])
+        try:
+            return facts.parse(answer)
+        except (ValueError, LookupError, tarfile.TarError) as error:
+            words = f"cannot read the facts: {type(error).__name__}: {error}"
+            raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return replace(situation, facts=remotes.each(ask))
+    return _with_policies(plane, replace(situation, facts=remotes.each(ask)), remotes)
+
+
+def _with_policies(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
+    """Ask for the restart policies of containers, where a restart of their daemon makes them matter."""
+    stopped = {
+        step.node.name: step.node
+        for step in steps(plane, situation)
+        if step.difference.action == "restart" and isinstance(step.resource, Service) and step.resource.stops_containers
+    }
+
+    def ask(remote: Remote) -> facts.Facts:
+        found = situation.of(remote.node)
+        paths = [f"/containers/{container.identity}/json" for container in found.containers]
+        answers = facts.docker_answers(_answer(remote, facts.docker_script(paths))) if paths else {}
+        return facts.with_policies(found, answers)
+
+    return replace(situation, facts={**situation.facts, **remotes.each(ask, tuple(stopped.values()))})
+
+
+def _answer(remote: Remote, script: str) -> str:
+    result = remote.run(script, timeout=60)
+    if result.code:
+        words = f"cannot ask for facts: {result.stderr.strip()[-400:]}"
+        raise StepFailed(Problem(words, remote.node.name, "nothing was changed"))
+    return result.stdout
 
 
 def steps(plane: ControlPlane, situation: Situation) -> tuple[Step, ...]:
@@ -109,21 +139,22 @@ def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Cl
     for phase in plane.phases:
         with progress.stage(phase.name):
             mine = tuple(step for step in todo if step.phase is phase)
-            _change_phase(phase, situation, clients, mine, progress)
+            _change_nodes(phase, situation, clients, mine, progress)
             for change in plan.of(CLUSTER, phase.name):
                 progress.say(CLUSTER, f"{change.action} {change.resource}")
                 phase.change_cluster(situation, clients, change)
     return situation
 
 
-def _change_phase(
+def _change_nodes(
     phase: Phase, situation: Situation, clients: Clients, mine: tuple[Step, ...], progress: Progress
 ) -> None:
     for wave in phase.waves(situation, _changes_by_node(mine)):
         if wave:
             clients.remotes.check_lock()
             phase.before(situation, clients, wave)
-            clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
+            if mine:
+                clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
             phase.after(situation, clients, wave)
 
 

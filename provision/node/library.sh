@@ -4,6 +4,7 @@ set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 state=/var/lib/overlay-provision # what was here before us, for reset
 tab=$(printf '\t')
+active=' ' # units that run, once fact_units has seen them
 
 die() {
     printf '%s\n' "$*" >&2
@@ -19,9 +20,22 @@ fact() {
     printf '%s\n' "$line"
 }
 
-# fact_encoded NAME KEY < text: any text on one line.
+# fact_encoded NAME KEY… < text: any text on one line.
 fact_encoded() {
-    fact "$1" "$2" "$(base64 | tr -d '\n')"
+    fact "$@" "$(base64 -w 0)"
+}
+
+# line_of FILE: its first line.
+line_of() {
+    [ ! -r "$1" ] || { read -r line <"$1" || true; printf %s "$line"; }
+}
+
+# holds_something FOLDER
+holds_something() {
+    for entry in "$1"/* "$1"/.[!.]*; do
+        [ ! -e "$entry" ] && [ ! -h "$entry" ] || return 0
+    done
+    return 1
 }
 
 # fact_paths PATH…: kind, mode, owner and group of each that exists; the target of links.
@@ -37,12 +51,13 @@ fact_hashes() {
     sha256sum -- "$@" 2>/dev/null | while read -r sum path; do fact hash "$path" "$sum"; done
 }
 
-# fact_texts PATH…: the content of each that is a file, for diffs. Never called for a secret.
+# fact_texts PATH…: the content of each that is a file, for diffs, in one archive. Never called for a secret.
 fact_texts() {
     for path; do
-        # shellcheck disable=SC2094 # it is read only
-        [ ! -f "$path" ] || fact_encoded text "$path" <"$path"
+        [ ! -f "$path" ] || set -- "$@" "$path"
+        shift
     done
+    [ $# = 0 ] || fact texts "$(tar -chf - -- "$@" 2>/dev/null | base64 -w 0)"
 }
 
 # fact_large PATH…: sha256 of each that is a file; from its stamp where nobody has touched it since.
@@ -67,16 +82,29 @@ stamped() {
     fact "$1" "$2" "${line%%"$tab"*}"
 }
 
-# fact_units UNIT…: state, enablement, and the hashes of the files it was last started on.
+# fact_units UNIT…: state, enablement, and the hashes of the files it was last started on. Leaves in $active which are.
 fact_units() {
-    systemctl show -p Id -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID "$@" 2>/dev/null |
-        while IFS='=' read -r key value; do
-            if [ -n "$key" ]; then fact unit "$key" "$value"; else fact unit next; fi
-        done
+    active=' '
+    shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID "$@" 2>/dev/null)
+    while IFS='=' read -r key value; do
+        case $key in
+        '') fact unit next ;;
+        Id) name=$value ;;
+        ActiveState) [ "$value" != active ] || active="$active$name " ;;
+        esac
+        [ -z "$key" ] || fact unit "$key" "$value"
+    done <<EOF
+$shown
+EOF
     for unit; do
         inputs=/run/overlay-provision/$unit.inputs
         [ ! -f "$inputs" ] || while read -r sum path; do fact input "$unit" "$path" "$sum"; done <"$inputs"
     done
+}
+
+# is_active UNIT: as fact_units saw it.
+is_active() {
+    case $active in *" $1 "*) ;; *) return 1 ;; esac
 }
 
 # fact_ports PORT…: who listens on each, tcp and udp.
@@ -88,29 +116,20 @@ fact_ports() {
     done
 }
 
-# fact_containers IMAGE…: which containers run, and which of the images are there. Bounded: a daemon that waits for
-# its store answers nobody.
-fact_containers() {
-    systemctl is-active -q docker.service && command -v docker >/dev/null || return 0
-    running=$(timeout 5 docker ps -q) || return 0
-    fact docker answers
-    # shellcheck disable=SC2016 # these are Docker's dollars
-    form='container\t{{.Name}}\t{{.HostConfig.RestartPolicy.Name}}\t{{range $n, $e := .NetworkSettings.Networks}}{{$n}},{{end}}'
-    form='{{if index . "HostConfig"}}'$form'{{else}}{{range .RepoTags}}image\t{{.}}\n{{end}}{{end}}'
-    # shellcheck disable=SC2086 # one word an identifier
-    printf '%b\n' "$(timeout 5 docker inspect -f "$form" $running "$@" 2>/dev/null)"
-}
-
-# fact_networks NAME…: each that is there, whole.
-fact_networks() {
-    systemctl is-active -q docker.service && command -v docker >/dev/null || return 0
-    timeout 5 docker network inspect -f '{{json .}}' "$@" 2>/dev/null |
-        while read -r network; do [ -z "$network" ] || printf %s "$network" | fact_encoded network json; done
+# fact_docker PATH…: what Docker's API answers to a GET of each, as it came: one process for all of them. Bounded: a
+# daemon that waits for its store answers nobody. After the last question the daemon takes the end of our input for
+# a caller that has gone: the ping is there to be lost.
+fact_docker() {
+    is_active docker.service && command -v docker >/dev/null || return 0
+    fact docker "$(
+        for path in "$@" /_ping; do printf 'GET %s HTTP/1.1\r\nHost: docker\r\n\r\n' "$path"; done |
+            timeout 5 docker system dial-stdio 2>/dev/null | base64 -w 0
+    )" "$@"
 }
 
 # fact_members: the member list as this node's own member gives it.
 fact_members() {
-    systemctl is-active -q etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
     # shellcheck disable=SC1091 # our own, on the node
     (set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
         --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
@@ -119,27 +138,43 @@ fact_members() {
 
 # ---- what was here before us ------------------------------------------------------------------
 
-# remember KIND NAME VALUE: append to the record, once. KIND: absent, kept, user, unit, network.
+# remember KIND NAME VALUE: append to the record, once. KIND: absent, kept, folder, user, unit, network, image.
 remember() {
+    ! remembered "$2" || return 0
     [ -d "$state" ] || (umask 077 && mkdir -p "$state")
-    [ ! -f "$state/record" ] || ! cut -f2 "$state/record" | grep -qxF -- "$2" || return 0
     printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record"
+    names="$names$2
+"
+}
+
+# remembered NAME: names are read once, into a list with a line each.
+names=
+remembered() {
+    [ -n "$names" ] || names="
+$([ ! -f "$state/record" ] || cut -f2 "$state/record")
+"
+    case $names in
+    *"
+$1
+"*) ;;
+    *) return 1 ;;
+    esac
 }
 
 # remember_path PATH…: that it was absent, or a copy of what it was.
 remember_path() {
     for path; do
-        if [ ! -e "$path" ] && [ ! -h "$path" ]; then
+        if remembered "$path"; then
+            continue
+        elif [ ! -e "$path" ] && [ ! -h "$path" ]; then
             remember absent "$path" -
-        elif [ ! -f "$state/record" ] || ! cut -f2 "$state/record" | grep -qxF -- "$path"; then
+        elif [ -d "$path" ] && [ ! -h "$path" ]; then
+            # A folder that was there: only its mode and owner are ours to put back.
+            remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
+        else
             (umask 077 && mkdir -p "$state/kept")
             copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
-            if [ -d "$path" ] && [ ! -h "$path" ]; then
-                # A folder that was there: only its mode and owner are ours to put back.
-                remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
-            else
-                cp -a "$path" "$copy" && remember kept "$path" "$copy"
-            fi
+            cp -a "$path" "$copy" && remember kept "$path" "$copy"
         fi
     done
 }
@@ -172,12 +207,13 @@ sync_path() {
 
 # put_file PATH MODE OWNER SHA256 < base64: whole or not at all, never readable by more than MODE.
 put_file() {
-    folder=$(dirname "$1")
-    temporary=$folder/.$(basename "$1").overlay-provision
-    rm -f "$temporary"
-    (umask 077 && base64 -d | dd of="$temporary" conv=fsync 2>/dev/null) || die "cannot write $temporary"
-    [ "$(sha256sum <"$temporary" | cut -d' ' -f1)" = "$4" ] || die "$1 arrived damaged: its checksum differs"
-    chown "$3" "$temporary" && chmod "$2" "$temporary" && mv -f "$temporary" "$1" || die "cannot put $1 in place"
+    folder=${1%/*}
+    temporary=$folder/.${1##*/}.overlay-provision
+    [ ! -e "$temporary" ] && [ ! -h "$temporary" ] || rm -f "$temporary"
+    (umask 077 && base64 -d >"$temporary") && sync_path "$temporary" || die "cannot write $temporary"
+    printf '%s  %s\n' "$4" "$temporary" | sha256sum -c >/dev/null 2>&1 || die "$1 arrived damaged: its checksum differs"
+    [ "$3" = root:root ] || chown "$3" "$temporary" || die "cannot give $1 to $3"
+    chmod "$2" "$temporary" && mv -f "$temporary" "$1" || die "cannot put $1 in place"
     sync_path "$folder"
 }
 
@@ -189,7 +225,7 @@ put_folder() {
 
 # put_link PATH TARGET: switched in one step.
 put_link() {
-    temporary=$(dirname "$1")/.$(basename "$1").overlay-provision
+    temporary=${1%/*}/.${1##*/}.overlay-provision
     ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || die "cannot make the link $1"
 }
 
@@ -231,11 +267,28 @@ put_keeper() {
     done
 }
 
-# run_unit VERB UNIT SECONDS: start or restart, bounded; on failure say what the journal says.
-run_unit() {
+# begin_unit UNIT: enable and start it; run_unit waits.
+begin_unit() {
+    enable_unit "$1"
+    systemctl start --no-block "$1" || die "cannot start $1"
+}
+
+enable_unit() {
     # Enabling reads the units anew, too.
-    if systemctl is-enabled -q "$2" 2>/dev/null; then systemctl daemon-reload; else systemctl enable -q "$2" || die "cannot enable $2"; fi
-    systemctl reset-failed "$2" 2>/dev/null || true
+    if systemctl is-enabled -q "$1" 2>/dev/null; then
+        systemctl daemon-reload
+    else
+        systemctl enable -q "$1" || die "cannot enable $1"
+    fi
+    systemctl reset-failed "$1" 2>/dev/null || true
+}
+
+# run_unit VERB UNIT SECONDS: start or restart and wait, bounded; on failure say what the journal says.
+run_unit() {
+    case "$1 $(systemctl is-active "$2")" in
+    'start activating' | 'start active') ;; # begun by begin_unit: there is only to wait
+    *) enable_unit "$2" ;;
+    esac
     if ! timeout "$3" systemctl "$1" "$2"; then
         printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
         journalctl -u "$2" -n 8 --no-pager -o cat >&2

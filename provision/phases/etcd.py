@@ -52,7 +52,11 @@ class Etcd(Phase):
             read[0],
             File(layout.ETCD_BOOTSTRAP, membership.bootstrap_file(situation, node), once=True),
             unit,
-            Service(layout.ETCD_UNIT, tuple((path, hashes[path]) for path in watched)),
+            Service(
+                layout.ETCD_UNIT,
+                tuple((path, hashes[path]) for path in watched),
+                waited_for=membership.is_running(situation),  # else by phases/quorum.py
+            ),
         )
 
     def _unit(self, situation: Situation, watched: Sequence[str]) -> bytes:
@@ -90,7 +94,9 @@ class Etcd(Phase):
                 membership.announce(clients, node)
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """Quorum is back, on the nodes just changed too; who joined is promoted."""
+        """Quorum is back, on the nodes just changed too; who joined is promoted. phases/quorum.py awaits the first."""
+        if not membership.is_running(situation):
+            return
         for node in wave:
             if node in membership.joining(situation):
                 membership.promote(clients, node)

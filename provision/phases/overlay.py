@@ -1,4 +1,4 @@
-"""The overlay networks, made once for the whole cluster, and the image that proves them."""
+"""The overlay networks, made once for the whole cluster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from provision.api import retry
-from provision.inventory.model import Network, Node
+from provision.inventory.model import Network
 from provision.phases import Phase
 from provision.plan import CLUSTER, Change
-from provision.resources import KEEPER, Image, Resource
+from provision.resources import KEEPER
 from provision.situation import Situation
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ class Overlay(Phase):
     """A network is seen by one daemon and made through one: the store tells the others."""
 
     name = "overlay"
-
-    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the probe's image, where the inventory brings it."""
-        probe = situation.cluster.probe
-        return (Image(probe.image, probe.archive),) if probe.archive else ()
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver."""

@@ -10,17 +10,18 @@ from provision.api import Clients
 from provision.checks import Outcome, failed, preflight, verify
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.plan import Plan
-from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
 from provision.verbs.session import Session
 
+#: Of the APIs: half a second's import where Python finds it for the first time.
+CLIENTS = ("docker.types", "etcd3", "provision.checks.overlay")
+
 
 def run_preflight(session: Session) -> Report:
     """Look for every obstacle on every node. Nothing is written."""
-    start = session.situation()
-    with session.connected() as remotes:
-        outcomes = preflight.run(session.plane, _asked(session, start, remotes))
+    with session.asked() as (_, situation):
+        outcomes = preflight.run(session.plane, situation)
     bad = len(list(failed(outcomes)))
     return Report(
         "preflight",
@@ -36,9 +37,8 @@ def run_preflight(session: Session) -> Report:
 
 def run_plan(session: Session, *, exit_code: bool) -> Report:
     """Say what provision would change. Nothing is written."""
-    start = session.situation()
-    with session.connected() as remotes:
-        situation = _asked(session, start, remotes)
+    with session.asked() as (_, situation):
+        pass
     plan = _planned(session, situation)
     return Report(
         "plan",
@@ -54,9 +54,7 @@ def run_plan(session: Session, *, exit_code: bool) -> Report:
 
 def run_provision(session: Session, *, yes: bool) -> Report:
     """Plan, carry the plan out, and prove the result."""
-    start = session.situation()
-    with session.connected(lock="provision") as remotes:
-        situation = _asked(session, start, remotes)
+    with session.asked("provision", CLIENTS) as (remotes, situation):
         plan = _planned(session, situation)
         _consent(session, plan, yes=yes)
         with session.clients(remotes, situation.identity) as clients:
@@ -87,9 +85,7 @@ def run_provision(session: Session, *, yes: bool) -> Report:
 
 def run_verify(session: Session) -> Report:
     """Call a non-empty plan a failure, and prove the rest."""
-    start = session.situation()
-    with session.connected(lock="verify") as remotes:
-        situation = _asked(session, start, remotes)
+    with session.asked("verify", CLIENTS) as (remotes, situation):
         plan = _planned(session, situation)
         with session.clients(remotes, situation.identity) as clients:
             outcomes = (_as_planned(plan), *_proven(session, clients))
@@ -102,13 +98,6 @@ def run_verify(session: Session) -> Report:
         outcomes=outcomes,
         times=tuple(session.progress.times.items()),
     )
-
-
-def _asked(session: Session, start: Situation, remotes: Remotes) -> Situation:
-    for node in session.cluster.nodes:
-        session.progress.say(node.name, "asking for facts")
-    with session.progress.stage("facts"):
-        return engine.gather(session.plane, start, remotes)
 
 
 def _planned(session: Session, situation: Situation) -> Plan:

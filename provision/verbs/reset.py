@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from provision import engine
 from provision.api import Clients, StoreError
 from provision.checks.verify import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
@@ -27,9 +26,7 @@ _CONTAINERS = 'docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.
 
 def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
     """Undo provision. ConsentMissing where a user's containers or keys would go with it."""
-    start = session.situation()
-    with session.connected(lock="reset") as remotes:
-        situation = engine.gather(session.plane, start, remotes)
+    with session.asked("reset") as (remotes, situation):
         changed = [node for node in session.cluster.nodes if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
-from provision import artifact, inventory
+from provision import artifact, engine, inventory
 from provision.api import Clients
+from provision.artifact import Artifact
 from provision.control_plane import ControlPlane, select
 from provision.inventory.model import Cluster
 from provision.pki import Identity
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
 from provision.situation import Situation
-
-
-def _import_beside(*modules: str) -> None:
-    """Load what is needed later, up to a third of a second's worth: while the nodes are asked there is time."""
-    Thread(target=lambda: [import_module(module) for module in modules], name="imports", daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -44,19 +40,13 @@ class Session:
         """The control plane that the inventory asks for."""
         return select(self.cluster)
 
-    def situation(self) -> Situation:
-        """What the controller knows before it asks any node. PreflightRefused where the release will not do."""
-        return Situation(self.cluster, artifact.load(self.cluster), Identity.read(self.cluster))
-
     @contextmanager
     def connected(self, lock: str = "") -> Iterator[Remotes]:
         """Connect to every node; with a verb in `lock`, hold every node's run lock meanwhile."""
-        nodes = self.cluster.nodes
-        for node in nodes:
+        for node in self.cluster.nodes:
             self.progress.say(node.name, "connecting")
         with self.progress.stage("connect"):
-            remotes = Remotes.open(nodes, self.login)
-        _import_beside("provision.report.text", *(("docker.types", "etcd3") if lock else ()))
+            remotes = Remotes.open(self.cluster.nodes, self.login)
         with remotes:
             if not lock:
                 yield remotes
@@ -67,6 +57,29 @@ class Session:
                 yield remotes
             finally:
                 held.__exit__(None, None, None)
+
+    @contextmanager
+    def asked(self, lock: str = "", needed_later: Sequence[str] = ()) -> Iterator[tuple[Remotes, Situation]]:
+        """Connect, and ask every node everything. PreflightRefused where the release will not do.
+
+        What to ask is made while the connections are, and `needed_later` imported while the nodes answer.
+        """
+        release = artifact.load(self.cluster)
+        with ThreadPoolExecutor(1) as beside:
+            ready = beside.submit(self._questions, release)
+            with self.connected(lock) as remotes:
+                start, scripts = ready.result()
+                for node in self.cluster.nodes:
+                    self.progress.say(node.name, "asking for facts")
+                for module in (*needed_later, "provision.report.text"):
+                    beside.submit(import_module, module)
+                with self.progress.stage("facts"):
+                    situation = engine.gather(self.plane, start, remotes, scripts)
+                yield remotes, situation
+
+    def _questions(self, release: Artifact) -> tuple[Situation, Mapping[str, str]]:
+        start = Situation(self.cluster, release, Identity.read(self.cluster))
+        return start, engine.scripts(self.plane, start)
 
     @contextmanager
     def clients(self, remotes: Remotes, identity: Identity) -> Iterator[Clients]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from provision import engine, inventory, pki
+from provision import inventory, pki
 from provision.api import Clients
 from provision.checks.preflight import version_of
 from provision.errors import Exit
@@ -21,19 +21,16 @@ T = TypeVar("T")
 
 def run_status(session: Session, *, store: bool) -> Report:
     """Return members, nodes, networks, certificates; with `store` the tree under /docker as each member holds it."""
-    start = session.situation()
-    with session.connected() as remotes:
-        situation = engine.gather(session.plane, start, remotes)
-        with session.clients(remotes, situation.identity) as clients:
-            members = _members(session, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
-            tables = [
-                Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
-                _nodes(session, situation),
-                _networks(session, situation),
-                _certificates(session, situation),
-            ]
-            if store:
-                tables.append(_store(session, clients))
+    with session.asked() as (remotes, situation), session.clients(remotes, situation.identity) as clients:
+        members = _members(session, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
+        tables = [
+            Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
+            _nodes(session, situation),
+            _networks(session, situation),
+            _certificates(session, situation),
+        ]
+        if store:
+            tables.append(_store(session, clients))
     healthy = sum(row[3] == "healthy" for row in members)
     wanted = len(session.cluster.members)
     return Report(

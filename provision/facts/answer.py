@@ -1,0 +1,145 @@
+"""The answer of a node, read into facts."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from provision.facts.model import Container, Facts, Listener, Path, Unit
+from provision.responses import responses
+
+
+def parse(output: str) -> Facts:
+    """Read the answer of `script`. Lines it does not know are passed over."""
+    rows = [line.split("\t") for line in output.splitlines()]
+    docker = docker_answers(output)
+    return Facts(
+        values=_values(rows),
+        paths=_paths(rows),
+        units=_units(rows),
+        users=frozenset(row[1] for row in rows if row[0] == "user"),
+        listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
+        docker_answers=bool(docker),
+        containers=tuple(map(_container, docker.get("/containers/json", ()))),
+        networks=tuple(answer for path, answer in docker.items() if path.startswith("/networks/")),
+        images=frozenset(
+            tag.removesuffix(":latest")
+            for path, answer in docker.items()
+            if path.startswith("/images/")
+            for tag in answer.get("RepoTags") or ()
+        ),
+        members=_members(rows),
+    )
+
+
+def docker_answers(output: str) -> dict[str, Any]:
+    """Return what Docker's API said, by the path asked; nothing at all where any answer is missing or an error."""
+    for row in (line.split("\t") for line in output.splitlines()):
+        if row[0] == "docker" and len(row) > 2:
+            paths = row[2:]
+            answers = tuple(responses(base64.b64decode(row[1])))[: len(paths)]
+            if len(answers) == len(paths) and all(status in (200, 404) for status, _ in answers):
+                return {
+                    path: json.loads(body) for path, (status, body) in zip(paths, answers, strict=True) if status == 200
+                }
+    return {}
+
+
+def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:
+    """Return the facts with the restart policies that inspecting the containers told."""
+    told = {
+        answer["Id"]: answer.get("HostConfig", {}).get("RestartPolicy", {}).get("Name", "")
+        for answer in answers.values()
+    }
+    containers = (replace(one, restart_policy=told.get(one.identity, "")) for one in facts.containers)
+    return replace(facts, containers=tuple(containers))
+
+
+_ENCODED = ("daemon-json", "docker-unit")
+
+
+def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    values = {row[1]: row[2] for row in rows if row[0] == "value" and len(row) > 2}
+    values["dockerd"] = next((row[2] for row in rows if row[0] == "dockerd"), "")
+    uname = dict(zip(("hostname", "kernel", "machine"), values.get("uname", "").split(), strict=False))
+    return {name: _decode(value) if name in _ENCODED else value for name, value in values.items()} | uname
+
+
+def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
+    hashes = {row[1]: row[2] for row in rows if row[0] == "hash"}
+    links = {row[1]: row[2] for row in rows if row[0] == "link"}
+    texts = _texts(rows)
+    kinds = {
+        "regular file": "file",
+        "regular empty file": "file",
+        "directory": "folder",
+        "symbolic link": "link",
+    }
+    return {
+        path: Path(
+            kind=kinds.get(kind, kind),
+            mode=int(mode, 8),
+            owner=owner,
+            sha256=hashes.get(path, ""),
+            target=links.get(path, ""),
+            text=texts.get(path),
+        )
+        for path, kind, mode, owner in (row[1:5] for row in rows if row[0] == "stat")
+    }
+
+
+def _texts(rows: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Return the content of each file of the archive that came."""
+    texts = {}
+    for packed in (row[1] for row in rows if row[0] == "texts"):
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
+            for entry in archive:
+                if content := archive.extractfile(entry):
+                    texts[f"/{entry.name.lstrip('/')}"] = content.read().decode(errors="replace")
+    return texts
+
+
+def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
+    units = {}
+    answers = (row[1:] for row in rows if row[0] == "unit")
+    for _, answer in groupby(answers, key=lambda row: row == ["next"]):
+        shown = {row[0]: row[1] for row in answer if len(row) == 2}
+        name = shown.get("Id", "")
+        units[name] = Unit(
+            state=shown.get("ActiveState", "inactive"),
+            enablement=shown.get("UnitFileState", ""),
+            process=int(shown.get("MainPID", "0")),
+            reload_needed=shown.get("NeedDaemonReload") == "yes",
+            inputs={row[2]: row[3] for row in rows if row[:2] == ["input", name]},
+        )
+    return units
+
+
+def _listener(row: Sequence[str]) -> Listener:
+    address, _, port = row[2].rpartition(":")
+    return Listener(protocol=row[1], address=address, port=int(port), owner=row[3])
+
+
+def _container(answer: Mapping[str, Any]) -> Container:
+    names = [name.lstrip("/") for name in answer.get("Names") or ()]
+    networks = answer.get("NetworkSettings", {}).get("Networks") or {}
+    # A link shows as `/other/alias`: the name of its own is the one without a slash.
+    name = next((name for name in names if "/" not in name), answer["Id"][:12])
+    return Container(answer["Id"], name, tuple(networks))
+
+
+def _members(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, Any], ...] | None:
+    for row in rows:
+        if row[:2] == ["value", "members"] and row[2]:
+            return tuple(json.loads(_decode(row[2])).get("members", ()))
+    return None
+
+
+def _decode(text: str) -> str:
+    return base64.b64decode(text).decode(errors="replace")

@@ -1,0 +1,83 @@
+"""What is so on a node, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Where a unit of ours leaves the hashes of the files that it was last started on.
+INPUTS = "/run/overlay-provision"
+
+
+@dataclass(frozen=True)
+class Path:
+    """A file, folder or link on a node. `text` is known only of files that may be shown."""
+
+    kind: str
+    mode: int
+    owner: str
+    sha256: str = ""
+    target: str = ""
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit, and the files (path to sha256) that its process was started on."""
+
+    state: str = "inactive"
+    enablement: str = ""
+    process: int = 0
+    reload_needed: bool = False
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is up, or on its way up."""
+        return self.state in ("active", "activating", "reloading")
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container, as far as a restart of its daemon matters. The policy is asked only where it does."""
+
+    identity: str
+    name: str
+    networks: tuple[str, ...]
+    restart_policy: str = ""
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether Docker starts it again by itself after the daemon was restarted."""
+        return self.restart_policy in ("always", "unless-stopped", "on-failure")
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Somebody listening on a port."""
+
+    protocol: str
+    address: str
+    port: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was asked of one node."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    users: frozenset[str] = frozenset()
+    listeners: tuple[Listener, ...] = ()
+    docker_answers: bool = False
+    containers: tuple[Container, ...] = ()
+    networks: tuple[Mapping[str, Any], ...] = ()
+    images: frozenset[str] = frozenset()
+    members: tuple[Mapping[str, Any], ...] | None = None
+
+    def unit(self, name: str) -> Unit:
+        """Return what is known of a unit: one that does not exist is inactive."""
+        return self.units.get(name, Unit())

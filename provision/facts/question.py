@@ -1,0 +1,92 @@
+"""What to ask a node, and the one script that asks it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import quote
+
+from provision.node import library
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask a node beside what is always asked. Secrets are hashed, never shown."""
+
+    paths: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    images: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    large: tuple[str, ...] = ()
+
+
+def join(questions: Iterable[Question]) -> Question:
+    """Return one question that asks all of them, each thing once."""
+    asked = tuple(questions)
+
+    def all_of(name: str) -> Any:
+        return tuple(dict.fromkeys(thing for question in asked for thing in getattr(question, name)))
+
+    return Question(**{field.name: all_of(field.name) for field in fields(Question)})
+
+
+#: Always asked: what preflight and the templates need to know of a machine.
+SURVEY = """
+fact value uname "$(uname -n -r -m)"
+fact value machine-id "$(line_of /etc/machine-id)"
+fact value init "$(line_of /proc/1/comm)"
+fact value root "$(id -u)"
+fact value addresses "$(ip -4 -o address 2>/dev/null | while read -r _ _ _ one _; do printf '%s ' "${one%/*}"; done)"
+routes=$(ip -4 route show table all type unicast 2>/dev/null)
+fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do printf '%s;' "$one"; done)"
+! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
+! command -v docker >/dev/null || fact value docker-cli yes
+[ ! -f "$state/record" ] || fact value record yes
+if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
+    unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
+! holds_something /var/lib/etcd || fact value etcd-data yes
+[ ! -f /etc/docker/daemon.json ] || fact_encoded value daemon-json </etc/docker/daemon.json
+systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
+"""
+
+
+def script(question: Question) -> str:
+    """Return the one script that asks all of it, and changes nothing.
+
+    What takes Docker or etcd a while is asked beside the rest: each pipe's left side runs at once and waits with its
+    answer until the right side has given its own.
+    """
+    calls = [
+        ("fact_paths", question.paths),
+        ("fact_hashes", question.hashed),
+        ("fact_large", question.large),
+        ("fact_texts", question.shown),
+        ("fact_ports", [str(port) for port in question.ports]),
+    ]
+    here = [SURVEY, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
+    asked = "\n".join(here)
+    of_docker = [
+        "/containers/json",
+        *(f"/networks/{quote(name)}" for name in question.networks),
+        *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
+    ]
+    for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
+        asked = f"{beside} | {{\n{asked}\ncat\n}}"
+    units = f"fact_units {_words(question.units)}" if question.units else ""
+    return f"{library()}\n{units}\n{asked}\ntrue\n"
+
+
+def docker_script(paths: Iterable[str]) -> str:
+    """Return a script that reads these paths of Docker's API only."""
+    return f"{library()}\nfact_units docker.service\nfact_docker {_words(paths)}\n"
+
+
+def _words(arguments: Iterable[str]) -> str:
+    return " ".join(shlex.quote(argument) for argument in arguments)

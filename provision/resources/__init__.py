@@ -1,0 +1,26 @@
+"""What a node can hold. Each kind knows how to ask about itself, compare, and change.
+
+`compare` is pure: facts in, at most one difference out. `apply` returns POSIX sh that calls node/library.sh.
+A content or hash that is None is not made yet: it differs from whatever is there.
+"""
+
+from provision.resources.base import UPLOADS, Difference, Resource, Upload
+from provision.resources.containers import KEEPER, Image, Keeper
+from provision.resources.paths import File, Folder, Link
+from provision.resources.system import Release, Service, User
+
+__all__ = [
+    "KEEPER",
+    "UPLOADS",
+    "Difference",
+    "File",
+    "Folder",
+    "Image",
+    "Keeper",
+    "Link",
+    "Release",
+    "Resource",
+    "Service",
+    "Upload",
+    "User",
+]

@@ -1,0 +1,92 @@
+"""What Docker holds: images and keepers."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from provision.facts import Facts, Question
+from provision.resources.base import UPLOADS, Difference, Upload, call
+
+#: Name and label of the containers that keep a network in use.
+KEEPER = "overlay-keeper"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that Docker holds, loaded from an archive where it does not."""
+
+    image: str
+    archive: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """`image NAME`."""
+        return f"image {self.image}"
+
+    def question(self) -> Question:
+        """Ask whether it is there."""
+        return Question(images=(self._tagged,))
+
+    @property
+    def _tagged(self) -> str:
+        # With its tag a name can be no identifier's beginning.
+        return self.image if ":" in self.image.rpartition("/")[2] else f"{self.image}:latest"
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether it is there: whose it is, is not ours to judge."""
+        there = self.image.removesuffix(":latest") in facts.images
+        return None if there else Difference("load", note=f"from {self.archive.name}")
+
+    def remember(self) -> str:
+        """That it was not there."""
+        return call("remember_image", self.image)
+
+    def upload(self) -> Upload:
+        """The archive."""
+        return Upload(self.archive, f"{UPLOADS}/image.tar")
+
+    def apply(self, difference: Difference) -> str:
+        """Load it and drop the archive."""
+        path = self.upload().path
+        load = call("docker", "load", "-q", "-i", path)
+        complaint = call("die", f"docker cannot load {self.archive.name}")
+        return f"{load} >/dev/null || {complaint}\nrm -f {path}"
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """A container that sleeps on a network: see phases/keeper.py. `anew` where its network is about to be replaced."""
+
+    container: str
+    network: str
+    image: str
+    anew: bool = False
+
+    @property
+    def name(self) -> str:
+        """`container NAME`."""
+        return f"container {self.container}"
+
+    def question(self) -> Question:
+        """Ask for its network; containers are always asked for."""
+        return Question(networks=(self.network,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether it runs, on its network."""
+        there = any(one.name == self.container and self.network in one.networks for one in facts.containers)
+        return (
+            None if there and not self.anew else Difference("create", note=f"keeps network {self.network} in use here")
+        )
+
+    def remember(self) -> str:
+        """Nothing: reset removes it by its label."""
+        return ""
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+    def apply(self, difference: Difference) -> str:
+        """Start one, in place of any that does not run."""
+        return call("put_keeper", self.container, self.network, self.image)

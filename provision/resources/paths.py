@@ -1,0 +1,132 @@
+"""Folders, files and links."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+
+from provision.facts import Facts, Question
+from provision.plan import diff
+from provision.resources.base import Difference, OfPath, call
+
+
+@dataclass(frozen=True)
+class Folder(OfPath):
+    """A folder with a mode and an owner."""
+
+    mode: int = 0o755
+    owner: str = "root:root"
+
+    @property
+    def name(self) -> str:
+        """`folder PATH`."""
+        return f"folder {self.path}"
+
+    def question(self) -> Question:
+        """Ask for the path."""
+        return Question(paths=(self.path,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Kind, mode and owner."""
+        there = facts.paths.get(self.path)
+        if there is None:
+            return Difference("create")
+        if (there.kind, there.mode, there.owner) == ("folder", self.mode, self.owner):
+            return None
+        return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
+
+    def apply(self, difference: Difference) -> str:
+        """Make it, or mend its mode and owner."""
+        return call("put_folder", self.path, f"{self.mode:04o}", self.owner)
+
+
+@dataclass(frozen=True)
+class File(OfPath):
+    """A file. `opaque` ones (keys, certificates) are compared by hash and never shown.
+
+    `once` ones matter only at first: once there, their content is left as it is.
+    """
+
+    content: bytes | None = field(default=None, repr=False)
+    mode: int = 0o644
+    owner: str = "root:root"
+    opaque: bool = False
+    once: bool = False
+    update_note: str = ""
+
+    @property
+    def name(self) -> str:
+        """`file PATH`."""
+        return f"file {self.path}"
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the content, None where it is not made yet."""
+        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def fit(self) -> frozenset[str]:
+        """The hashes that a process may have been started on: the one, or none while it is not made."""
+        return frozenset(filter(None, [self.sha256]))
+
+    def question(self) -> Question:
+        """Ask for mode, owner and hash, and for the text where it may be shown."""
+        return Question(paths=(self.path,), hashed=(self.path,), shown=() if self.opaque else (self.path,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Kind, mode, owner and content."""
+        there = facts.paths.get(self.path)
+        if there is None or there.kind != "file":
+            return Difference("create", diff=self._diff(""), note=self._note())
+        notes = []
+        if (there.mode, there.owner) != (self.mode, self.owner):
+            notes.append(f"{there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
+        if not self.once and there.sha256 != self.sha256:
+            note = ", ".join(filter(None, [*notes, self._note(), self.update_note]))
+            return Difference("update", diff=self._diff(there.text or ""), note=note)
+        return Difference("update", note=", ".join(notes)) if notes else None
+
+    def _note(self) -> str:
+        return "content not shown" if self.opaque else ""
+
+    def _diff(self, before: str) -> str:
+        return "" if self.opaque or self.content is None else diff(self.path, before, self.content.decode())
+
+    def apply(self, difference: Difference) -> str:
+        """Write it whole; where only mode or owner differ, mend those."""
+        if self.content is None:
+            raise ValueError(f"{self.path} has no content yet")
+        if self.once and difference.action == "update":
+            return f"{call('chown', self.owner, self.path)} && {call('chmod', f'{self.mode:04o}', self.path)}"
+        put = call("put_file", self.path, f"{self.mode:04o}", self.owner, self.sha256 or "")
+        return f"{put} <<'.'\n{base64.encodebytes(self.content).decode()}.\n"
+
+
+@dataclass(frozen=True)
+class Link(OfPath):
+    """A symbolic link."""
+
+    target: str = ""
+
+    @property
+    def name(self) -> str:
+        """`link PATH`."""
+        return f"link {self.path}"
+
+    def question(self) -> Question:
+        """Ask for the path."""
+        return Question(paths=(self.path,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Where it points."""
+        there = facts.paths.get(self.path)
+        if there is None:
+            return Difference("create", note=f"→ {self.target}")
+        if there.target == self.target:
+            return None
+        return Difference("update", note=f"{there.target or there.kind} → {self.target}")
+
+    def apply(self, difference: Difference) -> str:
+        """Switch it in one step."""
+        return call("put_link", self.path, self.target)

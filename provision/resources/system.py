@@ -1,0 +1,147 @@
+"""Users, services and the release of etcd."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from provision.facts import Facts, Question
+from provision.resources.base import UPLOADS, Difference, Upload, call
+from provision.resources.containers import KEEPER
+
+
+@dataclass(frozen=True)
+class User:
+    """A system user with a group of its own."""
+
+    user: str
+    home: str
+
+    @property
+    def name(self) -> str:
+        """`user NAME`."""
+        return f"user {self.user}"
+
+    def question(self) -> Question:
+        """Ask whether it exists."""
+        return Question(users=(self.user,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether it exists."""
+        return None if self.user in facts.users else Difference("create")
+
+    def remember(self) -> str:
+        """The databases' backups too: useradd rewrites them."""
+        backups = [f"/etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")]
+        return f"{call('remember_path', *backups)}\n{call('remember_user', self.user)}"
+
+    def apply(self, difference: Difference) -> str:
+        """Make it."""
+        return call("put_user", self.user, self.home)
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A systemd service that runs, enabled, on the inputs as they are now.
+
+    `inputs` names the files it reads when it starts and the hashes that each may have had then (none: the file
+    is not made yet). The unit itself records what it really started on; a process started on something else,
+    by whomever, is restarted. `waited_for` is false where others wait for its start.
+    """
+
+    unit: str
+    inputs: tuple[tuple[str, frozenset[str]], ...]
+    seconds: int = 90
+    stops_containers: bool = False
+    waited_for: bool = True
+
+    @property
+    def name(self) -> str:
+        """`unit NAME`."""
+        return f"unit {self.unit}"
+
+    def question(self) -> Question:
+        """Ask for state, enablement and what it was started on."""
+        return Question(units=(self.unit,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Restart what runs on other inputs, start what does not run, enable what is not enabled."""
+        there = facts.unit(self.unit)
+        if there.running:
+            stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
+            if stale:
+                stops = [c.name for c in facts.containers if not c.comes_back] if self.stops_containers else []
+                return Difference("restart", note=self._note(facts, stale), stops=tuple(stops))
+            return None if there.enablement == "enabled" else Difference("enable")
+        return Difference("start")
+
+    def _note(self, facts: Facts, stale: list[str]) -> str:
+        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")
+        running = [c.name for c in facts.containers if not c.name.startswith(KEEPER)] if self.stops_containers else []
+        return reason + (f"; running containers: {', '.join(running)}" if running else "")
+
+    def remember(self) -> str:
+        """Whether it was there, enabled and running."""
+        return call("remember_unit", self.unit)
+
+    def apply(self, difference: Difference) -> str:
+        """Start, restart or enable it, bounded in time."""
+        if difference.action == "enable":
+            return call("systemctl", "enable", "-q", self.unit)
+        if difference.action == "start" and not self.waited_for:
+            return call("begin_unit", self.unit)
+        return call("run_unit", difference.action, self.unit, str(self.seconds))
+
+    def start(self) -> str:
+        """Return sh that waits until it has started."""
+        return call("run_unit", "start", self.unit, str(self.seconds))
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class Release:
+    """The etcd binaries, in a folder of their version."""
+
+    folder: str
+    version: str
+    archive: pathlib.Path
+    top: str
+    hashes: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """`release etcd VERSION`."""
+        return f"release etcd {self.version}"
+
+    def question(self) -> Question:
+        """Ask for the hash of each binary."""
+        paths = tuple(f"{self.folder}/{name}" for name, _ in self.hashes)
+        return Question(paths=(self.folder, *paths), large=paths)
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Every binary there, whole and executable by all."""
+        binaries = [(facts.paths.get(f"{self.folder}/{name}"), sha256) for name, sha256 in self.hashes]
+        if all(b and (b.sha256, b.mode, b.owner) == (sha256, 0o755, "root:root") for b, sha256 in binaries):
+            return None
+        return Difference("update" if self.folder in facts.paths else "create", note=f"in {self.folder}")
+
+    def remember(self) -> str:
+        """That the folder was not there."""
+        return call("remember_path", self.folder)
+
+    def upload(self) -> Upload:
+        """The archive."""
+        return Upload(self.archive, f"{UPLOADS}/etcd.tar.gz")
+
+    def apply(self, difference: Difference) -> str:
+        """Unpack beside, check, run once, rename."""
+        hashes = dict(self.hashes)
+        path = self.upload().path
+        return call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)

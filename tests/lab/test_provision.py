@@ -47,10 +47,14 @@ def test_a_ping_crosses_hosts_by_name_both_ways(cluster: Lab, fab: Fab) -> None:
     assert crossed == {"node1 → node2", "node2 → node1"}
 
 
-def test_nothing_of_the_proof_is_left(cluster: Lab, fab: Fab) -> None:
+def test_nothing_of_the_proof_is_left_nor_of_a_killed_one_and_what_is_not_ours_stays(cluster: Lab, fab: Fab) -> None:
+    for node in cluster.nodes:
+        run(cluster, node.name, "docker run -d --name left --label overlay-provision.run=dead busybox sleep 600")
+        run(cluster, node.name, "docker run -d --name theirs --label run=dead busybox sleep 600")
     document(fab(cluster, "verify", "--json"))
     for node in cluster.nodes:
         assert run(cluster, node.name, "docker ps -aq -f label=overlay-provision.run") == ""
+        assert run(cluster, node.name, "docker rm -f theirs") == "theirs\n"
 
 
 def test_status_tells_members_leader_and_versions(cluster: Lab, fab: Fab) -> None:

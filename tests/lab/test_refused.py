@@ -1,0 +1,73 @@
+"""What cannot go well: one message with everything that is wrong, its exit code, and nothing touched."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import Fab
+from observe import document, manifest, run, start
+
+from provision import lab as labs
+from provision.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+
+def told(result: subprocess.CompletedProcess[str], code: int) -> str:
+    assert result.returncode == code, result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_obstacles_of_all_nodes_are_told_at_once_and_nothing_is_written(bare_lab: Lab, fab: Fab) -> None:
+    run(bare_lab, "node1", "systemd-run -q --unit squatter --socket-property=ListenStream=2379 cat")
+    run(bare_lab, "node2", "echo '{\"hosts\": []}' >/etc/docker/daemon.json; hostname node1")
+    before = {node.name: manifest(bare_lab, node.name) for node in bare_lab.nodes}
+    for verb in ("preflight", "provision"):
+        words = told(fab(bare_lab, verb), 3)
+        assert "port 2379/tcp is taken by systemd (process 1)" in words
+        assert "/etc/docker/daemon.json sets hosts" in words
+        assert "the hostname node1 is that of node1 too" in words
+    assert {node.name: manifest(bare_lab, node.name) for node in bare_lab.nodes} == before
+    assert not (bare_lab.folder / ".overlay" / bare_lab.name).exists()
+
+
+def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(bare_lab: Lab, fab: Fab) -> None:
+    folder = "/run/systemd/system/etcd.service.d"
+    run(
+        bare_lab,
+        "node2",
+        f"mkdir -p {folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{folder}/bad.conf",
+    )
+    docker = {node.name: start(bare_lab, node.name, "docker") for node in bare_lab.nodes}
+    words = told(fab(bare_lab, "provision"), 4)
+    assert "node2, phase etcd" in words
+    assert "start unit etcd.service failed" in words
+    assert "run provision again" in words
+    # The store has no quorum: no dockerd was touched.
+    assert {node.name: start(bare_lab, node.name, "docker") for node in bare_lab.nodes} == docker
+    run(bare_lab, "node2", f"rm -r {folder}")
+    assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
+
+
+def test_hosts_that_are_off_are_all_named(bare_lab: Lab, fab: Fab) -> None:
+    for node in bare_lab.nodes:
+        labs.power_cut(bare_lab.name, node.name)
+    words = told(fab(bare_lab, "plan"), 3)
+    assert "node1: " in words
+    assert "node2: " in words
+    for node in bare_lab.nodes:
+        labs.power_on(bare_lab.name, node.name)
+
+
+@pytest.mark.parametrize("verb", ["preflight", "plan", "provision", "verify", "status", "reset", "trust"])
+def test_a_bad_inventory_is_refused_by_every_verb_with_its_lines(lab: Lab, fab: Fab, tmp_path: Path, verb: str) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(
+        "version: 1\ncluster: demo\nnodes:\n  a: {address: 10.0.0.1}\n  b: {address: 10.0.0.1}\nbogus: 1\n"
+    )
+    words = told(fab(lab, verb, inventory=inventory), 2)
+    assert f"{inventory}:5" in words
+    assert f"{inventory}:6" in words

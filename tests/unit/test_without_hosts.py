@@ -1,0 +1,38 @@
+"""The command line where no host is asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from provision import inventory
+
+ROOT = Path(__file__).parents[2]
+
+
+def fab(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run plain Fabric from the checkout, on an inventory of the test's own."""
+    command = [str(Path(sys.executable).with_name("fab")), *words, "--inventory", str(folder / "new.yml")]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_init_writes_an_inventory_that_loads(tmp_path: Path) -> None:
+    done = fab(tmp_path, "init", "--host", "root@192.0.2.1", "--host", "192.0.2.2:2222")
+    assert done.returncode == 0, done.stderr
+    cluster = inventory.load(tmp_path / "new.yml")
+    assert [node.address for node in cluster.nodes] == ["192.0.2.1", "192.0.2.2"]
+
+
+def test_init_never_writes_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "new.yml").write_text("precious\n")
+    done = fab(tmp_path, "init", "--host", "192.0.2.1", "--host", "192.0.2.2")
+    assert done.returncode == 2
+    assert (tmp_path / "new.yml").read_text() == "precious\n"
+
+
+def test_init_without_addresses_says_how(tmp_path: Path) -> None:
+    done = fab(tmp_path, "init")
+    assert done.returncode == 2
+    assert "--host" in done.stderr
+    assert not (tmp_path / "new.yml").exists()

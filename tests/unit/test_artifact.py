@@ -1,0 +1,213 @@
+"""The etcd release: what is known of a good one, and what is said of a bad one."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from pki_sample import sample
+
+from provision import artifact
+from provision.artifact import Artifact
+from provision.errors import Exit, PreflightRefused, Problem
+from provision.inventory.model import Etcd
+
+TOP = "etcd-v3.5.30-linux-amd64"
+
+
+def program(machine: int, name: str) -> bytes:
+    """The beginning of an ELF file for a CPU (elf.h: e_ident, e_type, e_machine), then what does not compress."""
+    header = b"\x7fELF\x02\x01" + bytes(12) + machine.to_bytes(2, "little")
+    return header + b"".join(sha256(f"{name}{block}".encode()).digest() for block in range(2000))
+
+
+ETCD, ETCDCTL = program(62, "etcd"), program(62, "etcdctl")
+RELEASE = {f"{TOP}/README.md": b"words", f"{TOP}/etcd": ETCD, f"{TOP}/etcdctl": ETCDCTL, f"{TOP}/etcdutl": b"more"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def archived(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755
+            archive.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def load(source: Path | str, sha256: str | None = None) -> Artifact:
+    folder = Path(source).parent if isinstance(source, Path) else Path("/srv")
+    return artifact.load(replace(sample(folder), etcd=Etcd(str(source), sha256)))
+
+
+def refusal(source: Path | str, sha256: str | None = None) -> Problem:
+    with pytest.raises(PreflightRefused) as refused:
+        load(source, sha256)
+    assert refused.value.exit_code is Exit.REFUSED
+    (problem,) = refused.value.problems
+    assert problem.where == "controller"
+    return problem
+
+
+def hash_of(content: bytes) -> str:
+    return sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_release_archive_is_described(tmp_path: Path, prefix: str) -> None:
+    path = archived(tmp_path / "any name.tgz", {f"{prefix}{name}": content for name, content in RELEASE.items()})
+    assert load(path) == Artifact(
+        archive=str(path),
+        sha256=hash_of(path.read_bytes()),
+        top=f"{prefix}{TOP}",
+        version="3.5.30",
+        cpu="x86_64",
+        hashes={"etcd": hash_of(ETCD), "etcdctl": hash_of(ETCDCTL)},
+    )
+
+
+def test_the_same_archive_gives_the_same_description_again(tmp_path: Path) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    assert load(path) == load(path)
+
+
+def test_an_archive_put_in_its_place_is_read_anew(tmp_path: Path) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    first = load(path)
+    archived(tmp_path / "new.tgz", {**RELEASE, f"{TOP}/etcd": ETCD + b"patched"}).replace(path)
+    assert load(path).hashes["etcd"] == hash_of(ETCD + b"patched") != first.hashes["etcd"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "{}", "[]", '{"archive": "x"}'])
+def test_a_damaged_cache_is_no_obstacle(tmp_path: Path, cache: Path, damage: str) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    first = load(path)
+    for memory in cache.rglob("*.json"):
+        memory.write_text(damage)
+    assert load(path) == first
+
+
+def test_a_folder_is_a_release_too(tmp_path: Path) -> None:
+    folder = tmp_path / TOP
+    folder.mkdir()
+    (folder / "etcd").write_bytes(ETCD)
+    (folder / "etcdctl").write_bytes(ETCDCTL)
+    found = load(folder)
+    assert (found.version, found.cpu, found.top) == ("3.5.30", "x86_64", TOP)
+    assert found.hashes == {"etcd": hash_of(ETCD), "etcdctl": hash_of(ETCDCTL)}
+    with tarfile.open(found.path) as archive:
+        assert sorted(archive.getnames()) == [f"{TOP}/etcd", f"{TOP}/etcdctl"]
+    assert load(folder) == found
+    (folder / "etcd").write_bytes(ETCD + b"patched")
+    assert load(folder).hashes["etcd"] == hash_of(ETCD + b"patched")
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "what"),
+    [
+        (TOP, ("etcd",), "lacks etcdctl"),
+        (TOP, (), "lacks etcd and etcdctl"),
+        ("etcd", ("etcd", "etcdctl"), "does not name its version"),
+    ],
+)
+def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, name: str, files: tuple[str, ...], what: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in files:
+        (folder / file).write_bytes(ETCD)
+    problem = refusal(folder)
+    assert problem.what == f"the folder {folder} {what}"
+    assert "etcd-vVERSION-linux-CPU" in problem.advice
+
+
+def test_42_a_source_that_is_not_there_is_told_with_where_to_get_one(tmp_path: Path) -> None:
+    problem = refusal(tmp_path / "etcd.tar.gz")
+    assert problem.what == f"etcd.source {tmp_path}/etcd.tar.gz does not exist"
+    assert "github.com/etcd-io/etcd/releases" in problem.advice
+    assert f"change etcd.source in {tmp_path}/inventory.yml" in problem.advice
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_43_the_checksum_that_the_inventory_gives_is_kept_to(tmp_path: Path, case: type[str]) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    right = hash_of(path.read_bytes())
+    assert load(path, case(right)).sha256 == right
+    problem = refusal(path, "0" * 64)
+    assert problem.what == f"{path} has sha256 {right}, the inventory says {'0' * 64}"
+    assert "download it again" in problem.advice
+
+
+def test_43_a_file_under_that_checksum_in_the_cache_is_still_checked(cache: Path) -> None:
+    (cache / "overlay-provision").mkdir(parents=True)
+    path = archived(cache / "overlay-provision" / f"{'0' * 64}.tar.gz", RELEASE)
+    assert f"{path} has sha256" in refusal("https://192.0.2.1/etcd.tar.gz", "0" * 64).what
+
+
+@pytest.mark.parametrize("percent", [0, 1, 50, 99])
+def test_an_archive_cut_short_is_refused(tmp_path: Path, percent: int) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * percent // 100])
+    problem = refusal(path)
+    assert f"{path} is not a whole .tar.gz archive" in problem.what
+    assert problem.advice == "download it again"
+
+
+@pytest.mark.parametrize("content", [b"<html>not found</html>", b"PK\x03\x04" + bytes(2000)])
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "etcd.tgz").write_bytes(content)
+    assert "is not a whole .tar.gz archive" in refusal(tmp_path / "etcd.tgz").what
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {f"{TOP}/README.md": b"words"},
+        {f"{TOP}/etcd": ETCD},
+        {"etcd": ETCD, "etcdctl": ETCDCTL},
+        {"etcd/etcd": ETCD, "etcd/etcdctl": ETCDCTL},
+        {"v3.5.30/etcd": ETCD, "v3.5.30/etcdctl": ETCDCTL},
+        {f"{TOP}/bin/etcd": ETCD, f"{TOP}/bin/etcdctl": ETCDCTL},
+        {f"/{TOP}/etcd": ETCD, f"/{TOP}/etcdctl": ETCDCTL},
+        {f"../{TOP}/etcd": ETCD, f"../{TOP}/etcdctl": ETCDCTL},
+    ],
+    ids=[
+        "empty",
+        "no binaries",
+        "one binary",
+        "no top",
+        "top without version",
+        "another top",
+        "deeper",
+        "root",
+        "outside",
+    ],
+)
+def test_an_archive_that_is_no_release_is_refused(tmp_path: Path, files: dict[str, bytes]) -> None:
+    problem = refusal(archived(tmp_path / "etcd.tgz", files))
+    assert "does not hold etcd-vVERSION-…/etcd and …/etcdctl" in problem.what
+    assert "as etcd publishes them" in problem.advice
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpu"), [(62, "x86_64"), (183, "aarch64"), (21, "ppc64le"), (243, "riscv64"), (8, "unknown")]
+)
+def test_41_the_cpu_is_read_from_the_binaries(tmp_path: Path, machine: int, cpu: str) -> None:
+    files = {f"{TOP}/{name}": program(machine, name) for name in ("etcd", "etcdctl")}
+    assert load(archived(tmp_path / "etcd.tgz", files)).cpu == cpu
+
+
+def test_41_a_script_is_for_no_cpu(tmp_path: Path) -> None:
+    files = {f"{TOP}/{name}": b"#!/bin/sh\nexit\n" for name in ("etcd", "etcdctl")}
+    assert load(archived(tmp_path / "etcd.tgz", files)).cpu == "none"

@@ -72,11 +72,6 @@ def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.document(), indent=2))
         return
-    from rich.console import Console
-
     from provision.report import text
 
-    if report.problems and not report.changes and not report.outcomes:
-        text.show_error(report.summary, report.problems, Console(stderr=True))
-    else:
-        text.show(report, Console())
+    text.show(report)

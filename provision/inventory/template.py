@@ -129,7 +129,8 @@ def _checked(hosts: Sequence[str]) -> tuple[_Host, ...]:
     ]
     if not problems and len(known) < FEWEST:
         what = "an overlay network joins two hosts or more"
-        problems.append(Problem(what, "init", "give two addresses: fab init --host ops@192.0.2.11 --host ops@192.0.2.12"))
+        advice = "give two addresses: fab init --host ops@192.0.2.11 --host ops@192.0.2.12"
+        problems.append(Problem(what, "init", advice))
     if problems:
         raise UsageError(*problems)
     return tuple(known)

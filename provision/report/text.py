@@ -1,94 +1,115 @@
-"""The report for people: colour on a terminal, plain lines elsewhere."""
+"""The report for people: one line at a time, in colour on a terminal, plain and whole elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.syntax import Syntax
-from rich.table import Table as RichTable
-from rich.text import Text
+from typing import NamedTuple, TextIO
 
 from provision.checks import Outcome
 from provision.errors import Exit, Problem
 from provision.plan import Change
 from provision.report import Report, Table
 
-_MARKS = {"passed": ("✔", "green"), "failed": ("✘", "red"), "warning": ("!", "yellow")}
+
+class Line(NamedTuple):
+    """A line and its style in rich's words, empty for none."""
+
+    text: str
+    style: str = ""
+
+
+_MARKS = {"passed": Line("✔", "green"), "failed": Line("✘", "red"), "warning": Line("!", "yellow")}
 _SIGNS = {
-    "create": ("+", "green"),
-    "add": ("+", "green"),
-    "load": ("+", "green"),
-    "remove": ("-", "red"),
-    "restart": ("↻", "yellow"),
+    "create": Line("+", "green"),
+    "add": Line("+", "green"),
+    "load": Line("+", "green"),
+    "remove": Line("-", "red"),
+    "restart": Line("↻", "yellow"),
 }
+_DIFF = {"+": "green", "-": "red", "@": "cyan"}
 
 
-def show(report: Report, console: Console) -> None:
-    """Print it."""
-    console.print(Group(*_parts(report)), soft_wrap=not console.is_terminal, highlight=False)
+def show(report: Report) -> None:
+    """Print a report on standard output; one that is only an error on standard error."""
+    if report.problems and not report.changes and not report.outcomes and not report.tables:
+        write([Line(report.summary, "bold red"), *_problems(report.problems)], sys.stderr)
+    else:
+        write(lines(report), sys.stdout)
 
 
-def _parts(report: Report) -> Iterator[RenderableType]:
-    for problem in report.warnings:
-        yield Text(f"! {problem}", "yellow")
-    if report.changes:
-        yield from _changes(report.changes)
-    if report.outcomes:
-        yield from _outcomes(report.outcomes)
+def write(text: Iterable[Line], stream: TextIO) -> None:
+    """Print lines, with their style where somebody looks."""
+    if not stream.isatty():
+        stream.writelines(f"{line.text}\n" for line in text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream)
+    for line in text:
+        console.print(Text(line.text, line.style), soft_wrap=True)
+
+
+def lines(report: Report) -> Iterator[Line]:
+    """Return the whole report, what matters most last."""
+    for warning in report.warnings:
+        yield Line(f"! {warning}", "yellow")
+    for (where, phase), changes in groupby(report.changes, key=lambda change: (change.where, change.phase)):
+        yield Line(f"{where} · {phase}", "bold")
+        for change in changes:
+            yield from _change(change)
+    for check, outcomes in groupby(report.outcomes, key=lambda outcome: outcome.check):
+        yield Line(check, "bold")
+        for outcome in outcomes:
+            yield from _outcome(outcome)
     for table in report.tables:
-        yield _table(table)
-    for problem in report.problems:
-        yield Text(f"✘ {problem}", "red")
+        yield from _table(table)
+    yield from _problems(report.problems)
     if report.times:
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.times if seconds >= 0.05)
-        yield Text(f"time: {spent}", "dim")
-    yield Text(
-        report.summary,
-        "bold green"
-        if report.exit_code == Exit.DONE
-        else "bold yellow"
-        if report.exit_code == Exit.PENDING
-        else "bold red",
-    )
+        yield Line(f"time: {spent}", "dim")
+    yield Line(report.summary, {Exit.DONE: "bold green", Exit.PENDING: "bold yellow"}.get(report.exit_code, "bold red"))
 
 
-def _changes(changes: Sequence[Change]) -> Iterator[RenderableType]:
-    for (where, phase), group in groupby(changes, key=lambda change: (change.where, change.phase)):
-        yield Text(f"{where} · {phase}", "bold")
-        for change in group:
-            sign, colour = _SIGNS.get(change.action, ("~", "cyan"))
-            note = f"  ({change.note})" if change.note else ""
-            yield Text(f"  {sign} {change.action} {change.resource}{note}", colour)
-            if change.stops:
-                yield Text(f"    stops for good: {', '.join(change.stops)}", "bold red")
-            if change.diff:
-                yield Padding(Syntax(change.diff.rstrip(), "diff", background_color="default"), (0, 0, 0, 6))
+def _change(change: Change) -> Iterator[Line]:
+    sign = _SIGNS.get(change.action, Line("~", "cyan"))
+    note = f"  ({change.note})" if change.note else ""
+    yield Line(f"  {sign.text} {change.action} {change.resource}{note}", sign.style)
+    if change.stops:
+        yield Line(f"    stops for good: {', '.join(change.stops)}", "bold red")
+    for line in change.diff.splitlines():
+        yield Line(f"      {line}", _DIFF.get(line[:1], ""))
 
 
-def _outcomes(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
-    for check, group in groupby(outcomes, key=lambda outcome: outcome.check):
-        yield Text(check, "bold")
-        for outcome in group:
-            mark, colour = _MARKS[outcome.status]
-            yield Text.assemble((f"  {mark} ", colour), (outcome.where, "bold"), f"  {outcome.evidence}")
-            if outcome.advice and outcome.status != "passed":
-                yield Text(f"      → {outcome.advice}", "yellow")
+def _outcome(outcome: Outcome) -> Iterator[Line]:
+    mark = _MARKS[outcome.status]
+    first, *more = outcome.evidence.splitlines() or [""]
+    style = "" if outcome.status == "passed" else mark.style
+    yield Line(f"  {mark.text} {outcome.where}  {first}", style)
+    for line in more:
+        yield Line(f"      {line}")
+    if outcome.advice and outcome.status != "passed":
+        yield Line(f"      → {outcome.advice}", "yellow")
 
 
-def _table(table: Table) -> RenderableType:
-    drawn = RichTable(title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in table.columns:
-        drawn.add_column(column, overflow="fold")
+def _table(table: Table) -> Iterator[Line]:
+    if not table.rows:
+        yield Line(f"{table.title}: none")
+        return
+    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+
+    def aligned(cells: Sequence[str]) -> str:
+        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+    yield Line("")
+    yield Line(table.title, "bold")
+    yield Line(aligned(table.columns), "dim")
     for row in table.rows:
-        drawn.add_row(*map(Text, row))
-    return Group(Text(""), drawn) if table.rows else Text(f"{table.title}: none")
+        yield Line(aligned(row))
 
 
-def show_error(title: str, problems: Sequence[Problem], console: Console) -> None:
-    """Print an error that ended the run: its title, then every problem."""
-    console.print(Text(title, "bold red"), soft_wrap=True)
+def _problems(problems: Iterable[Problem]) -> Iterator[Line]:
     for problem in problems:
-        console.print(Text(f"  ✘ {problem}"), soft_wrap=True, highlight=False)
+        yield Line(f"  ✘ {problem}", "red")

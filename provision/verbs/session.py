@@ -71,7 +71,7 @@ class Session:
                 start, scripts = ready.result()
                 for node in self.cluster.nodes:
                     self.progress.say(node.name, "asking for facts")
-                for module in (*needed_later, "provision.report.text"):
+                for module in needed_later:
                     beside.submit(import_module, module)
                 with self.progress.stage("facts"):
                     situation = engine.gather(self.plane, start, remotes, scripts)

@@ -69,7 +69,7 @@ def remove(folder: Path, cluster: str) -> None:
     identities = folder / ".overlay"
     if (identities / cluster).exists():
         shutil.rmtree(identities / cluster)
-    if identities.is_dir() and {path.name for path in identities.iterdir()} <= {".gitignore"}:
+    if identities.is_dir() and {path.name for path in identities.iterdir()} <= {".gitignore", ".lock"}:
         shutil.rmtree(identities)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -122,3 +122,17 @@ def test_the_image_is_the_same_each_time_and_whole(tmp_path: Path) -> None:
         with tarfile.open(fileobj=layer) as content:
             assert content.getmember("bin/ping").linkname == "busybox"
             assert content.getmember("tmp").mode == 0o1777
+
+
+def test_removing_the_folder_leaves_nothing_of_ours_and_all_of_others(tmp_path: Path) -> None:
+    identity = tmp_path / "lab/.overlay/demo"
+    identity.mkdir(parents=True)
+    (identity.parent / ".gitignore").write_text("*\n")
+    (identity.parent / ".lock").touch()
+    lab_folder.remove(tmp_path / "lab", "demo")
+    assert not (tmp_path / "lab").exists()
+
+    (tmp_path / "lab/.overlay/theirs").mkdir(parents=True)
+    (tmp_path / "lab/notes").write_text("mine")
+    lab_folder.remove(tmp_path / "lab", "demo")
+    assert {path.name for path in (tmp_path / "lab").rglob("*")} == {"notes", ".overlay", "theirs"}

@@ -1,0 +1,187 @@
+"""What the shell library says of a node and remembers of it, really run; its facts are read by the program itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from node_shell import OTHER, SHELLS, STRANGE, Shell, calling, hash_of, names, seen
+
+from provision.facts import Path as Found
+from provision.facts import parse
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
+    return Shell(request.param, tmp_path)
+
+
+# ---- facts ----
+
+
+def test_a_fact_is_one_line_with_its_fields_as_they_are(shell: Shell) -> None:
+    fields = ["a", "two words", "", r"back\nslash %s", "-n", STRANGE]
+    assert shell.call("fact", *fields) == "\t".join(fields) + "\n"
+
+
+def test_any_text_comes_on_one_line(shell: Shell) -> None:
+    text = "one\ntwo\tü\n" * 100
+    (shell.folder / "text").write_text(text)
+    answer = shell.run("fact_encoded value daemon-json <text")
+    assert answer.count("\n") == 1
+    assert parse(answer).values["daemon-json"] == text
+
+
+def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
+    base = shell.folder
+    (base / STRANGE).write_text("text\n")
+    shutil.chown(base / STRANGE, "nobody", "nogroup")
+    (base / STRANGE).chmod(0o4640)
+    (base / "empty").touch(0o600)
+    (base / "folder").mkdir(0o700)
+    (base / "link").symlink_to(STRANGE)
+    (base / "dangling").symlink_to("nowhere at all")
+    paths = [str(base / name) for name in (STRANGE, "empty", "folder", "link", "dangling", "absent")]
+    script = "\n".join(shlex.join([f"fact_{kind}", *paths]) for kind in ("paths", "hashes", "texts"))
+    root, text = "root:root", hash_of(b"text\n")
+    assert parse(shell.run(f"{script}\ntrue")).paths == {
+        f"{base}/{STRANGE}": Found("file", 0o4640, OTHER, text, text="text\n"),
+        f"{base}/empty": Found("file", 0o600, root, hash_of(b""), text=""),
+        f"{base}/folder": Found("folder", 0o700, root),
+        f"{base}/link": Found("link", 0o777, root, text, STRANGE, "text\n"),
+        f"{base}/dangling": Found("link", 0o777, root, target="nowhere at all"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["paths", "hashes", "texts", "large"])
+def test_what_is_not_there_is_no_fact_and_no_complaint(shell: Shell, kind: str) -> None:
+    assert shell.run(f"fact_{kind} {shell.folder}/absent || true") == ""
+
+
+@pytest.mark.parametrize(
+    ("make", "holds"),
+    [
+        (lambda _: None, False),
+        (lambda folder: folder.mkdir(), False),
+        (lambda folder: (folder / ".hidden").mkdir(parents=True), True),
+        (lambda folder: (folder.mkdir(), (folder / "dangling").symlink_to("nowhere")), True),
+    ],
+    ids=["absent", "empty", "hidden", "a dangling link"],
+)
+def test_a_folder_holds_something(shell: Shell, make: Callable[[Path], object], holds: bool) -> None:
+    make(shell.folder / STRANGE)
+    assert shell.run(f"holds_something {shlex.quote(STRANGE)} && echo yes || true") == "yes\n" * holds
+
+
+@pytest.mark.parametrize(("text", "line"), [("one\ntwo\n", "one"), ("no end", "no end"), ("", ""), (None, "")])
+def test_a_files_first_line(shell: Shell, text: str | None, line: str) -> None:
+    if text is not None:
+        (shell.folder / STRANGE).write_text(text)
+    assert shell.call("line_of", STRANGE) == line
+
+
+# ---- stamps ----
+
+
+def replaced(path: Path) -> None:
+    """Another file of the same size and time of change."""
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    shutil.copystat(path, other)
+    other.rename(path)
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda path: path.write_text("longer"),
+        lambda path: path.write_text("text"),
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: path.chmod(0o600),
+        replaced,
+    ],
+    ids=["other size", "written again", "dated back", "mode", "replaced"],
+)
+def test_a_stamp_holds_until_the_file_is_touched(shell: Shell, touch: Callable[[Path], object]) -> None:
+    path = shell.folder / STRANGE
+    path.write_text("text")
+    shell.call("stamp", path, "some value")
+    assert shell.call("stamped", "hash", path) == f"hash\t{path}\tsome value\n"
+    touch(path)
+    assert shell.try_to(calling("stamped", "hash", path)).returncode != 0
+
+
+def test_each_file_has_its_own_stamp_and_the_last_one_counts(shell: Shell) -> None:
+    (shell.folder / "a b").touch()
+    (shell.folder / "a").touch()
+    for path, value in (("a", "1"), ("a b", "2"), ("a", "3")):
+        shell.call("stamp", shell.folder / path, value)
+    assert [shell.call("stamped", "hash", shell.folder / path)[-2:] for path in ("a", "a b")] == ["3\n", "2\n"]
+    assert (shell.folder / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_large_file_is_read_only_when_its_stamp_does_not_hold(shell: Shell) -> None:
+    path = shell.folder / STRANGE
+    path.write_text("text")
+    assert shell.call("fact_large", path) == f"hash\t{path}\t{hash_of(b'text')}\n"
+    shell.call("stamp", path, "known")
+    assert shell.call("fact_large", path) == f"hash\t{path}\tknown\n"
+    path.write_text("more")
+    assert shell.call("fact_large", path) == f"hash\t{path}\t{hash_of(b'more')}\n"
+
+
+# ---- what was here before us ----
+
+
+def test_everything_is_put_back_as_it_was(shell: Shell) -> None:
+    base = shell.folder / STRANGE
+    (base / "folder").mkdir(parents=True, mode=0o750)
+    shutil.chown(base / "folder", "nobody", "nogroup")
+    (base / "file").write_text("theirs")
+    (base / "file").chmod(0o640)
+    (base / "link").symlink_to("file")
+    before = {path: seen(base / path) for path in ("folder", "file", "link")}
+    ours = [base / name for name in (*before, "new", "new/file", "new link")]
+    shell.call("remember_path", *ours)
+    (base / "folder").chmod(0o700)
+    shutil.chown(base / "folder", "root", "root")
+    (base / "file").unlink()
+    (base / "file").symlink_to("new")
+    (base / "link").unlink()
+    (base / "link").write_text("ours")
+    (base / "new").mkdir()
+    (base / "new/file").touch()
+    (base / "new link").symlink_to("file")
+    shell.call("remember_path", *ours)  # a second run takes nothing of ours for theirs
+    shell.call("put_back", ".*")
+    assert {name: seen(base / name) for name in names(base)} == before
+
+
+def test_only_what_a_pattern_names_is_put_back(shell: Shell) -> None:
+    paths = [shell.folder / name for name in ("etcd", "docker", "docker2", "other")]
+    shell.call("remember_path", *paths)
+    for path in paths:
+        path.touch()
+    shell.call("put_back", f"{shell.folder}/docker|{shell.folder}/etcd")
+    assert names(shell.folder) == ["other"]
+
+
+def test_nothing_remembered_is_nothing_to_put_back(shell: Shell) -> None:
+    (shell.folder / "file").touch()
+    shell.call("put_back", ".*")
+    assert names(shell.folder) == ["file"]
+
+
+def test_a_name_is_remembered_once_and_for_itself_only(shell: Shell) -> None:
+    script = "remember unit a.service first\nremember unit a.service second\nremember unit 'a' third\n"
+    shell.run(script + "remember absent .service -")
+    shell.run("remember unit a.service fourth")
+    record = (shell.folder / "state/record").read_text().splitlines()
+    assert record == ["unit\ta.service\tfirst", "unit\ta\tthird", "absent\t.service\t-"]
+    assert shell.call("recorded", "unit", "a.service") == "first\n"
+    assert shell.try_to("recorded unit b.service").returncode != 0
+    assert shell.try_to("recorded absent a.service").returncode != 0

@@ -43,7 +43,8 @@ def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
     (base / STRANGE).chmod(0o4640)
     (base / "empty").touch(0o600)
     (base / "folder").mkdir(0o700)
-    (base / "link").symlink_to(STRANGE)
+    (base / "target").write_text("not asked for\n")
+    (base / "link").symlink_to("target")
     (base / "dangling").symlink_to("nowhere at all")
     paths = [str(base / name) for name in (STRANGE, "empty", "folder", "link", "dangling", "absent")]
     script = "\n".join(shlex.join([f"fact_{kind}", *paths]) for kind in ("paths", "hashes", "texts"))
@@ -52,7 +53,7 @@ def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
         f"{base}/{STRANGE}": Found("file", 0o4640, OTHER, text, text="text\n"),
         f"{base}/empty": Found("file", 0o600, root, hash_of(b""), text=""),
         f"{base}/folder": Found("folder", 0o700, root),
-        f"{base}/link": Found("link", 0o777, root, text, STRANGE, "text\n"),
+        f"{base}/link": Found("link", 0o777, root, hash_of(b"not asked for\n"), "target", "not asked for\n"),
         f"{base}/dangling": Found("link", 0o777, root, target="nowhere at all"),
     }
 

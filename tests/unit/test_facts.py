@@ -228,7 +228,7 @@ def test_the_answer_to_the_ping_is_nobodys() -> None:
         b"",
         ANSWERS[:-5],
         response(CONTAINERS),
-        response({"message": "no"}, "500 Internal Server Error") * 4,
+        response(CONTAINERS) + response({"message": "no"}, "500 Internal Server Error") * 3,
         b"junk\r\n",
     ],
     ids=["nothing", "cut", "only one", "an error", "no HTTP"],

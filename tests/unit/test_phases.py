@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster_sample import bare_situation, changed, lines, network, planned_sample, store_member, with_unit
-from pki_sample import sample
+from pki_sample import node, sample
 
 from provision import layout
 from provision.control_plane import Window
@@ -92,11 +92,11 @@ def test_a_file_changed_without_a_restart_needs_no_turn_of_its_own(tmp_path: Pat
     assert waves(PHASES["etcd"], situation) == [["node1", "node2"]]
 
 
-def test_who_joins_comes_last_and_alone(tmp_path: Path) -> None:
+def test_who_joins_comes_last_and_each_alone(tmp_path: Path) -> None:
     situation = disturbed(planned_sample(tmp_path), layout.ETCD_UNIT, "node1")
-    nodes = tuple(replace(node, member=True) for node in situation.cluster.nodes)
+    nodes = (*(replace(one, member=True) for one in situation.cluster.nodes), node("node4", "192.0.2.4"))
     situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes))
-    assert waves(PHASES["etcd"], situation) == [["node1"], ["node3"]]
+    assert waves(PHASES["etcd"], situation) == [["node1"], ["node3"], ["node4"]]
 
 
 def test_a_learner_with_nothing_to_change_is_still_promoted(tmp_path: Path) -> None:
@@ -181,8 +181,8 @@ def test_only_a_member_wants_its_own_store(tmp_path: Path) -> None:
 
 
 def with_networks(situation: Situation, *found: dict[str, object]) -> Situation:
-    for node in situation.cluster.nodes:
-        situation = changed(situation, node.name, lambda facts: replace(facts, networks=found))
+    for name in situation.facts:
+        situation = changed(situation, name, lambda facts: replace(facts, networks=found))
     return situation
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import re
 import tarfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster, Etcd
@@ -75,7 +78,7 @@ def _described(archive: Path) -> Artifact:
 def _read(archive: Path) -> Artifact:
     hashes, cpu, top = {}, "", ""
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
             for entry in tar:
                 folder, _, name = entry.name.removeprefix("./").rpartition("/")
                 if name not in BINARIES or not entry.isfile() or "/" in folder:
@@ -83,8 +86,10 @@ def _read(archive: Path) -> Artifact:
                 content = tar.extractfile(entry)
                 data = content.read() if content else b""
                 hashes[name], top = hashlib.sha256(data).hexdigest(), entry.name.rpartition("/")[0]
-                cpu = _CPUS.get(int.from_bytes(data[18:20], "little"), "unknown") if data[:4] == b"\x7fELF" else "none"
-    except (tarfile.TarError, EOFError, OSError) as error:
+                cpu = _cpu(data)
+            while stream.read(1 << 20):
+                pass  # to gzip's own checksum, which comes last
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise _refused(f"{archive} is not a whole .tar.gz archive: {error}", "download it again") from None
     version = _TOP.fullmatch(top.removeprefix("./"))
     if set(hashes) != set(BINARIES) or not version:
@@ -93,6 +98,12 @@ def _read(archive: Path) -> Artifact:
             "use a release archive as etcd publishes them for Linux",
         )
     return Artifact(str(archive), _sha256(archive), top, version["version"], cpu, hashes)
+
+
+def _cpu(binary: bytes) -> str:
+    """Read the CPU from an ELF header, in the byte order that it names."""
+    order: Literal["big", "little"] = "big" if binary[5:6] == b"\2" else "little"
+    return _CPUS.get(int.from_bytes(binary[18:20], order), "unknown") if binary[:4] == b"\x7fELF" else "none"
 
 
 def _pack(folder: Path) -> Path:

@@ -18,6 +18,8 @@ DEFAULT_INVENTORY = Path("inventory.yml")
 
 def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any) -> NoReturn:
     """Run a verb with what the command line says, print its report, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no bug of ours
     report = _report(lambda: _called(context, verb, inventory, options), verb.__name__.removeprefix("run_"))
     _print(report, as_json=as_json)
     sys.stdout.flush()

@@ -69,6 +69,5 @@ class Plan:
 
 def diff(path: str, before: str, after: str) -> str:
     """Return the unified diff of a text file, empty where nothing differs."""
-    return "".join(
-        unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, f"{path} (new)")
-    )
+    lines = unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, f"{path} (new)")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

@@ -213,11 +213,13 @@ def daemon_json(scene: Scene) -> Iterator[Problem]:
     if not text.strip():
         return
     try:
-        keys = set(json.loads(text))
+        settings = json.loads(text)
+        if not isinstance(settings, dict):
+            raise ValueError("no object")
     except ValueError as error:
         yield Problem(f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start")
         return
-    clashes = keys & {
+    clashes = settings.keys() & {
         "hosts",
         "tls",
         "tlsverify",
@@ -268,7 +270,8 @@ def overlap(scene: Scene) -> Iterator[Problem]:
         for route in scene.value("routes").split(";"):
             words = route.split()
             # Docker's own bridges carry the overlay's other side; only routes of other devices count.
-            if not words or "dev" not in words or words[words.index("dev") + 1].startswith(("ov-", "br0", "vx-")):
+            device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""  # none: more than one way
+            if not words or device.startswith(("ov-", "br0", "vx-")):
                 continue
             target = words[0] if "/" in words[0] else f"{words[0]}/32"
             if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(network.subnet):

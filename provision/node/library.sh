@@ -78,7 +78,8 @@ stamp() {
 
 # stamped FACT PATH: the fact, or failure where no stamp still holds.
 stamped() {
-    line=$(grep -F -- "$tab$2$tab$(stat -L -c '%i %s %z' "$2")" "$state/stamps" 2>/dev/null) || return 1
+    now=$(stat -L -c '%i %s %z' "$2" 2>/dev/null) || return 1
+    line=$(grep -F -- "$tab$2$tab$now" "$state/stamps" 2>/dev/null) || return 1
     fact "$1" "$2" "${line%%"$tab"*}"
 }
 
@@ -205,28 +206,38 @@ sync_path() {
     sync "$1" 2>/dev/null || sync
 }
 
+# give_up FILE WORDS…: die, and leave no temporary.
+give_up() {
+    rm -rf "$1"
+    shift
+    die "$@"
+}
+
 # put_file PATH MODE OWNER SHA256 < base64: whole or not at all, never readable by more than MODE.
 put_file() {
+    [ ! -d "$1" ] || [ -h "$1" ] || die "$1 is a folder; a file of ours must be"
     folder=${1%/*}
     temporary=$folder/.${1##*/}.overlay-provision
     [ ! -e "$temporary" ] && [ ! -h "$temporary" ] || rm -f "$temporary"
-    (umask 077 && base64 -d >"$temporary") && sync_path "$temporary" || die "cannot write $temporary"
-    printf '%s  %s\n' "$4" "$temporary" | sha256sum -c >/dev/null 2>&1 || die "$1 arrived damaged: its checksum differs"
-    [ "$3" = root:root ] || chown "$3" "$temporary" || die "cannot give $1 to $3"
-    chmod "$2" "$temporary" && mv -f "$temporary" "$1" || die "cannot put $1 in place"
+    (umask 077 && base64 -d >"$temporary") && sync_path "$temporary" || give_up "$temporary" "cannot write $temporary"
+    printf '%s  %s\n' "$4" "$temporary" | sha256sum -c >/dev/null 2>&1 ||
+        give_up "$temporary" "$1 arrived damaged: its checksum differs"
+    chown "$3" "$temporary" && chmod "$2" "$temporary" && mv -fT "$temporary" "$1" ||
+        give_up "$temporary" "cannot put $1 in place"
     sync_path "$folder"
 }
 
 # put_folder PATH MODE OWNER
 put_folder() {
     [ ! -h "$1" ] || die "$1 is a link; a folder of ours must not be"
-    mkdir -p "$1" && chown "$3" "$1" && chmod "$2" "$1" || die "cannot make the folder $1"
+    # With four digits chmod leaves a folder its setgid bit.
+    mkdir -p "$1" && chown "$3" "$1" && chmod "0$2" "$1" || die "cannot make the folder $1"
 }
 
 # put_link PATH TARGET: switched in one step.
 put_link() {
     temporary=${1%/*}/.${1##*/}.overlay-provision
-    ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || die "cannot make the link $1"
+    ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || give_up "$temporary" "cannot make the link $1"
 }
 
 # put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, run once, rename. The archive was checked
@@ -234,13 +245,14 @@ put_link() {
 put_release() {
     fresh=$2.overlay-provision
     rm -rf "$fresh"
-    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" --strip-components=1 "$6/etcd" "$6/etcdctl" || die "cannot unpack $1"
-    chown -R root:root "$fresh" && chmod 0755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
-    "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || die "the etcd pushed does not run here as version $5"
+    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" "$6/etcd" "$6/etcdctl" && mv "$fresh/$6/etcd" "$fresh/$6/etcdctl" "$fresh" &&
+        rm -rf "${fresh:?}/${6#./}" || give_up "$fresh" "cannot unpack $1"
+    chown -R root:root "$fresh" && chmod 00755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
+    "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || give_up "$fresh" "the etcd pushed does not run here as version $5"
     sync_path "$fresh/etcd"
     sync_path "$fresh/etcdctl"
     rm -rf "$2"
-    mv -T "$fresh" "$2" || die "cannot put $2 in place"
+    mv -T "$fresh" "$2" || give_up "$fresh" "cannot put $2 in place"
     sync_path "$(dirname "$2")"
     stamp "$2/etcd" "$3"
     stamp "$2/etcdctl" "$4"
@@ -304,6 +316,8 @@ put_back() {
     [ -f "$state/record" ] || return 0
     sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
         printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
+        # What a change was killed at.
+        case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) rm -rf -- "$name" ;;
         folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from provision.api import retry
-from provision.inventory.model import Network
+from provision.inventory.model import Network, Node
 from provision.phases import Phase
+from provision.phases.image import probe_image
 from provision.plan import CLUSTER, Change
-from provision.resources import KEEPER
+from provision.resources import KEEPER, Resource
 from provision.situation import Situation
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ class Overlay(Phase):
     """A network is seen by one daemon and made through one: the store tells the others."""
 
     name = "overlay"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the image that a node could not take before its dockerd was started."""
+        return () if situation.of(node).docker_answers else probe_image(situation)
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver."""

@@ -68,9 +68,9 @@ def _leaf(
     situation: Situation, leaf: pki.Leaf, folder: str, name: str, authority: str, owner: str
 ) -> tuple[File, File, File]:
     issued = situation.identity.get(leaf)
-    authority_pem, certificate, key = (issued.authority, issued.certificate, issued.key) if issued else (None,) * 3
+    certificate, key = (issued.certificate, issued.key) if issued else (None, None)
     return (
-        File(f"{folder}/{authority}.crt", authority_pem, 0o444, opaque=True),
+        File(f"{folder}/{authority}.crt", situation.identity.certificate(leaf.authority), 0o444, opaque=True),
         File(f"{folder}/{name}.crt", certificate, 0o444, opaque=True),
         File(f"{folder}/{name}.key", key, 0o400, owner, opaque=True),
     )

@@ -57,6 +57,12 @@ class Identity:
         """Return the leaf; None when there is none, or one that is no longer fit."""
         return self.issued.get(leaf)
 
+    def certificate(self, authority: Authority) -> bytes | None:
+        """Return an authority's certificate; None where `make` would create or renew it."""
+        if any(need.what == f"authority {authority}" for need in self.needs):
+            return None
+        return certificates.certificate_pem(self.signers[authority].certificate)
+
     def paths(self, leaf: Leaf) -> tuple[Path, Path]:
         """Return where a leaf's certificate and key are, for clients that read files."""
         return _files(self.folder, leaf)

@@ -206,3 +206,72 @@ def test_a_release_without_both_binaries_is_not_put(shell: Shell) -> None:
     words = [*putting(path, folder)[:-1], "another-top"]
     assert f"cannot unpack {path}" in shell.complaint(*words)
     assert not folder.exists()
+
+
+def test_damaged_content_leaves_no_temporary(shell: Shell) -> None:
+    shell.complaint("put_file", shell.folder / "file", "0644", "root:root", hash_of(b"sent"), text=b"arrived")
+    assert names(shell.folder) == []
+
+
+def test_a_file_that_cannot_be_given_away_leaves_no_temporary(shell: Shell) -> None:
+    shell.complaint("put_file", shell.folder / "file", "0644", "no-such-user:x", hash_of(b""))
+    assert names(shell.folder) == []
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_folder_in_the_place_of_a_file_is_told(shell: Shell, link: bool) -> None:
+    path = shell.folder / "real"
+    path.mkdir()
+    if link:
+        (shell.folder / "link").symlink_to("real")
+        path = shell.folder / "link"
+    done = shell.try_to(calling("put_file", path, "0644", "root:root", hash_of(b"x"), text=b"x"))
+    assert (names(shell.folder / "real"), path.is_file() or done.returncode == 1) == ([], True)
+
+
+def test_a_link_over_a_folder_leaves_no_temporary(shell: Shell) -> None:
+    (shell.folder / "folder").mkdir()
+    shell.complaint("put_link", shell.folder / "folder", "new")
+    assert names(shell.folder) == ["folder"]
+
+
+def test_a_stamp_does_not_hold_for_a_file_that_is_gone(shell: Shell) -> None:
+    path = shell.folder / STRANGE
+    path.touch()
+    shell.call("stamp", path, "value")
+    path.unlink()
+    assert shell.try_to(calling("stamped", "hash", path)).stdout == ""
+
+
+def test_a_release_whose_names_begin_with_a_dot_is_unpacked(shell: Shell) -> None:
+    path = archive(shell.folder)
+    subprocess.run(["tar", "-xzf", path], cwd=shell.folder, check=True)
+    subprocess.run(["tar", "-czf", path, f"./{TOP}"], cwd=shell.folder, check=True)
+    shell.call(*putting(path, shell.folder / "1.2.3")[:-1], f"./{TOP}")
+
+
+def test_a_failed_release_leaves_nothing_beside(shell: Shell) -> None:
+    path = archive(shell.folder, "#!/bin/sh\nexit 1\n")
+    shell.complaint(*putting(path, shell.folder / "1.2.3"))
+    assert names(shell.folder) == ["it's etcd.tar.gz"]
+
+
+def test_a_folder_loses_a_setgid_bit(shell: Shell) -> None:
+    (shell.folder / "folder").mkdir()
+    (shell.folder / "folder").chmod(0o2775)
+    shell.call("put_folder", shell.folder / "folder", "0755", "root:root")
+    assert seen(shell.folder / "folder") == (b"", 0o755, "root:root")
+
+
+def test_a_file_in_a_setgid_folder_has_the_group_that_is_planned(shell: Shell) -> None:
+    shutil.chown(shell.folder, "nobody", "nogroup")
+    shell.folder.chmod(0o2775)
+    shell.call("put_file", shell.folder / "file", "0644", "root:root", hash_of(b""))
+    assert seen(shell.folder / "file") == (b"", 0o644, "root:root")
+
+
+def test_a_folder_made_in_a_setgid_one_has_the_mode_that_is_planned(shell: Shell) -> None:
+    shutil.chown(shell.folder, "root", "staff")  # as /usr/local/lib is where Debian was upgraded from of old
+    shell.folder.chmod(0o2775)
+    shell.call("put_folder", shell.folder / "etcd", "0755", "root:root")
+    assert seen(shell.folder / "etcd") == (b"", 0o755, "root:root")

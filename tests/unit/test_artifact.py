@@ -211,3 +211,18 @@ def test_41_the_cpu_is_read_from_the_binaries(tmp_path: Path, machine: int, cpu:
 def test_41_a_script_is_for_no_cpu(tmp_path: Path) -> None:
     files = {f"{TOP}/{name}": b"#!/bin/sh\nexit\n" for name in ("etcd", "etcdctl")}
     assert load(archived(tmp_path / "etcd.tgz", files)).cpu == "none"
+
+
+@pytest.mark.parametrize("percent", [10, 40, 60, 90])
+def test_43_an_archive_damaged_inside_is_refused(tmp_path: Path, percent: int) -> None:
+    path = archived(tmp_path / "etcd.tgz", RELEASE)
+    whole = path.read_bytes()
+    start = len(whole) * percent // 100
+    path.write_bytes(whole[:start] + b"\xff" * 40 + whole[start + 40 :])
+    refusal(path)
+
+
+def test_41_the_cpu_of_a_big_endian_binary_is_read(tmp_path: Path) -> None:
+    binary = b"\x7fELF\x02\x02" + bytes(12) + (22).to_bytes(2, "big")  # EI_DATA 2: most significant byte first
+    path = archived(tmp_path / "etcd.tgz", {f"{TOP}/{name}": binary for name in ("etcd", "etcdctl")})
+    assert load(path).cpu == "s390x"

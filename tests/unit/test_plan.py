@@ -55,3 +55,7 @@ def test_a_change_is_one_line() -> None:
 )
 def test_a_diff_shows_what_differs_and_nothing_else(before: str, after: str, shown: str) -> None:
     assert diff("f", before, after) == shown
+
+
+def test_a_diff_of_a_file_without_a_last_newline_keeps_its_lines_apart() -> None:
+    assert "-b\n" in diff("f", "a\nb", "a\nc\n").replace("\\ No newline at end of file\n", "")

@@ -291,3 +291,16 @@ def test_an_obstacle_is_a_problem_with_its_node_and_its_check(tmp_path: LocalPat
     (outcome,) = failures(changed(bare_situation(sample(tmp_path)), "node1", values(root="1000")))
     assert outcome.problem.where == "node1 [root]"
     assert (outcome.problem.what, outcome.problem.advice) == (outcome.evidence, outcome.advice)
+
+
+@pytest.mark.parametrize("text", ["null", "7", "[{}]", '["hosts"]'])
+def test_54_a_daemon_json_that_is_no_object_is_told(tmp_path: Path, text: str) -> None:
+    (outcome,) = failures(changed(bare_situation(sample(tmp_path)), "node2", values(daemon_json=text)))
+    assert outcome.check == "daemon-json"
+    assert "sets" not in outcome.evidence
+
+
+def test_39_a_route_over_several_ways_overlaps_too(tmp_path: Path) -> None:
+    routes = "10.99.0.0/24 proto static ;nexthop via 192.0.2.5 dev eth0 weight 1 ;"
+    (outcome,) = failures(changed(bare_situation(sample(tmp_path)), "node2", values(routes=routes)))
+    assert outcome.check == "overlap"

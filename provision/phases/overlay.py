@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from provision.api import retry
@@ -44,7 +45,8 @@ class Overlay(Phase):
         network = next(n for n in situation.cluster.networks if change.resource == f"network {n.name}")
         if change.action == "replace":
             for node in situation.cluster.nodes:
-                _remove_keepers(clients.docker(node), network)
+                remove = partial(_remove_keepers, clients.docker(node), network)
+                retry(remove, f"Docker removes the keepers of {network.name}", node.name)
         docker = clients.docker(situation.cluster.nodes[0])
 
         def make() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from provision import engine, inventory
 from provision.api import Clients
-from provision.checks import Outcome, failed, preflight, verify
+from provision.checks import Outcome, failed, preflight
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.plan import Plan
 from provision.report import Report
@@ -15,7 +15,7 @@ from provision.situation import Situation
 from provision.verbs.session import Session
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
-CLIENTS = ("docker.types", "etcd3", "provision.checks.overlay")
+CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
 
 
 def run_preflight(session: Session) -> Report:
@@ -141,7 +141,10 @@ def _proven(session: Session, clients: Clients) -> tuple[Outcome, ...]:
     for node in session.cluster.nodes:
         session.progress.say(node.name, "proving")
     with session.progress.stage("proof"):
-        return verify.run(verify.Proof(session.cluster, clients, secrets.token_hex(4)))
+        from provision.checks import verify
+        from provision.checks.proof import Proof
+
+        return verify.run(Proof(session.cluster, clients, secrets.token_hex(4)))
 
 
 def _as_planned(plan: Plan) -> Outcome:

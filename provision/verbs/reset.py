@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
-from provision.api import Clients, StoreError
-from provision.checks.verify import RUN_LABEL
+from provision.api import Clients
+from provision.checks.proof import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Node
@@ -70,8 +71,7 @@ def _users_containers(session: Session, situation: Situation, remotes: Remotes, 
             if name and not run
         ]
         if delete and found:
-            names = " ".join(name for name, _ in found)
-            remote.run(f"docker rm -f {names}", changes=True)
+            remote.run(f"docker rm -f {shlex.join(name for name, _ in found)}", changes=True)
         return [Problem(f"container {name} is on network {network}", remote.node.name) for name, network in found]
 
     return [problem for problems in remotes.each(look).values() for problem in problems]
@@ -97,13 +97,15 @@ def _remove_networks(session: Session, situation: Situation, clients: Clients, c
     answering = [node for node in changed if _on_the_store(situation.of(node))]
     if not answering:
         return
-    docker = clients.docker(answering[0])
-    for network in docker.networks.list(filters={"label": f"{overlay.LABEL}={session.cluster.name}"}):
-        session.progress.say("cluster", f"remove network {network.name}")
-        try:
+    from docker.errors import DockerException
+
+    try:
+        docker = clients.docker(answering[0])
+        for network in docker.networks.list(filters={"label": f"{overlay.LABEL}={session.cluster.name}"}):
+            session.progress.say("cluster", f"remove network {network.name}")
             network.remove()
-        except (StoreError, OSError) as error:
-            session.progress.say("cluster", f"network {network.name} goes with the store: {error}")
+    except (DockerException, OSError) as error:
+        session.progress.say("cluster", f"networks go with the store, Docker cannot remove them: {error}")
 
 
 def _on_the_store(facts: Facts) -> bool:

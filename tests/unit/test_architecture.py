@@ -18,7 +18,7 @@ PLANES = {"etcd", "swarm"}
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
     "provision/phases/overlay.py": {"docker", "docker.types"},
-    "provision/checks/overlay.py": {"docker.errors", "docker.models.containers"},
+    "provision/checks/suites/overlay.py": {"docker.errors", "docker.models.containers"},
 }
 
 #: Who speaks to people: the reports, and the question that needs a yes.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from docker.errors import APIError
 
 from provision.checks import Outcome
-from provision.checks.verify import RUN_LABEL, Proof, check, failed, passed
+from provision.checks.proof import RUN_LABEL, Proof, check, failed, passed
 from provision.inventory.model import Network, Node
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from provision.checks import Outcome
-from provision.checks.verify import KEYS, Proof, check, failed, passed
+from provision.checks.proof import KEYS, Proof, check, failed, passed
 
 
 @check("etcd")

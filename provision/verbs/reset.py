@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from provision.api import Clients
+from provision.api import Clients, retry
 from provision.checks.proof import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
 from provision.facts import Facts
@@ -97,15 +97,17 @@ def _remove_networks(session: Session, situation: Situation, clients: Clients, c
     answering = [node for node in changed if _on_the_store(situation.of(node))]
     if not answering:
         return
-    from docker.errors import DockerException
+    docker = clients.docker(answering[0])
 
-    try:
-        docker = clients.docker(answering[0])
+    def remove() -> None:
         for network in docker.networks.list(filters={"label": f"{overlay.LABEL}={session.cluster.name}"}):
             session.progress.say("cluster", f"remove network {network.name}")
             network.remove()
-    except (DockerException, OSError) as error:
-        session.progress.say("cluster", f"networks go with the store, Docker cannot remove them: {error}")
+
+    try:
+        retry(remove, "Docker removes the networks", answering[0].name)
+    except StepFailed as error:
+        session.progress.say("cluster", f"the networks go with the store: {error}")
 
 
 def _on_the_store(facts: Facts) -> bool:

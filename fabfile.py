@@ -44,12 +44,15 @@ def provision(context: Any, inventory: str = "", json: bool = False, yes: bool =
     run(context, run_provision, inventory=inventory, as_json=json, yes=yes)
 
 
-@task(help=HELP)
-def verify(context: Any, inventory: str = "", json: bool = False) -> None:
+CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}
+
+
+@task(help=HELP | CHOICE)
+def verify(context: Any, inventory: str = "", json: bool = False, only: str = "", skip: str = "") -> None:
     """Prove that the cluster works, and that nothing is pending."""
     from provision.verbs.converge import run_verify
 
-    run(context, run_verify, inventory=inventory, as_json=json)
+    run(context, run_verify, inventory=inventory, as_json=json, only=only, skip=skip)
 
 
 @task(help=HELP | {"store": "also the tree under /docker, as each member holds it"})

@@ -24,16 +24,31 @@ class Proof:
     run: str
 
 
-Check = Callable[[Proof], Iterator[Outcome]]
-Suite = dict[str, Check]
-SUITES: dict[str, Suite] = {}
+Observe = Callable[[Proof], Iterator[Outcome]]
 
 
-def check(suite: str) -> Callable[[Check], Check]:
+@dataclass(frozen=True)
+class Check:
+    """One check of a suite. `quick` ones are made after every provision, the others by `verify` alone."""
+
+    suite: str
+    name: str
+    observe: Observe
+    quick: bool
+
+    def __str__(self) -> str:
+        """As --only and --skip match it: `etcd/one-leader`."""
+        return f"{self.suite}/{self.name}"
+
+
+CHECKS: list[Check] = []
+
+
+def check(suite: str, *, quick: bool = False) -> Callable[[Observe], Observe]:
     """Register a check in a suite, under the name of its function."""
 
-    def register(function: Check) -> Check:
-        SUITES.setdefault(suite, {})[function.__name__.replace("_", "-")] = function
+    def register(function: Observe) -> Observe:
+        CHECKS.append(Check(suite, function.__name__.replace("_", "-"), function, quick))
         return function
 
     return register

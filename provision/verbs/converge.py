@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from provision import engine, inventory
 from provision.api import Clients
@@ -13,6 +15,9 @@ from provision.plan import Plan
 from provision.report import Report
 from provision.situation import Situation
 from provision.verbs.session import Session
+
+if TYPE_CHECKING:
+    from provision.checks.proof import Check
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
@@ -83,12 +88,15 @@ def run_provision(session: Session, *, yes: bool) -> Report:
     )
 
 
-def run_verify(session: Session) -> Report:
+def run_verify(session: Session, *, only: str, skip: str) -> Report:
     """Call a non-empty plan a failure, and prove the rest."""
+    from provision.checks import verify
+
+    chosen = verify.choose(only, skip)
     with session.asked("verify", CLIENTS) as (remotes, situation):
         plan = _planned(session, situation)
         with session.clients(remotes, situation.identity) as clients:
-            outcomes = (_as_planned(plan), *_proven(session, clients))
+            outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
     bad = len(list(failed(outcomes)))
     return Report(
         "verify",
@@ -137,14 +145,14 @@ def _settled(session: Session, situation: Situation) -> None:
         )
 
 
-def _proven(session: Session, clients: Clients) -> tuple[Outcome, ...]:
+def _proven(session: Session, clients: Clients, chosen: Sequence[Check] | None = None) -> tuple[Outcome, ...]:
     for node in session.cluster.nodes:
         session.progress.say(node.name, "proving")
     with session.progress.stage("proof"):
         from provision.checks import verify
         from provision.checks.proof import Proof
 
-        return verify.run(Proof(session.cluster, clients, secrets.token_hex(4)))
+        return verify.run(Proof(session.cluster, clients, secrets.token_hex(4)), chosen or verify.quick())
 
 
 def _as_planned(plan: Plan) -> Outcome:

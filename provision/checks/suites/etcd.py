@@ -9,7 +9,7 @@ from provision.checks import Outcome
 from provision.checks.proof import KEYS, Proof, check, failed, passed
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def members_answer(proof: Proof) -> Iterator[Outcome]:
     """Each member says its version, its leader and the size of its database."""
     for node in proof.cluster.members:
@@ -17,7 +17,7 @@ def members_answer(proof: Proof) -> Iterator[Outcome]:
         yield passed(node.name, f"etcd {status.version}, database {status.db_size / 1024:.0f} KiB")
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def one_leader(proof: Proof) -> Iterator[Outcome]:
     """Every member names the same leader."""
     leaders = {node.name: proof.clients.etcd(node).status().leader for node in proof.cluster.members}
@@ -29,7 +29,7 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
         yield failed("cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each")
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def one_member_list(proof: Proof) -> Iterator[Outcome]:
     """Every member lists the same members, and they are those of the inventory."""
     wanted = {node.name for node in proof.cluster.members}
@@ -41,7 +41,7 @@ def one_member_list(proof: Proof) -> Iterator[Outcome]:
             yield failed(node.name, f"lists {sorted(listed)}, the inventory {sorted(wanted)}", "fab plan")
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def v3_key(proof: Proof) -> Iterator[Outcome]:
     """A v3 key written at one member is read at the others, and deleted."""
     first, *others = proof.cluster.members
@@ -56,7 +56,7 @@ def v3_key(proof: Proof) -> Iterator[Outcome]:
         proof.clients.etcd(first).delete(key)
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def v2_key(proof: Proof) -> Iterator[Outcome]:
     """A v2 key, of the kind that Docker writes, likewise."""
     first, *others = proof.cluster.members
@@ -71,7 +71,7 @@ def v2_key(proof: Proof) -> Iterator[Outcome]:
         proof.clients.store(first).delete(KEYS)
 
 
-@check("etcd")
+@check("etcd", quick=True)
 def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
     """Every dockerd announces itself in the store: it really uses it. It does so when it joins, and every 20 s."""
     wanted = {f"{node.address}:2376": node.name for node in proof.cluster.nodes}

@@ -49,7 +49,7 @@ class Probe:
     address: str
 
 
-@check("overlay")
+@check("overlay", quick=True)
 def one_network_everywhere(proof: Proof) -> Iterator[Outcome]:
     """Every network of the inventory is on every node, with one ID."""
     for network in proof.cluster.networks:
@@ -67,7 +67,7 @@ def _ids(proof: Proof, node: Node, network: Network) -> tuple[str, ...]:
     return tuple(sorted(one["Id"] for one in listed if one["Name"] == network.name))
 
 
-@check("overlay")
+@check("overlay", quick=True)
 def containers_reach_each_other(proof: Proof) -> Iterator[Outcome]:
     """A probe on each node reaches each other node's, by address and by name, on every network."""
     with ThreadPoolExecutor(len(proof.cluster.nodes)) as pool:

@@ -130,6 +130,16 @@ namespace.add_collection(Collection("lab", up, down, lab_status))
 
 def main() -> None:
     """The same command line where there is no fabfile: `overlay-provision VERB`."""
+    from importlib.metadata import version
+
+    from fabric import Config, Executor
     from fabric.main import Fab
 
-    Fab(name="overlay-provision", namespace=namespace).run()
+    name = "overlay-provision"
+    Fab(
+        name=name,
+        version=version(name),
+        namespace=namespace,
+        executor_class=Executor,
+        config_class=Config,
+    ).run()

@@ -54,3 +54,10 @@ def test_the_command_line_comes_with_it(unpacked: Path, tmp_path: Path) -> None:
     file, verbs = seen.splitlines()
     assert Path(file).is_relative_to(unpacked)
     assert {"plan", "provision", "verify"} <= set(verbs.split())
+
+
+def test_a_verb_runs_from_it(unpacked: Path, tmp_path: Path) -> None:
+    words = ["overlay-provision", "init", "--host", "192.0.2.1", "--host", "192.0.2.2"]
+    said = run(unpacked, tmp_path, f"sys.argv = {words}; import fabfile; fabfile.main()")
+    assert said.startswith("inventory.yml written")
+    assert (tmp_path / "inventory.yml").exists()

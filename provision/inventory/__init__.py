@@ -39,7 +39,8 @@ def load(path: Path) -> Cluster:
         mistakes += [*complaints, *broken(page)]
     elif not mistakes:
         what = "nothing is written here" if page.values is None else "`key: value` lines are meant here"
-        mistakes.append(Mistake(1, what, "start from a template: remove this file, then `fab init`"))
+        advice = "start from a template: remove this file, then fab init --host ADDRESS --host ADDRESS"
+        mistakes.append(Mistake(1, what, advice))
     if document is None or mistakes:
         mistakes.sort(key=lambda mistake: mistake.line)
         raise InventoryError(*(mistake.problem(path) for mistake in mistakes))

@@ -25,7 +25,7 @@ def read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
-        advice = "`fab init` writes one from addresses; name one that lies elsewhere: fab -i PATH VERB"
+        advice = "write one: fab init --host ADDRESS --host ADDRESS; name one that lies elsewhere: fab -i PATH VERB"
         raise UsageError(Problem("there is no such inventory", where, advice)) from None
     except OSError as error:
         advice = f"see who may read it: ls -l {where}"

@@ -41,7 +41,7 @@ def test_a03_names_equal_but_for_case(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "\n\n", "# only a comment\n", "---\n", "\ufeff"])
 def test_a04_empty_file(tmp_path: Path, content: str) -> None:
-    assert_only(mistakes(tmp_path, content), 1, "nothing is written", "fab init")
+    assert_only(mistakes(tmp_path, content), 1, "nothing is written", "fab init --host ADDRESS --host ADDRESS")
 
 
 @pytest.mark.parametrize("nodes", ["", "{}", "[]", "~", "none"])
@@ -396,7 +396,7 @@ def test_a_missing_file_is_no_mistake_in_it(tmp_path: Path, name: str) -> None:
         inventory.load(tmp_path / name)
     assert not isinstance(caught.value, InventoryError)
     assert caught.value.exit_code is Exit.USAGE
-    assert "fab init" in str(caught.value)
+    assert "fab init --host ADDRESS --host ADDRESS" in str(caught.value)
 
 
 @contextmanager

@@ -44,10 +44,12 @@ def run_status(session: Session, *, store: bool) -> Report:
 
 def _quorum(healthy: int, members: int) -> str:
     needed = members // 2 + 1
-    if healthy >= needed:
-        spare = healthy - needed
-        return f"; the store takes writes, and does so with {spare} fewer" if spare else "; no member may be lost"
-    return f"; no quorum (needs {needed}): containers go on, but none can join a network until members are back"
+    if healthy < needed:
+        return f"; no quorum (needs {needed}): containers go on, but none can join a network until members are back"
+    if spare := healthy - needed:
+        return f"; the store takes writes, and does so with {spare} fewer"
+    # With all of them up, the inventory's warning has said that none may be lost.
+    return "; the store takes writes" + (", and no more members may be lost" if healthy < members else "")
 
 
 def _tried(attempt: Callable[[], T | None]) -> T | None:

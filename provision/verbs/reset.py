@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
+from provision import pki
 from provision.api import Clients, retry
 from provision.checks.proof import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
@@ -25,6 +29,13 @@ OUR_KEYS = ("/docker", "/overlay-provision")
 _CONTAINERS = 'docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
 
 
+class Foreign(NamedTuple):
+    """A user's container on a network of ours."""
+
+    container: str
+    network: str
+
+
 def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
     """Undo provision. ConsentMissing where a user's containers or keys would go with it."""
     with session.asked("reset") as (remotes, situation):
@@ -32,10 +43,13 @@ def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")
         with session.clients(remotes, situation.identity) as clients:
-            _respect_users(session, situation, clients, delete=delete_user_data)
+            found = remotes.each(partial(_users_containers, situation))
+            if not delete_user_data:
+                _respect_users(found, _users_keys(session, situation, clients))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
+            remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]))
             _run(session, remotes, changed, "drop_keepers", "keepers gone")
             _remove_networks(session, situation, clients, changed)
         _run(session, remotes, changed, "put_back_docker", "docker as it was")
@@ -49,32 +63,33 @@ def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
     )
 
 
-def _respect_users(session: Session, situation: Situation, clients: Clients, *, delete: bool) -> None:
-    problems = [
-        *_users_containers(session, situation, clients.remotes, delete=delete),
-        *_users_keys(session, situation, clients),
+def _respect_users(found: Mapping[str, Sequence[Foreign]], keys: Sequence[Problem]) -> None:
+    on_networks = [
+        Problem(f"container {foreign.container} is on network {foreign.network}", node)
+        for node, containers in found.items()
+        for foreign in containers
     ]
-    if problems and not delete:
+    if problems := [*on_networks, *keys]:
         advice = "move them away, or lose them: add --delete-user-data"
         raise ConsentMissing(*(replace(problem, advice=advice) for problem in problems))
 
 
-def _users_containers(session: Session, situation: Situation, remotes: Remotes, *, delete: bool) -> list[Problem]:
-    def look(remote: Remote) -> list[Problem]:
-        if not situation.of(remote.node).docker_answers:
-            return []
-        found = [
-            (name, network.name)
-            for network in session.cluster.networks
-            for line in remote.run(f"{_CONTAINERS % (RUN_LABEL, KEEPER, network.name)} || true").stdout.splitlines()
-            for name, _, run in [line.partition("\t")]
-            if name and not run
-        ]
-        if delete and found:
-            remote.run(f"docker rm -f {shlex.join(name for name, _ in found)}", changes=True)
-        return [Problem(f"container {name} is on network {network}", remote.node.name) for name, network in found]
+def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
+    if not situation.of(remote.node).docker_answers:
+        return []
+    return [
+        Foreign(name, network.name)
+        for network in situation.cluster.networks
+        for line in _done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking for containers").splitlines()
+        for name, _, ours in [line.partition("\t")]
+        if name and not ours
+    ]
 
-    return [problem for problems in remotes.each(look).values() for problem in problems]
+
+def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
+    if found:
+        names = dict.fromkeys(foreign.container for foreign in found)  # one may be on several networks
+        _done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
 
 
 def _users_keys(session: Session, situation: Situation, clients: Clients) -> list[Problem]:
@@ -95,7 +110,7 @@ def _users_keys(session: Session, situation: Situation, clients: Clients) -> lis
 def _remove_networks(session: Session, situation: Situation, clients: Clients, changed: list[Node]) -> None:
     """While the store still answers; without it they vanish with dockerd's leaving it."""
     answering = [node for node in changed if _on_the_store(situation.of(node))]
-    if not answering:
+    if not answering or not situation.identity.get(pki.CONTROLLER_DOCKER):
         return
     docker = clients.docker(answering[0])
 
@@ -117,10 +132,15 @@ def _on_the_store(facts: Facts) -> bool:
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
     def step(remote: Remote) -> None:
         session.progress.say(remote.node.name, what)
-        result = remote.run(f"{library()}\n{function}\n", timeout=300, changes=True, what=what)
-        if result.code:
-            advice = "mend the cause and run reset again: what is not yet undone is still on record"
-            raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
+        _done(remote, f"{library()}\n{function}\n", what)
 
     with session.progress.stage("reset"):
         remotes.each(step, nodes)
+
+
+def _done(remote: Remote, script: str, what: str) -> str:
+    result = remote.run(script, timeout=300, changes=True, what=what)
+    if result.code:
+        advice = "mend the cause and run reset again: what is not yet undone is still on record"
+        raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
+    return result.stdout

@@ -80,7 +80,7 @@ def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
     return [
         Foreign(name, network.name)
         for network in situation.cluster.networks
-        for line in _done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking for containers").splitlines()
+        for line in _done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking at containers").splitlines()
         for name, _, ours in [line.partition("\t")]
         if name and not ours
     ]

@@ -1,0 +1,60 @@
+"""The way of the README from addresses to a script on every host: init, trust, run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from remote_sshd import Sshd, StartSshd
+
+ROOT = Path(__file__).parents[3]
+
+
+def fab(*words: str, code: int = 0) -> dict[str, Any]:
+    """Run plain Fabric from the checkout; its report."""
+    command = [str(Path(sys.executable).with_name("fab")), *words, "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, start: StartSshd) -> str:
+    """What init writes for two hosts, which are two servers on this machine."""
+    path = tmp_path / "inventory.yml"
+    fab("init", "--host", "root@192.0.2.1", "--host", "root@192.0.2.2", "--inventory", str(path))
+    text = path.read_text()
+    for address in ("192.0.2.1", "192.0.2.2"):
+        server: Sshd = start()
+        login = {"host": "127.0.0.1", "port": server.port, "key": str(server.key)}
+        text = text.replace(f"address: {address}", f"address: {address}\n    ssh: {json.dumps(login)}")
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_host_is_not_spoken_to_until_it_is_trusted(inventory: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.sh"
+    script.write_text("id -u\n")
+    assert len(fab("-i", inventory, "run", str(script), code=3)["problems"]) == 2
+    assert [row["state"] for row in fab("-i", inventory, "trust")["host_keys"]] == ["recorded", "recorded"]
+    assert [row["state"] for row in fab("-i", inventory, "trust")["host_keys"]] == ["known", "known"]
+    ran = fab("-i", inventory, "run", str(script))["outcomes"]
+    assert [(outcome["where"], outcome["evidence"]) for outcome in ran] == [("node1", "0"), ("node2", "0")]
+
+
+def test_a_script_that_fails_on_a_host_is_told_with_all_it_said(inventory: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.sh"
+    script.write_text("echo said; echo complained >&2; exit 3\n")
+    fab("-i", inventory, "trust")
+    ran = fab("-i", inventory, "run", str(script), code=4)["outcomes"]
+    assert [outcome["status"] for outcome in ran] == ["failed", "failed"]
+    assert {outcome["evidence"] for outcome in ran} == {"said\ncomplained"}
+    assert {outcome["advice"] for outcome in ran} == {"it ended with 3"}
+
+
+def test_a_script_that_is_not_there_is_a_mistake_of_usage(inventory: str, tmp_path: Path) -> None:
+    fab("-i", inventory, "run", str(tmp_path / "none.sh"), code=2)

@@ -81,6 +81,10 @@ class Store:
         if status != 404:
             self._accepted(status, answer)
 
+    def delete_empty(self, key: str) -> None:
+        """Delete a v2 folder unless something is in it."""
+        self._ask("DELETE", f"/v2/keys{key}?dir=true")
+
     def members(self) -> list[dict[str, Any]]:
         """Return the member list: ID, name, peerURLs, isLearner of each."""
         return list(self._call("/v3/cluster/member/list", {}).get("members", []))
@@ -210,6 +214,7 @@ class Clients:
             store = self._any_store()
             store.put(key, occasion)
             store.delete(key)
+            store.delete_empty(key.rpartition("/")[0])
 
         until(write, f"etcd acknowledges a write ({occasion})", "cluster")
 

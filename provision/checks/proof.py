@@ -17,11 +17,12 @@ KEYS = "/overlay-provision"
 
 @dataclass(frozen=True)
 class Proof:
-    """What a check works with. `run` marks everything it makes."""
+    """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched."""
 
     cluster: Cluster
     clients: Clients
     run: str
+    living: frozenset[str] = frozenset()
 
 
 Observe = Callable[[Proof], Iterator[Outcome]]

@@ -7,6 +7,6 @@ from importlib.resources import files
 
 
 @cache
-def library() -> str:
-    """Return the shell functions that every script may call."""
-    return (files(__name__) / "library.sh").read_text()
+def library(*more: str) -> str:
+    """Return the shell functions that every script may call, and those of further files by name: `ports`."""
+    return "".join((files(__name__) / f"{name}.sh").read_text() for name in ("library", *more))

@@ -21,12 +21,14 @@ START_TIMEOUT = 30.0
 
 
 class Lock:
-    """Holds every node's run lock while a `with` lasts; a thread sends the signs of life."""
+    """Holds every node's run lock while a `with` lasts; a thread sends the signs of life. `run` is the run's name."""
 
-    def __init__(self, remotes: Sequence[Remote], verb: str) -> None:
-        """Take no lock yet. `verb` is what a refused run will be told."""
+    def __init__(self, remotes: Sequence[Remote], verb: str, *, shared: bool = False) -> None:
+        """Take no lock yet. `verb` is what a refused run will be told. `shared`: beside others that share it."""
         self._remotes = sorted(remotes, key=lambda remote: IPv4Address(remote.node.address))
         self._verb = verb
+        self._shared = shared
+        self.run = secrets.token_hex(4)
         self._shells: dict[str, Shell] = {}
         self._released = threading.Event()
         self._lost: list[str] = []
@@ -39,7 +41,7 @@ class Lock:
         holder = f"{self._verb}\t{getuser()}@{socket.gethostname()}\t{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
             for remote in self._remotes:
-                self._shells[remote.node.name] = _take(remote, holder)
+                self._shells[remote.node.name] = self._take(remote, holder)
         except BaseException:
             self._release()
             raise
@@ -73,15 +75,16 @@ class Lock:
         for shell in self._shells.values():
             shell.close()
 
-
-def _take(remote: Remote, holder: str) -> Shell:
-    mark = secrets.token_hex(8)
-    shell = remote.shell("taking the run lock", START_TIMEOUT)
-    shell.send(lock_line(mark, holder).encode())
-    answer = shell.wait_for_line(mark)
-    if answer == "held":
-        return shell
-    held_by = shell.finish(mark).stdout.partition("\n")[2].strip()
-    verb, who, since = (*held_by.split("\t"), "?", "?", "?")[:3] if held_by else ("a run", "somebody", "just now")
-    what = f"locked by `{verb}` of {who} since {since}"
-    raise LockHeld(Problem(what, remote.node.name, "wait for it to end; a lock is released when its holder dies"))
+    def _take(self, remote: Remote, holder: str) -> Shell:
+        mark = secrets.token_hex(8)
+        shell = remote.shell("taking the run lock", START_TIMEOUT)
+        shell.send(lock_line(mark, self.run, holder, shared=self._shared).encode())
+        answer = shell.wait_for_line(mark)
+        if answer == "held":
+            return shell
+        told = shell.finish(mark).stdout.partition("\n")[2].splitlines() or ["a run\tsomebody\tjust now"]
+        verb, who, since = (*told[0].split("\t"), "?", "?", "?")[:3]
+        others = f", and {len(told) - 1} more" if told[1:] else ""
+        what = f"locked by `{verb}` of {who} since {since}{others}"
+        advice = "wait for it to end; a lock is released when its holder dies"
+        raise LockHeld(Problem(what, remote.node.name, advice))

@@ -13,6 +13,7 @@ from provision.inventory.model import Node
 from provision.remote.connection import Gateways
 from provision.remote.lock import Lock
 from provision.remote.remote import Remote
+from provision.remote.scripts import LIVING
 from provision.remote.target import Login
 
 T = TypeVar("T")
@@ -56,10 +57,24 @@ class Remotes:
         answers = in_parallel(function, remotes)
         return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
 
-    def lock(self, verb: str) -> Lock:
-        """The run lock of all these nodes, for a `with`. LockHeld names who holds it."""
-        self._lock = Lock(list(self), verb)
+    def lock(self, verb: str, *, shared: bool = False) -> Lock:
+        """The run lock of all these nodes, for a `with`. LockHeld names who holds it.
+
+        Runs that change only what they made themselves may share it.
+        """
+        self._lock = Lock(list(self), verb, shared=shared)
         return self._lock
+
+    @property
+    def run(self) -> str:
+        """The name of this run, which marks what it makes; of one that took the lock."""
+        return self._lock.run if self._lock else ""
+
+    def living(self) -> frozenset[str]:
+        """The names of the runs that hold the lock of any of these nodes, this one among them."""
+        return frozenset(
+            run for found in self.each(lambda remote: remote.run(LIVING)).values() for run in found.stdout.split()
+        )
 
     def check_lock(self) -> None:
         """StepFailed if the run lock was taken and then lost: change no more."""

@@ -19,7 +19,7 @@ STEP_LOCK_WAIT = 60
 
 BUSY = f"a step of an earlier run is still at work there after {STEP_LOCK_WAIT} s"
 
-LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3 9>&-)" ]; do :; done'
+LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3 8>&- 9>&-)" ]; do :; done'
 """Returns when the channel is closed, or has been silent for too long."""
 
 
@@ -70,19 +70,31 @@ def push_line(mark: str, path: str, digest: str, mode: int) -> str:
     """)
 
 
-def lock_line(mark: str, holder: str) -> str:
-    """Hold the run lock as long as the channel lives: says `held`, or `busy` and who holds it."""
+def lock_line(mark: str, run: str, holder: str, *, shared: bool) -> str:
+    """Hold the run lock as long as the channel lives: says `held`, or `busy` and who holds it.
+
+    Each holder is in `runs/`, in a file locked like that; one that is not locked belongs to the dead.
+    """
     return _line(f"""
         printf %s {mark}
         umask 077
-        mkdir -p -m 700 {FOLDER} && exec 9>>{FOLDER}/run.lock || exit 1
-        flock -n 9 || {{ echo busy; cat {FOLDER}/run.lock; exit 0; }}
-        printf '%s\\n' {quote(holder)} >{FOLDER}/run.lock
+        mkdir -p {FOLDER}/runs && chmod 700 {FOLDER} && cd {FOLDER}/runs && exec 9>>../run.lock || exit 1
+        flock -n {"-s" if shared else "-x"} 9 || {{ echo busy; {_LIVING} && cat "$run"; done; exit 0; }}
+        exec 7>>../runs.lock && flock 7
+        for run in *; do [ -f "$run" ] && flock -n "$run" rm -f "$run"; done
+        exec 8>{run} && flock -n 8 && printf '%s\\n' {quote(holder)} >&8 || exit 1
+        exec 7>&-
         echo held
         exec 3<&0 </dev/null
         {LISTEN}
-        : >{FOLDER}/run.lock
+        rm -f {run}
     """)
+
+
+_LIVING = """for run in *; do [ -f "$run" ] && ! flock -n "$run" true"""
+
+LIVING = f"""cd {FOLDER}/runs 2>/dev/null || exit 0; {_LIVING} && echo "$run"; done; true"""
+"""Says the name of each run that holds the lock at this moment."""
 
 
 def _line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -93,7 +92,7 @@ def run_verify(session: Session, *, only: str, skip: str) -> Report:
     from provision.checks import verify
 
     chosen = verify.choose(only, skip)
-    with session.asked("verify", CLIENTS) as (remotes, situation):
+    with session.asked("verify", CLIENTS, shared=True) as (remotes, situation):
         plan = _planned(session, situation)
         with session.clients(remotes, situation.identity) as clients:
             outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
@@ -152,7 +151,9 @@ def _proven(session: Session, clients: Clients, chosen: Sequence[Check] | None =
         from provision.checks import verify
         from provision.checks.proof import Proof
 
-        return verify.run(Proof(session.cluster, clients, secrets.token_hex(4)), chosen or verify.quick())
+        # Alone under the lock there is nobody to ask for.
+        living = clients.remotes.living() if chosen else frozenset({clients.remotes.run})
+        return verify.run(Proof(session.cluster, clients, clients.remotes.run, living), chosen or verify.quick())
 
 
 def _as_planned(plan: Plan) -> Outcome:

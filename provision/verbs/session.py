@@ -41,8 +41,8 @@ class Session:
         return select(self.cluster)
 
     @contextmanager
-    def connected(self, lock: str = "") -> Iterator[Remotes]:
-        """Connect to every node; with a verb in `lock`, hold every node's run lock meanwhile."""
+    def connected(self, lock: str = "", *, shared: bool = False) -> Iterator[Remotes]:
+        """Connect to every node; with a verb in `lock`, hold every node's run lock meanwhile, perhaps beside others."""
         for node in self.cluster.nodes:
             self.progress.say(node.name, "connecting")
         with self.progress.stage("connect"):
@@ -52,14 +52,16 @@ class Session:
                 yield remotes
                 return
             with self.progress.stage("lock"):
-                held = remotes.lock(lock).__enter__()
+                held = remotes.lock(lock, shared=shared).__enter__()
             try:
                 yield remotes
             finally:
                 held.__exit__(None, None, None)
 
     @contextmanager
-    def asked(self, lock: str = "", needed_later: Sequence[str] = ()) -> Iterator[tuple[Remotes, Situation]]:
+    def asked(
+        self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False
+    ) -> Iterator[tuple[Remotes, Situation]]:
         """Connect, and ask every node everything. PreflightRefused where the release will not do.
 
         What to ask is made while the connections are, and `needed_later` imported while the nodes answer.
@@ -67,7 +69,7 @@ class Session:
         release = artifact.load(self.cluster)
         with ThreadPoolExecutor(1) as beside:
             ready = beside.submit(self._questions, release)
-            with self.connected(lock) as remotes:
+            with self.connected(lock, shared=shared) as remotes:
                 start, scripts = ready.result()
                 for node in self.cluster.nodes:
                     self.progress.say(node.name, "asking for facts")

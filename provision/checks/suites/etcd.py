@@ -46,7 +46,9 @@ def v3_key(proof: Proof) -> Iterator[Outcome]:
     """A v3 key written at one member is read at the others, and deleted."""
     first, *others = proof.cluster.members
     key = f"{KEYS}/{proof.run}"
-    proof.clients.etcd(first).delete_prefix(f"{KEYS}/")
+    for _, left in proof.clients.etcd(first).get_prefix(f"{KEYS}/", keys_only=True):
+        if left.key.decode().rpartition("/")[2] not in proof.living:
+            proof.clients.etcd(first).delete(left.key)
     proof.clients.etcd(first).put(key, proof.run)
     try:
         for node in others:
@@ -61,14 +63,17 @@ def v2_key(proof: Proof) -> Iterator[Outcome]:
     """A v2 key, of the kind that Docker writes, likewise."""
     first, *others = proof.cluster.members
     key = f"{KEYS}/{proof.run}"
-    proof.clients.store(first).delete(KEYS)
+    for left in (proof.clients.store(first).get(KEYS) or {}).get("nodes", ()):
+        if left["key"].rpartition("/")[2] not in proof.living:
+            proof.clients.store(first).delete(left["key"])
     proof.clients.store(first).put(key, proof.run)
     try:
         for node in others:
             found = proof.clients.store(node).get(key)
             yield _read_back(node.name, first.name, (found or {}).get("value") == proof.run, "v2")
     finally:
-        proof.clients.store(first).delete(KEYS)
+        proof.clients.store(first).delete(key)
+        proof.clients.store(first).delete_empty(KEYS)
 
 
 @check("etcd", quick=True)

@@ -147,6 +147,8 @@ def _reach(source: Probe, probes: list[Probe], network: Network) -> Iterator[Out
 def _remove_probes(proof: Proof, node: Node) -> None:
     api = proof.clients.docker(node).api
     for container in api.containers(all=True, filters={"label": RUN_LABEL}):
+        if container["Labels"][RUN_LABEL] in proof.living - {proof.run}:
+            continue
         try:
             api.remove_container(container["Id"], force=True)
         except APIError as error:

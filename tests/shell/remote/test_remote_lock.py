@@ -110,7 +110,7 @@ def test_72_a_killed_holder_releases_at_once(remotes: Remotes, holder: subproces
     os.kill(holder.pid, signal.SIGKILL)
     await_true(lambda: all_free(remotes))
     with remotes.lock("provision"):
-        assert "provision" in remotes["a"].run("cat /run/overlay-provision/run.lock").stdout
+        assert "provision" in remotes["a"].run("cat /run/overlay-provision/runs/*").stdout
 
 
 @pytest.mark.parametrize("servers", ["root"], indirect=True)
@@ -147,3 +147,22 @@ def test_the_lock_file_is_roots_alone(remotes: Remotes) -> None:
 
 def test_the_limit_is_three_heartbeats() -> None:
     assert shell.HEARTBEAT * 3 == shell.HEARTBEAT_LIMIT
+
+
+def test_runs_that_share_the_lock_go_beside_each_other_and_keep_others_out(
+    remotes: Remotes, nodes: tuple[Node, Node]
+) -> None:
+    with Remotes.open(nodes, LOGIN) as others, remotes.lock("verify", shared=True), others.lock("verify", shared=True):
+        assert remotes.living() == {remotes.run, others.run}
+        with Remotes.open(nodes, LOGIN) as third, pytest.raises(LockHeld) as refused, third.lock("provision"):
+            pass
+        assert "and 1 more" in refused.value.problems[0].what
+    await_true(lambda: remotes.living() == set())
+
+
+def test_the_run_of_a_dead_holder_is_not_among_the_living(remotes: Remotes, holder: subprocess.Popen[str]) -> None:
+    assert len(remotes.living()) == 1
+    os.kill(holder.pid, signal.SIGKILL)
+    await_true(lambda: remotes.living() == set())
+    with remotes.lock("provision"):
+        assert remotes["a"].run("ls /run/overlay-provision/runs").stdout == f"{remotes.run}\n"

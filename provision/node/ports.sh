@@ -1,0 +1,69 @@
+# What the port matrix runs on a node. POSIX sh; needs bash to send, systemd to listen, ss to see that it does.
+
+# ports_listen FOLDER ADDRESS SECONDS PORT/PROTOCOL…: keep what arrives on each in FOLDER, and return when all listen.
+ports_listen() {
+    folder=$1 address=$2 seconds=$3
+    shift 3
+    (umask 077 && mkdir -p "$folder")
+    for port; do
+        case $port in */udp) each=--datagram ;; *) each=--accept ;; esac
+        # shellcheck disable=SC2016 # $0 is of the inner shell
+        timeout "$seconds" systemd-socket-activate $each --inetd -l "$address:${port%/*}" \
+            sh -c 'exec cat >>"$0"' "$folder/${port%/*}-${port#*/}" >/dev/null 2>>"$folder/log" &
+        printf '%s\n' $! >>"$folder/pids"
+    done
+    tries=0
+    until [ "$(ss -H -lntu "src $address" | grep -cE ":($(printf '%s|' "$@" | sed 's,/[a-z]*,,g; s/|$//')) ")" -ge $# ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 60 ] || {
+            cat "$folder/log" >&2
+            die "cannot listen on $address, ports $*"
+        }
+        sleep 0.05
+    done
+}
+
+# ports_send WORDS ADDRESS PORT/PROTOCOL…: the words, as a line, to each at once; datagrams three times.
+ports_send() {
+    words=$1 address=$2
+    shift 2
+    for port; do
+        # shellcheck disable=SC2016 # these are bash's
+        timeout 3 bash -c 'for try in 1 ${4:+2 3}; do printf "%s\n" "$0" >"/dev/$1/$2/$3" || exit; ${4:+sleep 0.05}; done' \
+            "$words" "${port#*/}" "$address" "${port%/*}" "$(case $port in */udp) echo again ;; esac)" >/dev/null 2>&1 &
+    done
+}
+
+# ports_sizes WORDS TARGET ADDRESS PORT SIZE…: a datagram of each size (bytes of an IPv4 packet, smallest first) that is
+# below the link's own, then of that one. A link that carries less than it should drops them: each is sent whole, until
+# the kernel has been told of a smaller path. Says which were sent.
+ports_sizes() {
+    words=$1 target=$2 address=$3 port=$4
+    last=0
+    shift 4
+    route=$(ip -o -4 route get "$address") || return 0
+    device=${route#* dev }
+    most=$(cat "/sys/class/net/${device%% *}/mtu") || return 0
+    for size in "$@" "$most"; do
+        if [ "$size" -gt "$most" ] || [ "$size" = "$last" ]; then continue; fi
+        last=$size
+        # shellcheck disable=SC2016 # these are bash's; 29: the headers of IPv4 and UDP, and the line's end
+        printf "%-$((size - 29))s\\n" "$words $size" |
+            timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"
+        printf 'sent %s %s\n' "$target" "$size"
+        sleep 0.01 # for the path to say that it is too large: later ones would come in pieces
+    done
+}
+
+# ports_heard FOLDER LINES: what came, as PORT-PROTOCOL LENGTH WORDS…; waits up to a second for the number of lines.
+ports_heard() {
+    tries=0
+    while [ "$(cat "$1"/*-udp 2>/dev/null | wc -l)" -lt "$2" ] && [ $tries -lt 20 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    (cd "$1" && awk '{ name = FILENAME; size = length($0); sub(/ +$/, ""); print name, size, $0 }' [0-9]*-* 2>/dev/null)
+    # shellcheck disable=SC2046 # a word an identifier
+    kill $(cat "$1/pids") 2>/dev/null
+    rm -rf "$1"
+}

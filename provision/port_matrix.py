@@ -1,0 +1,147 @@
+"""Which ports are open between the nodes: a nonce really crosses from each to each, before anything is changed.
+
+Ports that our own running daemons hold are proven by the cluster that runs through them. The nodes need bash to send
+and systemd to listen: no daemon of ours is there yet.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from provision import layout
+from provision.errors import Problem, StepFailed
+from provision.inventory.model import Cluster, Node
+from provision.node import library
+
+if TYPE_CHECKING:
+    from provision.facts import Facts
+    from provision.remote import Remote, Remotes
+
+#: What each node has to reach on each other one, and on members of the store beside.
+EVERYWHERE = ((layout.DOCKER_PORT, "tcp"), (layout.GOSSIP_PORT, "tcp"), (layout.GOSSIP_PORT, "udp"), (4789, "udp"))
+MEMBERS = ((layout.STORE_PORT, "tcp"), (layout.PEER_PORT, "tcp"))
+
+#: Listeners end by themselves, should nobody come back for them.
+LISTEN_SECONDS = 30
+
+#: Bytes of an IPv4 packet that are tried beside what the link itself says it carries: IPv6's least, VPNs and tunnels,
+#: PPPoE, Ethernet, and the jumbo frames of clouds.
+SIZES = (576, 1280, 1350, 1380, 1400, 1420, 1440, 1450, 1460, 1480, 1492, 1500, 8951, 9000)
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One way: from a node to a port of another."""
+
+    source: str
+    target: str
+    port: int
+    protocol: str
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"{self.source} → {self.target} {self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What was asked and what crossed; the largest packet that did, in bytes, from node to node."""
+
+    asked: tuple[Cell, ...] = ()
+    heard: frozenset[Cell] = frozenset()
+    sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def blocked(self) -> tuple[Cell, ...]:
+        """The ways that are not open."""
+        return tuple(cell for cell in self.asked if cell not in self.heard)
+
+
+def cells(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
+    """Return every way that has to be open and is not in use already. Pure."""
+    return tuple(
+        Cell(source.name, target.name, port, protocol)
+        for target in cluster.nodes
+        for port, protocol in (*EVERYWHERE, *(MEMBERS if target.member else ()))
+        if not any((one.port, one.protocol) == (port, protocol) for one in facts[target.name].listeners)
+        for source in cluster.nodes
+        if source != target
+    )
+
+
+def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run: str) -> Matrix:
+    """Let a nonce cross each way. Nothing is left on a node. StepFailed where a node cannot take part."""
+    asked = cells(cluster, facts)
+    if not asked:
+        return Matrix()
+    targets = tuple(node for node in cluster.nodes if any(cell.target == node.name for cell in asked))
+    folder = f"/run/overlay-provision.ports.{run}"
+    remotes.each(lambda remote: _do(remote, _listening(remote.node, asked, folder)), targets)
+    try:
+        sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, run)))
+    finally:
+        expected = len(cluster.nodes) - 1
+        heard = remotes.each(lambda remote: _do(remote, f"ports_heard {folder} {expected}"), targets)
+    return read(asked, sent, heard, run)
+
+
+def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:
+    """Read what each node sent, `sent TARGET SIZE`, and heard, `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`. Pure."""
+    ways: set[Cell] = set()
+    sizes: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for target, text in heard.items():
+        for words in (line.split() for line in text.splitlines()):
+            if len(words) < 4 or words[2] != run:
+                continue
+            port, _, protocol = words[0].partition("-")
+            ways.add(Cell(words[3], target, int(port), protocol))
+            if len(words) == 5 and int(words[1]) + 29 == int(words[4]):
+                sizes[words[3], target].add(int(words[4]))
+    return Matrix(tuple(asked), frozenset(ways) & frozenset(asked), dict(_largest(sent, sizes)))
+
+
+def _largest(
+    sent: Mapping[str, str], heard: Mapping[tuple[str, str], set[int]]
+) -> Iterator[tuple[tuple[str, str], int]]:
+    """Walk the largest size that crossed whole: after the first that did not, later ones may come in pieces."""
+    for source, text in sent.items():
+        tried: dict[str, list[int]] = defaultdict(list)
+        for words in (line.split() for line in text.splitlines()):
+            if len(words) == 3 and words[0] == "sent":
+                tried[words[1]].append(int(words[2]))
+        for target, each in tried.items():
+            whole = list(takewhile(heard.get((source, target), set()).__contains__, each))
+            if whole:
+                yield (source, target), whole[-1]
+
+
+def _listening(node: Node, asked: Iterable[Cell], folder: str) -> str:
+    ports = dict.fromkeys(f"{cell.port}/{cell.protocol}" for cell in asked if cell.target == node.name)
+    return f"ports_listen {folder} {node.address} {LISTEN_SECONDS} {' '.join(ports)}"
+
+
+def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], run: str) -> str:
+    words = shlex.quote(f"{run} {node.name}")
+    lines = ["command -v bash >/dev/null || die 'bash is not there to send with'"]
+    for target in cluster.nodes:
+        mine = [cell for cell in asked if (cell.source, cell.target) == (node.name, target.name)]
+        if not mine:
+            continue
+        lines.append(f"ports_send {words} {target.address} {' '.join(f'{c.port}/{c.protocol}' for c in mine)}")
+        udp = [cell.port for cell in mine if cell.protocol == "udp"]
+        if udp:
+            lines.append(f"ports_sizes {words} {target.name} {target.address} {udp[0]} {' '.join(map(str, SIZES))} &")
+    return "\n".join([*lines, "wait"])
+
+
+def _do(remote: Remote, script: str) -> str:
+    result = remote.run(f"{library('ports')}\n{script}\n", timeout=LISTEN_SECONDS)
+    if result.code:
+        words = result.stderr.strip()[-400:]
+        raise StepFailed(Problem(f"cannot try the ports: {words}", remote.node.name, "nothing was changed"))
+    return result.stdout

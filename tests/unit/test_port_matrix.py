@@ -1,0 +1,65 @@
+"""The port matrix as values: what is asked, and what is read from what the nodes heard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pki_sample import sample
+
+from provision.facts import Facts, Listener
+from provision.port_matrix import Cell, Matrix, cells, read
+
+RUN = "0123abcd"
+
+
+def facts(*listeners: Listener) -> Facts:
+    return replace(Facts(), listeners=listeners)
+
+
+def test_every_port_is_asked_in_both_directions_on_bare_hosts(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    asked = cells(cluster, {node.name: facts() for node in cluster.nodes})
+    pairs = len(cluster.nodes) * (len(cluster.nodes) - 1)
+    members = len(cluster.members) * (len(cluster.nodes) - 1)
+    assert len(asked) == len(set(asked)) == 4 * pairs + 2 * members
+    assert {(cell.port, cell.protocol) for cell in asked} == {
+        (2379, "tcp"),
+        (2380, "tcp"),
+        (2376, "tcp"),
+        (7946, "tcp"),
+        (7946, "udp"),
+        (4789, "udp"),
+    }
+
+
+def test_a_port_somebody_listens_on_is_not_asked_there(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    first, *_ = (node.name for node in cluster.nodes)
+    taken = {node.name: facts() for node in cluster.nodes} | {first: facts(Listener("udp", "0.0.0.0", 4789, "unknown"))}
+    asked = cells(cluster, taken)
+    assert not [cell for cell in asked if cell.target == first and cell.port == 4789]
+    assert [cell for cell in asked if cell.source == first and cell.port == 4789]
+
+
+def test_53_the_way_that_is_blocked_is_named_and_no_other() -> None:
+    asked = (Cell("a", "b", 4789, "udp"), Cell("b", "a", 4789, "udp"))
+    matrix = read(asked, {}, {"a": f"4789-udp 10 {RUN} b\n", "b": ""}, RUN)
+    assert matrix.blocked == (Cell("a", "b", 4789, "udp"),)
+    assert str(matrix.blocked[0]) == "a → b 4789/udp"
+
+
+def test_what_another_run_sent_proves_nothing() -> None:
+    asked = (Cell("a", "b", 2379, "tcp"),)
+    assert read(asked, {}, {"b": "2379-tcp 10 ffffffff a\nrubbish\n\n2379-tcp 3\n"}, RUN).blocked == asked
+
+
+def test_the_largest_packet_is_the_last_before_the_first_that_did_not_cross() -> None:
+    sent = {"a": "sent b 1280\nsent b 1400\nsent b 1450\nsent b 1500\n"}
+    heard = "".join(f"4789-udp {size - 29} {RUN} a {size}\n" for size in (1280, 1400, 1500))
+    assert read((), sent, {"b": heard}, RUN).sizes == {("a", "b"): 1400}
+
+
+def test_a_packet_that_came_in_another_length_than_it_was_sent_does_not_count() -> None:
+    sent = {"a": "sent b 1280\n"}
+    assert read((), sent, {"b": f"4789-udp 40 {RUN} a 1280\n"}, RUN) == Matrix()

@@ -31,6 +31,15 @@ def is_running(situation: Situation) -> bool:
     return known(situation) is not None
 
 
+def cost_of_one(situation: Situation) -> str:
+    """Say what it means that one member is away for a moment."""
+    members = len(situation.cluster.members)
+    others = members - 1
+    if others >= members // 2 + 1:
+        return f"the other {others} members keep the quorum"
+    return "no quorum for about 2 s: no container can join a network meanwhile"
+
+
 def joining(situation: Situation) -> tuple[Node, ...]:
     """Return the nodes that are to be members of the running store and are not, or not yet wholly."""
     members = known(situation)

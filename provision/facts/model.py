@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,15 @@ class Facts:
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
     members: tuple[Mapping[str, Any], ...] | None = None
+
+    @property
+    def live_restore(self) -> bool:
+        """Whether containers outlive their dockerd here."""
+        try:
+            settings = json.loads(self.values.get("daemon-json") or "{}")
+        except ValueError:
+            return False
+        return isinstance(settings, dict) and settings.get("live-restore") is True
 
     def unit(self, name: str) -> Unit:
         """Return what is known of a unit: one that does not exist is inactive."""

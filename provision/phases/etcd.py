@@ -56,6 +56,7 @@ class Etcd(Phase):
                 layout.ETCD_UNIT,
                 tuple((path, hashes[path]) for path in watched),
                 waited_for=membership.is_running(situation),  # else by phases/quorum.py
+                restart_costs=membership.cost_of_one(situation),
             ),
         )
 

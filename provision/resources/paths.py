@@ -78,17 +78,19 @@ class File(OfPath):
         """Kind, mode, owner and content."""
         there = facts.paths.get(self.path)
         if there is None or there.kind != "file":
-            return Difference("create", diff=self._diff(""), note=self._note())
+            return Difference("create", diff=self._diff(""), note=self._note(""))
         notes = []
         if (there.mode, there.owner) != (self.mode, self.owner):
             notes.append(f"{there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
         if not self.once and there.sha256 != self.sha256:
-            note = ", ".join(filter(None, [*notes, self._note(), self.update_note]))
+            note = ", ".join(filter(None, [*notes, self._note(there.sha256), self.update_note]))
             return Difference("update", diff=self._diff(there.text or ""), note=note)
         return Difference("update", note=", ".join(notes)) if notes else None
 
-    def _note(self) -> str:
-        return "content not shown" if self.opaque else ""
+    def _note(self, before: str) -> str:
+        if not self.opaque:
+            return ""
+        return f"sha256 {before[:12] or 'none'} → {self.sha256[:12] if self.sha256 else 'made by this run'}"
 
     def _diff(self, before: str) -> str:
         return "" if self.opaque or self.content is None else diff(self.path, before, self.content.decode())

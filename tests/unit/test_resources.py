@@ -47,6 +47,8 @@ def file(content: bytes = NEW, mode: int = 0o644, owner: str = "root:root") -> P
 FOLDER = Folder("/etc/a", 0o750, "root:etcd")
 FILE = File("/etc/a", NEW)
 SECRET = File("/etc/a", NEW, opaque=True)
+HASHES = f"sha256 {hash_of(OLD)[:12]} → {hash_of(NEW)[:12]}"
+UNMADE_HASHES = f"sha256 {hash_of(NEW)[:12]} → made by this run"
 UNMADE = File("/etc/a", None, opaque=True)
 ONCE = File("/etc/a", NEW, once=True)
 WAITS = File("/etc/a", NEW, update_note="waits")
@@ -91,16 +93,16 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         Difference("update", note="0644 ops:ops → 0644 root:root"),
     ),
     ("a link where a file should be", FILE, paths(a=Path("link", 0o777, "root:root")), Difference("create", SHOWN_NEW)),
-    ("secret absent", SECRET, Facts(), Difference("create", note="content not shown")),
-    ("secret of other content", SECRET, paths(a=file(OLD)), Difference("update", note="content not shown")),
+    ("secret absent", SECRET, Facts(), Difference("create", note=f"sha256 none → {hash_of(NEW)[:12]}")),
+    ("secret of other content", SECRET, paths(a=file(OLD)), Difference("update", note=HASHES)),
     (
         "secret open to all",
         replace(SECRET, mode=0o400),
         paths(a=file()),
         Difference("update", note="0644 root:root → 0400 root:root"),
     ),
-    ("not made yet, and absent", UNMADE, Facts(), Difference("create", note="content not shown")),
-    ("not made yet, and another there", UNMADE, paths(a=file()), Difference("update", note="content not shown")),
+    ("not made yet, and absent", UNMADE, Facts(), Difference("create", note="sha256 none → made by this run")),
+    ("not made yet, and another there", UNMADE, paths(a=file()), Difference("update", note=UNMADE_HASHES)),
     ("once, and absent", ONCE, Facts(), Difference("create", diff=SHOWN_NEW)),
     ("once, and of other content", ONCE, paths(a=file(OLD)), None),
     (
@@ -173,8 +175,18 @@ def test_an_input_not_made_yet_restarts_whatever_runs() -> None:
 
 def test_a_restart_that_stops_containers_says_which_run_and_which_never_come_back() -> None:
     assert DAEMON.compare(runs()) == Difference(
-        "restart", note="for a and 1 more; running containers: web, kept", stops=("web",)
+        "restart",
+        note="for a and 1 more; stops for about 2 s, up to 15 s where one ignores SIGTERM: web, kept",
+        stops=("web",),
     )
+
+
+def test_with_live_restore_a_restart_stops_no_container() -> None:
+    facts = replace(runs(), values={"daemon-json": '{"live-restore": true}'})
+    difference = DAEMON.compare(facts)
+    assert difference is not None
+    assert difference.stops == ()
+    assert "running containers go on (live-restore): web, kept" in difference.note
 
 
 RELEASE = Release("/opt/1", "3.5.30", LocalPath("/srv/a.tgz"), "top", (("etcd", "e"), ("etcdctl", "c")))

@@ -1,0 +1,71 @@
+"""What a check is, what it looks at, and the run of all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from provision.checks import Outcome
+from provision.control_plane import ControlPlane
+from provision.errors import Problem
+from provision.facts import Facts
+from provision.inventory.model import Node
+from provision.situation import Situation
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a check looks at: one node among the others."""
+
+    plane: ControlPlane
+    situation: Situation
+    node: Node
+
+    @property
+    def facts(self) -> Facts:
+        """What is so on this node."""
+        return self.situation.of(self.node)
+
+    def value(self, name: str) -> str:
+        """Return a surveyed value, empty where there is none."""
+        return self.facts.values.get(name, "")
+
+    @property
+    def others(self) -> tuple[Node, ...]:
+        """The nodes before this one: what clashes is said once."""
+        nodes = self.situation.cluster.nodes
+        return nodes[: nodes.index(self.node)]
+
+
+Check = Callable[[Scene], Iterator[Problem]]
+CHECKS: dict[str, Check] = {}
+
+
+def check(function: Check) -> Check:
+    """Register a check under the name of its function."""
+    CHECKS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+def run(plane: ControlPlane, situation: Situation) -> tuple[Outcome, ...]:
+    """Run every check on every node. Pure."""
+    return tuple(
+        outcome
+        for node in situation.cluster.nodes
+        for name, function in CHECKS.items()
+        for outcome in _outcomes(name, function, Scene(plane, situation, node))
+    )
+
+
+def _outcomes(name: str, function: Check, scene: Scene) -> list[Outcome]:
+    problems = list(function(scene))
+    if not problems:
+        return [Outcome(name, scene.node.name, "passed", "as it should be")]
+    return [Outcome(name, scene.node.name, "failed", problem.what, problem.advice) for problem in problems]
+
+
+def version_of(text: str) -> str:
+    """Return the first version in a program's own words, empty where there is none."""
+    found = re.search(r"\d+\.\d+\.\d+", text)
+    return found[0] if found else ""

@@ -1,0 +1,59 @@
+"""The store, its data and its certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision import layout, membership, pki
+from provision.checks.preflight.scene import Scene, check
+from provision.errors import Problem
+
+
+@check
+def etcd_version(scene: Scene) -> Iterator[Problem]:
+    """Known to lose data below, without the v2 API above."""
+    version, window = scene.situation.artifact.version, scene.plane.store_versions
+    if scene.node.member and not window.holds(version):
+        yield Problem(
+            f"etcd {version} is outside {window}",
+            advice="point etcd.source at a release inside, for example 3.5.30",
+        )
+
+
+@check
+def foreign_store(scene: Scene) -> Iterator[Problem]:
+    """Somebody else's etcd and its data are not ours to take over."""
+    facts = scene.facts
+    ours = layout.ETCD_BOOTSTRAP in facts.paths
+    if scene.node.member and scene.value("etcd-data") == "yes" and not ours:
+        yield Problem(
+            f"{layout.DATA} holds data that this tool did not write",
+            advice="move it away, or drop this node's membership (member: false)",
+        )
+
+
+@check
+def same_authority(scene: Scene) -> Iterator[Problem]:
+    """Certificates of an authority that this controller lacks: another's cluster, or a folder left behind."""
+    path = scene.facts.paths.get(f"{layout.DOCKER_PKI}/ca.crt")
+    identity = scene.situation.identity
+    if path is None or path.text is None:
+        return
+    if not identity.recognises(pki.Authority.DOCKER, path.text.encode()):
+        yield Problem(
+            "this node holds certificates of an authority that this controller lacks",
+            advice=f"bring {scene.situation.cluster.folder} over from the controller that made the cluster",
+        )
+
+
+@check
+def replaced_member(scene: Scene) -> Iterator[Problem]:
+    """A member whose data is gone cannot simply start again under its old name."""
+    known = membership.known(scene.situation) or ()
+    url = membership.peer_url(scene.node)
+    voted = any(url in member.get("peerURLs", ()) and member.get("name") for member in known)
+    if voted and not membership.joining(scene.situation) and scene.value("etcd-data") != "yes":
+        yield Problem(
+            "the store still counts this node as a member, but its data is gone",
+            advice="on a healthy member: etcdctl member remove; then run provision again, which adds it anew",
+        )

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from provision.remote import Remote, Remotes
 
 #: What each node has to reach on each other one, and on members of the store beside.
-EVERYWHERE = ((layout.DOCKER_PORT, "tcp"), (layout.GOSSIP_PORT, "tcp"), (layout.GOSSIP_PORT, "udp"), (4789, "udp"))
+EVERYWHERE = (
+    (layout.DOCKER_PORT, "tcp"),
+    (layout.GOSSIP_PORT, "tcp"),
+    (layout.GOSSIP_PORT, "udp"),
+    (layout.VXLAN_PORT, "udp"),
+)
 MEMBERS = ((layout.STORE_PORT, "tcp"), (layout.PEER_PORT, "tcp"))
 
 #: Listeners end by themselves, should nobody come back for them.

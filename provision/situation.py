@@ -9,16 +9,18 @@ from provision.artifact import Artifact
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.pki import Identity
+from provision.port_matrix import Matrix
 
 
 @dataclass(frozen=True)
 class Situation:
-    """The inventory, the release, the certificates made so far, and what was found on each node."""
+    """The inventory, the release, the certificates made so far, what was found on each node and between them."""
 
     cluster: Cluster
     artifact: Artifact
     identity: Identity
     facts: Mapping[str, Facts] = field(default_factory=dict)
+    matrix: Matrix = field(default_factory=Matrix)
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision import engine, inventory
+from provision import engine, inventory, port_matrix
 from provision.api import Clients
 from provision.checks import Outcome, failed, preflight
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.plan import Plan
+from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
 from provision.verbs.session import Session
@@ -24,8 +27,8 @@ CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
 
 def run_preflight(session: Session) -> Report:
     """Look for every obstacle on every node. Nothing is written."""
-    with session.asked() as (_, situation):
-        outcomes = preflight.run(session.plane, situation)
+    with session.asked() as (remotes, situation):
+        outcomes = preflight.run(session.plane, _with_ways(session, situation, remotes))
     bad = len(list(failed(outcomes)))
     return Report(
         "preflight",
@@ -59,7 +62,7 @@ def run_plan(session: Session, *, exit_code: bool) -> Report:
 def run_provision(session: Session, *, yes: bool) -> Report:
     """Plan, carry the plan out, and prove the result."""
     with session.asked("provision", CLIENTS) as (remotes, situation):
-        plan = _planned(session, situation)
+        plan = _planned(session, _with_ways(session, situation, remotes))
         _consent(session, plan, yes=yes)
         with session.clients(remotes, situation.identity) as clients:
             if len(plan):
@@ -105,6 +108,15 @@ def run_verify(session: Session, *, only: str, skip: str) -> Report:
         outcomes=outcomes,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+    """Return the situation with what crossed between the nodes, where our own daemons do not show it already."""
+    with session.progress.stage("ports"):
+        for node in session.cluster.nodes:
+            session.progress.say(node.name, "trying the ports between the nodes")
+        matrix = port_matrix.measure(session.cluster, situation.facts, remotes, secrets.token_hex(4))
+    return replace(situation, matrix=matrix)
 
 
 def _planned(session: Session, situation: Situation) -> Plan:

@@ -1,0 +1,43 @@
+"""The port matrix on bare hosts: the blocked way is named, and no other."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Fab
+from observe import document, manifest, run
+
+from provision.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("way", ["4789/udp", "7946/udp", "7946/tcp", "2379/tcp", "2380/tcp", "2376/tcp"])
+def test_53_a_port_blocked_in_one_direction_is_named_and_no_other(lab: Lab, fab: Fab, way: str) -> None:
+    port, protocol = way.split("/")
+    rule = f"INPUT -p {protocol} --dport {port} -j DROP"
+    run(lab, "node2", f"iptables -I {rule}")
+    try:
+        report = document(fab(lab, "preflight", "--json"), 3)
+    finally:
+        run(lab, "node2", f"iptables -D {rule}")
+    (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
+    assert (bad["check"], bad["where"]) == ("ways-open", "node2")
+    assert bad["evidence"].startswith(f"node1 → node2 {way} is blocked")
+
+
+def test_provision_refuses_a_blocked_way_and_writes_nothing(lab: Lab, fab: Fab) -> None:
+    before = {node.name: manifest(lab, node.name) for node in lab.nodes}
+    run(lab, "node1", "iptables -I INPUT -p udp --dport 4789 -j DROP")
+    try:
+        report = document(fab(lab, "provision", "--json"), 3)
+    finally:
+        run(lab, "node1", "iptables -D INPUT -p udp --dport 4789 -j DROP")
+    assert "node2 → node1 4789/udp is blocked" in report["problems"][0]["what"]
+    assert {node.name: manifest(lab, node.name) for node in lab.nodes} == before
+
+
+def test_nothing_listens_and_nothing_is_left_after_the_ports_were_tried(lab: Lab, fab: Fab) -> None:
+    document(fab(lab, "preflight", "--json"))
+    for node in lab.nodes:
+        assert run(lab, node.name, "ss -H -lntu '( sport = :2379 or sport = :4789 or sport = :7946 )'") == ""
+        assert run(lab, node.name, "find /run -name 'overlay-provision.ports*'") == ""

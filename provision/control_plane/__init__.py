@@ -39,6 +39,8 @@ class ControlPlane:
     member_ports: tuple[int, ...]
     node_ports: tuple[int, ...]
     phases: tuple[Phase, ...]
+    #: Whether its nodes are in swarm mode; else none may be.
+    swarm_mode: bool = False
 
 
 def select(cluster: Cluster) -> ControlPlane:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from provision.facts.model import Container, Facts, Listener, Path, Unit
+from provision.facts.model import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.responses import responses
 
 
@@ -35,6 +36,7 @@ def parse(output: str) -> Facts:
             for tag in answer.get("RepoTags") or ()
         ),
         members=_members(rows),
+        spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(row[2]))},
     )
 
 
@@ -59,6 +61,25 @@ def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:
     }
     containers = (replace(one, restart_policy=told.get(one.identity, "")) for one in facts.containers)
     return replace(facts, containers=tuple(containers))
+
+
+def with_clock(facts: Facts, asked: float, answered: float) -> Facts:
+    """Return the facts with how far the node's clock is ahead. `asked`, `answered`: the controller's moments, seconds.
+
+    The node told its time when it began and when it ended, as in NTP: only the way there and back is uncertain.
+    """
+    began, ended = (_moment(facts.values.get(f"clock-{name}", "")) for name in ("began", "ended"))
+    if began is None or ended is None:
+        return facts
+    return replace(facts, clock=Clock(least=ended[0] - answered, most=began[1] - asked))
+
+
+def _moment(text: str) -> tuple[float, float] | None:
+    """Return between which seconds a node's time lies: not every `date` knows nanoseconds."""
+    found = re.match(r"(\d+)(\.\d+)?", text)
+    if not found:
+        return None
+    return float(found[0]), float(found[0]) + (0 if found[2] else 1)
 
 
 _ENCODED = ("daemon-json", "docker-unit")
@@ -124,6 +145,13 @@ def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
 def _listener(row: Sequence[str]) -> Listener:
     address, _, port = row[2].rpartition(":")
     return Listener(protocol=row[1], address=address, port=int(port), owner=row[3])
+
+
+def _space(text: str) -> Space | None:
+    words = text.split()
+    if len(words) != 3 or not words[1].isdigit():
+        return None  # no findmnt there, or nothing that has a size
+    return Space(words[0], int(words[1]), frozenset(words[2].split(",")))
 
 
 def _container(answer: Mapping[str, Any]) -> Container:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.errors import Problem
+
 #: Where a unit of ours leaves the hashes of the files that it was last started on.
 INPUTS = "/run/overlay-provision"
 
@@ -65,6 +67,23 @@ class Listener:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """How far a node's clock is ahead of the controller's, in seconds: it lies between these two."""
+
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class Space:
+    """The file system that holds a path, or will hold it: where it is mounted, how, and the bytes free on it."""
+
+    mount: str
+    free: int
+    options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that was asked of one node."""
 
@@ -78,6 +97,10 @@ class Facts:
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
     members: tuple[Mapping[str, Any], ...] | None = None
+    clock: Clock | None = None
+    spaces: Mapping[str, Space] = field(default_factory=dict)
+    #: What sshd said when it was to lead to a port that we need; empty before it was tried.
+    not_forwarded: tuple[Problem, ...] = ()
 
     @property
     def live_restore(self) -> bool:

@@ -51,7 +51,16 @@ fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do p
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 ! holds_something /var/lib/etcd || fact value etcd-data yes
-[ ! -f /etc/docker/daemon.json ] || fact_encoded value daemon-json </etc/docker/daemon.json
+docker=/var/lib/docker
+if [ -f /etc/docker/daemon.json ]; then
+    fact_encoded value daemon-json </etc/docker/daemon.json
+    root=$(sed -n 's/.*"data-root" *: *"\\([^"]*\\)".*/\\1/p' /etc/docker/daemon.json)
+    docker=${root:-$docker}
+fi
+fact value docker-root "$docker"
+# What dockerd itself reads when it starts.
+[ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
+fact_spaces /etc /usr/local/lib/etcd /var/lib/overlay-provision /var/lib/etcd "$docker"
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
 """
 
@@ -80,7 +89,8 @@ def script(question: Question) -> str:
     for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
     units = f"fact_units {_words(question.units)}" if question.units else ""
-    return f"{library()}\n{units}\n{asked}\ntrue\n"
+    began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
+    return f"{library()}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:

@@ -38,6 +38,19 @@ holds_something() {
     return 1
 }
 
+# fact_spaces PATH…: where the file system of each is mounted, its free bytes and options; of one that is not there yet,
+# those of the folder it will come into.
+fact_spaces() {
+    for path; do
+        there=$path
+        while [ ! -e "$there" ]; do
+            there=${there%/*}
+            there=${there:-/}
+        done
+        fact space "$path" "$(findmnt -nrbo TARGET,AVAIL,OPTIONS -T "$there" 2>/dev/null)"
+    done
+}
+
 # fact_paths PATH…: kind, mode, owner and group of each that exists; the target of links.
 fact_paths() {
     stat -c "stat$tab%n$tab%F$tab%a$tab%U:%G" -- "$@" 2>/dev/null

@@ -36,7 +36,7 @@ LISTEN_SECONDS = 30
 
 #: Bytes of an IPv4 packet that are tried beside what the link itself says it carries: IPv6's least, VPNs and tunnels,
 #: PPPoE, Ethernet, and the jumbo frames of clouds.
-SIZES = (576, 1280, 1350, 1380, 1400, 1420, 1440, 1450, 1460, 1480, 1492, 1500, 8951, 9000)
+SIZES = (576, 1280, 1400, 1420, 1450, 1460, 1480, 1492, 1500, 8951, 9000)
 
 
 @dataclass(frozen=True, order=True)

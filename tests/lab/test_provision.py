@@ -142,6 +142,8 @@ def test_reset_names_a_users_container_and_refuses(cluster: Lab, fab: Fab) -> No
     run(cluster, "node2", "docker run -d --name theirs --network demo busybox sleep 600")
     report = document(fab(cluster, "reset", "--yes", "--json"), 3)
     assert "container theirs is on network demo" in json.dumps(report["problems"])
+    document(fab(cluster, "reset", "--delete-user-data", "--json"), 3)
+    assert run(cluster, "node2", "docker ps -q -f name=theirs")
     run(cluster, "node2", "docker rm -f theirs")
 
 

@@ -216,3 +216,17 @@ def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
         what = f"sshd on {link.target.host} refuses to forward to {host}:{port}"
         advice = "AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload it"
         raise ConnectionFailed(Problem(what, where, advice)) from None
+
+
+def forwarding_refused(link: Link, host: str, port: int) -> Problem | None:
+    """Say why no stream opens to host:port as the server sees it. None if one does, or nobody serves it yet."""
+    try:
+        open_forwarding(link, host, port, link.where).close()
+    except UnansweredError:
+        return None
+    except ConnectionFailed as error:
+        return error.problems[0]
+    except (SSHException, OSError, EOFError):
+        what = f"sshd on {link.target.host} does not answer when asked to forward to {host}:{port}"
+        return Problem(what, link.where, f"on the node, see what holds it up: nc -vz {host} {port}")
+    return None

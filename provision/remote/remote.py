@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provision.errors import ConnectionFailed, Problem, StepFailed
 from provision.inventory.model import Node
-from provision.remote.connection import Gateways, Link
+from provision.remote.connection import Gateways, Link, forwarding_refused
 from provision.remote.scripts import push_line, run_line
 from provision.remote.shell import SUDO_TIMEOUT, Result, Shell
 from provision.remote.target import Login, target_of
@@ -92,6 +92,10 @@ class Remote:
         tunnel = Tunnel(self._link, address or self.node.address, port)
         self._tunnels.append(tunnel)
         return tunnel.port
+
+    def tunnel_refused(self, port: int) -> Problem | None:
+        """Say why sshd would lead no tunnel to this port of the node; None if it would, even where nobody serves it."""
+        return forwarding_refused(self._link, self.node.address, port)
 
     def shell(self, what: str, timeout: float) -> Shell:
         """Start a root shell, for what `run` and `push` cannot do."""

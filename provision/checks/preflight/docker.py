@@ -69,3 +69,13 @@ def daemon_json(scene: Scene) -> Iterator[Problem]:
             f"/etc/docker/daemon.json sets {', '.join(sorted(clashes))}, which we set as flags: dockerd refuses both",
             advice="remove them from daemon.json",
         )
+
+
+@check
+def swarm(scene: Scene) -> Iterator[Problem]:
+    """A daemon in swarm mode takes no other store for its networks: it would not start again."""
+    if scene.value("swarm") and not scene.plane.swarm_mode:
+        yield Problem(
+            "Docker is in swarm mode here, which excludes another store for its networks",
+            advice="where the swarm is not needed: docker swarm leave --force, which ends its services on this host",
+        )

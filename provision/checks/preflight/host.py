@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from provision.checks.preflight.scene import Scene, check
 from provision.errors import Problem
 
+CLOCKS_APART = 1.0
+"""Seconds that two nodes' clocks may differ."""
+
 
 @check
 def root(scene: Scene) -> Iterator[Problem]:
@@ -78,4 +81,22 @@ def one_machine_one_entry(scene: Scene) -> Iterator[Problem]:
             yield Problem(
                 f"/etc/machine-id is that of {other.name} too: one host listed twice, or a clone",
                 advice="correct the inventory; on a clone: rm /etc/machine-id && systemd-machine-id-setup, reboot",
+            )
+
+
+@check
+def clock(scene: Scene) -> Iterator[Problem]:
+    """Certificates and journals are read by it; from this difference on etcd warns by itself (rafthttp)."""
+    mine = scene.facts.clock
+    for other in scene.others:
+        theirs = scene.situation.of(other).clock
+        if mine is None or theirs is None:
+            continue
+        # Only what is certain: the way there and back may have taken the rest.
+        ahead, behind = mine.least - theirs.most, theirs.least - mine.most
+        if max(ahead, behind) > CLOCKS_APART:
+            yield Problem(
+                f"the clock is at least {max(ahead, behind):.1f} s {'ahead of' if ahead > behind else 'behind'} "
+                f"that of {other.name}",
+                advice="let a time service keep both: timedatectl set-ntp true, then timedatectl timesync-status",
             )

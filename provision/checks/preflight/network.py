@@ -44,3 +44,9 @@ def overlap(scene: Scene) -> Iterator[Problem]:
                     f"network {network.name} ({network.subnet}) overlaps the route {route.strip()}",
                     advice="give it another subnet in the inventory",
                 )
+
+
+@check
+def forwarding(scene: Scene) -> Iterator[Problem]:
+    """The store and Docker are asked through SSH alone, but only after everything else was changed."""
+    yield from scene.facts.not_forwarded

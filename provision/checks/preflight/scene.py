@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from provision.checks import Outcome
 from provision.control_plane import ControlPlane
-from provision.errors import Problem
+from provision.errors import Problem, UsageError
 from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.situation import Situation
@@ -48,21 +49,39 @@ def check(function: Check) -> Check:
     return function
 
 
-def run(plane: ControlPlane, situation: Situation) -> tuple[Outcome, ...]:
-    """Run every check on every node. Pure."""
+def choose(names: Collection[str]) -> frozenset[str]:
+    """Return the checks to ignore, by name. UsageError with the names there are."""
+    problems = []
+    for name in names:
+        if name not in CHECKS:
+            near = get_close_matches(name, CHECKS, 1)
+            advice = f"did you mean {near[0]}? " if near else ""
+            problems.append(
+                Problem(f"--ignore {name}: there is no such check", advice=f"{advice}there are: {', '.join(CHECKS)}")
+            )
+    if problems:
+        raise UsageError(*problems)
+    return frozenset(names)
+
+
+def run(plane: ControlPlane, situation: Situation, ignored: Collection[str] = ()) -> tuple[Outcome, ...]:
+    """Run every check on every node; those ignored, by name, only warn. Pure."""
     return tuple(
         outcome
         for node in situation.cluster.nodes
         for name, function in CHECKS.items()
-        for outcome in _outcomes(name, function, Scene(plane, situation, node))
+        for outcome in _outcomes(name, function, Scene(plane, situation, node), ignored=name in ignored)
     )
 
 
-def _outcomes(name: str, function: Check, scene: Scene) -> list[Outcome]:
+def _outcomes(name: str, function: Check, scene: Scene, *, ignored: bool) -> list[Outcome]:
     problems = list(function(scene))
+    where = scene.node.name
     if not problems:
-        return [Outcome(name, scene.node.name, "passed", "as it should be")]
-    return [Outcome(name, scene.node.name, "failed", problem.what, problem.advice) for problem in problems]
+        return [Outcome(name, where, "passed", "as it should be")]
+    if ignored:
+        return [Outcome(name, where, "warning", f"{p.what} (ignored: --ignore {name})", p.advice) for p in problems]
+    return [Outcome(name, where, "failed", problem.what, problem.advice) for problem in problems]
 
 
 def version_of(text: str) -> str:

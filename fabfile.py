@@ -18,30 +18,31 @@ HELP = {
     "json": "one JSON document on standard output",
 }
 YES = {"yes": "do not ask"}
+IGNORE = {"ignore": "a check of preflight that shall only warn; give it once a check"}
 
 
-@task(help=HELP)
-def preflight(context: Any, inventory: str = "", json: bool = False) -> None:
+@task(iterable=["ignore"], help=HELP | IGNORE)
+def preflight(context: Any, ignore: list[str], inventory: str = "", json: bool = False) -> None:
     """Look for every obstacle on every node; nothing is written."""
     from provision.verbs.converge import run_preflight
 
-    run(context, run_preflight, inventory=inventory, as_json=json)
+    run(context, run_preflight, inventory=inventory, as_json=json, ignore=ignore)
 
 
-@task(help=HELP | {"exit_code": "exit 7 when changes are pending"})
-def plan(context: Any, inventory: str = "", json: bool = False, exit_code: bool = False) -> None:
+@task(iterable=["ignore"], help=HELP | IGNORE | {"exit_code": "exit 7 when changes are pending"})
+def plan(context: Any, ignore: list[str], inventory: str = "", json: bool = False, exit_code: bool = False) -> None:
     """Show what provision would change; nothing is written."""
     from provision.verbs.converge import run_plan
 
-    run(context, run_plan, inventory=inventory, as_json=json, exit_code=exit_code)
+    run(context, run_plan, inventory=inventory, as_json=json, exit_code=exit_code, ignore=ignore)
 
 
-@task(help=HELP | YES)
-def provision(context: Any, inventory: str = "", json: bool = False, yes: bool = False) -> None:
+@task(iterable=["ignore"], help=HELP | IGNORE | YES)
+def provision(context: Any, ignore: list[str], inventory: str = "", json: bool = False, yes: bool = False) -> None:
     """Make every node as the inventory says, and prove that containers reach each other."""
     from provision.verbs.converge import run_provision
 
-    run(context, run_provision, inventory=inventory, as_json=json, yes=yes)
+    run(context, run_provision, inventory=inventory, as_json=json, yes=yes, ignore=ignore)
 
 
 CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}

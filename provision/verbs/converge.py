@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision import engine, inventory, port_matrix
+from provision import engine, inventory, port_matrix, tunnels
 from provision.api import Clients
 from provision.checks import Outcome, failed, preflight
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
 
 
-def run_preflight(session: Session) -> Report:
-    """Look for every obstacle on every node. Nothing is written."""
+def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
+    """Look for every obstacle on every node, and warn of what is ignored by name. Nothing is written."""
+    ignored = preflight.choose(ignore)
     with session.asked() as (remotes, situation):
-        outcomes = preflight.run(session.plane, _with_ways(session, situation, remotes))
+        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
+        outcomes = preflight.run(session.plane, situation, ignored)
     bad = len(list(failed(outcomes)))
+    warned = sum(outcome.status == "warning" for outcome in outcomes)
+    passed = (
+        f"{len(outcomes) - warned} checks passed, {warned} ignored" if warned else f"all {len(outcomes)} checks passed"
+    )
     return Report(
         "preflight",
-        f"{bad} of {len(outcomes)} checks failed: nothing was touched"
-        if bad
-        else f"all {len(outcomes)} checks passed on {_nodes(session)}",
+        f"{bad} of {len(outcomes)} checks failed: nothing was touched" if bad else f"{passed} on {_nodes(session)}",
         Exit.REFUSED if bad else Exit.DONE,
         outcomes=outcomes,
         warnings=inventory.warnings(session.cluster),
@@ -42,11 +46,13 @@ def run_preflight(session: Session) -> Report:
     )
 
 
-def run_plan(session: Session, *, exit_code: bool) -> Report:
+def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
     """Say what provision would change. Nothing is written."""
-    with session.asked() as (_, situation):
-        pass
-    plan = _planned(session, situation)
+    ignored = preflight.choose(ignore)
+    with session.asked() as (remotes, situation):
+        situation = tunnels.tried(situation, remotes)
+    warnings = _warned(session, situation, ignored)
+    plan = engine.make_plan(session.plane, situation)
     return Report(
         "plan",
         f"{_changes(plan)} pending" + (f", {_restarts(plan)}" if plan.restarts else "")
@@ -54,15 +60,18 @@ def run_plan(session: Session, *, exit_code: bool) -> Report:
         else "nothing to change",
         Exit.PENDING if exit_code and len(plan) else Exit.DONE,
         changes=plan.changes,
-        warnings=inventory.warnings(session.cluster),
+        warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
 
 
-def run_provision(session: Session, *, yes: bool) -> Report:
+def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
     """Plan, carry the plan out, and prove the result."""
+    ignored = preflight.choose(ignore)
     with session.asked("provision", CLIENTS) as (remotes, situation):
-        plan = _planned(session, _with_ways(session, situation, remotes))
+        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
+        warnings = _warned(session, situation, ignored)
+        plan = engine.make_plan(session.plane, situation)
         _consent(session, plan, yes=yes)
         with session.clients(remotes, situation.identity) as clients:
             if len(plan):
@@ -85,7 +94,7 @@ def run_provision(session: Session, *, yes: bool) -> Report:
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=plan.changes,
         outcomes=outcomes,
-        warnings=inventory.warnings(session.cluster),
+        warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
 
@@ -96,7 +105,8 @@ def run_verify(session: Session, *, only: str, skip: str) -> Report:
 
     chosen = verify.choose(only, skip)
     with session.asked("verify", CLIENTS, shared=True) as (remotes, situation):
-        plan = _planned(session, situation)
+        _warned(session, situation)
+        plan = engine.make_plan(session.plane, situation)
         with session.clients(remotes, situation.identity) as clients:
             outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
     bad = len(list(failed(outcomes)))
@@ -119,12 +129,14 @@ def _with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situ
     return replace(situation, matrix=matrix)
 
 
-def _planned(session: Session, situation: Situation) -> Plan:
-    """Return the plan. PreflightRefused with every obstacle."""
-    obstacles = [outcome.problem for outcome in failed(preflight.run(session.plane, situation))]
+def _warned(session: Session, situation: Situation, ignored: Collection[str] = ()) -> tuple[Problem, ...]:
+    """Return the inventory's warnings, and of each obstacle ignored. PreflightRefused with all others."""
+    outcomes = preflight.run(session.plane, situation, ignored)
+    obstacles = [outcome.problem for outcome in failed(outcomes)]
     if obstacles:
         raise PreflightRefused(*obstacles)
-    return engine.make_plan(session.plane, situation)
+    warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
+    return (*inventory.warnings(session.cluster), *warned)
 
 
 def _consent(session: Session, plan: Plan, *, yes: bool) -> None:

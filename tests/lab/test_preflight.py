@@ -1,0 +1,215 @@
+"""Obstacles made for real, one after another: each is told where it is, with its remedy, and nothing is written."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Fab
+from observe import document, manifest, run
+
+from provision.lab import Lab
+
+NODES = ("node1", "node2")
+TAKEN = {"tcp": (2376, 2379, 2380, 7946), "udp": (7946, 4789)}
+
+
+@contextmanager
+def seeded(lab: Lab, node: str, fault: str, cure: str) -> Iterator[None]:
+    """A fault for as long as it is looked at."""
+    run(lab, node, fault)
+    try:
+        yield
+    finally:
+        run(lab, node, cure)
+
+
+def looked(lab: Lab, fab: Fab, code: int, *words: str, **options: Any) -> dict[str, Any]:
+    """What a verb, preflight unless another is given, reports; it must have left every node as it was."""
+    before = {node: manifest(lab, node) for node in NODES}
+    report = document(fab(lab, *(words or ("preflight",)), "--json", **options), code)
+    assert {node: manifest(lab, node) for node in NODES} == before
+    return report
+
+
+def refused(lab: Lab, fab: Fab, *words: str, **options: Any) -> dict[tuple[str, str], str]:
+    """What stands in the way, by check and node."""
+    report = looked(lab, fab, 3, *words, **options)
+    assert "nothing was touched" in report["summary"]
+    failed = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
+    assert all(outcome["advice"] for outcome in failed)
+    return {(one["check"], one["where"]): one["evidence"] for one in failed}
+
+
+def problem(lab: Lab, fab: Fab, node: str, **options: Any) -> str:
+    """Why a node could not even be connected to; the other could."""
+    report = looked(lab, fab, 3, **options)
+    (found,) = report["problems"]
+    assert found["where"] == node
+    assert found["advice"]
+    return str(found["what"])
+
+
+def inventory(lab: Lab, name: str, old: str, new: str) -> Path:
+    """The lab's inventory with one thing otherwise."""
+    text = lab.inventory.read_text()
+    assert old in text
+    path = lab.folder / f"{name}.yml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_93_nodes_without_python_are_looked_at_all_the_same(lab: Lab, fab: Fab) -> None:
+    for node in NODES:
+        look = "find / -xdev -type f -perm /111 -name 'python*' 2>/dev/null; command -v python3 python || true"
+        assert run(lab, node, look) == ""
+    report = looked(lab, fab, 0)
+    assert {(one["where"], one["status"]) for one in report["outcomes"]} == {(node, "passed") for node in NODES}
+    assert not (lab.folder / ".overlay" / lab.name).exists()
+
+
+def test_36_a_changed_host_key_is_refused(lab: Lab, fab: Fab) -> None:
+    looked(lab, fab, 0)
+    keys = "/etc/ssh/ssh_host_ed25519_key"
+    anew = f"mkdir /run/kept && mv {keys} {keys}.pub /run/kept && ssh-keygen -q -t ed25519 -N '' -f {keys}"
+    back = "mv -f /run/kept/* /etc/ssh && rmdir /run/kept && systemctl restart ssh"
+    with seeded(lab, "node2", f"{anew} && systemctl restart ssh", back):
+        assert f"the host key of {lab.nodes[1].address} has changed" in problem(lab, fab, "node2")
+
+
+def test_37_two_entries_of_one_machine_are_told(lab: Lab, fab: Fab) -> None:
+    address = "198.51.100.77"
+    path = inventory(lab, "twice", f"address: {lab.nodes[1].address}", f"address: {address}")
+    change = f"address {{}} {address}/24 dev eth0"
+    with seeded(lab, "node1", f"ip {change.format('add')}", f"ip {change.format('del')}"):
+        found = refused(lab, fab, inventory=path)
+    assert "one host listed twice, or a clone" in found["one-machine-one-entry", "node2"]
+
+
+def test_38_one_hostname_on_two_machines_is_told(lab: Lab, fab: Fab) -> None:
+    with seeded(lab, "node2", "hostname node1", "hostname node2"):
+        assert refused(lab, fab) == {("hostname", "node2"): "the hostname node1 is that of node1 too"}
+
+
+def test_38_what_is_ignored_is_a_warning_and_said(lab: Lab, fab: Fab) -> None:
+    with seeded(lab, "node2", "hostname node1", "hostname node2"):
+        report = looked(lab, fab, 0, "preflight", "--ignore", "hostname", "--ignore", "disk")
+        planned = looked(lab, fab, 0, "plan", "--ignore", "hostname")
+    (warned,) = (one for one in report["outcomes"] if one["status"] != "passed")
+    assert (warned["check"], warned["where"], warned["status"]) == ("hostname", "node2", "warning")
+    assert "ignored" in warned["evidence"]
+    assert "1 ignored" in report["summary"]
+    assert [one["where"] for one in planned["warnings"] if "ignored" in one["what"]] == ["node2 [hostname]"]
+
+
+def test_a_check_that_does_not_exist_cannot_be_ignored(lab: Lab, fab: Fab) -> None:
+    for verb in ("preflight", "plan", "provision"):
+        (found,) = document(fab(lab, verb, "--ignore", "hostnam", "--json"), 2)["problems"]
+        assert "did you mean hostname?" in found["advice"]
+        assert "ports" in found["advice"]
+
+
+def test_40_every_port_that_is_taken_is_told_with_who_has_it(lab: Lab, fab: Fab) -> None:
+    kinds = {"tcp": "ListenStream", "udp": "ListenDatagram"}
+    sockets = " ".join(f"--socket-property={kinds[protocol]}={port}" for protocol in TAKEN for port in TAKEN[protocol])
+    with seeded(
+        lab, "node1", f"systemd-run -q --unit squatter {sockets} sleep infinity", "systemctl stop squatter.socket"
+    ):
+        report = looked(lab, fab, 3)
+    found = {one["evidence"] for one in report["outcomes"] if one["status"] == "failed"}
+    assert found == {
+        f"port {port}/{protocol} is taken by systemd (process 1)" for protocol in TAKEN for port in TAKEN[protocol]
+    }
+
+
+def test_47_a_docker_in_swarm_mode_is_refused(lab: Lab, fab: Fab) -> None:
+    begin = f"docker swarm init --advertise-addr {lab.nodes[1].address}"
+    # The networks of a swarm come by themselves, after it.
+    whole = "until docker network inspect ingress docker_gwbridge; do sleep 0.1; done"
+    end = "docker swarm leave --force && docker network rm docker_gwbridge"
+    with seeded(lab, "node2", f"{begin} && timeout 60 sh -c {shlex.quote(whole)}", end):
+        found = refused(lab, fab)
+    assert "in swarm mode" in found["swarm", "node2"]
+    assert ("swarm", "node1") not in found
+
+
+def test_49_a_disk_that_is_too_small_is_told(lab: Lab, fab: Fab) -> None:
+    small = "mkdir /var/lib/etcd && mount -t tmpfs -o size=100m tmpfs /var/lib/etcd"
+    with seeded(lab, "node1", small, "umount /var/lib/etcd && rmdir /var/lib/etcd"):
+        found = refused(lab, fab)
+    assert list(found) == [("disk", "node1")]
+    assert found["disk", "node1"].startswith("/var/lib/etcd has 105 MB free, ")
+
+
+@pytest.mark.parametrize(
+    ("folder", "option", "evidence"),
+    [
+        ("/etc", "ro", "/etc is mounted read-only; we write to /etc"),
+        ("/usr/local", "noexec", "/usr/local is mounted noexec; etcd runs from /usr/local/lib/etcd"),
+    ],
+)
+def test_50_a_file_system_that_does_not_let_us_is_told(
+    lab: Lab, fab: Fab, folder: str, option: str, evidence: str
+) -> None:
+    # Of this mount only, by `bind`: the file system below is not the host's own.
+    sealed = f"mount --bind {folder} {folder} && mount -o remount,bind,{option} {folder}"
+    with seeded(lab, "node2", sealed, f"umount {folder}"):
+        assert refused(lab, fab) == {("writable", "node2"): evidence}
+
+
+def no_forwarding(lab: Lab, node: str, setting: str) -> AbstractContextManager[None]:
+    path = "/etc/ssh/sshd_config.d/forwarding.conf"
+    restart = "systemctl reset-failed ssh; systemctl restart ssh"
+    return seeded(lab, node, f"echo '{setting}' >{path} && {restart}", f"rm {path} && {restart}")
+
+
+@pytest.mark.parametrize("setting", ["AllowTcpForwarding no", "PermitOpen 198.51.100.12:22"])
+def test_92_an_sshd_that_refuses_to_forward_is_found_before_anything_is_changed(
+    lab: Lab, fab: Fab, setting: str
+) -> None:
+    with no_forwarding(lab, "node2", setting):
+        for verb in ("plan", "provision"):
+            report = looked(lab, fab, 3, verb)
+            assert {one["where"] for one in report["problems"]} == {"node2 [forwarding]"}
+            assert all("refuses to forward to 198.51.100.12:2" in one["what"] for one in report["problems"])
+
+
+def test_92_a_jump_host_that_refuses_to_forward_is_told_for_every_node(lab: Lab, fab: Fab) -> None:
+    gateway = next(line for line in lab.inventory.read_text().splitlines() if "gateway:" in line)
+    path = inventory(lab, "jump", gateway, f"  gateway: root@{lab.jump.address}")
+    assert looked(lab, fab, 0, inventory=path, inside=True)["exit_code"] == 0
+    keys = "/root/.ssh/authorized_keys"
+    with seeded(lab, "jump", f"sed -i 's/^/no-port-forwarding /' {keys}", f"sed -i 's/^no-port-forwarding //' {keys}"):
+        report = looked(lab, fab, 3, inventory=path, inside=True)
+    assert [one["where"] for one in report["problems"]] == list(NODES)
+    for one, node in zip(report["problems"], lab.nodes, strict=True):
+        assert one["what"] == f"sshd on {lab.jump.address} refuses to forward to {node.address}:22"
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, fab: Fab) -> Lab:
+    """The same nodes, provisioned: what needs them bare comes first."""
+    document(fab(lab, "provision", "--json"))
+    return lab
+
+
+def test_91_the_nodes_of_another_controller_are_left_alone(cluster: Lab, fab: Fab, tmp_path: Path) -> None:
+    for name in (cluster.inventory.name, "key", "known_hosts"):
+        shutil.copy(cluster.folder / name, tmp_path)
+    path = tmp_path / cluster.inventory.name
+    assert list(refused(cluster, fab, inventory=path)) == [("same-authority", node) for node in NODES]
+    told = looked(cluster, fab, 3, "provision", inventory=path)["problems"]
+    assert [one["where"] for one in told] == [f"{node} [same-authority]" for node in NODES]
+    assert not (tmp_path / ".overlay").exists()
+
+
+def test_92_a_node_at_work_whose_sshd_refuses_to_forward_is_found_too(cluster: Lab, fab: Fab) -> None:
+    assert looked(cluster, fab, 0)["exit_code"] == 0
+    with no_forwarding(cluster, "node1", "AllowTcpForwarding no"):
+        report = looked(cluster, fab, 3, "plan")
+    assert {one["where"] for one in report["problems"]} == {"node1 [forwarding]"}

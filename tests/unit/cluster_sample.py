@@ -16,7 +16,7 @@ from pki_sample import sample
 from provision import layout, pki
 from provision.artifact import Artifact
 from provision.control_plane.etcd import PLANE
-from provision.facts import Container, Facts, Listener, Path, Unit
+from provision.facts import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.inventory.model import Cluster, Node
 from provision.pki import Identity
 from provision.plan import Change
@@ -54,10 +54,18 @@ def bare(node: Node) -> Facts:
         "dockerd": "Docker version 20.10.24+dfsg1, build 297e128",
         "docker-cli": "/usr/bin/docker",
         "docker-unit": VENDOR_UNIT,
+        "docker-root": "/var/lib/docker",
         "routes": "192.0.2.0/24 dev eth0 scope link;",
     }
     docker = Unit("active", "enabled", DOCKER_PROCESS)
-    return Facts(values=values, units={layout.DOCKER_UNIT: docker}, docker_answers=True)
+    disk = Space("/", 20_000_000_000, frozenset({"rw", "relatime"}))
+    return Facts(
+        values=values,
+        units={layout.DOCKER_UNIT: docker},
+        docker_answers=True,
+        clock=Clock(0.0, 0.1),
+        spaces=dict.fromkeys(("/etc", "/usr/local/lib/etcd", layout.STATE, layout.DATA, "/var/lib/docker"), disk),
+    )
 
 
 def bare_situation(cluster: Cluster, identity: Identity | None = None) -> Situation:

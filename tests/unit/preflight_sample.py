@@ -1,0 +1,38 @@
+"""Differences of one node from a good one, and what preflight says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from cluster_sample import bare_situation, changed, with_values
+from pki_sample import sample
+
+from provision.checks import Outcome, failed, preflight
+from provision.control_plane.etcd import PLANE
+from provision.facts import Facts, Listener
+from provision.situation import Situation
+
+Change = Callable[[Facts], Facts]
+values = with_values
+
+
+def listens(protocol: str, port: int, owner: str) -> Change:
+    return lambda facts: replace(facts, listeners=(*facts.listeners, Listener(protocol, "0.0.0.0", port, owner)))
+
+
+def docker(version: str) -> Change:
+    return values(dockerd=f"Docker version {version}, build 1")
+
+
+def failures(situation: Situation) -> list[Outcome]:
+    return list(failed(preflight.run(PLANE, situation)))
+
+
+def obstacle(folder: Path, change: Change, check: str, where: str = "node2") -> Outcome:
+    """What is said of bare hosts of which one is otherwise: one thing, by this check, there, with advice."""
+    (outcome,) = failures(changed(bare_situation(sample(folder)), where, change))
+    assert (outcome.check, outcome.where) == (check, where)
+    assert outcome.advice
+    return outcome

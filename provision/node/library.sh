@@ -2,6 +2,7 @@
 # shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export DOCKER_HOST=unix:///var/run/docker.sock # this node's, whatever context root has chosen
 state=/var/lib/overlay-provision # what was here before us, for reset
 tab=$(printf '\t')
 active=' ' # units that run, once fact_units has seen them

@@ -146,7 +146,8 @@ fact_docker() {
 fact_members() {
     is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
     # shellcheck disable=SC1091 # our own, on the node
-    (set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
+    (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY # it takes none of them beside its flags
+        set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
         --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
         --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" member list 2>/dev/null) | fact_encoded value members
 }

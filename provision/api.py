@@ -85,6 +85,14 @@ class Store:
         """Delete a v2 folder unless something is in it."""
         self._ask("DELETE", f"/v2/keys{key}?dir=true")
 
+    def status(self) -> dict[str, Any]:
+        """Return this member's word on itself: version, leader, raftIndex, raftAppliedIndex; numbers as text."""
+        return self._call("/v3/maintenance/status", {})
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """Return the alarms that are raised, as this member knows them: memberID and alarm of each."""
+        return list(self._call("/v3/maintenance/alarm", {"action": "GET"}).get("alarms", []))
+
     def members(self) -> list[dict[str, Any]]:
         """Return the member list: ID, name, peerURLs, isLearner of each."""
         return list(self._call("/v3/cluster/member/list", {}).get("members", []))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from provision.api import StoreError
 from provision.checks import Outcome
 from provision.checks.proof import CHECKS, Check, Observe, Proof
-from provision.checks.suites import etcd, overlay  # noqa: F401  they register themselves
+from provision.checks.suites import etcd, overlay, store  # noqa: F401  they register themselves
 from provision.errors import Problem, StepFailed, UsageError
 
 

@@ -85,7 +85,7 @@ def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
         found = proof.clients.store().get("/docker/nodes")
         return {entry["key"].rpartition("/")[2] for entry in (found or {}).get("nodes", ())}
 
-    seen = (_wait_for(lambda: wanted.keys() <= announced(), 25) and announced()) or announced()
+    seen = (wait_for(lambda: wanted.keys() <= announced(), 25) and announced()) or announced()
     for address, name in wanted.items():
         if address in seen:
             yield passed(name, f"announced as {address} in the store")
@@ -93,7 +93,8 @@ def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
             yield failed(name, f"{address} is not announced in the store", "on the node: journalctl -u docker")
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether the condition was met in that time; it is asked at least once."""
     deadline = time.monotonic() + seconds
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -45,7 +45,10 @@ fact_spaces() {
     for path; do
         there=$path
         while [ ! -e "$there" ]; do
-            there=${there%/*}
+            case $there in
+            */?*) there=${there%/*} ;;
+            *) there= ;;
+            esac
             there=${there:-/}
         done
         fact space "$path" "$(findmnt -nrbo TARGET,AVAIL,OPTIONS -T "$there" 2>/dev/null)"

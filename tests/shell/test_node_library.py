@@ -58,6 +58,18 @@ def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
     }
 
 
+def test_49_a_path_has_the_room_of_the_folder_it_will_come_into(shell: Shell) -> None:
+    (shell.folder / STRANGE).mkdir()
+    paths = [str(shell.folder / STRANGE), str(shell.folder / STRANGE / "not" / "there yet"), "/absent"]
+    spaces = parse(shell.call("fact_spaces", *paths, "relative")).spaces
+    assert set(spaces) == {*paths, "relative"}
+    here, below, top, _ = spaces.values()
+    assert (below.mount, below.options) == (here.mount, here.options)
+    assert top.mount == "/"
+    assert here.free == pytest.approx(shutil.disk_usage(shell.folder).free, rel=0.2)
+    assert "rw" in here.options
+
+
 @pytest.mark.parametrize("kind", ["paths", "hashes", "texts", "large"])
 def test_what_is_not_there_is_no_fact_and_no_complaint(shell: Shell, kind: str) -> None:
     assert shell.run(f"fact_{kind} {shell.folder}/absent || true") == ""

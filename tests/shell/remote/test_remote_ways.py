@@ -245,6 +245,22 @@ def test_92_a_node_that_permits_only_some_ports(start: StartSshd, page: int) -> 
     remote.close()
 
 
+@pytest.mark.parametrize("setting", ["AllowTcpForwarding no", "DisableForwarding yes", "PermitOpen 127.0.0.1:1"])
+def test_92_a_refusal_is_known_before_a_tunnel_is_needed(start: StartSshd, page: int, setting: str) -> None:
+    remote = connect(start(f"{setting}\n").node(), Login())
+    for port in (page, free_port()):
+        refusal = remote.tunnel_refused(port)
+        assert refusal
+        assert refusal.what == f"sshd on 127.0.0.1 refuses to forward to 127.0.0.1:{port}"
+    remote.close()
+
+
+def test_92_a_port_that_nobody_serves_yet_is_no_refusal(server: Sshd, page: int) -> None:
+    remote = connect(server.node(), Login())
+    assert [remote.tunnel_refused(port) for port in (page, free_port())] == [None, None]
+    remote.close()
+
+
 def test_the_problems_of_all_nodes_come_as_one_error_and_nothing_stays_open(
     server: Sshd, start: StartSshd, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ IGNORE = {"ignore": "a check of preflight that shall only warn; give it once a c
 
 
 @task(iterable=["ignore"], help=HELP | IGNORE)
-def preflight(context: Any, ignore: list[str], inventory: str = "", json: bool = False) -> None:
+def preflight(context: Any, inventory: str = "", json: bool = False, *, ignore: list[str]) -> None:
     """Look for every obstacle on every node; nothing is written."""
     from provision.verbs.converge import run_preflight
 
@@ -30,7 +30,7 @@ def preflight(context: Any, ignore: list[str], inventory: str = "", json: bool =
 
 
 @task(iterable=["ignore"], help=HELP | IGNORE | {"exit_code": "exit 7 when changes are pending"})
-def plan(context: Any, ignore: list[str], inventory: str = "", json: bool = False, exit_code: bool = False) -> None:
+def plan(context: Any, inventory: str = "", json: bool = False, exit_code: bool = False, *, ignore: list[str]) -> None:
     """Show what provision would change; nothing is written."""
     from provision.verbs.converge import run_plan
 
@@ -38,7 +38,7 @@ def plan(context: Any, ignore: list[str], inventory: str = "", json: bool = Fals
 
 
 @task(iterable=["ignore"], help=HELP | IGNORE | YES)
-def provision(context: Any, ignore: list[str], inventory: str = "", json: bool = False, yes: bool = False) -> None:
+def provision(context: Any, inventory: str = "", json: bool = False, yes: bool = False, *, ignore: list[str]) -> None:
     """Make every node as the inventory says, and prove that containers reach each other."""
     from provision.verbs.converge import run_provision
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fabfile
 from provision import inventory
 
 ROOT = Path(__file__).parents[2]
@@ -36,3 +37,9 @@ def test_init_without_addresses_says_how(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "--host" in done.stderr
     assert not (tmp_path / "new.yml").exists()
+
+
+def test_after_every_verb_too_the_inventory_is_i() -> None:
+    for name, verb in fabfile.namespace.tasks.items():
+        flags = {argument.name: argument.names for argument in verb.get_arguments()}
+        assert flags["inventory"] == ("inventory", "i"), name

@@ -7,7 +7,7 @@ and systemd to listen: no daemon of ours is there yet.
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -90,8 +90,10 @@ def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run:
     try:
         sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, run)))
     finally:
-        expected = len(cluster.nodes) - 1
-        heard = remotes.each(lambda remote: _do(remote, f"ports_heard {folder} {expected}"), targets)
+        ways = Counter(cell.target for cell in asked)
+        heard = remotes.each(
+            lambda remote: _do(remote, f"ports_heard {folder} {run} {ways[remote.node.name]}"), targets
+        )
     return read(asked, sent, heard, run)
 
 
@@ -101,11 +103,11 @@ def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str
     sizes: dict[tuple[str, str], set[int]] = defaultdict(set)
     for target, text in heard.items():
         for words in (line.split() for line in text.splitlines()):
-            if len(words) < 4 or words[2] != run:
+            if len(words) not in (4, 5) or words[2] != run:
                 continue
             port, _, protocol = words[0].partition("-")
             ways.add(Cell(words[3], target, int(port), protocol))
-            if len(words) == 5 and int(words[1]) + 29 == int(words[4]):
+            if len(words) == 5 and int(words[1]) + 30 == int(words[4]):
                 sizes[words[3], target].add(int(words[4]))
     return Matrix(tuple(asked), frozenset(ways) & frozenset(asked), dict(_largest(sent, sizes)))
 

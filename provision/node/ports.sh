@@ -23,13 +23,14 @@ ports_listen() {
     done
 }
 
-# ports_send WORDS ADDRESS PORT/PROTOCOL…: the words, as a line, to each at once; datagrams three times.
+# ports_send WORDS ADDRESS PORT/PROTOCOL…: the words to each at once, datagrams three times. On a line of their own: a
+# daemon that waits for its peer may have knocked before, and said something else.
 ports_send() {
     words=$1 address=$2
     shift 2
     for port; do
         # shellcheck disable=SC2016 # these are bash's
-        timeout 3 bash -c 'for try in 1 ${4:+2 3}; do printf "%s\n" "$0" >"/dev/$1/$2/$3" || exit; ${4:+sleep 0.05}; done' \
+        timeout 3 bash -c 'for try in 1 ${4:+2 3}; do printf "\n%s\n" "$0" >"/dev/$1/$2/$3" || exit; ${4:+sleep 0.05}; done' \
             "$words" "${port#*/}" "$address" "${port%/*}" "$(case $port in */udp) echo again ;; esac)" >/dev/null 2>&1 &
     done
 }
@@ -47,23 +48,27 @@ ports_sizes() {
     for size in "$@" "$most"; do
         if [ "$size" -gt "$most" ] || [ "$size" = "$last" ]; then continue; fi
         last=$size
-        # shellcheck disable=SC2016 # these are bash's; 29: the headers of IPv4 and UDP, and the line's end
-        printf "%-$((size - 29))s\\n" "$words $size" |
+        # shellcheck disable=SC2016 # these are bash's; 30: the headers of IPv4 and UDP, and two line ends
+        printf "\\n%-$((size - 30))s\\n" "$words $size" |
             timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"
         printf 'sent %s %s\n' "$target" "$size"
         sleep 0.01 # for the path to say that it is too large: later ones would come in pieces
     done
 }
 
-# ports_heard FOLDER LINES: what came, as PORT-PROTOCOL LENGTH WORDS…; waits up to a second for the number of lines.
+# ports_heard FOLDER RUN WAYS: what came, as PORT-PROTOCOL LENGTH WORDS…; waits for the number of ways, at most 2 s.
 ports_heard() {
     tries=0
-    while [ "$(cat "$1"/*-udp 2>/dev/null | wc -l)" -lt "$2" ] && [ $tries -lt 20 ]; do
+    while [ $tries -lt 40 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
         tries=$((tries + 1))
         sleep 0.05
     done
-    (cd "$1" && awk '{ name = FILENAME; size = length($0); sub(/ +$/, ""); print name, size, $0 }' [0-9]*-* 2>/dev/null)
+    cat_ways "$1"
     # shellcheck disable=SC2046 # a word an identifier
     kill $(cat "$1/pids") 2>/dev/null
     rm -rf "$1"
+}
+
+cat_ways() {
+    (cd "$1" && awk 'NF { size = length($0); sub(/ +$/, ""); print FILENAME, size, $0 }' [0-9]*-* 2>/dev/null)
 }

@@ -51,10 +51,11 @@ def test_a_run_killed_in_the_middle_of_a_phase_is_completed_by_the_next(bare_lab
     assert everything(bare_lab) == seen
 
 
-def test_of_two_runs_one_works_and_the_other_names_it(lab: Lab, fab: Fab) -> None:
-    with begin(lab, "provision") as first:
-        wait_for(first, "asking for facts")
+def test_of_two_runs_one_works_and_the_other_names_it(lab: Lab, fab: Fab, tmp_path: Path) -> None:
+    (tmp_path / "long.sh").write_text("sleep 100\n")
+    with begin(lab, "run", str(tmp_path / "long.sh")) as first:
+        wait_for(first, "running")
         second = document(fab(lab, "provision", "--json"), 6)
-        assert "provision" in second["problems"][0]["what"]
-        first.communicate(timeout=120)
-    assert first.returncode == 0
+        assert "locked by `run`" in second["problems"][0]["what"]
+        os.killpg(first.pid, signal.SIGKILL)
+    assert document(fab(lab, "plan", "--json"))["exit_code"] == 0

@@ -56,7 +56,7 @@ def test_what_another_run_sent_proves_nothing() -> None:
 
 def test_the_largest_packet_is_the_last_before_the_first_that_did_not_cross() -> None:
     sent = {"a": "sent b 1280\nsent b 1400\nsent b 1450\nsent b 1500\n"}
-    heard = "".join(f"4789-udp {size - 29} {RUN} a {size}\n" for size in (1280, 1400, 1500))
+    heard = "".join(f"4789-udp {size - 30} {RUN} a {size}\n" for size in (1280, 1400, 1500))
     assert read((), sent, {"b": heard}, RUN).sizes == {("a", "b"): 1400}
 
 

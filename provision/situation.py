@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from provision.artifact import Artifact
 from provision.facts import Facts
@@ -25,3 +26,13 @@ class Situation:
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""
         return self.facts.get(node.name, Facts())
+
+    @property
+    def networks(self) -> Mapping[str, Mapping[str, Any]]:
+        """What any daemon on the store has there, by name, as Docker's API tells it."""
+        return {
+            network["Name"]: network
+            for facts in self.facts.values()
+            for network in facts.networks
+            if network.get("Scope") == "global"
+        }

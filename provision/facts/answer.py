@@ -28,7 +28,7 @@ def parse(output: str) -> Facts:
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
         docker_answers=bool(docker),
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
-        networks=tuple(answer for path, answer in docker.items() if path.startswith("/networks/")),
+        networks=tuple(docker.get("/networks", ())),
         images=frozenset(
             tag.removesuffix(":latest")
             for path, answer in docker.items()
@@ -37,6 +37,8 @@ def parse(output: str) -> Facts:
         ),
         members=_members(rows),
         spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(row[2]))},
+        mtus={row[1]: int(row[2]) for row in rows if row[0] == "address" and row[2:] and row[2].isdigit()},
+        resolvers=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "resolver" and row[1:])),
     )
 
 

@@ -94,22 +94,32 @@ class Facts:
     listeners: tuple[Listener, ...] = ()
     docker_answers: bool = False
     containers: tuple[Container, ...] = ()
+    #: Every network that Docker has here, as its API tells it.
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
     members: tuple[Mapping[str, Any], ...] | None = None
     clock: Clock | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
+    #: Bytes of the largest packet of the interface that has the address.
+    mtus: Mapping[str, int] = field(default_factory=dict)
+    #: Addresses of name servers, as its files give them.
+    resolvers: tuple[str, ...] = ()
     #: What sshd said when it was to lead to a port that we need; empty before it was tried.
     not_forwarded: tuple[Problem, ...] = ()
 
     @property
-    def live_restore(self) -> bool:
-        """Whether containers outlive their dockerd here."""
+    def settings(self) -> Mapping[str, Any]:
+        """What the user's daemon.json says; nothing where it cannot be read."""
         try:
             settings = json.loads(self.values.get("daemon-json") or "{}")
         except ValueError:
-            return False
-        return isinstance(settings, dict) and settings.get("live-restore") is True
+            return {}
+        return settings if isinstance(settings, dict) else {}
+
+    @property
+    def live_restore(self) -> bool:
+        """Whether containers outlive their dockerd here."""
+        return self.settings.get("live-restore") is True
 
     def unit(self, name: str) -> Unit:
         """Return what is known of a unit: one that does not exist is inactive."""

@@ -22,7 +22,6 @@ class Question:
     users: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
 
 
@@ -42,9 +41,12 @@ fact value uname "$(uname -n -r -m)"
 fact value machine-id "$(line_of /etc/machine-id)"
 fact value init "$(line_of /proc/1/comm)"
 fact value root "$(id -u)"
-fact value addresses "$(ip -4 -o address 2>/dev/null | while read -r _ _ _ one _; do printf '%s ' "${one%/*}"; done)"
-routes=$(ip -4 route show table all type unicast 2>/dev/null)
-fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do printf '%s;' "$one"; done)"
+fact_addresses
+routes=$(ip -4 route show table all 2>/dev/null)
+fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
+    case $one in 'local '* | 'broadcast '*) ;; *) printf '%s;' "$one" ;; esac # of addresses, which are asked for
+done)"
+fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] || fact value record yes
@@ -83,7 +85,7 @@ def script(question: Question) -> str:
     asked = "\n".join(here)
     of_docker = [
         "/containers/json",
-        *(f"/networks/{quote(name)}" for name in question.networks),
+        "/networks",
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
     ]
     for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):

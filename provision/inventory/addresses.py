@@ -25,8 +25,11 @@ SMALLEST = 29
 LARGEST = 8
 """Prefix length: 10.0.0.0/8 is the largest private range."""
 
+AUTO = "auto"
+"""A subnet that is to be chosen."""
+
 _OWN = "write the IPv4 address that the other nodes reach it by (on the node: ip -4 -brief address)"
-_EXAMPLE = "write it like 10.99.0.0/24"
+_EXAMPLE = "write it like 10.99.0.0/24, or auto"
 
 
 def read_address(value: object) -> IPv4Address | None:
@@ -84,7 +87,9 @@ def read_subnet(value: object) -> IPv4Network | None:
 
 
 def subnet(value: str) -> str:
-    """The IPv4 range of an overlay network."""
+    """The IPv4 range of an overlay network, or that it is to be chosen."""
+    if value == AUTO:
+        return value
     meant = read_subnet(text(value))
     if meant is None:
         raise Wrong(f"{show(value)} is no IPv4 subnet", _EXAMPLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from provision.inventory.addresses import AUTO
 from provision.inventory.document import NETWORKS, Document, NetworkSection, NodeSection, ProbeSection
 from provision.inventory.model import SSH, Cluster, Etcd, Network, Node, Probe
 
@@ -28,7 +29,9 @@ def build(document: Document, path: Path) -> Cluster:
         ),
         etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256),
         control_plane=document.docker.control_plane if document.docker else "auto",
-        networks=tuple(Network(name, IPv4Network(each.subnet)) for name, each in networks.items()),
+        networks=tuple(
+            Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet)) for name, each in networks.items()
+        ),
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,
     )

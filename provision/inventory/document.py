@@ -106,7 +106,7 @@ class DockerSection(Section):
 class NetworkSection(Section):
     """One overlay network."""
 
-    subnet: Subnet = Field(description="Its IPv4 range, in use nowhere else: a /29 or larger.")
+    subnet: Subnet = Field(description="Its IPv4 range, in use nowhere else: a /29 or larger; or auto.")
 
 
 class OverlaySection(Section):

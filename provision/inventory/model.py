@@ -44,10 +44,10 @@ class Etcd:
 
 @dataclass(frozen=True)
 class Network:
-    """An overlay network."""
+    """An overlay network. No subnet: one is chosen that is free (provision/subnets.py)."""
 
     name: str
-    subnet: IPv4Network
+    subnet: IPv4Network | None
 
 
 @dataclass(frozen=True)

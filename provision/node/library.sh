@@ -39,6 +39,25 @@ holds_something() {
     return 1
 }
 
+# fact_addresses: each address, and the MTU of the interface that has it.
+fact_addresses() {
+    ip -4 address 2>/dev/null | while read -r key one rest; do
+        case "$key $rest" in
+        'inet '*) fact address "${one%/*}" "$mtu" ;;
+        *' mtu '*) mtu=${rest#*mtu } mtu=${mtu%% *} ;;
+        esac
+    done
+}
+
+# fact_resolvers FILE…: the name servers of each that is there.
+fact_resolvers() {
+    for file; do
+        [ ! -r "$file" ] || while read -r key one _ || [ "$key" ]; do
+            [ "$key" != nameserver ] || fact resolver "$one"
+        done <"$file"
+    done
+}
+
 # fact_spaces PATH…: where the file system of each is mounted, its free bytes and options; of one that is not there yet,
 # those of the folder it will come into.
 fact_spaces() {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from provision.api import retry
@@ -13,6 +15,7 @@ from provision.phases.image import probe_image
 from provision.plan import CLUSTER, Change
 from provision.resources import KEEPER, Resource
 from provision.situation import Situation
+from provision.subnets import assigned, subnets_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -33,16 +36,14 @@ class Overlay(Phase):
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver."""
-        there = _seen(situation)
+        there = situation.networks
         return tuple(
-            change
-            for network in situation.cluster.networks
-            if (change := _change(self.name, network, there.get(network.name)))
+            change for wanted in _wanted(situation) if (change := _change(self.name, wanted, there.get(wanted.name)))
         )
 
     def change_cluster(self, situation: Situation, clients: Clients, change: Change) -> None:
         """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
-        network = next(n for n in situation.cluster.networks if change.resource == f"network {n.name}")
+        network = next(wanted for wanted in _wanted(situation) if change.resource == f"network {wanted.name}")
         if change.action == "replace":
             for node in situation.cluster.nodes:
                 remove = partial(_remove_keepers, clients.docker(node), network)
@@ -52,7 +53,7 @@ class Overlay(Phase):
         def make() -> None:
             there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
             if change.action == "replace":
-                there = [one for one in there if _subnets(one.attrs) == [str(network.subnet)] or one.remove()]
+                there = [one for one in there if subnets_of(one.attrs) == (network.subnet,) or one.remove()]
             if not there:
                 labels = {LABEL: situation.cluster.name}
                 docker.networks.create(
@@ -63,42 +64,44 @@ class Overlay(Phase):
         retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
 
 
-def _remove_keepers(docker: DockerClient, network: Network) -> None:
+@dataclass(frozen=True)
+class _Wanted:
+    """A network as it should be; `chosen`: its subnet is not the inventory's."""
+
+    name: str
+    subnet: IPv4Network
+    chosen: bool
+
+
+def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
+    subnets = assigned(situation)
+    return tuple(_Wanted(n.name, subnets[n.name], n.subnet is None) for n in situation.cluster.networks)
+
+
+def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
     for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network.name}"}):
         keeper.remove(force=True)
 
 
 def changed_networks(situation: Situation) -> tuple[Network, ...]:
     """Return the networks that are to be made, or made anew."""
-    there = _seen(situation)
-    return tuple(n for n in situation.cluster.networks if _change("", n, there.get(n.name)))
+    there = situation.networks
+    changed = {wanted.name for wanted in _wanted(situation) if _change("", wanted, there.get(wanted.name))}
+    return tuple(network for network in situation.cluster.networks if network.name in changed)
 
 
-def _ipam(network: Network) -> Any:
+def _ipam(network: _Wanted) -> Any:
     from docker.types import IPAMConfig, IPAMPool
 
     return IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))])
 
 
-def _subnets(network: Mapping[str, Any]) -> list[str]:
-    return [pool["Subnet"] for pool in network.get("IPAM", {}).get("Config") or () if "Subnet" in pool]
-
-
-def _seen(situation: Situation) -> dict[str, Mapping[str, Any]]:
-    """Return what any daemon on the store has, by name."""
-    return {
-        network["Name"]: network
-        for facts in situation.facts.values()
-        for network in facts.networks
-        if network.get("Scope") == "global"
-    }
-
-
-def _change(phase: str, network: Network, there: Mapping[str, Any] | None) -> Change | None:
+def _change(phase: str, wanted: _Wanted, there: Mapping[str, Any] | None) -> Change | None:
     if there is None:
-        return Change(CLUSTER, phase, f"network {network.name}", "create", note=f"overlay, {network.subnet}")
-    subnets = _subnets(there)
-    if subnets == [str(network.subnet)]:
+        note = f"overlay, {wanted.subnet}{' (chosen)' if wanted.chosen else ''}"
+        return Change(CLUSTER, phase, f"network {wanted.name}", "create", note=note)
+    subnets = subnets_of(there)
+    if subnets == (wanted.subnet,):
         return None
     found = ", ".join(map(str, subnets)) or "no subnet"
-    return Change(CLUSTER, phase, f"network {network.name}", "replace", note=f"{found} → {network.subnet}")
+    return Change(CLUSTER, phase, f"network {wanted.name}", "replace", note=f"{found} → {wanted.subnet}")

@@ -14,6 +14,7 @@ from provision.errors import Exit
 from provision.inventory.model import Node
 from provision.report import Report, Table
 from provision.situation import Situation
+from provision.subnets import assigned
 from provision.verbs.session import Session
 
 T = TypeVar("T")
@@ -98,15 +99,15 @@ def _nodes(session: Session, situation: Situation) -> Table:
 
 def _networks(session: Session, situation: Situation) -> Table:
     rows = []
-    for network in session.cluster.networks:
+    for name, subnet in assigned(situation).items():
         seen = {
             node.name: found["Id"]
             for node in session.cluster.nodes
             for found in situation.of(node).networks
-            if found["Name"] == network.name
+            if found["Name"] == name
         }
         identities = sorted({identity[:12] for identity in seen.values()})
-        rows.append((network.name, str(network.subnet), " ".join(identities) or "none", ", ".join(seen) or "nowhere"))
+        rows.append((name, str(subnet), " ".join(identities) or "none", ", ".join(seen) or "nowhere"))
     return Table("networks", "Networks", ("network", "subnet", "id", "on"), tuple(rows))
 
 

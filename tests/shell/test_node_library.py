@@ -97,6 +97,40 @@ def test_a_files_first_line(shell: Shell, text: str | None, line: str) -> None:
     assert shell.call("line_of", STRANGE) == line
 
 
+ADDRESSES = """\
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN group default qlen 1000
+    inet 127.0.0.1/8 scope host lo
+       valid_lft forever preferred_lft forever
+2: eth0@if9: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1400 qdisc noqueue qlen 1000
+    inet 192.0.2.1/24 brd 192.0.2.255 scope global eth0
+    inet 192.0.2.7/32 scope global secondary eth0
+3: tun0: <POINTOPOINT,UP> mtu 1420 qdisc fq_codel
+    inet 10.8.0.6 peer 10.8.0.5/32 scope global tun0
+"""
+
+
+def test_an_address_has_the_mtu_of_its_interface(shell: Shell) -> None:
+    (shell.folder / "addresses").write_text(ADDRESSES)
+    facts = parse(shell.run("ip() { cat addresses; }\nfact_addresses"))
+    assert facts.mtus == {"127.0.0.1": 65536, "192.0.2.1": 1400, "192.0.2.7": 1400, "10.8.0.6": 1420}
+
+
+@pytest.mark.parametrize("ip", ["ip", "busybox ip"])
+def test_this_machines_own_addresses_are_read(shell: Shell, ip: str) -> None:
+    asked = f'ip() {{ command {ip} "$@"; }}\nfact_addresses'
+    script = f"{asked}\nip link set lo mtu 1234 up\nip address add 192.0.2.9/32 dev lo\n{asked}"
+    done = shell.try_to(script, "unshare", "-n")
+    assert (done.returncode, parse(done.stdout).mtus) == (0, {"127.0.0.1": 1234, "192.0.2.9": 1234})
+
+
+def test_39_name_servers_are_read_from_every_file_that_is_there(shell: Shell) -> None:
+    text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 192.0.2.53 # x\nnameserver\tfd00::53\n\noptions edns0\n"
+    (shell.folder / "one").write_text(text)
+    (shell.folder / "two").write_text("nameserver 192.0.2.53\nnameserver 127.0.0.53")  # no line's end
+    facts = parse(shell.call("fact_resolvers", "one", "absent", "two"))
+    assert facts.resolvers == ("192.0.2.53", "fd00::53", "127.0.0.53")
+
+
 # ---- stamps ----
 
 

@@ -22,6 +22,7 @@ from provision.pki import Identity
 from provision.plan import Change
 from provision.resources import File, Folder, Image, Keeper, Link, Release, Resource, Service, User
 from provision.situation import Situation
+from provision.subnets import assigned
 
 RELEASE = Artifact(
     archive="/srv/etcd-v3.5.30-linux-amd64.tar.gz",
@@ -50,7 +51,6 @@ def bare(node: Node) -> Facts:
         "init": "systemd",
         "root": "0",
         "vxlan": "yes",
-        "addresses": f"127.0.0.1 {node.address}",
         "dockerd": "Docker version 20.10.24+dfsg1, build 297e128",
         "docker-cli": "/usr/bin/docker",
         "docker-unit": VENDOR_UNIT,
@@ -64,6 +64,8 @@ def bare(node: Node) -> Facts:
         units={layout.DOCKER_UNIT: docker},
         docker_answers=True,
         clock=Clock(0.0, 0.1),
+        mtus={"127.0.0.1": 65536, node.address: 1500},
+        resolvers=("192.0.2.53",),
         spaces=dict.fromkeys(("/etc", "/usr/local/lib/etcd", layout.STATE, layout.DATA, "/var/lib/docker"), disk),
     )
 
@@ -101,7 +103,7 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
         values={**facts.values, **({"etcd-data": "yes"} if node.member else {})},
         members=members,
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
-        networks=tuple(network(n.name, str(n.subnet)) for n in before.cluster.networks),
+        networks=tuple(network(name, str(subnet)) for name, subnet in assigned(before).items()),
     )
 
 

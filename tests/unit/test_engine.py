@@ -272,7 +272,6 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
     assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
-    assert asked.networks == ("demo",)
 
 
 def test_no_key_is_asked_for(tmp_path: Path) -> None:

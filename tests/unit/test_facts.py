@@ -36,7 +36,6 @@ EVERYTHING = Question(
     users=("etcd", STRANGE),
     ports=(2379, 4789),
     images=("registry:5000/busybox:latest", STRANGE),
-    networks=("demo", STRANGE),
     large=(STRANGE,),
 )
 
@@ -201,11 +200,11 @@ CONTAINERS = [
     {"Id": "0" * 64, "Names": None, "NetworkSettings": {}},
 ]
 DEMO = {"Name": "demo", "Scope": "global"}
-ASKED = ("/containers/json", "/networks/demo", "/networks/gone", "/images/busybox:latest/json")
+ASKED = ("/containers/json", "/networks", "/images/gone/json", "/images/busybox:latest/json")
 ANSWERS = (
     response(CONTAINERS)
-    + response(DEMO)
-    + response({"message": "no such network"}, "404 Not Found")
+    + response([DEMO])
+    + response({"message": "no such image"}, "404 Not Found")
     + response({"RepoTags": ["busybox:latest", "registry:5000/box:1"]})
 )
 

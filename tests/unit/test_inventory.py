@@ -29,6 +29,16 @@ def test_what_is_not_said_is_filled_in(tmp_path: Path) -> None:
     assert cluster.etcd.sha256 is None
 
 
+def test_a_subnet_may_be_left_to_the_program(tmp_path: Path) -> None:
+    cluster = loaded(tmp_path, changed("10.99.0.0/24", "auto") + "    other: {subnet: 10.98.0.0/24}\n")
+    assert [network.subnet for network in cluster.networks] == [None, IPv4Network("10.98.0.0/24")]
+
+
+@pytest.mark.parametrize("text", ["Auto", "automatic", "any"])
+def test_what_is_no_subnet_is_told_that_auto_is_one(tmp_path: Path, text: str) -> None:
+    assert_only(mistakes(tmp_path, changed("10.99.0.0/24", text)), 10, f"`{text}` is no IPv4 subnet", "or auto")
+
+
 def test_a_section_with_nothing_in_it_is_one_that_is_not_there(tmp_path: Path) -> None:
     assert loaded(tmp_path, f"{RIGHT}ssh:\ndocker:\nprobe:\n") == loaded(tmp_path, RIGHT)
 

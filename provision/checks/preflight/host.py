@@ -41,7 +41,7 @@ def vxlan(scene: Scene) -> Iterator[Problem]:
 @check
 def address(scene: Scene) -> Iterator[Problem]:
     """The other nodes and the daemons here use it."""
-    addresses = scene.value("addresses").split()
+    addresses = scene.facts.mtus
     if addresses and scene.node.address not in addresses:
         yield Problem(
             f"{scene.node.address} is no address of this host; it has {', '.join(addresses)}",

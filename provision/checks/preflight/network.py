@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Network
 
 from provision import layout
 from provision.checks.preflight.scene import Scene, check
 from provision.errors import Problem
+from provision.subnets import assigned, claims, spare
 
 
 @check
@@ -30,19 +30,19 @@ def ports(scene: Scene) -> Iterator[Problem]:
 
 @check
 def overlap(scene: Scene) -> Iterator[Problem]:
-    """A network that a node already routes elsewhere would be cut off by the overlay."""
-    for network in scene.situation.cluster.networks:
-        for route in scene.value("routes").split(";"):
-            words = route.split()
-            # Docker's own bridges carry the overlay's other side; only routes of other devices count.
-            device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""  # none: more than one way
-            if not words or device.startswith(("ov-", "br0", "vx-")):
-                continue
-            target = words[0] if "/" in words[0] else f"{words[0]}/32"
-            if re.fullmatch(r"[\d./]+", target) and IPv4Network(target, strict=False).overlaps(network.subnet):
+    """What a node reaches under such addresses now, containers would look for on the overlay."""
+    subnets = assigned(scene.situation)
+    used = claims(scene.situation, scene.node)
+    for name, subnet in subnets.items():
+        for claim in used:
+            if claim.subnet.overlaps(subnet):
+                other = spare(scene.situation, subnets.values(), subnet.prefixlen) or spare(
+                    scene.situation, subnets.values()
+                )
                 yield Problem(
-                    f"network {network.name} ({network.subnet}) overlaps the route {route.strip()}",
-                    advice="give it another subnet in the inventory",
+                    f"network {name} ({subnet}) overlaps {claim.what}",
+                    advice="give it another subnet in the inventory"
+                    + (f", for example {other}: no node uses it" if other else ""),
                 )
 
 

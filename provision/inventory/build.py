@@ -34,6 +34,7 @@ def build(document: Document, path: Path) -> Cluster:
         ),
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,
+        mtu=document.overlay.mtu if document.overlay and isinstance(document.overlay.mtu, int) else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 
 from provision.inventory import addresses, values
@@ -33,6 +33,14 @@ NodeName = Annotated[str, AfterValidator(values.name)]
 NetworkName = Annotated[str, AfterValidator(values.network_name)]
 Address = Annotated[str, AfterValidator(addresses.address), _like("192.0.2.11", format="ipv4")]
 Subnet = Annotated[str, AfterValidator(addresses.subnet), _like("10.99.0.0/24")]
+Mtu = Annotated[
+    int | Literal["auto"],
+    PlainValidator(values.mtu),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": values.MTUS[0], "maximum": values.MTUS[1]}, {"const": "auto"}]}
+    ),
+    _like(addresses.AUTO),
+]
 Port = Annotated[int, AfterValidator(values.port), _like(22, minimum=1, maximum=65535)]
 User = Annotated[str, AfterValidator(values.user), _like("ops", values.SSH_USER)]
 Host = Annotated[str, AfterValidator(values.host), _like("node1.example", values.SSH_HOST)]
@@ -114,6 +122,10 @@ class OverlaySection(Section):
 
     networks: dict[NetworkName, NetworkSection] = Field(
         min_length=1, description="By name.", examples=[NETWORKS], json_schema_extra=NAMED
+    )
+    mtu: Mtu = Field(
+        "auto",
+        description="Bytes of the largest packet between the nodes; containers get 50 less. auto: as links say.",
     )
 
 

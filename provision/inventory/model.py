@@ -69,6 +69,8 @@ class Cluster:
     networks: tuple[Network, ...]
     probe: Probe
     path: Path
+    #: Bytes of the largest packet between the nodes; None: as their links say (provision/underlay.py).
+    mtu: int | None = None
 
     @property
     def folder(self) -> Path:

@@ -64,9 +64,11 @@ docker:
   control_plane: auto
 
 overlay:
-  # The networks that cross hosts: name and IPv4 range. The range must be in use nowhere else.
+  # The networks that cross hosts: name and IPv4 range. The range must be in use nowhere else; auto chooses one.
   networks:
     demo: {{subnet: 10.99.0.0/24}}
+  # The largest packet between the nodes, in bytes; containers get 50 less. auto is what the nodes' links carry.
+  # mtu: auto
 
 # What the proof runs on every node.
 probe:

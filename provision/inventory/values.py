@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from provision import layout
@@ -24,6 +25,9 @@ NAME_LENGTH = 63
 """Of a label in DNS (RFC 1035)."""
 
 DOCKERS_NETWORKS = ("bridge", "host", "none", "docker_gwbridge", "ingress")
+
+MTUS = (576, 9000)
+"""Bytes: what any host must take (RFC 791), and what is meant by jumbo frames."""
 
 OUR_PORTS = {
     layout.STORE_PORT: "etcd",
@@ -89,6 +93,16 @@ def port(value: int) -> int:
     if value in OUR_PORTS:
         used = ", ".join(str(each) for each in sorted(OUR_PORTS))
         raise Wrong(f"{value} is taken by {OUR_PORTS[value]}", f"let sshd listen on another port than {used}")
+    return value
+
+
+def mtu(value: object) -> int | Literal["auto"]:
+    """The size of the largest packet, or that it is to be found out."""
+    if value == "auto":
+        return "auto"
+    least, most = MTUS
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise Wrong(f"{show(value)} is no size of a packet", f"write a number from {least} to {most}, or auto")
     return value
 
 

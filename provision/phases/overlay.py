@@ -8,6 +8,7 @@ from functools import partial
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
+from provision import underlay
 from provision.api import retry
 from provision.inventory.model import Network, Node
 from provision.phases import Phase
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from provision.api import Clients
 
 LABEL = "overlay-provision.cluster"
+
+#: The driver's option: bytes below the overlay, 1500 where it is not given.
+MTU = "com.docker.network.driver.mtu"
 
 
 class Overlay(Phase):
@@ -53,11 +57,15 @@ class Overlay(Phase):
         def make() -> None:
             there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
             if change.action == "replace":
-                there = [one for one in there if subnets_of(one.attrs) == (network.subnet,) or one.remove()]
+                there = [one for one in there if not _differences(network, one.attrs) or one.remove()]
             if not there:
-                labels = {LABEL: situation.cluster.name}
                 docker.networks.create(
-                    network.name, "overlay", check_duplicate=True, labels=labels, ipam=_ipam(network)
+                    network.name,
+                    "overlay",
+                    check_duplicate=True,
+                    labels={LABEL: situation.cluster.name},
+                    ipam=_ipam(network),
+                    options=network.options,
                 )
 
         # One of Docker's threads may lead nowhere (phases/keeper.py): the next call gets another.
@@ -66,16 +74,28 @@ class Overlay(Phase):
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A network as it should be; `chosen`: its subnet is not the inventory's."""
+    """A network as it should be. `chosen`: its subnet is not the inventory's. `mtu`: the underlay's, in bytes."""
 
     name: str
     subnet: IPv4Network
     chosen: bool
+    mtu: int
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What its driver is told; the headers of VXLAN it takes off by itself."""
+        return {MTU: str(self.mtu)} if self.mtu != underlay.USUAL else {}
 
 
 def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
-    subnets = assigned(situation)
-    return tuple(_Wanted(n.name, subnets[n.name], n.subnet is None) for n in situation.cluster.networks)
+    there, subnets, most = situation.networks, assigned(situation), underlay.mtu(situation)
+
+    def mtu(name: str) -> int:
+        # Where links carry more than they did, containers that use the network are not worth moving.
+        found = _mtu(there[name]) if name in there and not situation.cluster.mtu else most
+        return min(found, most)
+
+    return tuple(_Wanted(n.name, subnets[n.name], n.subnet is None, mtu(n.name)) for n in situation.cluster.networks)
 
 
 def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
@@ -96,12 +116,29 @@ def _ipam(network: _Wanted) -> Any:
     return IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))])
 
 
+def _mtu(network: Mapping[str, Any]) -> int:
+    said = str((network.get("Options") or {}).get(MTU, ""))
+    return int(said) if said.isdigit() else underlay.USUAL
+
+
 def _change(phase: str, wanted: _Wanted, there: Mapping[str, Any] | None) -> Change | None:
+    resource = f"network {wanted.name}"
     if there is None:
-        note = f"overlay, {wanted.subnet}{' (chosen)' if wanted.chosen else ''}"
-        return Change(CLUSTER, phase, f"network {wanted.name}", "create", note=note)
-    subnets = subnets_of(there)
-    if subnets == (wanted.subnet,):
-        return None
+        chosen = " (chosen)" if wanted.chosen else ""
+        size = f", MTU {_inside(wanted.mtu)} in containers" if wanted.options else ""
+        return Change(CLUSTER, phase, resource, "create", note=f"overlay, {wanted.subnet}{chosen}{size}")
+    differences = _differences(wanted, there)
+    return Change(CLUSTER, phase, resource, "replace", note="; ".join(differences)) if differences else None
+
+
+def _differences(wanted: _Wanted, there: Mapping[str, Any]) -> list[str]:
+    subnets, mtu = subnets_of(there), _mtu(there)
     found = ", ".join(map(str, subnets)) or "no subnet"
-    return Change(CLUSTER, phase, f"network {wanted.name}", "replace", note=f"{found} → {wanted.subnet}")
+    return [
+        *([f"{found} → {wanted.subnet}"] if subnets != (wanted.subnet,) else ()),
+        *([f"MTU in containers {_inside(mtu)} → {_inside(wanted.mtu)}"] if mtu != wanted.mtu else ()),
+    ]
+
+
+def _inside(mtu: int) -> int:
+    return mtu - underlay.VXLAN

@@ -34,6 +34,17 @@ def test_a_subnet_may_be_left_to_the_program(tmp_path: Path) -> None:
     assert [network.subnet for network in cluster.networks] == [None, IPv4Network("10.98.0.0/24")]
 
 
+@pytest.mark.parametrize(("text", "mtu"), [("auto", None), ("1400", 1400), ("576", 576), ("9000", 9000)])
+def test_the_size_of_packets_may_be_said(tmp_path: Path, text: str, mtu: int | None) -> None:
+    assert loaded(tmp_path, f"{RIGHT}  mtu: {text}\n").mtu == mtu
+
+
+@pytest.mark.parametrize("text", ["575", "9001", "-1", "true", '"1400"', "1e3", "large", "[1400]", "", "{a: 1}", "017"])
+def test_what_is_no_size_of_a_packet_is_told(tmp_path: Path, text: str) -> None:
+    problems = mistakes(tmp_path, f"{RIGHT}  mtu: {text}\n")
+    assert_only(problems, 11, "overlay.mtu: ", "write a number from 576 to 9000, or auto")
+
+
 @pytest.mark.parametrize("text", ["Auto", "automatic", "any"])
 def test_what_is_no_subnet_is_told_that_auto_is_one(tmp_path: Path, text: str) -> None:
     assert_only(mistakes(tmp_path, changed("10.99.0.0/24", text)), 10, f"`{text}` is no IPv4 subnet", "or auto")

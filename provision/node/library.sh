@@ -316,6 +316,14 @@ put_keeper() {
     done
 }
 
+# put_gateway_bridge SUBNET: what Docker would make with the first container on an overlay, elsewhere. Its own options.
+put_gateway_bridge() {
+    ! timeout 10 docker network inspect docker_gwbridge >/dev/null 2>&1 || return 0
+    timeout 60 docker network create --subnet "$1" -o com.docker.network.bridge.name=docker_gwbridge \
+        -o com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true \
+        docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge with $1"
+}
+
 # begin_unit UNIT: enable and start it; run_unit waits.
 begin_unit() {
     enable_unit "$1"

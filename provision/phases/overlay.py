@@ -14,9 +14,9 @@ from provision.inventory.model import Network, Node
 from provision.phases import Phase
 from provision.phases.image import probe_image
 from provision.plan import CLUSTER, Change
-from provision.resources import KEEPER, Resource
+from provision.resources import KEEPER, GatewayBridge, Resource
 from provision.situation import Situation
-from provision.subnets import assigned, subnets_of
+from provision.subnets import assigned, gateway_bridge, subnets_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -35,8 +35,10 @@ class Overlay(Phase):
     name = "overlay"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the image that a node could not take before its dockerd was started."""
-        return () if situation.of(node).docker_answers else probe_image(situation)
+        """Return the way out, and the image that a node could not take before its dockerd was started."""
+        subnet = gateway_bridge(situation, node)
+        image = () if situation.of(node).docker_answers else probe_image(situation)
+        return (*((GatewayBridge(subnet),) if subnet else ()), *image)
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver."""

@@ -5,7 +5,7 @@ A content or hash that is None is not made yet: it differs from whatever is ther
 """
 
 from provision.resources.base import UPLOADS, Difference, Resource, Upload
-from provision.resources.containers import KEEPER, Image, Keeper
+from provision.resources.containers import KEEPER, GatewayBridge, Image, Keeper
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Release, Service, User
 
@@ -15,6 +15,7 @@ __all__ = [
     "Difference",
     "File",
     "Folder",
+    "GatewayBridge",
     "Image",
     "Keeper",
     "Link",

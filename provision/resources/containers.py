@@ -1,12 +1,16 @@
-"""What Docker holds: images and keepers."""
+"""What Docker holds: images, keepers, and the bridge out of its overlays."""
 
 from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from provision.facts import Facts, Question
 from provision.resources.base import UPLOADS, Difference, Upload, call
+
+#: The bridge by which containers of an overlay leave their host.
+GATEWAY_BRIDGE = "docker_gwbridge"
 
 #: Name and label of the containers that keep a network in use.
 KEEPER = "overlay-keeper"
@@ -90,3 +94,36 @@ class Keeper:
     def apply(self, difference: Difference) -> str:
         """Start one, in place of any that does not run."""
         return call("put_keeper", self.container, self.network, self.image)
+
+
+@dataclass(frozen=True)
+class GatewayBridge:
+    """docker_gwbridge, made before Docker makes it on a subnet that is in use: see subnets.gateway_bridge."""
+
+    subnet: IPv4Network
+
+    @property
+    def name(self) -> str:
+        """`network docker_gwbridge`."""
+        return f"network {GATEWAY_BRIDGE}"
+
+    def question(self) -> Question:
+        """Nothing: networks are always asked for."""
+        return Question()
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether it is there, wherever: containers that use it would lose their way out."""
+        there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
+        return None if there else Difference("create", note=f"bridge, {self.subnet} (chosen)")
+
+    def remember(self) -> str:
+        """That it was not there."""
+        return call("remember_network", GATEWAY_BRIDGE)
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+    def apply(self, difference: Difference) -> str:
+        """Make it."""
+        return call("put_gateway_bridge", str(self.subnet))

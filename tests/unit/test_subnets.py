@@ -21,7 +21,7 @@ from provision.facts import Facts
 from provision.inventory.model import Network
 from provision.pki import Identity
 from provision.situation import Situation
-from provision.subnets import PRIVATE, assigned, claims, free, spare, taken
+from provision.subnets import PRIVATE, assigned, claims, free, gateway_bridge, spare, taken
 
 DEMO = IPv4Network("10.99.0.0/24")
 LOCAL = {"Name": "bridge", "Scope": "local", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}}
@@ -253,3 +253,59 @@ def test_what_is_chosen_is_in_nobodys_way_and_the_same_each_time(used: list[IPv4
     assert found == assigned(situation)
     assert not found["demo"].overlaps(found["more"])
     assert not any(found[name].overlaps(one) for name in found for one in used)
+
+
+# ---- the bridge out of the overlays ----
+
+COMPOSE = {"Name": "app_default", "Scope": "local", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}}
+GATEWAY = {"Name": "docker_gwbridge", "Scope": "local", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}}
+POOLS = '{"default-address-pools": [{"base": "10.64.0.0/15", "size": 16}]}'
+WITH_POOLS = {"daemon_json": POOLS, "routes": "10.64.8.0/24 dev eth1;"}
+
+
+@pytest.mark.parametrize(
+    ("routes", "networks", "subnet"),
+    [
+        ("", (LOCAL,), None),
+        ("", (), None),
+        ("10.0.0.0/8 dev tun0", (LOCAL,), None),
+        ("172.18.7.0/24 via 192.0.2.9 dev eth0", (LOCAL,), "172.19.0.0/16"),
+        ("172.18.7.0/24 dev eth1 table 100", (LOCAL,), "172.19.0.0/16"),
+        ("172.16.0.0/12 dev tun0", (LOCAL,), "192.168.0.0/20"),
+        ("172.16.0.0/12 dev tun0;192.168.0.0/17 dev a", (LOCAL,), "192.168.128.0/20"),
+        ("172.16.0.0/12 dev tun0;192.168.0.0/16 dev a", (LOCAL,), "10.100.0.0/24"),
+        ("172.18.0.0/16 dev br-0123456789ab proto kernel scope link", (LOCAL, COMPOSE), None),
+        ("172.18.0.0/16 dev br-0123456789ab;172.19.1.0/24 dev eth1", (LOCAL, COMPOSE), "172.20.0.0/16"),
+        ("172.17.0.0/16 dev docker0;172.18.0.0/16 dev br-0123456789ab", (), None),
+        ("172.18.0.0/16 dev br-lan", (LOCAL,), "172.19.0.0/16"),
+        ("172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 linkdown", (LOCAL,), None),
+    ],
+)
+def test_39_the_way_out_is_made_where_docker_would_be_in_the_way(
+    tmp_path: Path, routes: str, networks: tuple[dict[str, Any], ...], subnet: str | None
+) -> None:
+    situation = changed(bare_situation(sample(tmp_path)), "node2", with_values(routes=routes))
+    situation = changed(situation, "node2", docker_has(*networks))
+    expected = IPv4Network(subnet) if subnet else None
+    assert gateway_bridge(situation, situation.cluster.node("node2")) == expected
+    made = [line for line in lines(make_plan(PLANE, situation)) if "docker_gwbridge" in line]
+    assert made == ["node2: create network docker_gwbridge"] * bool(subnet)
+
+
+def test_39_the_way_out_avoids_name_servers_overlays_and_takes_from_the_users_pools(tmp_path: Path) -> None:
+    bare = changed(bare_situation(sample(tmp_path)), "node2", docker_has(LOCAL))
+    node = bare.cluster.node("node2")
+    assert gateway_bridge(changed(bare, "node2", resolvers("172.18.0.53")), node) == IPv4Network("172.19.0.0/16")
+    overlay = replace(bare.cluster, networks=(Network("demo", IPv4Network("172.18.0.0/24")),))
+    assert gateway_bridge(replace(bare, cluster=overlay), node) == IPv4Network("172.19.0.0/16")
+    pools = changed(bare, "node2", with_values(**WITH_POOLS))
+    assert gateway_bridge(pools, node) == IPv4Network("10.65.0.0/16")
+
+
+def test_39_a_way_out_that_is_there_stays(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    situation = changed(planned(cluster), "node1", docker_has(LOCAL, GATEWAY))
+    situation = changed(
+        situation, "node1", with_values(routes="172.18.0.0/16 dev docker_gwbridge;172.18.9.0/24 dev a;")
+    )
+    assert lines(make_plan(PLANE, situation)) == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from provision.api import Clients
+from provision.api import Clients, StoreError
 from provision.checks import Outcome
+from provision.errors import StepFailed
 from provision.inventory.model import Cluster
 
 #: The label of everything that a run makes to prove something; its value is the run's ID.
@@ -15,14 +18,25 @@ RUN_LABEL = "overlay-provision.run"
 KEYS = "/overlay-provision"
 
 
+class Shared(Protocol):
+    """What several checks of a suite use."""
+
+    def close(self) -> None:
+        """Take it away."""
+
+
 @dataclass(frozen=True)
 class Proof:
-    """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched."""
+    """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched.
+
+    What the checks of a suite share is made by the first that needs it, and closed after the last.
+    """
 
     cluster: Cluster
     clients: Clients
     run: str
     living: frozenset[str] = frozenset()
+    shared: dict[str, Shared] = field(default_factory=dict, compare=False)
 
 
 Observe = Callable[[Proof], Iterator[Outcome]]
@@ -63,3 +77,11 @@ def passed(where: str, evidence: str) -> Outcome:
 def failed(where: str, evidence: str, advice: str) -> Outcome:
     """Say what was seen instead."""
     return Outcome("", where, "failed", evidence, advice)
+
+
+def reason(error: Exception) -> str:
+    """Say on one line what a daemon, its client or the way to it said no with."""
+    if isinstance(error, StoreError | StepFailed):
+        return str(error)
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return f"{type(error).__name__}: {text}"[:400]

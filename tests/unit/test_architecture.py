@@ -17,8 +17,10 @@ PLANES = {"etcd", "swarm"}
 #: Where a module of a client library is imported, beside the place for all the rest of it.
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
+    "provision/checks/leftovers.py": {"docker", "docker.errors"},
+    "provision/checks/made.py": {"docker"},
+    "provision/checks/probes.py": {"docker.errors", "docker.models.containers"},
     "provision/phases/overlay.py": {"docker", "docker.types"},
-    "provision/checks/suites/overlay.py": {"docker.errors", "docker.models.containers"},
 }
 
 #: Who speaks to people: the reports, and the question that needs a yes.

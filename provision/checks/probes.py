@@ -1,0 +1,208 @@
+"""Probes: containers that a check starts on every node, on one network, looks through, and takes away again."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from docker.errors import APIError
+
+from provision.checks import Outcome
+from provision.checks.proof import RUN_LABEL, Proof
+from provision.errors import Problem, StepFailed
+from provision.inventory.model import Cluster, Network, Node
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+
+#: A probe ends by itself, so that one left by a killed run does not stay.
+PROBE_SECONDS = 300
+#: Seconds for an answer: a new endpoint is known on the other side within one or two (gossip every 200 ms).
+PATIENCE = 8
+#: Fresh probes where Docker did not serve the first: phases/keeper.py tells of its threads that lead nowhere.
+ATTEMPTS = 3
+#: Seconds for a container or a network to go: Docker does it beside, and says 409 meanwhile.
+REMOVAL_SECONDS = 20
+#: Addresses that a node's probes choose from: runs of verify may go beside each other.
+MOST_ADDRESSES = 8
+
+_REACH = f"""
+for target; do
+    end=$(($(date +%s) + {PATIENCE}))
+    until seen=$(ping -c 1 -W 1 "$target" 2>&1); do
+        [ "$(date +%s)" -lt "$end" ] || break
+    done
+    time=${{seen##*time=}}
+    case $seen in *time=*) echo "$target ${{time%% ms*}}" ;; *) echo "$target lost" ;; esac
+done
+"""
+
+
+class NotOnTheNetworkError(Exception):
+    """Docker started a container on a network and gave it no address there."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A container of ours on one node and one network."""
+
+    node: Node
+    container: Container
+    name: str
+    address: str
+
+    def run(self, script: str, *arguments: str) -> str:
+        """Run a script in it; return what it wrote."""
+        answer = self.container.exec_run(["sh", "-c", script, "probe", *arguments])
+        return str(answer.output.decode(errors="replace"))
+
+    def reach(self, *targets: str) -> dict[str, str]:
+        """Ping addresses and names until they answer: the milliseconds of those that did, in time."""
+        answers = (line.split() for line in self.run(_REACH, *targets).splitlines())
+        return {words[0]: words[1] for words in answers if len(words) == 2 and words[1] != "lost"}
+
+
+class Crew:
+    """The probes of one network that the checks of a suite share: started when first asked for, removed at its end."""
+
+    def __init__(self, proof: Proof, network: Network) -> None:
+        """Start none yet."""
+        self._proof, self._network = proof, network
+        self._made: list[tuple[Node, str]] = []
+        self._probes: list[Probe] = []
+
+    @cached_property
+    def subnet(self) -> IPv4Network:
+        """Return the network's own, as Docker says it."""
+        found = self._proof.clients.docker(self._proof.cluster.nodes[0]).api.inspect_network(self._network.name)
+        return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
+
+    def probes(self, each: int = 1) -> list[Probe]:
+        """Return so many probes on every node, after starting those that are missing, all at once."""
+        there = len(self._probes) // len(self._proof.cluster.nodes)
+        wanted = [(node, slot) for slot in range(there, each) for node in self._proof.cluster.nodes]
+        if wanted:
+            _ = self.subnet  # asked for once, before threads do
+            with ThreadPoolExecutor(len(wanted)) as pool:
+                self._probes += pool.map(lambda one: self._start(*one), wanted)
+        return self._probes[: each * len(self._proof.cluster.nodes)]
+
+    def close(self) -> None:
+        """Remove them all, those too that did not start well."""
+        made, self._made, self._probes = self._made, [], []
+        if made:
+            with ThreadPoolExecutor(len(made)) as pool:
+                list(pool.map(lambda one: remove(self._proof, *one), made))
+
+    def _start(self, node: Node, slot: int) -> Probe:
+        for address in (*own_addresses(self._proof.cluster, self.subnet, node)[slot:], None):
+            name = new_name(self._proof, node)
+            self._made.append((node, name))
+            try:
+                return start(self._proof, node, self._network.name, name, address)
+            except APIError as error:
+                if address is None or "already in use" not in str(error.explanation).lower():
+                    raise
+        raise AssertionError("the last address is none")
+
+
+def own_addresses(cluster: Cluster, subnet: IPv4Network, node: Node) -> list[str]:
+    """Return the addresses that only this node's probes use, from the subnet's end.
+
+    Docker 20.10 never forgets the host that answered for an address when it had to ask (libnetwork, drivers/overlay,
+    watchMiss: a peer named "dummy", which no departure removes). It asks whenever two containers of one host first
+    speak, and whenever one speaks to another host before word of it came. Once the address is given to a container of
+    another host, that first host sends its packets to the wrong place, until its dockerd is restarted. Docker gives the
+    lowest free address: so a probe takes none that it would pass on, and its own address never changes its host.
+    """
+    classes = max(16, 1 << (len(cluster.nodes) - 1).bit_length())
+    last = int(subnet.broadcast_address) - 1
+    count = (subnet.num_addresses - 2) // 2
+    own = range(cluster.nodes.index(node), count, classes)
+    return [str(IPv4Address(last - index)) for index in islice(own, MOST_ADDRESSES)]
+
+
+def crew(proof: Proof, network: Network) -> Crew:
+    """Return the suite's probes on a network."""
+    made = proof.shared.setdefault(network.name, Crew(proof, network))
+    assert isinstance(made, Crew)
+    return made
+
+
+Observe = Callable[[Sequence[Probe]], list[Outcome]]
+
+
+def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -> Iterator[Outcome]:
+    """Observe through `each` probes on every node until all is well, with fresh ones up to three times.
+
+    Where it was not well at once, the evidence says so, and why.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            outcomes = observe(crew(proof, network).probes(each))
+        except (APIError, NotOnTheNetworkError) as error:
+            crew(proof, network).close()
+            if attempt == ATTEMPTS:
+                raise
+            reason = str(error)
+            continue
+        wrong = [outcome.evidence for outcome in outcomes if outcome.status == "failed"]
+        if not wrong:
+            break
+        crew(proof, network).close()
+        if attempt < ATTEMPTS:
+            reason = wrong[0]
+    later = f" (attempt {attempt}; before: {reason[:160]})" if attempt > 1 else ""
+    yield from (replace(outcome, evidence=outcome.evidence + later) for outcome in outcomes)
+
+
+def new_name(proof: Proof, node: Node) -> str:
+    """Return a name that no container has: names are of the whole network."""
+    return f"probe-{proof.run}-{secrets.token_hex(3)}-{node.name}"[:63]
+
+
+def start(proof: Proof, node: Node, network: str, name: str, address: str | None = None) -> Probe:
+    """Start a probe, at an address or wherever Docker puts it. NotOnTheNetworkError, or what Docker says."""
+    api = proof.clients.docker(node).api
+    given = {"ipv4_address": address} if address else {}
+    made = api.create_container(
+        proof.cluster.probe.image,
+        command=["sleep", str(PROBE_SECONDS)],
+        name=name,
+        labels={RUN_LABEL: proof.run},
+        host_config=api.create_host_config(auto_remove=True, network_mode=network),
+        networking_config=api.create_networking_config({network: api.create_endpoint_config(**given)}),
+    )
+    api.start(made["Id"])
+    container = proof.clients.docker(node).containers.get(made["Id"])
+    address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    if not address:
+        raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address")
+    return Probe(node, container, name, address)
+
+
+def remove(proof: Proof, node: Node, container: str) -> None:
+    """Remove a container, by name or ID, and return when it is gone. StepFailed if it does not go."""
+    api = proof.clients.docker(node).api
+    gone(lambda: api.remove_container(container, force=True), f"container {container}", node.name)
+
+
+def gone(removal: Callable[[], object], what: str, where: str) -> None:
+    """Repeat a removal until Docker says that there is nothing to remove. StepFailed, with its last words."""
+    deadline = time.monotonic() + REMOVAL_SECONDS
+    while True:
+        try:
+            removal()
+        except APIError as error:
+            if error.status_code == 404:
+                return
+            if time.monotonic() > deadline:
+                raise StepFailed(Problem(f"{what} is left behind: {error.explanation}", where)) from error
+        time.sleep(0.02)

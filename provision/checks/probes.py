@@ -58,6 +58,11 @@ class Probe:
     name: str
     address: str
 
+    @property
+    def process(self) -> int:
+        """Its first process, as the node numbers it."""
+        return int(self.container.attrs["State"]["Pid"])
+
     def run(self, script: str, *arguments: str) -> str:
         """Run a script in it; return what it wrote."""
         answer = self.container.exec_run(["sh", "-c", script, "probe", *arguments])

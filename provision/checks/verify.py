@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from provision.api import StoreError
-from provision.checks import Outcome
-from provision.checks.proof import CHECKS, Check, Observe, Proof
-from provision.checks.suites import etcd, overlay, store  # noqa: F401  they register themselves
-from provision.errors import Problem, StepFailed, UsageError
+from provision.checks import Outcome, leftovers
+from provision.checks.proof import CHECKS, Check, Observe, Proof, Shared, reason
+from provision.checks.suites import docker, etcd, overlay, store  # noqa: F401  they register themselves
+from provision.errors import Problem, UsageError
 
 
 def run(proof: Proof, chosen: Sequence[Check]) -> tuple[Outcome, ...]:
-    """Run the checks, the suites beside each other; outcomes in the order of the suites."""
+    """Remove what killed runs left, then run the checks, the suites beside each other; outcomes in their order."""
+    left = _run_check("docker/leftovers", leftovers.remove, proof)
     suites = {check.suite: [one for one in chosen if one.suite == check.suite] for check in chosen}
     with ThreadPoolExecutor(max(1, len(suites))) as pool:
         by_suite = list(pool.map(lambda checks: _run_suite(checks, proof), suites.values()))
-    return tuple(outcome for outcomes in by_suite for outcome in outcomes)
+    return tuple(outcome for outcomes in (left, *by_suite) for outcome in outcomes)
 
 
 def quick() -> list[Check]:
@@ -45,7 +45,17 @@ def choose(only: str, skip: str) -> list[Check]:
 
 
 def _run_suite(checks: Sequence[Check], proof: Proof) -> list[Outcome]:
-    return [outcome for check in checks for outcome in _run_check(str(check), check.observe, proof)]
+    own = replace(proof, shared={})
+    outcomes = [outcome for check in checks for outcome in _run_check(str(check), check.observe, own)]
+    return outcomes + [outcome for thing in own.shared.values() for outcome in _close(checks[-1], thing)]
+
+
+def _close(last: Check, thing: Shared) -> Iterator[Outcome]:
+    """Take away what the checks of a suite shared; what stays is a failure of the last one."""
+    try:
+        thing.close()
+    except Exception as error:
+        yield Outcome(str(last), "cluster", "failed", f"not all was taken away: {reason(error)}", "fab status")
 
 
 def _run_check(name: str, function: Observe, proof: Proof) -> Sequence[Outcome]:
@@ -57,13 +67,5 @@ def _run_check(name: str, function: Observe, proof: Proof) -> Sequence[Outcome]:
             outcomes.append(replace(outcome, check=name, seconds=round(moment - started, 3)))
             started = moment
     except Exception as error:  # whatever a daemon or its client says, it is this check that fails
-        reason = _reason(error)
-        outcomes.append(Outcome(name, "cluster", "failed", reason, "fab status", time.monotonic() - started))
+        outcomes.append(Outcome(name, "cluster", "failed", reason(error), "fab status", time.monotonic() - started))
     return outcomes
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, StoreError | StepFailed):
-        return str(error)
-    text = re.sub(r"\s+", " ", str(error)).strip()
-    return f"{type(error).__name__}: {text}"[:400]

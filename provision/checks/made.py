@@ -1,0 +1,185 @@
+"""What one check makes on one node, marked with the run, and taken away when the check ends."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from provision.checks import Outcome, probes
+from provision.checks.leftovers import FOLDER, IMAGE_NAME
+from provision.checks.proof import RUN_LABEL, Observe, Proof, failed, reason
+from provision.inventory.model import Node
+from provision.remote import Remote
+from provision.remote.remotes import in_parallel
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+_SERVE = """
+mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
+for port; do httpd -p "$port" -h /tmp/served; done
+"""
+#: With nc: the wget of a statically linked busybox may crash where the image has no libraries to resolve names with.
+_FETCH_INSIDE = r'''printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 "$1" "$2"'''
+#: What a node has for it: bash can open a connection. `timeout` ends one that leads nowhere.
+_FETCH = """
+timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3' {address} {port}
+"""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A container of a check: it sleeps, and scripts are run in it."""
+
+    api: APIClient
+    identity: str
+    name: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What Docker says about it now."""
+        return dict(self.api.inspect_container(self.identity))
+
+    @property
+    def address(self) -> str:
+        """Its address on the default bridge; empty where it has none."""
+        return str(self.facts["NetworkSettings"]["IPAddress"])
+
+    def published(self, port: int) -> int:
+        """Return the node's port that leads to a port of it, which Docker chose."""
+        return int(self.facts["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
+
+    def run(self, script: str, *arguments: str) -> str:
+        """Run a script in it; return what it wrote, its complaints too."""
+        made = self.api.exec_create(self.identity, ["sh", "-c", script, "probe", *arguments])
+        return str(self.api.exec_start(made["Id"]).decode(errors="replace")).strip()
+
+    def serve(self, text: str, *ports: int) -> None:
+        """Serve a text by HTTP; it is served when this returns."""
+        self.run(_SERVE, text, *map(str, ports))
+
+    def fetch(self, host: str, port: int) -> str:
+        """Return the text that a server says to it; with nobody there, a complaint."""
+        return _content(self.run(_FETCH_INSIDE, host, str(port)))
+
+
+def _content(answer: str) -> str:
+    """Return an HTTP answer without its head."""
+    return answer.rpartition("\r\n\r\n")[2].strip()
+
+
+class Made:
+    """A context manager: what was made through it is removed in the end, the last first."""
+
+    def __init__(self, proof: Proof, node: Node) -> None:
+        """Make things on `node`."""
+        self.proof, self.node = proof, node
+        self.api: APIClient = proof.clients.docker(node).api
+        self._removals = ExitStack()
+
+    @property
+    def label(self) -> dict[str, str]:
+        """What marks all that is made."""
+        return {RUN_LABEL: self.proof.run}
+
+    @property
+    def peer(self) -> Node:
+        """Another node: the next one."""
+        nodes = self.proof.cluster.nodes
+        return nodes[(nodes.index(self.node) + 1) % len(nodes)]
+
+    def remote(self, node: Node | None = None) -> Remote:
+        """Return the way into the node itself, or into another."""
+        return self.proof.clients.remotes[(node or self.node).name]
+
+    def fetch(self, address: str, port: int, *, source: Node | None = None) -> str:
+        """Return what a web server says to the node itself, or to another; with nobody there, nothing."""
+        script = _FETCH.format(address=address, port=port)
+        return _content(self.remote(source).run(script, what="fetching a page").stdout)
+
+    def name(self) -> str:
+        """Return a new name, of which there is one in the cluster."""
+        return probes.new_name(self.proof, self.node)
+
+    def container(
+        self, *, environment: Mapping[str, str] | None = None, ports: Sequence[int] = (), **options: Any
+    ) -> Inside:
+        """Start a container of the probe's image; Docker chooses where to publish its ports.
+
+        `options` are those of Docker's host configuration.
+        """
+        name = self.name()
+        published = dict.fromkeys(ports)
+        made = self.api.create_container(
+            self.proof.cluster.probe.image,
+            command=["sleep", str(probes.PROBE_SECONDS)],
+            name=name,
+            labels=self.label,
+            environment=dict(environment or {}),
+            ports=list(published),
+            use_config_proxy=False,
+            host_config=self.api.create_host_config(auto_remove=True, port_bindings=published, **options),
+        )
+        self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
+        self.api.start(made["Id"])
+        return Inside(self.api, made["Id"], name)
+
+    def remove(self, container: Inside) -> None:
+        """Remove a container before its time."""
+        probes.remove(self.proof, self.node, container.identity)
+
+    def volume(self, labels: Mapping[str, str] | None = None) -> str:
+        """Make a named volume, perhaps with more labels."""
+        name = str(self.api.create_volume(self.name(), labels={**self.label, **(labels or {})})["Name"])
+        self._removals.callback(probes.gone, lambda: self.api.remove_volume(name), f"volume {name}", self.node.name)
+        return name
+
+    def tag(self) -> str:
+        """Tag the probe's image with the run's ID."""
+        name = f"{IMAGE_NAME}:{self.proof.run}"
+        self._removals.callback(self.untag, name)
+        self.api.tag(self.proof.cluster.probe.image, IMAGE_NAME, self.proof.run)
+        return name
+
+    def untag(self, name: str) -> None:
+        """Remove that tag; the image stays."""
+        probes.gone(lambda: self.api.remove_image(name, noprune=True), f"image {name}", self.node.name)
+
+    def folder(self) -> str:
+        """Make a folder on the node."""
+        path = f"{FOLDER}{self.proof.run}"
+        self._removals.callback(self.remote().run, f"rm -rf {path}", what="removing a folder")
+        self.remote().run(f"mkdir -m 700 {path}", what="making a folder")
+        return path
+
+    def __enter__(self) -> Self:
+        """Nothing is made yet."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove all that was made."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove all that was made. StepFailed, or what Docker says, if something stays."""
+        self._removals.close()
+
+
+def on_each_node(observe: Callable[[Made], Outcome]) -> Observe:
+    """Make a check of what is observed on one node: on all at once, each told of by itself."""
+
+    def on(proof: Proof, node: Node) -> Outcome:
+        try:
+            with Made(proof, node) as made:
+                return observe(made)
+        except Exception as error:  # whatever Docker or its client says, it is this check that fails here
+            return failed(node.name, reason(error), "on the node: journalctl -u docker.service")
+
+    @functools.wraps(observe)
+    def on_all(proof: Proof) -> Iterator[Outcome]:
+        yield from in_parallel(lambda node: on(proof, node), proof.cluster.nodes)
+
+    return on_all

@@ -20,6 +20,8 @@ CLIENTS = {
     "provision/checks/leftovers.py": {"docker", "docker.errors"},
     "provision/checks/made.py": {"docker"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers"},
+    "provision/checks/suites/networks.py": {"docker.errors"},
+    "provision/checks/temporary.py": {"docker.errors", "docker.types"},
     "provision/phases/overlay.py": {"docker", "docker.types"},
 }
 

@@ -1,0 +1,151 @@
+"""Networks: one that is new is seen everywhere at once, is made once, and is nobody else's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+
+from docker.errors import APIError
+
+from provision.checks import Outcome, probes
+from provision.checks.probes import Probe
+from provision.checks.proof import Proof, check, failed, passed
+from provision.checks.suites.etcd import wait_for
+from provision.checks.temporary import Temporary, refused_as_taken, temporary
+from provision.inventory.model import Node
+from provision.remote.remotes import in_parallel
+
+#: Seconds in which a new network is to be seen by every Docker.
+SEEN_SECONDS = 2.0
+#: Seconds after which it is not waited for any more.
+PATIENCE = 10
+
+#: Prints those of the addresses and names that answer one of three pings. A name may be asked for in the whole world.
+_KNOCK = """
+for target; do timeout 3 ping -c 3 -w 2 "$target" 2>&1 | grep -q 'bytes from' && echo "$target" & done
+wait
+"""
+
+
+@check("overlay")
+def new_network_seen_everywhere(proof: Proof) -> Iterator[Outcome]:
+    """A network made through one node is seen by the Docker of every other within two seconds."""
+    first, *others = proof.cluster.nodes
+    with temporary(proof) as network:
+        identity = network.make(first)
+        made = time.monotonic()
+        seen = in_parallel(lambda node: _seen_after(network, node, identity, made), others)
+    for node, seconds in zip(others, seen, strict=True):
+        if seconds is not None and seconds <= SEEN_SECONDS:
+            yield passed(node.name, f"saw a network made on {first.name} after {seconds * 1000:.0f} ms")
+        else:
+            told = f"after {seconds:.1f} s" if seconds is not None else f"not within {PATIENCE} s"
+            yield failed(
+                node.name, f"saw a network made on {first.name} {told}", "fab status --store; journalctl -u docker"
+            )
+
+
+def _seen_after(network: Temporary, node: Node, identity: str, made: float) -> float | None:
+    there = wait_for(lambda: identity in network.seen(node), PATIENCE)
+    return time.monotonic() - made if there else None
+
+
+@check("overlay")
+def made_on_each_node_at_once_is_one(proof: Proof) -> Iterator[Outcome]:
+    """A network made on every node at the same moment, under one name and with one subnet, is one network.
+
+    The subnet decides: the store gives it away once. Without one Docker 20.10 may well make two of a name.
+    """
+    with temporary(proof) as network:
+        refused = [words for words in in_parallel(partial(_try_to_make, network), proof.cluster.nodes) if words]
+        yield judged(network, refused)
+
+
+def judged(network: Temporary, refused: Sequence[str]) -> Outcome:
+    """Look whether every node has the one network of that name."""
+    nodes = network.proof.cluster.nodes
+
+    def found() -> set[tuple[str, ...]]:
+        return {tuple(network.seen(node)) for node in nodes}
+
+    def one() -> bool:
+        return len(seen := found()) == 1 and len(next(iter(seen))) == 1
+
+    if wait_for(one, SEEN_SECONDS):
+        others = f"; the other{'s were' if len(refused) > 1 else ' was'} told: {', '.join(sorted(set(refused)))}"
+        return passed("cluster", f"made on {len(nodes)} nodes at once, one ID everywhere{others if refused else ''}")
+    said = ", ".join(f"{node.name}: {' '.join(i[:12] for i in network.seen(node)) or 'none'}" for node in nodes)
+    return failed("cluster", f"made on {len(nodes)} nodes at once, not one network: {said}", "fab status --store")
+
+
+def _try_to_make(network: Temporary, node: Node) -> str:
+    """Return what Docker says if somebody was there before, else nothing."""
+    try:
+        network.make(node)
+    except APIError as error:
+        if not refused_as_taken(error):
+            raise
+        return str(error.explanation)
+    return ""
+
+
+@check("overlay")
+def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
+    """Containers of one network do not reach those of another, by address nor by name, while they reach their own.
+
+    The others are those of the inventory's next network; where it has one, of a bridge made on each node. Not of an
+    overlay made for this: containers that leave one cost each daemon a thread (checks/temporary.py).
+    """
+    first, *more = proof.cluster.networks
+    for other in more:
+        outsiders = probes.crew(proof, other).probes()
+        yield from kept_apart(probes.crew(proof, first).probes(), outsiders, f"{first.name} and {other.name}")
+    if not more:
+        with ExitStack() as bridges:
+            outsiders = _on_bridges(proof, bridges)
+            yield from kept_apart(probes.crew(proof, first).probes(), outsiders, f"{first.name} and a bridge")
+
+
+def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:
+    """Start a probe on each node, on a bridge of its own; both go with `end`."""
+    network = end.enter_context(temporary(proof))
+    names = {node: probes.new_name(proof, node) for node in proof.cluster.nodes}
+
+    def start(node: Node) -> Probe:
+        network.make(node, "bridge")
+        return probes.start(proof, node, network.name, names[node])
+
+    def remove() -> None:
+        in_parallel(lambda node: probes.remove(proof, node, names[node]), proof.cluster.nodes)
+
+    end.callback(remove)
+    return in_parallel(start, proof.cluster.nodes)
+
+
+def kept_apart(insiders: Sequence[Probe], outsiders: Sequence[Probe], networks: str) -> Iterator[Outcome]:
+    """Let each of them knock at all others, once each insider has reached the next."""
+    for source, target in zip(insiders, [*insiders[1:], insiders[0]], strict=True):
+        if target.address not in source.reach(target.address):
+            told = f"{networks}: nothing is proven, as {source.name} does not reach its own network"
+            yield failed(source.node.name, told, "fab verify --only overlay/containers")
+            return
+    everybody = [(source, outsiders) for source in insiders] + [(source, insiders) for source in outsiders]
+    with ThreadPoolExecutor(len(everybody)) as pool:
+        reached = list(pool.map(lambda one: _answered(*one), everybody))
+    for node in dict.fromkeys(source.node for source, _ in everybody):
+        answers = [
+            target for (source, _), got in zip(everybody, reached, strict=True) if source.node == node for target in got
+        ]
+        if answers:
+            yield failed(node.name, f"{networks}: reached across: {', '.join(answers)}", "is a container on both?")
+        else:
+            yield passed(node.name, f"{networks}: no answer across, by address nor by name, while its own are reached")
+
+
+def _answered(source: Probe, targets: Sequence[Probe]) -> list[str]:
+    words = [word for target in targets for word in (target.address, target.name)]
+    said = source.run(_KNOCK, *words).split()
+    return [word for word in words if word in said]

@@ -111,7 +111,8 @@ def test_dockers_networks_are_in_use_but_for_the_inventorys_own(tmp_path: Path) 
 def test_every_nodes_claims_and_addresses_are_taken_and_what_the_inventory_says(tmp_path: Path) -> None:
     situation = changed(bare_situation(sample(tmp_path)), "node1", with_values(routes="10.1.0.0/16 dev a;"))
     situation = changed(situation, "node3", with_values(routes="10.2.0.0/16 dev a;"))
-    assert {*nets("10.1.0.0/16", "10.2.0.0/16", "192.0.2.3/32"), DEMO} <= set(taken(situation))
+    assert {*nets("10.1.0.0/16", "10.2.0.0/16"), DEMO} <= set(taken(situation))
+    assert {*nets("192.0.2.1/32", "192.0.2.3/32"), DEMO} <= set(taken(replace(situation, facts={})))
 
 
 # ---- what is free ----
@@ -278,6 +279,7 @@ WITH_POOLS = {"daemon_json": POOLS, "routes": "10.64.8.0/24 dev eth1;"}
         ("172.18.0.0/16 dev br-0123456789ab;172.19.1.0/24 dev eth1", (LOCAL, COMPOSE), "172.20.0.0/16"),
         ("172.17.0.0/16 dev docker0;172.18.0.0/16 dev br-0123456789ab", (), None),
         ("172.18.0.0/16 dev br-lan", (LOCAL,), "172.19.0.0/16"),
+        ("172.18.0.0/16 dev br-lan", (LOCAL, COMPOSE), None),
         ("172.17.0.0/16 dev docker0 proto kernel scope link src 172.17.0.1 linkdown", (LOCAL,), None),
     ],
 )
@@ -305,7 +307,7 @@ def test_39_the_way_out_avoids_name_servers_overlays_and_takes_from_the_users_po
 def test_39_a_way_out_that_is_there_stays(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     situation = changed(planned(cluster), "node1", docker_has(LOCAL, GATEWAY))
-    situation = changed(
-        situation, "node1", with_values(routes="172.18.0.0/16 dev docker_gwbridge;172.18.9.0/24 dev a;")
-    )
+    routes = "172.18.0.0/16 dev docker_gwbridge;172.18.9.0/24 dev a;172.19.9.0/24 dev a;"
+    situation = changed(situation, "node1", with_values(routes=routes))
+    assert gateway_bridge(situation, cluster.node("node1")) == IPv4Network("172.20.0.0/16")
     assert lines(make_plan(PLANE, situation)) == []

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from fabric import task
 from invoke import Collection
 
 from provision.command_line import run
-
-# A run lives for seconds and imports a great deal: collecting would cost a tenth of its start and free nothing.
-gc.disable()
 
 HELP = {
     "inventory": "the inventory; default: -i FILE.yml, then ./inventory.yml",

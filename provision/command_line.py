@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -18,6 +19,8 @@ DEFAULT_INVENTORY = Path("inventory.yml")
 
 def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any) -> NoReturn:
     """Run a verb with what the command line says, print its report, and exit."""
+    # A run lives for seconds and imports a great deal: collecting would cost a tenth of its start and free nothing.
+    gc.disable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no bug of ours
     report = _report(lambda: _called(context, verb, inventory, options), verb.__name__.removeprefix("run_"))

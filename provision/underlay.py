@@ -1,4 +1,4 @@
-"""What lies below the overlay: the largest packet that the nodes' own links carry to each other."""
+"""What lies below the overlay: the largest packet that the nodes' links, and the ways between them, carry."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ VXLAN = 50
 
 
 def mtu(situation: Situation) -> int:
-    """Return what the inventory says, or else the smallest MTU of the interfaces that have the nodes' addresses."""
+    """Return what the inventory says, or else the least that the nodes' interfaces, and the ways between them, carry."""
     said = situation.cluster.mtu
     found = (situation.of(node).mtus.get(node.address, LOOPBACK) for node in situation.cluster.nodes)
     links = [min(link, MTUS[1]) for link in found if link < LOOPBACK]
-    return said or min(links, default=USUAL)
+    return said or min((*links, *situation.matrix.sizes.values()), default=USUAL)

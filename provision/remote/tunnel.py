@@ -57,7 +57,8 @@ class Tunnel:
         back.start()
         _copy(caller.recv, channel.sendall, channel.shutdown_write)
         back.join()
-        channel.close()
+        with suppress(OSError, EOFError, SSHException):
+            channel.close()
         caller.close()
 
     def close(self) -> None:

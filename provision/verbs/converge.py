@@ -50,7 +50,7 @@ def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Rep
     """Say what provision would change. Nothing is written."""
     ignored = preflight.choose(ignore)
     with session.asked() as (remotes, situation):
-        situation = tunnels.tried(situation, remotes)
+        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
     warnings = _warned(session, situation, ignored)
     plan = engine.make_plan(session.plane, situation)
     return Report(

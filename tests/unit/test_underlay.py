@@ -14,6 +14,7 @@ from provision import underlay
 from provision.control_plane.etcd import PLANE
 from provision.engine import make_plan
 from provision.phases.overlay import MTU
+from provision.port_matrix import Matrix
 from provision.situation import Situation
 
 
@@ -98,3 +99,9 @@ def test_a_network_whose_packets_are_too_large_is_made_anew(
 def test_what_the_inventory_says_is_made_so(tmp_path: Path, option: int | None, mtu: int, anew: bool) -> None:
     situation = said(there(planned_sample(tmp_path), option), mtu)
     assert ("cluster: replace network demo" in lines(make_plan(PLANE, situation))) is anew
+
+
+def test_a_way_that_carries_less_than_its_links_counts(tmp_path: Path) -> None:
+    situation = linked(bare_situation(sample(tmp_path)), node1=1450)
+    matrix = Matrix(sizes={("node1", "node2"): 1450, ("node2", "node1"): 1400})
+    assert underlay.mtu(replace(situation, matrix=matrix)) == 1400

@@ -16,7 +16,7 @@ VXLAN = 50
 
 
 def mtu(situation: Situation) -> int:
-    """Return what the inventory says, or else the least that the nodes' interfaces, and the ways between them, carry."""
+    """Return what the inventory says, or else the least that the nodes' interfaces and the ways between them carry."""
     said = situation.cluster.mtu
     found = (situation.of(node).mtus.get(node.address, LOOPBACK) for node in situation.cluster.nodes)
     links = [min(link, MTUS[1]) for link in found if link < LOOPBACK]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cluster_sample import RELEASE, bare_situation, changed, lines, network, planned, with_values
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pki_sample import sample
 from preflight_sample import obstacle
@@ -125,6 +125,7 @@ subnets = st.builds(
 
 
 @given(st.lists(subnets, max_size=30), st.integers(16, 29))
+@settings(deadline=None)
 def test_what_is_free_overlaps_nothing_and_is_private_and_the_same_each_time(
     used: list[IPv4Network], length: int
 ) -> None:
@@ -137,6 +138,7 @@ def test_what_is_free_overlaps_nothing_and_is_private_and_the_same_each_time(
 
 
 @given(st.lists(subnets, max_size=6), st.integers(0x0A000000 >> 8, 0x0AFFFFFF >> 8))
+@settings(deadline=None)
 def test_the_last_one_that_is_free_is_found(used: list[IPv4Network], last: int) -> None:
     """Everything private taken but one /24: it is that, or none where `used` has it."""
     left = IPv4Network((last << 8, 24))
@@ -246,6 +248,7 @@ def test_a_network_without_a_subnet_gets_one(tmp_path: Path) -> None:
 
 
 @given(st.lists(subnets, max_size=20))
+@settings(deadline=None)
 def test_what_is_chosen_is_in_nobodys_way_and_the_same_each_time(used: list[IPv4Network]) -> None:
     cluster = replace(sample(Path("/absent")), networks=(Network("demo", None), Network("more", None)))
     facts = {"node2": Facts(values={"routes": "".join(f"{subnet} dev a;" for subnet in used)})}
@@ -270,6 +273,9 @@ WITH_POOLS = {"daemon_json": POOLS, "routes": "10.64.8.0/24 dev eth1;"}
         ("", (LOCAL,), None),
         ("", (), None),
         ("10.0.0.0/8 dev tun0", (LOCAL,), None),
+        ("0.0.0.0/1 dev tun0", (LOCAL,), None),
+        ("0.0.0.0/1 dev tun0;128.0.0.0/1 dev tun0", (LOCAL,), "172.18.0.0/16"),
+        ("128.0.0.0/1 dev tun0;172.18.7.0/24 dev eth1", (LOCAL,), "172.19.0.0/16"),
         ("172.18.7.0/24 via 192.0.2.9 dev eth0", (LOCAL,), "172.19.0.0/16"),
         ("172.18.7.0/24 dev eth1 table 100", (LOCAL,), "172.19.0.0/16"),
         ("172.16.0.0/12 dev tun0", (LOCAL,), "192.168.0.0/20"),

@@ -59,7 +59,8 @@ def claims(situation: Situation, node: Node) -> tuple[Claim, ...]:
     local = {subnet for one in foreign if one.get("Scope") != "global" for subnet in subnets_of(one)}
     found: dict[IPv4Network, Claim] = {}
     for claim in chain(_routes(facts, local), _resolvers(facts), _networks(foreign)):
-        found.setdefault(claim.subnet, claim)
+        if claim.subnet.prefixlen >= LEAST:
+            found.setdefault(claim.subnet, claim)
     for address in map(IPv4Network, facts.mtus):
         if not any(address.subnet_of(subnet) for subnet in found):
             found[address] = Claim(address, f"its address {address.network_address}")
@@ -74,7 +75,7 @@ def _routes(facts: Facts, local: set[IPv4Network]) -> Iterator[Claim]:
         if not words or device.startswith(("ov-", "vx-")):
             continue
         target = ipv4(words[1] if words[0] in ("blackhole", "unreachable", "prohibit", "throw") else words[0])
-        if target and target.prefixlen >= LEAST:
+        if target:
             docker = target in local or bool(DOCKER_DEVICE.fullmatch(device))
             yield Claim(target, f"the route {route.strip()}", docker)
 
@@ -163,18 +164,20 @@ def docker_pools(facts: Facts) -> tuple[tuple[IPv4Network, int], ...]:
 
 
 def gateway_bridge(situation: Situation, node: Node) -> IPv4Network | None:
-    """Return the subnet for docker_gwbridge where Docker would take one that is in use; None where it does right.
+    """Return the subnet for docker_gwbridge where Docker would take one that is in use, or finds none; else None.
 
-    Docker itself looks at the main table of routes and at the name servers, not at other tables and not at overlays.
+    Docker looks at the main table's routes to devices, not at other tables, black holes and overlays. Where a VPN has
+    128.0.0.0/1 it finds nothing free, and no container on an overlay starts (tried, 20.10.24).
     """
-    found = claims(situation, node)
+    facts, found = situation.of(node), claims(situation, node)
     own = [claim.subnet for claim in found if claim.docker]
     others = [*(claim.subnet for claim in found if not claim.docker), *assigned(situation).values()]
+    wide = [claim.subnet for claim in _routes(facts, set()) if claim.subnet.prefixlen < LEAST]
     pools = chain.from_iterable(
-        base.subnets(new_prefix=size) for base, size in docker_pools(situation.of(node)) if size >= base.prefixlen
+        base.subnets(new_prefix=size) for base, size in docker_pools(facts) if size >= base.prefixlen
     )
     left = [subnet for subnet in pools if not _any_overlaps(own, subnet)]
-    if not left or not _any_overlaps(others, left[0]):
+    if not left or not _any_overlaps([*others, *wide], left[0]):
         return None
     return next((subnet for subnet in left if not _any_overlaps(others, subnet)), None) or free((*own, *others))
 

@@ -124,7 +124,6 @@ subnets = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(subnets, max_size=30), st.integers(16, 29))
 @settings(deadline=None)
 def test_what_is_free_overlaps_nothing_and_is_private_and_the_same_each_time(
@@ -138,7 +137,6 @@ def test_what_is_free_overlaps_nothing_and_is_private_and_the_same_each_time(
         assert not any(found.overlaps(one) for one in used)
 
 
-@settings(deadline=None)
 @given(st.lists(subnets, max_size=6), st.integers(0x0A000000 >> 8, 0x0AFFFFFF >> 8))
 @settings(deadline=None)
 def test_the_last_one_that_is_free_is_found(used: list[IPv4Network], last: int) -> None:
@@ -249,7 +247,6 @@ def test_a_network_without_a_subnet_gets_one(tmp_path: Path) -> None:
     assert (change.action, change.note) == ("replace", "no subnet → 10.99.0.0/24")
 
 
-@settings(deadline=None)
 @given(st.lists(subnets, max_size=20))
 @settings(deadline=None)
 def test_what_is_chosen_is_in_nobodys_way_and_the_same_each_time(used: list[IPv4Network]) -> None:

@@ -78,6 +78,7 @@ def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
     try:
         told = red(proof, "etcd/dockerd-uses-tls")
     finally:
-        run(trio, "node2", f"cp /run/kept {DROP_IN}; systemctl daemon-reload; systemctl restart docker")
+        run(trio, "node2", f"cp /run/kept {DROP_IN}; systemctl daemon-reload; systemctl kill -s KILL docker")
+        run(trio, "node2", "systemctl restart docker")
     assert told == {"node2": "its journal says: Initializing discovery without TLS"}
     assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

@@ -27,8 +27,9 @@ from provision.subnets import ipv4, subnets_of
 #: Where their subnets are taken from, each tried from a place of the run's own.
 POOLS = tuple(map(IPv4Network, ("10.254.0.0/16", "172.31.0.0/16", "192.168.0.0/16")))
 LENGTH = 24
-#: Where Docker keeps of a network, in the store, what it does not remove with it: empty folders.
-FOLDERS = ("/docker/network/v1.0/endpoint/{identity}", "/docker/network/v1.0/ipam/default/data/GlobalDefault/{subnet}")
+#: Folders in the store that Docker leaves behind, empty: one a network made, or refused; one a subnet.
+OF_NETWORKS = "/docker/network/v1.0/endpoint"
+OF_SUBNETS = "/docker/network/v1.0/ipam/default/data/GlobalDefault"
 
 _ROUTES = "ip -4 -o route show table all type unicast"
 
@@ -40,6 +41,7 @@ class Temporary:
     proof: Proof
     name: str
     subnet: IPv4Network
+    folders: frozenset[str]
 
     def make(self, node: Node, driver: str = "overlay") -> str:
         """Make it through a node; return its ID. What Docker says if it refuses."""
@@ -63,19 +65,28 @@ class Temporary:
             for identity in self.seen(node):
                 removal = partial(self.proof.clients.docker(node).api.remove_network, identity)
                 gone(removal, f"network {self.name}", node.name)
-                for folder in FOLDERS:
-                    key = folder.format(identity=identity, subnet=self.subnet.network_address)
-                    self.proof.clients.store().delete_empty(key)
+        nodes = self.proof.cluster.nodes
+        known = {network["Id"] for node in nodes for network in self.proof.clients.docker(node).api.networks()}
+        for folder in _folders(self.proof) - self.folders:
+            if folder.rpartition("/")[2] not in known:
+                self.proof.clients.store().delete_empty(folder)
+        self.proof.clients.store().delete_empty(f"{OF_SUBNETS}/{self.subnet.network_address}")
 
 
 @contextmanager
 def temporary(proof: Proof) -> Iterator[Temporary]:
     """Give a network that may be made, and see to it that it is gone in the end."""
-    one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", _spare(proof))
+    one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", _spare(proof), _folders(proof))
     try:
         yield one
     finally:
         one.remove()
+
+
+def _folders(proof: Proof) -> frozenset[str]:
+    """Return the folders of networks that hold no endpoint."""
+    found = (proof.clients.store().get(OF_NETWORKS) or {}).get("nodes", ())
+    return frozenset(folder["key"] for folder in found if not folder.get("nodes"))
 
 
 def _spare(proof: Proof) -> IPv4Network:

@@ -1,0 +1,84 @@
+"""The suite etcd: each check of the store's health is red by a fault made for it, and green again after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from conftest import Fab, MakeLab
+from observe import document, run
+from proofs import connected, outcomes, red
+
+from provision.checks.proof import Proof
+from provision.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+DROP_IN = "/etc/systemd/system/docker.service.d/50-overlay.conf"
+KEYS = "/docker/overlay-provision-test"
+
+
+@pytest.fixture(scope="module")
+def trio(make_lab: MakeLab, fab: Fab) -> Lab:
+    """Three members: one can fall behind the other two."""
+    lab = make_lab(3)
+    document(fab(lab, "provision", "--json"))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def proof(trio: Lab) -> Iterator[Proof]:
+    with connected(trio) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kind", ["NOSPACE", "CORRUPT"])
+def test_an_alarm_is_named_by_every_member(proof: Proof, kind: str) -> None:
+    store = proof.clients.store(proof.cluster.nodes[0])
+    (member,) = [one["ID"] for one in store.members() if one["name"] == "node1"]
+    alarm = {"memberID": member, "alarm": kind}
+    store._call("/v3/maintenance/alarm", {"action": "ACTIVATE", **alarm})
+    try:
+        told = red(proof, "etcd/no-alarm")
+    finally:
+        store._call("/v3/maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+    assert told == dict.fromkeys(("node1", "node2", "node3"), f"raised: {kind} of node1")
+    assert not red(proof, "etcd/no-alarm")
+
+
+def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, proof: Proof) -> None:
+    store = proof.clients.store(proof.cluster.nodes[0])
+    rules = [f"{chain} -p tcp --{end} 2380 -j DROP" for chain in ("INPUT", "OUTPUT") for end in ("dport", "sport")]
+    run(trio, "node3", "\n".join(f"iptables -I {rule}" for rule in rules))
+    try:
+        proof.clients.wait_for_quorum("a member was cut off")
+        for number in range(110):
+            store.put(f"{KEYS}/{number}", "written while one was away")
+        behind, differing = red(proof, "etcd/no-member-behind"), red(proof, "etcd/one-tree-everywhere")
+    finally:
+        run(trio, "node3", "\n".join(f"iptables -D {rule}" for rule in rules))
+    assert list(behind) == ["node3"]
+    assert "behind the cluster (at most 100)" in behind["node3"]
+    assert f"{KEYS}/0: not at node3; {KEYS}/1: not at node3" in differing["cluster"]
+    assert not red(proof, "etcd/no-member-behind")
+    assert not red(proof, "etcd/one-tree-everywhere")
+    proof.clients.wait_for_quorum("the member is back")
+    store.delete(KEYS)
+
+
+def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
+    strip = r"/kv\./d; s/\(cluster-advertise=[^ ]*\) .*/\1/"
+    # It never gets to be active: nobody answers it.
+    run(trio, "node2", f"cp {DROP_IN} /run/kept; sed -i '{strip}' {DROP_IN}; systemctl daemon-reload")
+    run(
+        trio,
+        "node2",
+        "systemctl restart --no-block docker; until journalctl -u docker | grep -q 'discovery without'; do :; done",
+    )
+    try:
+        told = red(proof, "etcd/dockerd-uses-tls")
+    finally:
+        run(trio, "node2", f"cp /run/kept {DROP_IN}; systemctl daemon-reload; systemctl kill -s KILL docker")
+        run(trio, "node2", "systemctl restart docker")
+    assert told == {"node2": "its journal says: Initializing discovery without TLS"}
+    assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

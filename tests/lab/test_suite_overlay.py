@@ -1,0 +1,234 @@
+"""The suite overlay: green on two hosts with nothing left of it, and each check red by a fault made for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+from conftest import Fab
+from observe import document, run
+from proofs import connected, outcomes, red
+
+from provision.checks import probes, verify
+from provision.checks.proof import Proof
+from provision.checks.suites import networks, traffic
+from provision.checks.suites.endpoints import ENDPOINTS, in_store
+from provision.checks.temporary import temporary
+from provision.lab import Lab
+
+pytestmark = pytest.mark.lab
+
+SUITES = "^(etcd|overlay)/"
+LABELLED = "docker ps -aq -f label=overlay-provision.run; docker network ls -q -f label=overlay-provision.run"
+#: Of dockerd's threads, how many stand in another network than the host's: one a network, which watches it.
+ASTRAY = """
+home=$(readlink /proc/1/ns/net)
+for task in /proc/"$(pidof dockerd)"/task/*; do readlink "$task/ns/net"; done | grep -vcF "$home"
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, fab: Fab) -> Lab:
+    document(fab(lab, "provision", "--json"))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def proof(cluster: Lab) -> Iterator[Proof]:
+    with connected(cluster) as made:
+        yield made
+
+
+def keys(proof: Proof) -> set[str]:
+    """Every key and folder of Docker's in the store; the folders of networks that are there come when first used."""
+
+    def walk(node: dict[str, list[dict[str, str]]]) -> Iterator[str]:
+        yield str(node["key"])
+        for below in node.get("nodes", ()):
+            yield from walk(below)
+
+    there = {one["Id"] for node in proof.cluster.nodes for one in proof.clients.docker(node).api.networks()}
+    found = walk(dict(proof.clients.store().get("/docker") or {}))
+    return {key for key in found if key.rpartition("/")[2] not in there}
+
+
+def test_both_suites_are_green_and_leave_nothing(cluster: Lab, fab: Fab, proof: Proof) -> None:
+    before = keys(proof)
+    report = document(fab(cluster, "verify", "--only", SUITES, "--json"))
+    made = {outcome["check"] for outcome in report["outcomes"]} - {"plan/nothing-pending"}
+    print(f"{len(made)} checks, {len(report['outcomes'])} outcomes: {report['summary']}")
+    assert made == {str(check) for check in verify.choose(SUITES, "")}
+    assert {outcome["status"] for outcome in report["outcomes"]} == {"passed"}
+    assert keys(proof) == before
+    for node in cluster.nodes:
+        assert run(cluster, node.name, LABELLED) == ""
+        assert run(cluster, node.name, "ls -d /run/overlay-provision.*-* 2>/dev/null || true") == ""
+        assert run(cluster, node.name, ASTRAY).strip() == "1"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What breaks a check on node2, what mends it, where it is red then, and what it says there."""
+
+    check: str
+    breaks: str
+    mends: str
+    where: tuple[str, ...]
+    said: str
+
+
+BOTH_WAYS = ("node1 → node2", "node2 → node1")
+#: Whatever container comes to the overlay on this host: its port speaks to those of other hosts alone.
+ISOLATE = """
+touch /run/spoilt
+(while [ -e /run/spoilt ]; do
+    for port in $(ports); do in_overlay bridge link set dev "$port" isolated on; done
+    sleep 0.05
+done) >/dev/null 2>&1 &
+"""
+MEND_PORTS = """
+rm /run/spoilt; sleep 0.3
+for port in $(ports); do in_overlay bridge link set dev "$port" isolated off; done
+"""
+PORTS = """
+in_overlay() { nsenter --net="$(echo /run/docker/netns/*-*)" "$@"; }
+ports() { in_overlay ip -o link show type veth | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/'; }
+"""
+#: A byte is another when it is hashed.
+SPOILT_SUM = r"""
+cat >/usr/local/sbin/sha256sum <<'EOF'
+#!/bin/sh
+{ head -c 1000; head -c 1 | tr '\000-\377' '\001-\377\000'; cat; } | /usr/bin/sha256sum "$@"
+EOF
+chmod 755 /usr/local/sbin/sha256sum
+"""
+FAULTS = (
+    Fault(
+        "containers-of-one-host-reach-each-other",
+        PORTS + ISOLATE,
+        PORTS + MEND_PORTS,
+        ("node2, twice",),
+        "by address nor by name",
+    ),
+    Fault(
+        "tcp-and-udp",
+        "iptables -I INPUT -p udp --dport 4789 -j DROP",
+        "iptables -D INPUT -p udp --dport 4789 -j DROP",
+        BOTH_WAYS,
+        "did not hear TCP by address, UDP by address",
+    ),
+    Fault(
+        "largest-packet-whole",
+        "ip route change 198.51.100.0/24 dev eth0 src 198.51.100.12 mtu 1400",
+        "ip route change 198.51.100.0/24 dev eth0 src 198.51.100.12; ip route flush cache",
+        ("node2 → node1",),
+        "of 5 packets of 1450 bytes",
+    ),
+    Fault("many-bytes-unharmed", SPOILT_SUM, "rm /usr/local/sbin/sha256sum", BOTH_WAYS, "did not arrive as sent"),
+    Fault(
+        "isolated-from-other-networks",
+        "iptables -I DOCKER-USER -j ACCEPT",
+        "iptables -D DOCKER-USER -j ACCEPT",
+        ("node2",),
+        "reached across",
+    ),
+)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.check for fault in FAULTS])
+def test_a_fault_turns_its_check_red_there_and_leaves_nothing(cluster: Lab, proof: Proof, fault: Fault) -> None:
+    run(cluster, "node2", fault.breaks)
+    try:
+        told = red(proof, f"overlay/{fault.check}")
+    finally:
+        run(cluster, "node2", fault.mends)
+    print(told)
+    assert set(fault.where) <= set(told)
+    assert all(fault.said in told[where] for where in fault.where)
+    assert {one.status for one in outcomes(proof, f"overlay/{fault.check}")} == {"passed"}
+    for node in cluster.nodes:
+        assert run(cluster, node.name, LABELLED) == ""
+
+
+def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof) -> None:
+    """In the probe's own network: its datagrams are dropped, its connections are not."""
+    started = probes.crew(proof, proof.cluster.networks[0])
+    first, second = started.probes()
+    inside = f"nsenter --net=/proc/{second.process}/ns/net iptables -I INPUT -p udp --dport 7001 -j DROP"
+    try:
+        run(cluster, second.node.name, inside)
+        heard = traffic._all_heard(proof, "demo", [first, second])
+    finally:
+        started.close()
+    told = [one.evidence for one in heard if one.status == "failed"]
+    assert told == [f"demo: {second.address} did not hear UDP by address"]
+
+
+def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
+    network = proof.cluster.networks[0]
+    started = probes.crew(proof, network)
+    with temporary(proof) as other:
+        node = proof.cluster.nodes[0]
+        other.make(node, "bridge")
+        name = probes.new_name(proof, node)
+        try:
+            outsider = probes.start(proof, node, other.name, name)
+            proof.clients.docker(node).api.connect_container_to_network(name, network.name)
+            told = list(networks.kept_apart(started.probes(), [outsider], "demo and a bridge"))
+        finally:
+            probes.remove(proof, node, name)
+            started.close()
+    assert {(one.where, one.status) for one in told} == {("node1", "failed"), ("node2", "failed")}
+
+
+def test_a_network_seen_too_late_is_told(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "SEEN_SECONDS", 0)
+    told = red(proof, "overlay/new-network-seen-everywhere")
+    assert list(told) == ["node2"]
+    assert "saw a network made on node1 after" in told["node2"]
+
+
+def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> None:
+    """What Docker makes of a name without a subnet on two nodes at once."""
+    with temporary(proof) as network:
+        make = partial(proof.clients.docker(proof.cluster.nodes[0]).api.create_network, network.name, "overlay")
+        identities = {make(check_duplicate=False)["Id"] for _ in range(2)}
+        seen = networks.judged(network, [])
+    assert len(identities) == 2
+    assert seen.status == "failed"
+    assert all(identity[:12] in seen.evidence for identity in identities)
+    assert [network.seen(node) for node in proof.cluster.nodes] == [[], []]
+
+
+def test_an_address_of_two_endpoints_is_told(proof: Proof) -> None:
+    """A record of another endpoint with the address of the first, such as an old backup brings."""
+    store = proof.clients.store()
+    one = next(found for found in in_store(proof) if found.name.startswith("overlay-keeper"))
+    folder = f"{ENDPOINTS}/{one.place}"
+    record = json.loads((store.get(f"{folder}/{one.identity}") or {})["value"])
+    twin = f"{'f' * 12}{one.identity[12:]}"
+    store.put(f"{folder}/{twin}", json.dumps({**record, "id": twin, "name": "twin"}))
+    try:
+        told = red(proof, "overlay/no-address-twice")
+    finally:
+        store.delete(f"{folder}/{twin}")
+    assert told == {"cluster": f"{one.address} is that of {one.name} ({one.identity[:12]}) and twin ({twin[:12]})"}
+    assert not red(proof, "overlay/no-address-twice")
+
+
+def test_a_way_that_docker_never_forgets_is_told_until_its_dockerd_is_restarted(cluster: Lab, proof: Proof) -> None:
+    """Docker's own fault: two on one host have spoken, and then the address moves to another host."""
+    start = "docker run -d --name {} --network demo --ip 10.99.0.{} busybox sleep 600 >/dev/null"
+    pair = "; ".join((start.format("left", 100), start.format("right", 101)))
+    run(cluster, "node1", f"{pair}; docker exec left ping -c 1 right; docker rm -f left right")
+    run(cluster, "node2", pair)
+    try:
+        told = red(proof, "overlay/hosts-send-to-where-it-is")
+        assert told == {"node1": "sends to the wrong host: right at 10.99.0.101 is on node2, not on node1"}
+        run(cluster, "node1", "systemctl restart docker")
+        assert not red(proof, "overlay/hosts-send-to-where-it-is")
+    finally:
+        run(cluster, "node2", "docker rm -f left right")

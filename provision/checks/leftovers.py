@@ -18,7 +18,7 @@ from provision.remote.remotes import in_parallel
 if TYPE_CHECKING:
     from docker import APIClient
 
-#: The name under which an image is tagged to prove something; the run's ID is its tag.
+#: The name under which an image is tagged to prove something; the run's ID is its tag, or the tag's first part.
 IMAGE_NAME = "overlay-provision-run"
 #: A folder on the node whose name starts so was made to prove something; the run's ID follows.
 FOLDER = "/run/overlay-provision.run-"
@@ -76,7 +76,7 @@ def _dead_tags(proof: Proof, api: APIClient) -> list[str]:
         for tag in image["RepoTags"] or ()
         if tag.startswith(f"{IMAGE_NAME}:")
     ]
-    return [tag for tag in tags if _is_dead(proof, {RUN_LABEL: tag.rpartition(":")[2]})]
+    return [tag for tag in tags if _is_dead(proof, {RUN_LABEL: tag.rpartition(":")[2].partition("-")[0]})]
 
 
 def _removed_folders(proof: Proof, node: Node) -> list[str]:

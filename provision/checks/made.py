@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from provision.checks import Outcome, probes
 from provision.checks.leftovers import FOLDER, IMAGE_NAME
 from provision.checks.proof import RUN_LABEL, Observe, Proof, failed, reason
+from provision.errors import Problem, StepFailed
 from provision.inventory.model import Node
 from provision.remote import Remote
 from provision.remote.remotes import in_parallel
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+#: What a container does: one that is left by a killed run ends by itself.
+SLEEP = ("sleep", str(probes.PROBE_SECONDS))
 
 _SERVE = """
 mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
@@ -105,23 +111,35 @@ class Made:
         return probes.new_name(self.proof, self.node)
 
     def container(
-        self, *, environment: Mapping[str, str] | None = None, ports: Sequence[int] = (), **options: Any
+        self,
+        *,
+        image: str = "",
+        command: Sequence[str] | None = SLEEP,
+        environment: Mapping[str, str] | None = None,
+        ports: Sequence[int] = (),
+        network: str = "bridge",
+        address: str | None = None,
+        **options: Any,
     ) -> Inside:
-        """Start a container of the probe's image; Docker chooses where to publish its ports.
+        """Start a container: of the probe's image, asleep on the bridge. Docker chooses where to publish its ports.
 
-        `options` are those of Docker's host configuration.
+        A command of None is the image's own. `options` are those of Docker's host configuration.
         """
         name = self.name()
         published = dict.fromkeys(ports)
+        endpoint = {network: self.api.create_endpoint_config(ipv4_address=address)} if address else {}
         made = self.api.create_container(
-            self.proof.cluster.probe.image,
-            command=["sleep", str(probes.PROBE_SECONDS)],
+            image or self.proof.cluster.probe.image,
+            command=command,
             name=name,
             labels=self.label,
             environment=dict(environment or {}),
             ports=list(published),
             use_config_proxy=False,
-            host_config=self.api.create_host_config(auto_remove=True, port_bindings=published, **options),
+            host_config=self.api.create_host_config(
+                auto_remove=True, network_mode=network, port_bindings=published, **options
+            ),
+            networking_config=self.api.create_networking_config(endpoint) if endpoint else None,
         )
         self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
         self.api.start(made["Id"])
@@ -144,8 +162,29 @@ class Made:
         self.api.tag(self.proof.cluster.probe.image, IMAGE_NAME, self.proof.run)
         return name
 
+    def image(self, name: str, archive: Path | None) -> str:
+        """Return what to call an image: its name where the node has it, else one of the run's for what is loaded.
+
+        StepFailed where it is missing and there is no archive of it.
+        """
+        if any(name in (tag, tag.removesuffix(":latest")) for tag in self._tags()):
+            return name
+        if archive is None:
+            advice = "pull or build it there, or name its archive in the inventory"
+            raise StepFailed(Problem(f"there is no image {name}", self.node.name, advice))
+        tag = f"{self.proof.run}-{secrets.token_hex(3)}"
+        self._removals.callback(self.untag, f"{IMAGE_NAME}:{tag}")
+        with archive.open("rb") as content:
+            list(self.api.load_image(content))
+        self.api.tag(name, IMAGE_NAME, tag)
+        self.untag(name)
+        return f"{IMAGE_NAME}:{tag}"
+
+    def _tags(self) -> list[str]:
+        return [tag for image in self.api.images() for tag in image["RepoTags"] or ()]
+
     def untag(self, name: str) -> None:
-        """Remove that tag; the image stays."""
+        """Remove that tag; with its last one an image is gone."""
         probes.gone(lambda: self.api.remove_image(name, noprune=True), f"image {name}", self.node.name)
 
     def folder(self) -> str:

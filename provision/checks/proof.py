@@ -79,6 +79,11 @@ def failed(where: str, evidence: str, advice: str) -> Outcome:
     return Outcome("", where, "failed", evidence, advice)
 
 
+def not_tried(where: str, why: str, advice: str) -> Outcome:
+    """Say why there was nothing to see."""
+    return Outcome("", where, "warning", f"not tried: {why}", advice)
+
+
 def reason(error: Exception) -> str:
     """Say on one line what a daemon, its client or the way to it said no with."""
     if isinstance(error, StoreError | StepFailed):

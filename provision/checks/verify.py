@@ -10,7 +10,16 @@ from dataclasses import replace
 
 from provision.checks import Outcome, leftovers
 from provision.checks.proof import CHECKS, Check, Observe, Proof, Shared, reason
-from provision.checks.suites import docker, endpoints, etcd, networks, overlay, store, traffic  # noqa: F401  they register themselves
+from provision.checks.suites import (  # noqa: F401  they register themselves
+    app,
+    docker,
+    endpoints,
+    etcd,
+    networks,
+    overlay,
+    store,
+    traffic,
+)
 from provision.errors import Problem, UsageError
 
 

@@ -6,8 +6,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from provision.inventory.addresses import AUTO
-from provision.inventory.document import NETWORKS, Document, NetworkSection, NodeSection, ProbeSection
-from provision.inventory.model import SSH, Cluster, Etcd, Network, Node, Probe
+from provision.inventory.document import NETWORKS, AppImageSection, Document, NetworkSection, NodeSection, ProbeSection
+from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Network, Node, Probe
 
 STORE_SIZE = 3
 """Members where there are nodes enough: the fewest that outlive the loss of one."""
@@ -35,6 +35,9 @@ def build(document: Document, path: Path) -> Cluster:
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,
         mtu=document.overlay.mtu if document.overlay and isinstance(document.overlay.mtu, int) else None,
+        app=App(_image(document.app.redis, path.parent), _image(document.app.web, path.parent))
+        if document.app
+        else None,
     )
 
 
@@ -59,6 +62,10 @@ def _ssh(document: Document, node: NodeSection, folder: Path) -> SSH:
         host_keys=said.get("host_keys") or "ask",
         gateway=said.get("gateway"),
     )
+
+
+def _image(said: AppImageSection, folder: Path) -> AppImage:
+    return AppImage(said.image, _file(said.archive, folder))
 
 
 def _file(path: str | None, folder: Path) -> Path | None:

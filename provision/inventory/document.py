@@ -138,6 +138,20 @@ class ProbeSection(Section):
     )
 
 
+class AppImageSection(Section):
+    """One image of the counter."""
+
+    image: Image = Field(description="Its name on the nodes.")
+    archive: Archive | None = Field(None, description="What `docker save` made of it, loaded where it is missing.")
+
+
+class AppSection(Section):
+    """The counter of examples/flask-redis: a page on one node that counts in a Redis on another."""
+
+    redis: AppImageSection = Field(description="Redis.", examples=[{"image": "redis:8"}])
+    web: AppImageSection = Field(description="The page.", examples=[{"image": "flask-redis"}])
+
+
 class Document(Section):
     """An inventory: the hosts of a container network, and what it should be."""
 
@@ -151,6 +165,7 @@ class Document(Section):
     docker: DockerSection | None = None
     overlay: OverlaySection | None = None
     probe: ProbeSection | None = None
+    app: AppSection | None = None
 
 
 RESERVED = {"underlay": "for encryption between the hosts, which a later version will have"}

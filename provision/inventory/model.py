@@ -59,6 +59,22 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class AppImage:
+    """An image of the counter, and its archive where the nodes have no registry."""
+
+    image: str
+    archive: Path | None
+
+
+@dataclass(frozen=True)
+class App:
+    """The counter of examples/flask-redis, with which the proof ends."""
+
+    redis: AppImage
+    web: AppImage
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Everything the inventory says."""
 
@@ -71,6 +87,8 @@ class Cluster:
     path: Path
     #: Bytes of the largest packet between the nodes; None: as their links say (provision/underlay.py).
     mtu: int | None = None
+    #: None: the counter is not tried.
+    app: App | None = None
 
     @property
     def folder(self) -> Path:

@@ -75,6 +75,11 @@ probe:
   image: busybox
   # What `docker save` made of it, pushed where the nodes have no registry.
   # archive: artifacts/busybox.tar
+
+# The images of examples/flask-redis, which verify tries across two nodes; an archive is as above. Not tried by default.
+# app:
+#   redis: {{image: "redis:8"}}
+#   web: {{image: flask-redis}}
 """
 
 

@@ -39,6 +39,16 @@ class Base:
         """The archive of the image `busybox:latest`."""
         return self.folder / "busybox.tar"
 
+    @property
+    def redis(self) -> Path:
+        """The archive of the image `redis:latest`."""
+        return self.folder / "redis.tar"
+
+    @property
+    def web(self) -> Path:
+        """The archive of the image `flask-redis:latest`."""
+        return self.folder / "flask-redis.tar"
+
 
 def ensure(say: Say, recipe: Recipe = DEBIAN, cache: Path = CACHE) -> Base:
     """Return the base of a recipe, built if it is missing or broken. StepFailed if that fails.

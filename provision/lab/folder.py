@@ -97,6 +97,9 @@ overlay:
 probe:
   image: busybox
   archive: {_text(lab.base.busybox)}
+app:
+  redis: {{image: redis, archive: {_text(lab.base.redis)}}}
+  web: {{image: flask-redis, archive: {_text(lab.base.web)}}}
 """
 
 

@@ -1,4 +1,4 @@
-"""What every host starts from: a Debian with Docker and no Python; etcd as a release packs it; an image."""
+"""What every host starts from: a Debian with Docker and no Python; etcd as a release packs it; images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.lab import image
+from provision.lab import apps, image
 from provision.lab.commands import run
 
 Say = Callable[[str], None]
@@ -31,6 +31,13 @@ PACKAGES = (
     "kmod",
     "ca-certificates",
 )
+
+#: When all is downloaded.
+FORGET_ARCHIVE = """
+set -eu
+apt-get clean
+rm -rf /var/lib/apt/lists/* /etc/resolv.conf
+"""
 
 OPS_USER = "ops"
 OPS_PASSWORD = "ops-password"
@@ -60,8 +67,7 @@ systemctl mask sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mou
 mkdir -p /var/log/journal /etc/systemd/journald.conf.d
 printf '[Journal]\\nStorage=persistent\\nSystemMaxUse=64M\\n' >/etc/systemd/journald.conf.d/lab.conf
 systemctl enable cgroups-writable.service
-apt-get clean
-rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_* /usr/sbin/policy-rc.d /etc/resolv.conf /etc/hostname
+rm -rf /etc/ssh/ssh_host_* /usr/sbin/policy-rc.d /etc/hostname
 : >/etc/machine-id
 : >/etc/fstab
 """
@@ -94,7 +100,7 @@ class Recipe:
 
 
 def build(folder: Path, say: Say) -> None:
-    """Make `tree`, etcd's archive and the image's in a folder. Needs Debian's archive, once. StepFailed."""
+    """Make `tree`, etcd's archive and the images' in a folder. Needs Debian's archive, once. StepFailed."""
     tree = folder / "tree"
     say(f"debootstrap {SUITE}: a minute or two, once")
     run(
@@ -115,6 +121,9 @@ def build(folder: Path, say: Say) -> None:
     busybox = binaries / "bin/busybox"
     image.write(folder / "busybox.tar", busybox, _applets(busybox), architecture)
     shutil.rmtree(binaries)
+    say("the counter and its Redis")
+    apps.write(folder, tree, architecture)
+    run("chroot", tree, "/bin/sh", "-s", input=FORGET_ARCHIVE)
 
 
 def _applets(busybox: Path) -> list[str]:
@@ -141,7 +150,9 @@ def _pack_etcd(folder: Path, binaries: Path, architecture: str) -> None:
 
 DEBIAN = Recipe(
     # Of all that could change the outcome but Debian's own updates.
-    digest=hashlib.sha256(Path(__file__).read_bytes() + Path(image.__file__).read_bytes()).hexdigest()[:16],
+    digest=hashlib.sha256(
+        b"".join(Path(path).read_bytes() for path in (__file__, image.__file__, apps.__file__, apps.COUNTER))
+    ).hexdigest()[:16],
     essential=(
         "tree/usr/lib/systemd/systemd",
         "tree/usr/sbin/sshd",
@@ -152,6 +163,8 @@ DEBIAN = Recipe(
         "tree/etc/systemd/system/cgroups-writable.service",
         "etcd-*.tar.gz",
         "busybox.tar",
+        "redis.tar",
+        "flask-redis.tar",
     ),
     build=build,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 
 import pytest
@@ -21,6 +21,7 @@ docker network create theirs
 docker run -d --name theirs --network theirs -v theirs:/data busybox sh -c 'echo kept >/data/text; sleep 600'
 docker create --name stopped busybox
 docker tag busybox theirs:1 && docker tag busybox overlay-provision:theirs
+docker tag busybox redis:theirs
 printf 'FROM busybox\\nENV theirs=1\\n' | docker build -q -
 mkdir -p /run/overlay-provision.theirs
 """
@@ -58,22 +59,24 @@ MEND = "mv /usr/sbin/runc.real /usr/sbin/runc; rm -f /run/spoil.after"
 
 @dataclass(frozen=True)
 class Fault:
-    """How a check is made red on node1: what breaks it, what mends it, and what the check then says."""
+    """How a check is made red: what breaks it on a node, what mends it, and what the check then says, of where."""
 
     check: str
     breaks: str
     mends: str
     said: str
+    where: str = "node1"
+    node: str = "node1"
 
 
 def ordered(check: str, sed: str, said: str, after: str = "") -> Fault:
     """A fault by a spoilt order, and perhaps by what happens when a container was made."""
     more = f"printf %s {quote(after)} >/run/spoil.after\n" if after else ""
-    return Fault(check, f"{more}printf %s {quote(sed)} | (\n{SPOIL}\n)", MEND, said)
+    return Fault(f"docker/{check}", f"{more}printf %s {quote(sed)} | (\n{SPOIL}\n)", MEND, said)
 
 
 def dropped(check: str, rule: str, said: str) -> Fault:
-    return Fault(check, f"iptables -I {rule}", f"iptables -D {rule}", said)
+    return Fault(f"docker/{check}", f"iptables -I {rule}", f"iptables -D {rule}", said)
 
 
 OWN_NETWORK = 's#"type":"network","path":"[^"]*"#"type":"network"#'
@@ -86,6 +89,13 @@ grep -q '"/kept"' "$bundle/config.json" && for volume in $(docker volume ls -q -
     docker run -d --rm -v "$volume:/more" busybox sleep 5 >/dev/null
 done
 """
+NO_VXLAN = "INPUT -p udp --dport 4789 -j DROP"
+SECOND_PAGE_ALONE = f"""
+if grep -q REDIS_HOST "$bundle/config.json"; then
+    [ ! -e /run/spoil.seen ] || iptables -I {NO_VXLAN}
+    touch /run/spoil.seen
+fi
+"""
 
 FAULTS = (
     ordered("namespaces-of-its-own", 's#,{"type":"ipc"}##', "a container shares with the node: ipc"),
@@ -96,7 +106,7 @@ FAULTS = (
     ordered("link-by-name", 's#,{"destination":"/etc/hosts"[^}]*}##', "a linked container answers by the name"),
     dropped("port-published", "DOCKER-USER -p tcp --dport 8080 -j DROP", "node2 reaches 198.51.100.11"),
     Fault(
-        "port-published",
+        "docker/port-published",
         "iptables -P FORWARD ACCEPT; iptables -t nat -I PREROUTING -p tcp --dport 8081 -j DNAT --to 172.17.0.2",
         "iptables -P FORWARD DROP; iptables -t nat -D PREROUTING -p tcp --dport 8081 -j DNAT --to 172.17.0.2",
         "node2 reaches port 8081, which is not published",
@@ -106,10 +116,24 @@ FAULTS = (
     ordered("environment-given-at-run", 's#"PROBE=[^"]*"#"OTHER=1"#', "a variable given at run was seen inside"),
     ordered("bind-mount-changed-from-both-sides", 's#,{"destination":"/shared"[^}]*}##', "what the other wrote"),
     Fault(
-        "image-tagged-anew",
+        "docker/image-tagged-anew",
         "chattr +i /var/lib/docker/image/overlay2",
         "chattr -i /var/lib/docker/image/overlay2",
         "operation not permitted",
+    ),
+    Fault(
+        "app/page-counts-up",
+        f"iptables -I {NO_VXLAN}",
+        f"iptables -D {NO_VXLAN}",
+        "counts, in a Redis found by name: None",
+        "node2 → node1",
+    ),
+    replace(
+        ordered("", "", "a new container of the page goes on counting: 1, then None", SECOND_PAGE_ALONE),
+        check="app/count-outlives-the-page",
+        mends=f"{MEND}; rm /run/spoil.seen; iptables -D {NO_VXLAN}",
+        where="node2 → node1",
+        node="node2",
     ),
 )
 
@@ -148,29 +172,42 @@ def test_what_a_killed_run_left_is_removed_and_told(cluster: Lab, fab: Fab, seen
         "volume left": f"docker volume create {label} left",
         "network left": f"docker network create {label} left",
         "image overlay-provision-run:dead": "docker tag busybox overlay-provision-run:dead",
+        "image overlay-provision-run:dead-1": "docker tag busybox overlay-provision-run:dead-1",
         "folder /run/overlay-provision.run-dead": "mkdir /run/overlay-provision.run-dead",
     }
     run(cluster, "node1", "\n".join(("set -e", *reversed(made.values()))))
     outcomes = document(fab(cluster, "verify", "--json", "--only", "^docker/image"))["outcomes"]
     (told,) = [outcome for outcome in outcomes if outcome["check"] == "docker/leftovers"]
-    assert (told["where"], told["evidence"]) == ("node1", f"removed what killed runs had left: {', '.join(made)}")
+    what, _, names = told["evidence"].partition(": ")
+    assert (told["where"], what) == ("node1", "removed what killed runs had left")
+    assert set(names.split(", ")) == made.keys()
     assert listed(cluster) == seen
 
 
-def test_every_check_of_docker_has_a_fault() -> None:
-    assert {fault.check for fault in FAULTS} == {check.name for check in verify.CHECKS if check.suite == "docker"}
+def test_without_images_the_counter_is_not_tried(cluster: Lab, fab: Fab) -> None:
+    without = cluster.folder / "without.yml"
+    without.write_text(cluster.inventory.read_text().partition("app:\n")[0])
+    outcomes = document(fab(cluster, "verify", "--json", "--only", "^app/", inventory=without))["outcomes"]
+    assert {(one["status"], one["evidence"]) for one in outcomes if one["check"].startswith("app/")} == {
+        ("warning", "not tried: the inventory names no images of the counter")
+    }
+
+
+def test_every_check_of_docker_and_app_has_a_fault() -> None:
+    checks = {str(check) for check in verify.CHECKS if check.suite in ("docker", "app")}
+    assert {fault.check for fault in FAULTS} == checks
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.check for fault in FAULTS])
 def test_a_fault_turns_its_check_red_there_and_leaves_nothing(
     cluster: Lab, fab: Fab, seen: dict[str, str], fault: Fault
 ) -> None:
-    run(cluster, "node1", fault.breaks)
+    run(cluster, fault.node, fault.breaks)
     try:
-        report = document(fab(cluster, "verify", "--json", "--only", f"^docker/{fault.check}$"), 5)
+        report = document(fab(cluster, "verify", "--json", "--only", f"^{fault.check}$"), 5)
     finally:
-        run(cluster, "node1", fault.mends)
+        run(cluster, fault.node, fault.mends)
     (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
-    assert (bad["check"], bad["where"]) == (f"docker/{fault.check}", "node1")
+    assert (bad["check"], bad["where"]) == (fault.check, fault.where)
     assert fault.said in bad["evidence"]
     assert listed(cluster) == seen

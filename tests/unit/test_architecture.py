@@ -17,6 +17,7 @@ PLANES = {"etcd", "swarm"}
 #: Where a module of a client library is imported, beside the place for all the rest of it.
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
+    "provision/checks/suites/app.py": {"docker.errors"},
     "provision/checks/leftovers.py": {"docker", "docker.errors"},
     "provision/checks/made.py": {"docker"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers"},

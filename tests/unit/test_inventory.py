@@ -14,7 +14,7 @@ from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 
 from provision import inventory
 from provision.errors import UsageError
-from provision.inventory.model import SSH
+from provision.inventory.model import SSH, App, AppImage
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "provision/inventory/schema.json"
@@ -73,6 +73,15 @@ def test_paths_are_taken_from_the_inventorys_folder(tmp_path: Path, monkeypatch:
     assert cluster.etcd.source == str(tmp_path / "etcd.tar.gz")
     assert cluster.probe.archive == tmp_path / "busybox.tar"
     assert cluster.folder == tmp_path / ".overlay/demo"
+
+
+def test_the_counters_images_are_named_both_or_not_at_all(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).app is None
+    redis, web = "{image: 'redis:8'}", "{image: flask-redis, archive: web.tar}"
+    cluster = loaded(tmp_path, f"{RIGHT}app: {{redis: {redis}, web: {web}}}\n")
+    assert cluster.app == App(AppImage("redis:8", None), AppImage("flask-redis", tmp_path / "web.tar"))
+    (problem,) = mistakes(tmp_path, f"{RIGHT}app: {{redis: {redis}}}\n")
+    assert "web" in problem.what
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,21 @@ def test_the_image_is_the_same_each_time_and_whole(tmp_path: Path) -> None:
             assert content.getmember("tmp").mode == 0o1777
 
 
+def test_the_image_of_a_folder_holds_its_files_as_roots(tmp_path: Path) -> None:
+    (tmp_path / "tree/app").mkdir(parents=True)
+    (tmp_path / "tree/app/run").write_text("program")
+    (tmp_path / "tree/app/run").chmod(0o755)
+    image.write_tree(tmp_path / "some.tar", image.Image("some:1", ("run",), folder="/app"), tmp_path / "tree", "amd64")
+    with tarfile.open(tmp_path / "some.tar") as archive:
+        [entry] = json.loads(archive.extractfile("manifest.json").read())
+        assert entry["RepoTags"] == ["some:1"]
+        config = json.loads(archive.extractfile(entry["Config"]).read())["config"]
+        assert (config["Cmd"], config["WorkingDir"]) == (["run"], "/app")
+        with tarfile.open(fileobj=archive.extractfile(entry["Layers"][0])) as content:
+            file = content.getmember("./app/run")
+            assert (file.mode, file.uid, file.gid, file.uname) == (0o755, 0, 0, "root")
+
+
 def test_removing_the_folder_leaves_nothing_of_ours_and_all_of_others(tmp_path: Path) -> None:
     identity = tmp_path / "lab/.overlay/demo"
     identity.mkdir(parents=True)

@@ -43,10 +43,15 @@ def test_a_template_is_rendered_from_it(unpacked: Path, tmp_path: Path) -> None:
 
 
 def test_it_holds_every_file_that_is_no_module(unpacked: Path) -> None:
-    files = [path for folder in ("provision", "templates") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [
+        path
+        for folder in ("examples", "provision", "templates")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
+    ]
     wanted = {path.name for path in files if path.suffix not in (".py", ".pyc")}
     assert wanted <= {path.name for path in unpacked.rglob("*")}
-    assert {"library.sh", "schema.json", "etcd.service.j2"} <= wanted
+    assert {"Dockerfile", "library.sh", "schema.json", "etcd.service.j2"} <= wanted
 
 
 def test_the_command_line_comes_with_it(unpacked: Path, tmp_path: Path) -> None:

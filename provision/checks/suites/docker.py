@@ -40,7 +40,6 @@ class Subject:
     def container(self) -> Inside:
         """The container itself. It serves its text, which is also in its environment."""
         container = self._made.container(
-            network_mode="bridge",
             environment={"PROBE": self.text},
             ports=[PORT],
             binds=[f"{self.folder}:/shared:z"],  # z: readable where SELinux watches
@@ -95,7 +94,7 @@ def bridge_network(made: Made) -> Outcome:
 def host_network(made: Made) -> Outcome:
     """A container on the host's network is in the node's own network namespace."""
     outside = made.remote().run("readlink /proc/1/ns/net", what="a look at namespaces").stdout.strip()
-    inside = made.container(network_mode="host").run(_NETWORK)
+    inside = made.container(network="host").run(_NETWORK)
     return _same(made, "it is in the node's own network namespace", outside, inside, _JOURNAL)
 
 
@@ -103,7 +102,7 @@ def host_network(made: Made) -> Outcome:
 @on_each_node
 def no_network(made: Made) -> Outcome:
     """A container without a network has no address but loopback's, and no route."""
-    lines = made.container(network_mode="none").run(_ADDRESSES).splitlines()
+    lines = made.container(network="none").run(_ADDRESSES).splitlines()
     more = [line for line in lines if line.split()[1:2] != ["lo"]]
     if more or not lines:
         return failed(made.node.name, f"it has more than loopback: {more or 'unknown'}", _JOURNAL)
@@ -115,7 +114,7 @@ def no_network(made: Made) -> Outcome:
 def network_of_another_container(made: Made) -> Outcome:
     """A container on the network of another reaches at 127.0.0.1 what the other serves."""
     server = _subject(made)
-    seen = made.container(network_mode=f"container:{server.container.name}").fetch("127.0.0.1", PORT)
+    seen = made.container(network=f"container:{server.container.name}").fetch("127.0.0.1", PORT)
     return _same(made, "two share 127.0.0.1", server.text, seen, _JOURNAL)
 
 

@@ -1,0 +1,136 @@
+"""The counter of examples/flask-redis: a page on one node that counts in a Redis on another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from ipaddress import IPv4Network
+from typing import Any
+
+from docker.errors import APIError
+
+from provision.checks import Outcome
+from provision.checks.made import Inside, Made
+from provision.checks.probes import own_addresses
+from provision.checks.proof import Proof, check, failed, not_tried, passed
+from provision.checks.suites.etcd import wait_for
+from provision.inventory.model import App
+from provision.remote.remotes import in_parallel
+
+#: The port of the page, inside.
+PORT = 5000
+#: Seconds for a page: Python starts, Redis starts, and a new name is known on the other node.
+PATIENCE = 30
+
+_COUNT = re.compile(r"seen (\d+) times")
+_ADVICE = "on the nodes: journalctl -u docker.service; do containers reach each other (fab verify --only overlay)?"
+
+
+class Counter:
+    """Redis on the first node and the page on the second, on the first network."""
+
+    def __init__(self, proof: Proof, app: App) -> None:
+        """Start nothing yet."""
+        back, front = proof.cluster.nodes[:2]
+        self._network = proof.cluster.networks[0].name
+        self._app = app
+        self._back, self._front = Made(proof, back), Made(proof, front)
+        self._seen = ""
+        self.where = f"{front.name} → {back.name}"
+
+    @cached_property
+    def _images(self) -> tuple[str, str]:
+        wanted = ((self._back, self._app.redis), (self._front, self._app.web))
+        redis, web = in_parallel(lambda one: one[0].image(one[1].image, one[1].archive), wanted)
+        return redis, web
+
+    @cached_property
+    def _redis(self) -> Inside:
+        return self._start(self._back, self._images[0])
+
+    @cached_property
+    def _page(self) -> Inside:
+        return self._start(self._front, self._images[1], environment={"REDIS_HOST": self._redis.name}, ports=[PORT])
+
+    @property
+    def address(self) -> str:
+        """Where the page is, from outside."""
+        return f"{self._front.node.address}:{self._page.published(PORT)}"
+
+    def visit(self) -> int | None:
+        """See the page from the other node, and return its count. None where it shows none in time."""
+        host, port = self._front.node.address, self._page.published(PORT)
+
+        def seen() -> bool:
+            self._seen = self._front.fetch(host, port, source=self._back.node)
+            return bool(_COUNT.search(self._seen))
+
+        wait_for(seen, PATIENCE)
+        found = _COUNT.search(self._seen)
+        return int(found[1]) if found else None
+
+    def renew_page(self) -> None:
+        """Put a new container in place of the page's."""
+        self._front.remove(self._page)
+        del self._page
+
+    def counted(self, first: int | None, second: int | None, told: str) -> Outcome:
+        """Say whether the second visit was counted one more than the first."""
+        if first and second == first + 1:
+            return passed(self.where, f"{told}: {first}, then {second}")
+        return failed(self.where, f"not so: {told}: {first}, then {second}. Seen last: {self._seen[-200:]!r}", _ADVICE)
+
+    def close(self) -> None:
+        """Take all of it away."""
+        try:
+            self._front.close()
+        finally:
+            self._back.close()
+
+    def _start(self, made: Made, image: str, **options: Any) -> Inside:
+        """Start the image's own command at an address that never changes its host: see `own_addresses`."""
+        subnet = IPv4Network(made.api.inspect_network(self._network)["IPAM"]["Config"][0]["Subnet"])
+        # From the far end: the probes of the suite overlay take theirs from the other.
+        for address in (*reversed(own_addresses(made.proof.cluster, subnet, made.node)), None):
+            try:
+                return made.container(image=image, command=None, network=self._network, address=address, **options)
+            except APIError as error:
+                if address is None or "already in use" not in str(error.explanation).lower():
+                    raise
+        raise AssertionError("the last address is none")
+
+
+def _counter(proof: Proof) -> Counter | None:
+    """Return the counter, which the checks share; None where the inventory has no images for it."""
+    if proof.cluster.app is None:
+        return None
+    made = proof.shared.setdefault("counter", Counter(proof, proof.cluster.app))
+    assert isinstance(made, Counter)
+    return made
+
+
+def _no_images() -> Outcome:
+    return not_tried("cluster", "the inventory names no images of the counter", "app: in the inventory")
+
+
+@check("app")
+def page_counts_up(proof: Proof) -> Iterator[Outcome]:
+    """A page that finds its Redis on the other node by name counts each visit to its published port."""
+    if counter := _counter(proof):
+        first = counter.visit()
+        second = counter.visit() if first else None
+        yield counter.counted(first, second, f"{counter.address} counts, in a Redis found by name")
+    else:
+        yield _no_images()
+
+
+@check("app")
+def count_outlives_the_page(proof: Proof) -> Iterator[Outcome]:
+    """A new container of the page goes on where the old one ended."""
+    if counter := _counter(proof):
+        first = counter.visit()
+        counter.renew_page()
+        yield counter.counted(first, counter.visit(), "a new container of the page goes on counting")
+    else:
+        yield _no_images()

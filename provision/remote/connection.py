@@ -24,6 +24,7 @@ from provision.remote.host_key_policy import AnsweredError, HostKeyCheck, HostKe
 from provision.remote.identities import Identities
 from provision.remote.sockets import CONNECT_TIMEOUT, ProxyProcess, dial
 from provision.remote.target import Login, Target
+from provision.remote.transport import SharedTransport
 
 LOGIN_TIMEOUT = 20
 """Seconds sshd may take to judge a key: it may look names up, or ask a directory."""
@@ -138,7 +139,7 @@ class Link:
         return open_forwarding(jump, target.host, target.port, self.where)
 
     def _transport(self, sock: socket.socket, disabled_algorithms: Any = None) -> Transport:
-        transport = Transport(sock, disabled_algorithms=disabled_algorithms)
+        transport = SharedTransport(sock, disabled_algorithms=disabled_algorithms)
         options = transport.get_security_options()
         fast = [cipher for cipher in CIPHERS if cipher in options.ciphers]
         options.ciphers = (*fast, *(cipher for cipher in options.ciphers if cipher not in fast))

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -253,6 +254,18 @@ def test_92_a_refusal_is_known_before_a_tunnel_is_needed(start: StartSshd, page:
         assert refusal
         assert refusal.what == f"sshd on 127.0.0.1 refuses to forward to 127.0.0.1:{port}"
     remote.close()
+
+
+def test_92_of_many_refused_at_once_each_is_told_its_own_reason(start: StartSshd) -> None:
+    unserved = free_port()
+    remote = connect(start(f"PermitOpen 127.0.0.1:{unserved}\n").node(), Login())
+    ports = [unserved, unserved + 1] * 20
+    with ThreadPoolExecutor(len(ports)) as threads:
+        refusals = list(threads.map(remote.tunnel_refused, ports))
+    remote.close()
+    for port, refusal in zip(ports, refusals, strict=True):
+        told = None if port == unserved else f"sshd on 127.0.0.1 refuses to forward to 127.0.0.1:{port}"
+        assert (refusal and refusal.what) == told
 
 
 def test_92_a_port_that_nobody_serves_yet_is_no_refusal(server: Sshd, page: int) -> None:

@@ -13,6 +13,7 @@ HELP = {
     "inventory": "the inventory; default: -i FILE.yml, then ./inventory.yml",
     "json": "one JSON document on standard output",
 }
+BUNDLE = {"bundle": "also write FILE.tar.gz: what every node tells of itself, without secrets"}
 YES = {"yes": "do not ask"}
 IGNORE = {"ignore": "a check of preflight that shall only warn; give it once a check"}
 
@@ -33,23 +34,27 @@ def plan(context: Any, inventory: str = "", json: bool = False, exit_code: bool 
     run(context, run_plan, inventory=inventory, as_json=json, exit_code=exit_code, ignore=ignore)
 
 
-@task(iterable=["ignore"], help=HELP | IGNORE | YES)
-def provision(context: Any, inventory: str = "", json: bool = False, yes: bool = False, *, ignore: list[str]) -> None:
+@task(iterable=["ignore"], help=HELP | IGNORE | YES | BUNDLE)
+def provision(
+    context: Any, inventory: str = "", json: bool = False, yes: bool = False, bundle: str = "", *, ignore: list[str]
+) -> None:
     """Make every node as the inventory says, and prove that containers reach each other."""
     from provision.verbs.converge import run_provision
 
-    run(context, run_provision, inventory=inventory, as_json=json, yes=yes, ignore=ignore)
+    run(context, run_provision, inventory=inventory, as_json=json, yes=yes, ignore=ignore, bundle=bundle)
 
 
 CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}
 
 
-@task(help=HELP | CHOICE)
-def verify(context: Any, inventory: str = "", json: bool = False, only: str = "", skip: str = "") -> None:
+@task(help=HELP | CHOICE | BUNDLE)
+def verify(
+    context: Any, inventory: str = "", json: bool = False, only: str = "", skip: str = "", bundle: str = ""
+) -> None:
     """Prove that the cluster works, and that nothing is pending."""
     from provision.verbs.converge import run_verify
 
-    run(context, run_verify, inventory=inventory, as_json=json, only=only, skip=skip)
+    run(context, run_verify, inventory=inventory, as_json=json, only=only, skip=skip, bundle=bundle)
 
 
 @task(help=HELP | {"store": "also the tree under /docker, as each member holds it"})

@@ -23,7 +23,7 @@ def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: b
     gc.disable()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no bug of ours
-    report = _report(lambda: _called(context, verb, inventory, options), verb.__name__.removeprefix("run_"))
+    report = _report(lambda: _called(context, verb, inventory, options), _name(verb))
     _print(report, as_json=as_json)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -36,8 +36,14 @@ def _called(context: Any, verb: Callable[..., Report], inventory: str, options: 
     from provision.verbs.session import Session
 
     path, identities = _inventory(context, inventory)
+    file = options.pop("bundle", None)  # None: this verb makes none
     with Progress() as progress:
-        return verb(Session(path, _login(context, identities, progress), progress), **options)
+        session = Session(path, _login(context, identities, progress), progress)
+        if file is None:
+            return verb(session, **options)
+        from provision.verbs.bundle import with_bundle
+
+        return with_bundle(session, file, lambda: _settled(lambda: verb(session, **options), _name(verb)))
 
 
 def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
@@ -60,11 +66,21 @@ def _login(context: Any, identities: tuple[Path, ...], progress: Any) -> Any:
     return Login(context.config.sudo.password, identities, ask if terminal else None)
 
 
-def _report(call: Callable[[], Report], verb: str) -> Report:
+def _name(verb: Callable[..., Report]) -> str:
+    return verb.__name__.removeprefix("run_")
+
+
+def _settled(call: Callable[[], Report], verb: str) -> Report:
+    """Return a report of errors, too, that a person can act on."""
     try:
         return call()
     except ProvisionError as error:
         return Report(verb, error.title, error.exit_code, problems=error.problems)
+
+
+def _report(call: Callable[[], Report], verb: str) -> Report:
+    try:
+        return _settled(call, verb)
     except KeyboardInterrupt:
         advice = "the step under way on a node is ended with the connection; run provision again: it goes on from there"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))

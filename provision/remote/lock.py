@@ -23,12 +23,12 @@ START_TIMEOUT = 30.0
 class Lock:
     """Holds every node's run lock while a `with` lasts; a thread sends the signs of life. `run` is the run's name."""
 
-    def __init__(self, remotes: Sequence[Remote], verb: str, *, shared: bool = False) -> None:
+    def __init__(self, remotes: Sequence[Remote], verb: str, *, shared: bool = False, run: str = "") -> None:
         """Take no lock yet. `verb` is what a refused run will be told. `shared`: beside others that share it."""
         self._remotes = sorted(remotes, key=lambda remote: IPv4Address(remote.node.address))
         self._verb = verb
         self._shared = shared
-        self.run = secrets.token_hex(4)
+        self.run = run or secrets.token_hex(4)
         self._shells: dict[str, Shell] = {}
         self._released = threading.Event()
         self._lost: list[str] = []

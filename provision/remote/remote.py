@@ -51,11 +51,23 @@ class Remote:
         first waits for the step of a killed earlier run. `what` names it in errors. StepFailed if it takes
         too long or the connection is lost.
         """
+        shell, mark = self._begun(script, timeout, what, changes=changes)
+        return shell.finish(mark)
+
+    def collect(self, script: str, *, timeout: float, what: str) -> tuple[str, Problem | None]:
+        """Run a script that only tells: return what arrived of it, and what ended it early. StepFailed at its start."""
+        shell, mark = self._begun(script, timeout, what)
+        try:
+            return shell.finish(mark).stdout, None
+        except StepFailed as error:
+            return bytes(shell.stdout).partition(mark.encode())[2].decode(errors="replace"), error.problems[0]
+
+    def _begun(self, script: str, timeout: float, what: str, *, changes: bool = False) -> tuple[Shell, str]:
         mark = secrets.token_hex(8)
         data = f"{script}\n#{mark}".encode()
         shell = self.shell(what, timeout)
         shell.send(run_line(mark, len(data), changes=changes).encode() + data)
-        return shell.finish(mark)
+        return shell, mark
 
     def push(self, data: bytes | Path, path: str, *, mode: int = 0o600, timeout: float = 600) -> None:
         """Put a file in its place, root's, durably and whole; its folder must exist.

@@ -32,11 +32,24 @@ class Remotes:
     @classmethod
     def open(cls, nodes: Sequence[Node], login: Login) -> Self:
         """Connect to all in parallel. One ConnectionFailed holds the problems of every node."""
+        remotes, refused = cls.reach(nodes, login)
+        if refused:
+            remotes.close()
+            raise merged(list(refused.values()))
+        return remotes
+
+    @classmethod
+    def reach(cls, nodes: Sequence[Node], login: Login) -> tuple[Self, dict[str, ProvisionError]]:
+        """Connect to those that let us in, in parallel; beside them the error of each other one, by its name."""
         gateways = Gateways(login)
         opened: list[Remote] = []
+        refused: dict[str, ProvisionError] = {}
 
         def connect(node: Node) -> None:
-            opened.append(Remote(node, login, gateways))
+            try:
+                opened.append(Remote(node, login, gateways))
+            except ProvisionError as error:
+                refused[node.name] = error
 
         try:
             in_parallel(connect, nodes)
@@ -46,7 +59,8 @@ class Remotes:
             gateways.close()
             raise
         order = [node.name for node in nodes]
-        return cls(sorted(opened, key=lambda remote: order.index(remote.node.name)), gateways)
+        remotes = cls(sorted(opened, key=lambda remote: order.index(remote.node.name)), gateways)
+        return remotes, {name: refused[name] for name in order if name in refused}
 
     def each(self, function: Callable[[Remote], T], nodes: Sequence[Node] | None = None) -> dict[str, T]:
         """Call the function with every node, or those given, in parallel; the answers by node name.
@@ -57,12 +71,12 @@ class Remotes:
         answers = in_parallel(function, remotes)
         return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
 
-    def lock(self, verb: str, *, shared: bool = False) -> Lock:
-        """The run lock of all these nodes, for a `with`. LockHeld names who holds it.
+    def lock(self, verb: str, *, shared: bool = False, run: str = "") -> Lock:
+        """The run lock of all these nodes, for a `with`, under the run's name. LockHeld names who holds it.
 
         Runs that change only what they made themselves may share it.
         """
-        self._lock = Lock(list(self), verb, shared=shared)
+        self._lock = Lock(list(self), verb, shared=shared, run=run)
         return self._lock
 
     @property

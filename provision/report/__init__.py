@@ -36,6 +36,8 @@ class Report:
     warnings: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     times: tuple[tuple[str, float], ...] = ()
+    #: The archive of what was found on the nodes; empty where none was written.
+    bundle: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return what --json prints."""
@@ -50,4 +52,5 @@ class Report:
             "warnings": [vars(problem) for problem in self.warnings],
             "problems": [vars(problem) for problem in self.problems],
             "seconds": dict(self.times),
+            "bundle": self.bundle,
         }

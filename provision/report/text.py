@@ -34,7 +34,7 @@ _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 def show(report: Report) -> None:
     """Print a report on standard output; one that is only an error on standard error."""
     if report.problems and not report.changes and not report.outcomes and not report.tables:
-        write([Line(report.summary, "bold red"), *_problems(report.problems)], sys.stderr)
+        write([Line(report.summary, "bold red"), *_problems(report.problems), *_bundle(report)], sys.stderr)
     else:
         write(lines(report), sys.stdout)
 
@@ -67,6 +67,7 @@ def lines(report: Report) -> Iterator[Line]:
     for table in report.tables:
         yield from _table(table)
     yield from _problems(report.problems)
+    yield from _bundle(report)
     if report.times:
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in report.times if seconds >= 0.05)
         yield Line(f"time: {spent}", "dim")
@@ -108,6 +109,11 @@ def _table(table: Table) -> Iterator[Line]:
     yield Line(aligned(table.columns), "dim")
     for row in table.rows:
         yield Line(aligned(row))
+
+
+def _bundle(report: Report) -> Iterator[Line]:
+    if report.bundle:
+        yield Line(f"for whoever looks into it, with secrets taken out: {report.bundle}")
 
 
 def _problems(problems: Iterable[Problem]) -> Iterator[Line]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -24,11 +25,12 @@ from provision.situation import Situation
 
 @dataclass(frozen=True)
 class Session:
-    """What every verb starts from."""
+    """What every verb starts from. `run`: its name, which marks what it makes."""
 
     path: Path
     login: Login
     progress: Progress
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
 
     @cached_property
     def cluster(self) -> Cluster:
@@ -52,7 +54,7 @@ class Session:
                 yield remotes
                 return
             with self.progress.stage("lock"):
-                held = remotes.lock(lock, shared=shared).__enter__()
+                held = remotes.lock(lock, shared=shared, run=self.run).__enter__()
             try:
                 yield remotes
             finally:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pty
+import stat
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -132,3 +135,65 @@ def _answers(lab: Lab, address: str, certificate: list[str]) -> bool:
     command = ["openssl", "s_client", "-quiet", "-connect", address, *certificate]
     result = controller(lab.name, command, input="GET /version HTTP/1.0\r\n\r\n", timeout=15)
     return "HTTP/1." in result.stdout
+
+
+CANARY = "c4n4ry-Zq7Yx"
+PEM = f"-----BEGIN PRIVATE KEY-----\\n{CANARY}\\n-----END PRIVATE KEY-----\\n"
+#: Secrets where operators put them; what is not read again before it is taken away stops no daemon.
+SECRETS = f"""
+docker run -d --name canary -e CANARY={CANARY} --label com.example.token={CANARY} busybox \\
+    sh -c 'sleep 600; echo {CANARY}'
+printf '[Service]\\nEnvironment="HTTPS_PROXY=http://me:{CANARY}@proxy.example:3128" "NOTE={OPS_PASSWORD}"\\n' \
+    >/etc/systemd/system/docker.service.d/canary.conf
+echo '{{"registry-mirrors": ["https://me:{CANARY}@mirror.example"]}}' >/etc/docker/daemon.json
+cp -a /etc/default/docker /run/kept && printf '{PEM}' >>/etc/default/docker
+cp -a /etc/systemd/system/etcd.service /run/kept.service
+echo '# token = {CANARY}' >>/etc/systemd/system/etcd.service
+systemctl daemon-reload
+echo 'token={CANARY} {OPS_PASSWORD} https://me:{CANARY}@x.example' >/dev/kmsg || true
+"""
+CURE = """
+docker rm -f canary; rm -f /etc/systemd/system/docker.service.d/canary.conf /etc/docker/daemon.json
+mv -f /run/kept /etc/default/docker; mv -f /run/kept.service /etc/systemd/system/etcd.service; systemctl daemon-reload
+"""
+
+
+def test_87_a_failed_verify_leaves_a_bundle_without_any_secret_and_names_it(cluster: Lab) -> None:
+    run(cluster, "node1", SECRETS)
+    try:
+        code, output = _with_password(cluster, "verify", "--only", "etcd/one-leader")
+    finally:
+        run(cluster, "node1", CURE)
+    assert code == 5, output
+    (path,) = (cluster.folder / ".overlay" / cluster.name / "bundles").glob("*.tar.gz")
+    assert str(path) in output
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with tarfile.open(path) as tar:
+        found = {entry.name.partition("/")[2]: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
+    assert all(one.name in found["README.txt"].decode() for one in cluster.nodes)
+    for secret in (CANARY, OPS_PASSWORD):
+        for form in (secret.encode(), base64.b64encode(secret.encode())):
+            assert [name for name, data in found.items() if form in data] == []
+    # Each was there to be found: what stood around it still is.
+    assert b'"CANARY"' in found["node1/docker/container-details.txt"]
+    assert b"@proxy.example:3128" in found["node1/docker/unit.txt"]
+    assert b"@mirror.example" in found["node1/docker/daemon.json.txt"]
+    assert b"com.example.token" in found["node1/docker/container-details.txt"]
+    assert b"# token = REDACTED" in found["node1/etcd/unit.txt"]
+    assert b"token = REDACTED" in found["controller/report.json"]
+    assert b"published local member" in found["node2/etcd/journal.txt"]
+
+
+def test_a_bundle_is_written_where_it_is_asked_for_and_says_which_node_told_nothing(
+    cluster: Lab, fab: Fab, tmp_path: Path
+) -> None:
+    path = tmp_path / "b.tar.gz"
+    inventory = cluster.folder / "jump.yml"
+    report = document(fab(cluster, "verify", "--bundle", str(path), "--json", inventory=inventory, inside=True), 3)
+    assert report["bundle"] == str(path)
+    with tarfile.open(path) as tar:
+        (readme,) = (tar.extractfile(entry).read().decode() for entry in tar if entry.name.endswith("README.txt"))  # type: ignore[union-attr]
+    for node in cluster.nodes:
+        assert f"{node.name}: 0 files, but not all: {node.name}: sudo asks for the password" in readme
+    report = document(fab(cluster, "verify", "--bundle", str(tmp_path / "none" / "b.tar.gz"), "--json"), 2)
+    assert report["problems"]

@@ -99,7 +99,14 @@ def test_programs_get_one_document_with_everything_in_it() -> None:
 
 def test_a_report_of_nothing_is_a_whole_document() -> None:
     lists: dict[str, list[Any]] = {name: [] for name in ("changes", "outcomes", "warnings", "problems")}
-    expected = {"version": 1, "verb": "plan", "exit_code": 0, "summary": "nothing to change", "seconds": {}}
+    expected = {
+        "version": 1,
+        "verb": "plan",
+        "exit_code": 0,
+        "summary": "nothing to change",
+        "seconds": {},
+        "bundle": "",
+    }
     assert document(Report("plan", "nothing to change")) == {**expected, **lists}
 
 

@@ -1,0 +1,193 @@
+"""Text without secrets: one pure function, through which every byte of a bundle goes.
+
+Where it is in doubt it takes too much: the rest of a line, a long word. What it cannot know is a secret that nothing
+marks as one: a bare word in somebody's log.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote
+
+#: What stands where a secret was.
+MARK = "REDACTED"
+
+_SECRET = (
+    r"(?:pass(?!ed|es\b|ing|ive|-vlan)|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|encryption[-_]?key"
+    r"|credential|cookie|auth(?!or(?!iz)))"
+)
+_SECRET_KEY = re.compile(_SECRET, re.IGNORECASE)
+#: Of a container: what it was given at its start. In JSON of Docker's API.
+_GIVEN = ("env", "environment", "cmd", "args", "entrypoint", "test")
+#: Not secrets, and worth knowing: whether something is asked for at all.
+_PLAIN = ("", "true", "false", "yes", "no", "on", "off", "null", "none")
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [^\n]{0,40}PRIVATE KEY.*?(?:-----END [^\n]{0,40}PRIVATE KEY(?:-----)?|\Z)", re.DOTALL
+)
+_KEY_END = re.compile(r"\A.*-----END [^\n]{0,40}PRIVATE KEY(?:-----)?", re.DOTALL)
+_LONG = re.compile(r"[A-Za-z0-9+/]{40,}={0,2}")
+_URL = re.compile(r"://[^\s]+")
+_PROXY = re.compile(r"(?P<key>proxy[\w.-]{0,60}[\"'\\]*\s*[=:]\s*)(?P<value>\S+)", re.IGNORECASE)
+_GIVEN_LIST = re.compile(
+    rf'(?P<key>"(?:{"|".join(_GIVEN)})"\s*:\s*)\[(?:\s*{_STRING}\s*,?)*\s*(?:\]|"[^\n]*|\Z)?', re.IGNORECASE
+)
+#: Of the line, and of those that go on with it: up to a bracket, after a backslash, as YAML's text below its key.
+_REST = r"(?:[\[{][^\]}]*[^\n]*|[|>]?[-+]?[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n]*(?:(?<=\\)\n[^\n]*)*)"
+_PAIR = re.compile(
+    rf"(?P<key>{_SECRET}[\w.-]{{0,80}}(?<!\.go))"
+    rf'(?:(?P<json>"\s*:\s*)(?P<string>{_STRING})|(?P<sign>["\'\\]*[ \t]*[=:]+[ \t]*)(?P<rest>{_REST}))',
+    re.IGNORECASE,
+)
+_FURTHER = re.compile(r"(?:true|false), (?=[\w-]+ ?=)")  # etcd lists its settings on one line
+_OPTION = re.compile(
+    rf"(?P<key>(?<![\w-])--?[\w-]{{0,40}}{_SECRET}[\w-]{{0,40}}[\"']?,?[ \t])(?P<rest>{_REST})", re.IGNORECASE
+)
+_BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)(?=\S*[\d=])\S{6,}", re.IGNORECASE)
+_KNOWN_FORMS = re.compile(
+    r"\b(?:eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|glpat-[\w-]{16,}"
+    r"|xox[abprs]-[\w-]{10,}|SWMTKN-[\w-]+)"
+)
+
+
+def redacted(text: str, known: Collection[str] = ()) -> str:
+    """Return the text without private keys, passwords, tokens, credentials in URLs and what containers were given.
+
+    `known`: secrets to take out wherever they stand, also as JSON, URLs and base64 write them.
+    """
+    text = _without(text, known)
+    try:
+        document = _parsed(text)
+        text = _text(text) if document is None else json.dumps(_value(document), indent=2, ensure_ascii=False) + "\n"
+    except RecursionError:
+        return MARK
+    return _without(text, known)
+
+
+def _without(text: str, known: Collection[str]) -> str:
+    forms = {form for secret in known if secret for form in _forms(secret)}
+    for form in sorted(forms, key=lambda form: (-len(form), form)):
+        text = text.replace(form, MARK)
+    return text
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    data = secret.encode(errors="replace")
+    return (
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(data, safe=""),
+        base64.b64encode(data).decode(),
+    )
+
+
+def _parsed(text: str) -> Any:
+    """Return a JSON object or array; None for any other text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _value(value: Any, key: str = "") -> Any:
+    if _SECRET_KEY.search(key):
+        return _hidden(value)
+    if key.lower() in _GIVEN and isinstance(value, list):
+        return [_name_of(one) for one in value]
+    if key.lower() in _GIVEN:
+        return _hidden(value)
+    if isinstance(value, dict):
+        return {_text(name): _value(one, name) for name, one in value.items()}
+    if isinstance(value, list):
+        return [
+            _hidden(one) if _asks(before) else _value(one) for before, one in zip(("", *value), value, strict=False)
+        ]
+    if not isinstance(value, str):
+        return value
+    return _host_of(value) if "proxy" in key.lower() else _text(value)
+
+
+def _asks(word: Any) -> bool:
+    """Whether a word of a command line is an option whose value is secret."""
+    return isinstance(word, str) and word.startswith("-") and "=" not in word and bool(_SECRET_KEY.search(word))
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_text(name): _hidden(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_hidden(one) for one in value]
+    return value if value is None or str(value).lower() in _PLAIN else MARK
+
+
+def _name_of(given: Any) -> str:
+    """Return NAME=REDACTED of an environment's NAME=value, and nothing of anything else."""
+    name, sign, _ = given.partition("=") if isinstance(given, str) else ("", "", "")
+    return f"{name}={MARK}" if sign and re.fullmatch(r"[A-Za-z_]\w{0,80}", name) else MARK
+
+
+def _host_of(url: str) -> str:
+    """Return a URL, or any text, without all that is before its last at sign."""
+    before, sign, host = url.rpartition("@")
+    scheme = re.match(r"[a-z][a-z0-9+.]*://", before)
+    return f"{scheme[0] if scheme else ''}{MARK}@{host}" if sign else _text(url)
+
+
+def _text(text: str) -> str:
+    if "\n" in text:  # lines that are JSON each
+        text = "\n".join(map(_line, text.split("\n")))
+    elif (document := _parsed(text)) is not None:
+        return json.dumps(_value(document), ensure_ascii=False)
+    text = _KEY_BLOCK.sub(MARK, text)
+    text = _KEY_END.sub(MARK, text)
+    text = _KNOWN_FORMS.sub(MARK, text)
+    text = _GIVEN_LIST.sub(rf"\g<key>[{MARK}]", text)
+    text = _URL.sub(_without_login, text)
+    text = _PROXY.sub(lambda found: found["key"] + _after_login(found["value"]), text)
+    text = _PAIR.sub(_pair, text)
+    text = _OPTION.sub(lambda found: found["key"] + _plain_or_mark(found["rest"]), text)
+    text = _BEARER.sub(rf"\g<key>{MARK}", text)
+    return _LONG.sub(_long, text)
+
+
+def _line(line: str) -> str:
+    """Redact a line that is JSON, or ends with an object: a journal's date and name before what etcd logs."""
+    start = 0 if line.lstrip().startswith("[") else max(line.find("{"), 0)
+    document = _parsed(line[start:])
+    return line if document is None else line[:start] + json.dumps(_value(document), ensure_ascii=False)
+
+
+def _without_login(found: re.Match[str]) -> str:
+    return f"://{_after_login(found[0][3:])}"
+
+
+def _after_login(address: str) -> str:
+    _, sign, host = address.rpartition("@")
+    return f"{MARK}@{host}" if sign else address
+
+
+def _pair(found: re.Match[str]) -> str:
+    if found["json"]:
+        return f'{found["key"]}{found["json"]}"{_plain_or_mark(found["string"][1:-1])}"'
+    return found["key"] + found["sign"] + _plain_or_mark(found["rest"])
+
+
+def _plain_or_mark(value: str) -> str:
+    if further := _FURTHER.match(value):
+        return further[0] + _text(value[further.end() :])
+    return value if value.strip(" \t\r\"',;})").lower() in _PLAIN else MARK
+
+
+def _long(found: re.Match[str]) -> str:
+    """Take out what may be a part of a key; a hash in hex is none, nor a path in small letters."""
+    word = found[0]
+    mixed = any(map(str.isupper, word)) and any(map(str.islower, word)) and any(map(str.isdigit, word))
+    return MARK if mixed else word

@@ -1,0 +1,118 @@
+"""--bundle, and what a failed run leaves behind by itself: an archive to look at elsewhere."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+from provision.bundle import archive
+from provision.bundle.collection import Told, collect
+from provision.errors import Exit, Problem, UsageError
+from provision.report import Report
+from provision.report.text import lines
+from provision.verbs.session import Session
+
+#: What leaves a bundle without being asked: something was touched, or should hold and does not.
+_BY_ITSELF = (Exit.STEP_FAILED, Exit.VERIFICATION_FAILED)
+_LIBRARIES = ("overlay-provision", "cryptography", "docker", "etcd3", "fabric", "paramiko", "protobuf", "urllib3")
+
+_README = """\
+{verb}, run {run}: {summary}
+
+controller/  the inventory, the report as text and as JSON (with the plan), and versions
+NODE/        what each node told: etcd, docker, network, system; of a command on both its streams
+
+{nodes}
+
+Taken out: private keys, passwords, tokens, logins in URLs, the sudo password, what containers were given as
+environment or arguments. {mark} stands in their place. A secret that nothing marks as one, a bare word in a log,
+cannot be known: look through it before you hand it on.
+
+{files}
+"""
+
+
+def with_bundle(session: Session, file: str, call: Callable[[], Report]) -> Report:
+    """Return the verb's report, with the bundle's path where one is written: to `file`, or for a failure.
+
+    UsageError where `file` cannot be one.
+    """
+    path = _checked(file) if file else None
+    report = call()
+    if report.exit_code == Exit.USAGE or not (path or report.exit_code in _BY_ITSELF):
+        return report
+    try:
+        with session.progress.stage("bundle"):
+            data = _packed(session, report)
+            if path is None:
+                folder = archive.make_folder(session.cluster.folder)
+                path = folder / f"{session.run}.tar.gz"
+            archive.write(path, data)
+            if not file:
+                archive.keep_latest(path.parent)
+    except OSError as error:
+        told = Problem(f"no bundle: {error.strerror}", str(error.filename or path or ""))
+        return replace(report, warnings=(*report.warnings, told))
+    return replace(report, bundle=str(path))
+
+
+def _checked(file: str) -> Path:
+    path = Path(file)
+    if not file.endswith(".tar.gz"):
+        raise UsageError(Problem("a bundle is a .tar.gz", f"--bundle {file}", f"--bundle {file}.tar.gz"))
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError(Problem("cannot be written there", f"--bundle {file}", "name a file in a folder that exists"))
+    return path
+
+
+def _packed(session: Session, report: Report) -> bytes:
+    nodes = session.cluster.nodes
+    for node in nodes:
+        session.progress.say(node.name, "collecting for the bundle")
+    told = collect(nodes, session.login)
+    texts = _controller(session, report)
+    texts |= {f"{name}/{part}.txt": text for name, one in told.items() for part, text in one.parts.items()}
+    texts = {"README.txt": _readme(session, report, told, texts), **texts}
+    known = [session.login.sudo_password] if session.login.sudo_password else []
+    return archive.packed(f"bundle-{session.run}", texts, known)
+
+
+def _controller(session: Session, report: Report) -> dict[str, str]:
+    return {
+        "controller/inventory.yml": session.path.read_text(errors="replace"),
+        "controller/report.txt": "\n".join(line.text for line in lines(report)) + "\n",
+        "controller/report.json": json.dumps(report.document(), indent=2),
+        "controller/versions.txt": "".join(f"{name} {version}\n" for name, version in _versions().items()),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "system": platform.platform()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def _readme(session: Session, report: Report, told: Mapping[str, Told], texts: Mapping[str, str]) -> str:
+    from provision.bundle.redaction import MARK
+
+    return _README.format(
+        verb=report.verb,
+        run=session.run,
+        summary=report.summary,
+        nodes="\n".join(f"{name}: {_said(one)}" for name, one in told.items()),
+        mark=MARK,
+        files="\n".join(texts),
+    )
+
+
+def _said(told: Told) -> str:
+    count = f"{len(told.parts)} files"
+    return f"{count}, but not all: {told.missing}" if told.missing else count

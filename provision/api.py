@@ -33,8 +33,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 #: How long to wait for a quorum: an election takes one to two seconds, a slow disk's first start some more.
 QUORUM_SECONDS = 60.0
 
-#: A pause between attempts as long as this, seconds: the first ones have taken about two.
-PATIENCE = 0.5
+#: Seconds after which waiting is longer than usual: an election takes one to two.
+PATIENCE = 3.0
 
 #: Seconds to go on trying: each try is another of Docker's threads.
 DOCKER_SECONDS = 20.0
@@ -246,14 +246,14 @@ def until(attempt: Callable[[], object], what: str, where: str, meanwhile: Calla
 
     `meanwhile` is called between attempts once they take longer than usual; what it raises ends the waiting.
     """
-    deadline = time.monotonic() + QUORUM_SECONDS
+    began = time.monotonic()
     pause = 0.05
     while True:
         try:
             attempt()
             return
         except (StoreError, StepFailed) as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + QUORUM_SECONDS:
                 raise StepFailed(
                     Problem(
                         f"waited {QUORUM_SECONDS:.0f} s until {what}: {error}",
@@ -261,7 +261,7 @@ def until(attempt: Callable[[], object], what: str, where: str, meanwhile: Calla
                         advice="fab status; on the node: journalctl -u etcd.service",
                     )
                 ) from error
-        if meanwhile and pause > PATIENCE:
+        if meanwhile and time.monotonic() > began + PATIENCE:
             meanwhile()
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)

@@ -73,9 +73,23 @@ is_joined() {
     [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
 }
 
+# is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
+# taken up again by a reload: no names for them, and their endpoints in the way of new ones. A start on the store does.
+is_needed_whole() {
+    [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] && docker ps -q | grep -q .
+}
+
+# start_whole: under live-restore this stops no container. This unit is started anew with docker.service.
+start_whole() {
+    systemctl reset-failed docker.service # the vendor's unit allows three starts a minute; this one is not to be refused
+    systemctl restart --no-block docker.service
+    exit 0
+}
+
 join() {
     if ! on_store; then
         until quorum; do sleep 0.5; done
+        ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
         configure store
         hang_up
     fi

@@ -189,7 +189,12 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
         with_unit(layout.JOIN_UNIT, state="failed"),
         [f"start unit {layout.JOIN_UNIT}"],
     ),
-    ("a daemon too busy to answer", with_unit(layout.ETCD_UNIT, state="activating"), []),
+    ("a daemon too busy to answer", with_unit(layout.ETCD_UNIT, state="activating", process=42), []),
+    (
+        "a daemon that ends again and again",
+        with_unit(layout.ETCD_UNIT, state="activating", process=0),
+        ["start unit etcd.service"],
+    ),
 ]
 
 

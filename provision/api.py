@@ -33,6 +33,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 #: How long to wait for a quorum: an election takes one to two seconds, a slow disk's first start some more.
 QUORUM_SECONDS = 60.0
 
+#: Seconds after which waiting is longer than usual: an election takes one to two.
+PATIENCE = 3.0
+
 #: Seconds to go on trying: each try is another of Docker's threads.
 DOCKER_SECONDS = 20.0
 
@@ -226,10 +229,10 @@ class Clients:
 
         until(write, f"etcd acknowledges a write ({occasion})", "cluster")
 
-    def wait_for_members(self, nodes: tuple[Node, ...]) -> None:
-        """Return once each of these members reads through the quorum."""
+    def wait_for_members(self, nodes: tuple[Node, ...], meanwhile: Callable[[], object]) -> None:
+        """Return once each of these members reads through the quorum. See `until` for `meanwhile`."""
         for node in nodes:
-            until(partial(self.store(node).get, "/"), f"etcd on {node.name} answers", node.name)
+            until(partial(self.store(node).get, "/"), f"etcd on {node.name} answers", node.name, meanwhile)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -238,23 +241,28 @@ class Clients:
                 client.close()
 
 
-def until(attempt: Callable[[], object], what: str, where: str, seconds: float = QUORUM_SECONDS) -> None:
-    """Repeat `attempt` until it raises no StoreError or StepFailed. StepFailed says what was waited for."""
-    deadline = time.monotonic() + seconds
+def until(attempt: Callable[[], object], what: str, where: str, meanwhile: Callable[[], object] | None = None) -> None:
+    """Repeat `attempt` until it raises no StoreError or StepFailed. StepFailed says what was waited for.
+
+    `meanwhile` is called between attempts once they take longer than usual; what it raises ends the waiting.
+    """
+    began = time.monotonic()
     pause = 0.05
     while True:
         try:
             attempt()
             return
         except (StoreError, StepFailed) as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() > began + QUORUM_SECONDS:
                 raise StepFailed(
                     Problem(
-                        f"waited {seconds:.0f} s until {what}: {error}",
+                        f"waited {QUORUM_SECONDS:.0f} s until {what}: {error}",
                         where=where,
                         advice="fab status; on the node: journalctl -u etcd.service",
                     )
                 ) from error
+        if meanwhile and time.monotonic() > began + PATIENCE:
+            meanwhile()
         time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
 

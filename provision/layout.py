@@ -18,6 +18,13 @@ DOCKER_STORE = f"{DOCKER_PKI}/store.env"
 DOCKER_UNIT = "docker.service"
 DOCKER_DROP_IN_FOLDER = f"/etc/systemd/system/{DOCKER_UNIT}.d"
 DOCKER_DROP_IN = f"{DOCKER_DROP_IN_FOLDER}/50-overlay.conf"
+DOCKER_CONFIG = "/etc/docker/daemon.json"
+#: What dockerd reads: the user's own configuration, with the store where there is a quorum. Made by STORE_PROGRAM.
+DOCKER_RUN_CONFIG = "/run/overlay-provision/daemon.json"
+PROGRAMS = "/usr/local/lib/overlay-provision"
+STORE_PROGRAM = f"{PROGRAMS}/docker-store"
+JOIN_UNIT = "overlay-join.service"
+JOIN_UNIT_FILE = f"/etc/systemd/system/{JOIN_UNIT}"
 
 STORE_PORT = 2379
 PEER_PORT = 2380

@@ -22,5 +22,5 @@ PLANE = ControlPlane(
     docker_reason="Docker 23 and later refuse --cluster-store: support for external key-value stores was removed",
     member_ports=(layout.STORE_PORT, layout.PEER_PORT),
     node_ports=(layout.DOCKER_PORT, layout.GOSSIP_PORT, layout.VXLAN_PORT),
-    phases=(Host(), Certificates(), Etcd(), Images(), Quorum(), Docker(), Overlay(), Keepers()),
+    phases=(Host(), Certificates(), Etcd(), Docker(), Images(), Quorum(), Overlay(), Keepers()),
 )

@@ -37,8 +37,8 @@ class Unit:
 
     @property
     def running(self) -> bool:
-        """Whether it is up, or on its way up."""
-        return self.state in ("active", "activating", "reloading")
+        """Whether it is up, or on its way up; one that has ended and waits for its next try is not."""
+        return self.state in ("active", "reloading") or (self.state == "activating" and self.process > 0)
 
 
 @dataclass(frozen=True)

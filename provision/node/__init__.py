@@ -6,6 +6,11 @@ from functools import cache
 from importlib.resources import files
 
 
+def program(name: str) -> bytes:
+    """Return a program that stays on a node, by its file's name: `docker_store`."""
+    return (files(__name__) / f"{name}.sh").read_bytes()
+
+
 @cache
 def library(*more: str) -> str:
     """Return the shell functions that every script may call, and those of further files by name: `ports`."""

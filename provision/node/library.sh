@@ -324,8 +324,9 @@ put_gateway_bridge() {
         docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge with $1"
 }
 
-# begin_unit UNIT: enable and start it; run_unit waits.
+# begin_unit UNIT: enable and start it, unless another unit's start has begun it.
 begin_unit() {
+    ! systemctl is-active -q "$1" || return 0
     enable_unit "$1"
     systemctl start --no-block "$1" || die "cannot start $1"
 }
@@ -342,16 +343,37 @@ enable_unit() {
 
 # run_unit VERB UNIT SECONDS: start or restart and wait, bounded; on failure say what the journal says.
 run_unit() {
-    case "$1 $(systemctl is-active "$2")" in
-    'start activating' | 'start active') ;; # begun by begin_unit: there is only to wait
-    *) enable_unit "$2" ;;
-    esac
+    enable_unit "$2"
     if ! timeout "$3" systemctl "$1" "$2"; then
         printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
         journalctl -u "$2" -n 8 --no-pager -o cat >&2
         exit 1
     fi
     [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
+}
+
+# stays_up UNIT: die, with the end of its journal, if it has ended and been started again more than once.
+stays_up() {
+    case $(systemctl show -p NRestarts -p ActiveState "$1" | tr '\n' ' ') in
+    *ActiveState=failed* | *NRestarts=[2-9]* | *NRestarts=[1-9][0-9]*) ;;
+    *) return 0 ;;
+    esac
+    printf '%s does not stay up. Its journal ends:\n' "$1" >&2
+    journalctl -u "$1" -n 8 --no-pager -o cat >&2
+    exit 1
+}
+
+# await_joined SECONDS: until this node's dockerd is on the store; see docker_store.sh.
+await_joined() {
+    deadline=$(($(date +%s) + $1))
+    until [ -e /run/overlay-provision/docker.joined ]; do
+        if [ "$(date +%s)" -gt "$deadline" ]; then
+            printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$1" >&2
+            journalctl -u docker.service -u overlay-join.service -n 8 --no-pager -o cat >&2
+            exit 1
+        fi
+        sleep 0.05
+    done
 }
 
 # ---- reset: everything as it was, last change first --------------------------------------------
@@ -388,11 +410,12 @@ drop_keepers() {
 
 # put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
 put_back_docker() {
-    put_back '/etc/docker|/etc/systemd/system/docker.service.d'
+    systemctl stop overlay-join.service 2>/dev/null
+    put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-join.service'
     was=$(recorded unit docker.service) || return 0
     systemctl daemon-reload
     systemctl reset-failed docker.service 2>/dev/null
-    rm -f /run/overlay-provision/docker.service.inputs
+    rm -f /run/overlay-provision/docker.* /run/overlay-provision/daemon.json
     case $was in
     *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
     *) systemctl stop docker.service docker.socket ;;

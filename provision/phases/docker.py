@@ -1,43 +1,54 @@
-"""dockerd on the store: its drop-in and its restart, never without a quorum write just before."""
+"""dockerd on the store: its drop-in, the program that lets it join, and its restart."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
-from provision import layout
+from provision import layout, membership
+from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
+from provision.node import library, program
 from provision.phases import Phase, Wave, one_by_one
 from provision.phases.pki import docker_files
 from provision.plan import Change
-from provision.resources import File, Folder, Resource, Service
+from provision.resources import File, Folder, Resource, Service, call
 from provision.situation import Situation
 from provision.templates import render
 
 if TYPE_CHECKING:
     from provision.api import Clients
+    from provision.remote import Remote
 
 WAITS = "waits for the next restart"
 
+#: For a daemon to join: a quorum that has just answered, a reload, which took 0.1 to 0.5 s on the lab.
+JOIN_SECONDS = 60
+
 
 class Docker(Phase):
-    """The vendor's own command line, with the cluster store added."""
+    """The vendor's own command line and configuration, with the cluster store added."""
 
     name = "docker"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the drop-in, the list of members and the service."""
+        """Return the list of members, the program that takes it up, the drop-in, and the services."""
         read = docker_files(situation, node)
         watched = (layout.DOCKER_DROP_IN, layout.DOCKER_STORE, *(file.path for file in read))
         drop_in = File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
-        store = File(layout.DOCKER_STORE, _store_file(_endpoints(situation, node)), update_note=WAITS)
+        vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
+        store_file = partial(_store_file, node=node, config=vendor_config(vendor))
+        store = File(layout.DOCKER_STORE, store_file(_endpoints(situation, node)), update_note=WAITS)
+        store_program = File(layout.STORE_PROGRAM, program("docker_store"), 0o755)
+        join_unit = File(layout.JOIN_UNIT_FILE, self._join_unit(situation))
         fit = {file.path: file.fit for file in (*read, drop_in)}
         fit[layout.DOCKER_STORE] = frozenset(
-            hashlib.sha256(_store_file(endpoints)).hexdigest() for endpoints in _earlier(_endpoints(situation, node))
+            hashlib.sha256(store_file(endpoints)).hexdigest() for endpoints in _earlier(_endpoints(situation, node))
         )
         service = Service(
             layout.DOCKER_UNIT,
@@ -45,7 +56,32 @@ class Docker(Phase):
             seconds=120,
             stops_containers=True,
         )
-        return (Folder(layout.DOCKER_DROP_IN_FOLDER), store, drop_in, service)
+        # It is started with dockerd, which wants it, and anew when dockerd is.
+        join = Service(
+            layout.JOIN_UNIT,
+            tuple((file.path, file.fit) for file in (store_program, join_unit)),
+            waited_for=False,
+        )
+        return (
+            Folder(layout.DOCKER_DROP_IN_FOLDER),
+            Folder(layout.PROGRAMS),
+            store,
+            store_program,
+            join_unit,
+            drop_in,
+            service,
+            join,
+        )
+
+    def _join_unit(self, situation: Situation) -> bytes:
+        return render(
+            "overlay-join.service.j2",
+            cluster=situation.cluster.name,
+            program=layout.STORE_PROGRAM,
+            join_unit=layout.JOIN_UNIT,
+            inputs=(layout.STORE_PROGRAM, layout.JOIN_UNIT_FILE),
+            inputs_folder=INPUTS,
+        )
 
     def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str]) -> bytes:
         return render(
@@ -53,7 +89,9 @@ class Docker(Phase):
             cluster=situation.cluster.name,
             node=node,
             vendor=vendor_command(situation.of(node).values.get("docker-unit", "")),
-            store=layout.DOCKER_STORE,
+            program=layout.STORE_PROGRAM,
+            join_unit=layout.JOIN_UNIT,
+            config=layout.DOCKER_RUN_CONFIG,
             pki=layout.DOCKER_PKI,
             docker_port=layout.DOCKER_PORT,
             inputs=watched,
@@ -65,8 +103,23 @@ class Docker(Phase):
         return one_by_one(situation, changes, layout.DOCKER_UNIT)
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """Wait for a quorum write: a daemon that starts without one hangs without limit."""
-        clients.wait_for_quorum("before dockerd starts on " + ", ".join(node.name for node in wave))
+        """A daemon on the store is not restarted without a quorum: it would be back without it, and its networks."""
+        if any(situation.of(node).unit(layout.DOCKER_UNIT).inputs for node in wave):
+            clients.wait_for_quorum("before dockerd starts on " + ", ".join(node.name for node in wave))
+
+    def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """They are on the store. One that bootstraps has no quorum yet: phases/quorum.py waits then."""
+        if membership.is_running(situation):
+            clients.remotes.each(joined, wave)
+
+
+def joined(remote: Remote) -> None:
+    """Return once dockerd is on the store. StepFailed when it is not within a minute of a quorum."""
+    result = remote.run(f"{library()}\n{call('await_joined', str(JOIN_SECONDS))}\n", timeout=JOIN_SECONDS + 30)
+    if result.code:
+        words = f"dockerd does not join the store: {result.stderr.strip()[-1500:]}"
+        advice = "mend the cause, run provision again: it goes on here"
+        raise StepFailed(Problem(words, f"{remote.node.name}, phase docker", advice))
 
 
 def vendor_command(unit: str) -> str:
@@ -81,6 +134,12 @@ def vendor_command(unit: str) -> str:
     return command if "fd://" in command else f"{command} -H fd://"
 
 
+def vendor_config(command: str) -> str:
+    """Return the configuration file that a command line of dockerd names, or the usual one."""
+    found = re.search(r"--config-file[= ](\S+)", command)
+    return found[1] if found else layout.DOCKER_CONFIG
+
+
 def _endpoints(situation: Situation, node: Node) -> tuple[str, ...]:
     members = sorted(situation.cluster.members, key=lambda member: member != node)
     return tuple(f"{member.address}:{layout.STORE_PORT}" for member in members)
@@ -92,5 +151,6 @@ def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
 
 
-def _store_file(endpoints: tuple[str, ...]) -> bytes:
-    return render("store.env.j2", endpoints=endpoints)
+def _store_file(endpoints: tuple[str, ...], node: Node, config: str) -> bytes:
+    advertise = f"{node.address}:{layout.DOCKER_PORT}"
+    return render("store.env.j2", endpoints=endpoints, advertise=advertise, config=config)

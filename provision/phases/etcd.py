@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provision import layout, membership
+from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
+from provision.node import library
 from provision.phases import Phase, Wave, one_by_one
 from provision.phases.pki import etcd_files
 from provision.plan import CLUSTER, Change
-from provision.resources import File, Resource, Service
+from provision.resources import File, Resource, Service, call
 from provision.situation import Situation
 from provision.templates import render
 
 if TYPE_CHECKING:
     from provision.api import Clients
+    from provision.remote import Remote
 
 BINARY = "/usr/local/bin/etcd"
 
@@ -55,7 +58,6 @@ class Etcd(Phase):
             Service(
                 layout.ETCD_UNIT,
                 tuple((path, hashes[path]) for path in watched),
-                waited_for=membership.is_running(situation),  # else by phases/quorum.py
                 restart_costs=membership.cost_of_one(situation),
             ),
         )
@@ -101,4 +103,17 @@ class Etcd(Phase):
         for node in wave:
             if node in membership.joining(situation):
                 membership.promote(clients, node)
-        clients.wait_for_members(wave)
+        wait_for_members(clients, wave)
+
+
+def wait_for_members(clients: Clients, nodes: Wave) -> None:
+    """Return once each of these answers. StepFailed, with the journal's end, as soon as one does not stay up."""
+    clients.wait_for_members(nodes, lambda: clients.remotes.each(_stays_up, nodes))
+
+
+def _stays_up(remote: Remote) -> None:
+    result = remote.run(f"{library()}\n{call('stays_up', layout.ETCD_UNIT)}\n", timeout=30)
+    if result.code:
+        what = f"start unit {layout.ETCD_UNIT} failed: {result.stderr.strip()[-1500:]}"
+        advice = "mend the cause, run provision again: it goes on here"
+        raise StepFailed(Problem(what, f"{remote.node.name}, phase etcd", advice))

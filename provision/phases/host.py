@@ -1,4 +1,4 @@
-"""The host: folders, the system user, the etcd release and the links to it."""
+"""The host: folders, the system user of etcd, its release and the links to it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ class Host(Phase):
     name = "host"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """A record of what was here for every node; etcd where the store is."""
+        """A record of what was here and the release for every node: docker-store asks with etcdctl. A user for etcd."""
         record = Folder(layout.STATE, 0o700)
-        if not node.member:
-            return (record,)
         artifact = situation.artifact
         release = Release(
             folder=f"{layout.RELEASES}/{artifact.version}",
@@ -27,10 +25,10 @@ class Host(Phase):
             top=artifact.top,
             hashes=tuple(artifact.hashes.items()),
         )
+        member = (User(layout.USER, layout.DATA), Folder(layout.DATA, 0o700, f"{layout.USER}:{layout.USER}"))
         return (
             record,
-            User(layout.USER, layout.DATA),
-            Folder(layout.DATA, 0o700, f"{layout.USER}:{layout.USER}"),
+            *(member if node.member else ()),
             Folder(layout.RELEASES),
             release,
             *(Link(f"/usr/local/bin/{name}", f"{release.folder}/{name}") for name in artifact.hashes),

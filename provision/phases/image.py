@@ -9,16 +9,11 @@ from provision.situation import Situation
 
 
 class Images(Phase):
-    """The vendor's dockerd takes it as well as ours: it is loaded while the store elects its leader."""
+    """A dockerd without the store takes it, too: it is loaded while the store elects its leader."""
 
     name = "image"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the image, unless the node's dockerd has yet to be started: phases/overlay.py loads it then."""
-        return probe_image(situation) if situation.of(node).docker_answers else ()
-
-
-def probe_image(situation: Situation) -> tuple[Resource, ...]:
-    """Return the probe's image, where the inventory brings it."""
-    probe = situation.cluster.probe
-    return (Image(probe.image, probe.archive),) if probe.archive else ()
+        """Return the probe's image, where the inventory brings it."""
+        probe = situation.cluster.probe
+        return (Image(probe.image, probe.archive),) if probe.archive else ()

@@ -12,7 +12,6 @@ from provision import underlay
 from provision.api import retry
 from provision.inventory.model import Network, Node
 from provision.phases import Phase
-from provision.phases.image import probe_image
 from provision.plan import CLUSTER, Change
 from provision.resources import KEEPER, GatewayBridge, Resource
 from provision.situation import Situation
@@ -35,10 +34,9 @@ class Overlay(Phase):
     name = "overlay"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the way out, and the image that a node could not take before its dockerd was started."""
+        """Return the way out, where Docker's own choice is taken."""
         subnet = gateway_bridge(situation, node)
-        image = () if situation.of(node).docker_answers else probe_image(situation)
-        return (*((GatewayBridge(subnet),) if subnet else ()), *image)
+        return (GatewayBridge(subnet),) if subnet else ()
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver."""

@@ -4,7 +4,7 @@
 A content or hash that is None is not made yet: it differs from whatever is there.
 """
 
-from provision.resources.base import UPLOADS, Difference, Resource, Upload
+from provision.resources.base import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import KEEPER, GatewayBridge, Image, Keeper
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Release, Service, User
@@ -24,4 +24,5 @@ __all__ = [
     "Service",
     "Upload",
     "User",
+    "call",
 ]

@@ -83,7 +83,8 @@ class Service:
                 stopped = facts.containers if self.stops_containers and not facts.live_restore else ()
                 lost = tuple(one.name for one in stopped if not one.comes_back)
                 return Difference("restart", note=self._note(facts, stale), stops=lost)
-            return None if there.enablement == "enabled" else Difference("enable")
+            # static: started by what wants it
+            return None if there.enablement in ("enabled", "static") else Difference("enable")
         return Difference("start")
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
@@ -110,10 +111,6 @@ class Service:
         if difference.action == "start" and not self.waited_for:
             return call("begin_unit", self.unit)
         return call("run_unit", difference.action, self.unit, str(self.seconds))
-
-    def start(self) -> str:
-        """Return sh that waits until it has started."""
-        return call("run_unit", "start", self.unit, str(self.seconds))
 
     def upload(self) -> Upload | None:
         """Nothing."""

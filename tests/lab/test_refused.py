@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Fab
-from observe import document, manifest, run, start
+from observe import document, manifest, run
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -41,13 +41,13 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
         "node2",
         f"mkdir -p {folder} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n' >{folder}/bad.conf",
     )
-    docker = {node.name: start(bare_lab, node.name, "docker") for node in bare_lab.nodes}
     words = told(fab(bare_lab, "provision"), 4)
     assert "node2, phase etcd" in words
     assert "start unit etcd.service failed" in words
     assert "run provision again" in words
-    # The store has no quorum: no dockerd was touched.
-    assert {node.name: start(bare_lab, node.name, "docker") for node in bare_lab.nodes} == docker
+    # The store has no quorum: dockerd runs containers without it.
+    for node in bare_lab.nodes:
+        assert run(bare_lab, node.name, "docker run --rm --network none busybox echo runs").strip() == "runs"
     run(bare_lab, "node2", f"rm -r {folder}")
     assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
 

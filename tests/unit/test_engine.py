@@ -80,9 +80,13 @@ def test_bare_hosts_get_everything_in_the_order_in_which_it_is_made(tmp_path: Pa
     ]
     assert lines(plan.of("node1", "docker")) == [
         "node1: create folder /etc/systemd/system/docker.service.d",
+        "node1: create folder /usr/local/lib/overlay-provision",
         "node1: create file /etc/docker/overlay/store.env",
+        "node1: create file /usr/local/lib/overlay-provision/docker-store",
+        "node1: create file /etc/systemd/system/overlay-join.service",
         "node1: create file /etc/systemd/system/docker.service.d/50-overlay.conf",
         "node1: restart unit docker.service",
+        "node1: start unit overlay-join.service",
     ]
     assert lines(plan.of("cluster", "overlay")) == ["cluster: create network demo"]
     assert lines(plan)[-3:] == [f"{name}: create container overlay-keeper-demo-{name}" for name in NODES]
@@ -100,11 +104,11 @@ def test_every_resource_of_a_bare_host_is_made(tmp_path: Path) -> None:
     assert made == held
 
 
-def test_a_node_that_is_no_member_gets_nothing_of_the_store(tmp_path: Path) -> None:
+def test_a_node_that_is_no_member_gets_the_release_and_no_store(tmp_path: Path) -> None:
     plan = make_plan(PLANE, bare_situation(sample(tmp_path)))
     assert plan.of("node3", "etcd") == ()
-    assert lines(plan.of("node3", "host")) == ["node3: create folder /var/lib/overlay-provision"]
-    assert not [line for line in lines(plan) if line.startswith("node3") and "etcd" in line]
+    assert "node3: create link /usr/local/bin/etcdctl" in lines(plan.of("node3", "host"))
+    assert not [line for line in lines(plan) if line.startswith("node3") and ("/etc/etcd" in line or "user" in line)]
 
 
 def test_certificates_not_made_yet_are_planned_and_shown_as_new(tmp_path: Path) -> None:
@@ -180,7 +184,17 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
         lambda facts: replace(facts, containers=(*facts.containers, Container("1", "web", ("bridge",)))),
         [],
     ),
-    ("a daemon too busy to answer", with_unit(layout.ETCD_UNIT, state="activating"), []),
+    (
+        "the store waited for in vain",
+        with_unit(layout.JOIN_UNIT, state="failed"),
+        [f"start unit {layout.JOIN_UNIT}"],
+    ),
+    ("a daemon too busy to answer", with_unit(layout.ETCD_UNIT, state="activating", process=42), []),
+    (
+        "a daemon that ends again and again",
+        with_unit(layout.ETCD_UNIT, state="activating", process=0),
+        ["start unit etcd.service"],
+    ),
 ]
 
 
@@ -270,7 +284,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     expected = planned_sample(tmp_path).facts["node1"]
     assert set(asked.paths) == set(expected.paths)
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
-    assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT}
+    assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT, layout.JOIN_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
 
 

@@ -176,7 +176,7 @@ def test_units_have_their_state_and_what_they_were_started_on() -> None:
     [("active", True), ("activating", True), ("reloading", True), ("failed", False), ("deactivating", False)],
 )
 def test_a_unit_on_its_way_up_counts_as_running(state: str, running: bool) -> None:
-    assert Unit(state).running is running
+    assert Unit(state, process=42).running is running
 
 
 def test_listeners_and_users() -> None:

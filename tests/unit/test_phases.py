@@ -18,7 +18,7 @@ from provision.engine import make_plan
 from provision.facts import Facts
 from provision.inventory.model import Network
 from provision.phases import Phase, Wave
-from provision.phases.docker import vendor_command
+from provision.phases.docker import vendor_command, vendor_config
 from provision.phases.overlay import changed_networks
 from provision.resources import Image, Resource
 from provision.situation import Situation
@@ -164,20 +164,33 @@ def drop_in(situation: Situation, name: str) -> str:
     return held[f"file {layout.DOCKER_DROP_IN}"].content.decode()  # type: ignore[attr-defined,no-any-return]
 
 
-def test_dockerd_gets_the_store_and_mutual_tls_beside_the_vendors_command(tmp_path: Path) -> None:
+def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_command(tmp_path: Path) -> None:
     text = drop_in(bare_situation(sample(tmp_path)), "node1").replace(" \\\n   ", "")
     (command,) = (line for line in text.splitlines() if line.startswith("ExecStart=/"))
     words = command.removeprefix("ExecStart=").split()
     assert words[:4] == ["/usr/sbin/dockerd", "-H", "fd://", "$DOCKER_OPTS"]
-    assert {"--tlsverify", "tcp://192.0.2.1:2376", "--cluster-advertise=192.0.2.1:2376"} <= set(words)
-    assert [word.split("=")[1] for word in words if word.startswith("--cluster-store-opt")] == [
-        *("kv.cacertfile", "kv.certfile", "kv.keyfile"),
-    ]
+    assert {"--tlsverify", "tcp://192.0.2.1:2376", f"--config-file={layout.DOCKER_RUN_CONFIG}"} <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        ("/usr/bin/dockerd -H fd://", "/etc/docker/daemon.json"),
+        ("/usr/bin/dockerd --config-file /opt/d.json -H fd://", "/opt/d.json"),
+        ("/usr/bin/dockerd --config-file=/opt/d.json", "/opt/d.json"),
+    ],
+)
+def test_the_users_configuration_is_read_where_the_vendors_command_has_it(command: str, path: str) -> None:
+    assert vendor_config(command) == path
 
 
 def test_only_a_member_wants_its_own_store(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
-    assert ["Wants=etcd.service" in drop_in(situation, name) for name in ("node1", "node3")] == [True, False]
+    wants = [
+        " etcd.service" in drop_in(situation, name).partition("Wants=")[2].splitlines()[0]
+        for name in ("node1", "node3")
+    ]
+    assert wants == [True, False]
 
 
 def with_networks(situation: Situation, *found: dict[str, object]) -> Situation:

@@ -256,7 +256,7 @@ def test_52_no_systemd(tmp_path: LocalPath, init: str, named: str) -> None:
 )
 def test_54_a_key_of_daemon_json_that_is_a_flag_of_ours(tmp_path: LocalPath, key: str) -> None:
     outcome = obstacle(tmp_path, values(daemon_json=f'{{"debug": true, "{key}": "x"}}'), "daemon-json")
-    assert f"daemon.json sets {key}, which we set as flags" in outcome.evidence
+    assert f"daemon.json sets {key}, which we set ourselves" in outcome.evidence
     assert "remove them" in outcome.advice
 
 

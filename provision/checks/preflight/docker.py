@@ -42,7 +42,7 @@ def one_docker_version(scene: Scene) -> Iterator[Problem]:
 
 @check
 def daemon_json(scene: Scene) -> Iterator[Problem]:
-    """A key both there and on the command line stops dockerd from starting."""
+    """A key both there and on the command line stops dockerd from starting; the store's are added to these."""
     text = scene.value("daemon-json")
     if not text.strip():
         return
@@ -66,7 +66,7 @@ def daemon_json(scene: Scene) -> Iterator[Problem]:
     }
     if clashes:
         yield Problem(
-            f"/etc/docker/daemon.json sets {', '.join(sorted(clashes))}, which we set as flags: dockerd refuses both",
+            f"/etc/docker/daemon.json sets {', '.join(sorted(clashes))}, which we set ourselves",
             advice="remove them from daemon.json",
         )
 

@@ -1,0 +1,129 @@
+#!/bin/sh
+# dockerd's way to the store, for every start of it and without waiting. Written by overlay-provision. POSIX sh.
+#
+# A dockerd that is started on a store without a quorum hangs until there is one: no API, no container, not even a
+# plain one. And one that is started on the store after a power cut keeps endpoints of containers that are gone, so
+# that those never start again. So it is started without the store, and joins when there is a quorum: a reload of its
+# configuration takes the store up. Only a dockerd that has been on the store since the host was booted is started on
+# it right away, where a quorum answers: live-restore's running containers keep their names then.
+#
+# docker-store prepare   before dockerd starts: its configuration, with the store or without
+# docker-store join      after it: the store, once there is a quorum; then the containers that could not start without
+# docker-store reload    the user's configuration read anew
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export DOCKER_HOST=unix:///var/run/docker.sock
+pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
+run=${OVERLAY_RUN:-/run/overlay-provision}
+config=$run/daemon.json
+joined=$run/docker.joined   # this dockerd is on the store
+cleaned=$run/docker.cleaned # one was, since the host was booted
+
+# OVERLAY_STORE, OVERLAY_ADVERTISE and OVERLAY_CONFIG, the user's own configuration
+# shellcheck disable=SC1091 # on the node
+. "$pki/store.env"
+
+# quorum: whether the store answers one read through its quorum, within 3 s.
+quorum() {
+    endpoints=https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed 's|,|,https://|g')
+    ETCDCTL_API=2 timeout 3 etcdctl --endpoints "$endpoints" --ca-file "$pki/store-ca.crt" --cert-file "$pki/store.crt" \
+        --key-file "$pki/store.key" --timeout 2s ls --quorum / >/dev/null 2>&1
+}
+
+# configure [store]: the user's configuration, for root alone, with the store's keys or without; whole or as it was.
+configure() {
+    users=$(cat "$OVERLAY_CONFIG" 2>/dev/null) || users=
+    if [ "${1-}" = store ]; then
+        rest=${users#*\{}
+        case $(printf %s "$rest" | tr -d '[:space:]') in '' | '}') sign= ;; *) sign=, ;; esac
+        users=$(
+            printf '{"cluster-store": "%s", "cluster-advertise": "%s",\n' "$OVERLAY_STORE" "$OVERLAY_ADVERTISE"
+            printf ' "cluster-store-opts": {"kv.cacertfile": "%s/store-ca.crt",' "$pki"
+            printf ' "kv.certfile": "%s/store.crt", "kv.keyfile": "%s/store.key"}%s\n' "$pki" "$pki" "$sign"
+            printf '%s' "${rest:-\}}"
+        )
+    fi
+    (umask 077 && mkdir -p "$run" && printf '%s\n' "${users:-{\}}" >"$config.new" && mv -f "$config.new" "$config")
+}
+
+prepare() {
+    rm -f "$joined"
+    if [ -e "$cleaned" ] && quorum; then
+        configure store
+    else
+        configure
+    fi
+}
+
+on_store() {
+    grep -q '"cluster-store"' "$config"
+}
+
+reload() {
+    if on_store; then configure store; else configure; fi
+    hang_up
+}
+
+hang_up() {
+    systemctl kill --signal=HUP --kill-who=main docker.service
+}
+
+# is_joined: a reload is done in the background of dockerd.
+is_joined() {
+    [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
+}
+
+# is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
+# taken up again by a reload: no names for them, and their endpoints in the way of new ones. A start on the store does.
+is_needed_whole() {
+    [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] && docker ps -q | grep -q .
+}
+
+# start_whole: under live-restore this stops no container. This unit is started anew with docker.service.
+start_whole() {
+    systemctl reset-failed docker.service # the vendor's unit allows three starts a minute; this one is not to be refused
+    systemctl restart --no-block docker.service
+    exit 0
+}
+
+join() {
+    if ! on_store; then
+        until quorum; do sleep 0.5; done
+        ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
+        configure store
+        hang_up
+    fi
+    polls=0
+    until is_joined; do
+        polls=$((polls + 1))
+        [ $((polls % 50)) != 0 ] || hang_up
+        sleep 0.1
+    done
+    : >"$joined"
+    : >"$cleaned"
+    start_left
+}
+
+# left: containers on an overlay that should run and could not be started.
+left() {
+    for network in $(docker network ls -q --filter driver=overlay); do
+        docker ps -aq --filter "network=$network" --filter status=exited --filter status=created
+    done | sort -u | xargs -r docker inspect \
+        --format '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}}{{end}}{{end}}' | grep .
+}
+
+# start_left: one of Docker's threads may lead nowhere, so more than once; what cannot start for another reason stays.
+start_left() {
+    rounds=0
+    while [ "$rounds" -lt 10 ] && found=$(left 2>/dev/null); do
+        printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1 && return 0
+        rounds=$((rounds + 1))
+        sleep 1
+    done
+    return 0
+}
+
+case ${1-} in
+prepare | join | reload) "$1" ;;
+*) echo "usage: docker-store prepare|join|reload" >&2; exit 2 ;;
+esac

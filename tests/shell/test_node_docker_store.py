@@ -1,0 +1,115 @@
+"""The program that gives dockerd its configuration, really run: what it makes of the user's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_shell import SHELLS
+
+from provision.node import program
+
+STORE = "etcd://192.0.2.1:2379,192.0.2.2:2379"
+KEYS = {"cluster-store", "cluster-advertise", "cluster-store-opts"}
+FUNCTIONS, _, _ = program("docker_store").decode().rpartition("case ${1-} in")
+
+USERS = [
+    "",
+    "{}",
+    "{ }\n",
+    "\n{\n}\n",
+    '{"live-restore": true}',
+    '{\n  "log-opts": {"max-size": "10m", "tag": "100%s {{.Name}} \\\\ $x `y`"},\n  "labels": ["a=b"]\n}\n',
+]
+
+
+class Program:
+    """The program in a shell, with folders of the test's own."""
+
+    def __init__(self, command: tuple[str, ...], folder: Path) -> None:
+        self.command, self.folder = command, folder
+        self.users, self.config = folder / "user's daemon.json", folder / "run" / "daemon.json"
+        (folder / "store.env").write_text(
+            f"OVERLAY_STORE={STORE}\nOVERLAY_ADVERTISE=192.0.2.1:2376\nOVERLAY_CONFIG={str(self.users)!r}\n"
+        )
+
+    def run(self, call: str) -> Any:
+        """Make a call; return the configuration that is there then."""
+        environment = {
+            "OVERLAY_PKI": str(self.folder),
+            "OVERLAY_RUN": str(self.folder / "run"),
+            "PATH": "/usr/bin:/bin",
+        }
+        done = subprocess.run(
+            self.command, input=f"{FUNCTIONS}\n{call}\n", capture_output=True, text=True, env=environment, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        return json.loads(self.config.read_text())
+
+
+@pytest.fixture(params=SHELLS)
+def store_program(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
+    return Program(request.param, tmp_path)
+
+
+@pytest.mark.parametrize("users", USERS)
+def test_the_store_is_added_to_the_users_configuration(store_program: Program, users: str) -> None:
+    store_program.users.write_text(users)
+    found = store_program.run("configure store")
+    assert found.pop("cluster-store") == STORE
+    assert found.pop("cluster-advertise") == "192.0.2.1:2376"
+    folder = store_program.folder
+    assert found.pop("cluster-store-opts") == {
+        "kv.cacertfile": f"{folder}/store-ca.crt",
+        "kv.certfile": f"{folder}/store.crt",
+        "kv.keyfile": f"{folder}/store.key",
+    }
+    assert found == json.loads(users or "{}")
+
+
+@pytest.mark.parametrize("users", USERS)
+def test_without_the_store_it_is_the_users_own(store_program: Program, users: str) -> None:
+    store_program.users.write_text(users)
+    assert store_program.run("configure") == json.loads(users or "{}")
+
+
+@pytest.mark.parametrize("call", ["configure", "configure store"])
+def test_no_configuration_of_the_users_is_an_empty_one(store_program: Program, call: str) -> None:
+    assert store_program.run(call).keys() == (KEYS if "store" in call else set())
+
+
+def test_it_is_for_root_alone_and_whole(store_program: Program) -> None:
+    store_program.run("configure store")
+    assert store_program.config.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in store_program.config.parent.iterdir()] == ["daemon.json"]
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for(store_program: Program) -> None:
+    run = store_program.folder / "run"
+    run.mkdir()
+    (run / "docker.cleaned").touch()
+    (run / "docker.joined").touch()
+    assert store_program.run("prepare") == {}
+    assert not (run / "docker.joined").exists()
+
+
+def test_before_a_dockerd_has_joined_since_the_boot_the_store_is_not_asked(store_program: Program) -> None:
+    assert store_program.run("quorum() { echo asked; }\nprepare") == {}
+
+
+def test_one_that_has_joined_before_is_started_on_a_store_that_answers(store_program: Program) -> None:
+    store_program.run("configure")
+    (store_program.folder / "run" / "docker.cleaned").touch()
+    assert store_program.run("quorum() { true; }\nprepare").keys() == KEYS
+
+
+def test_a_reload_keeps_the_store_or_its_absence(store_program: Program) -> None:
+    store_program.run("configure store")
+    store_program.users.write_text('{"debug": true}')
+    assert store_program.run("hang_up() { :; }\nreload").keys() == KEYS | {"debug"}
+    store_program.run("configure")
+    store_program.users.write_text('{"debug": false}')
+    assert store_program.run("hang_up() { :; }\nreload") == {"debug": False}

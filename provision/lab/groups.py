@@ -7,6 +7,7 @@ the daemons of two hosts would meet in one and the same `docker.service`.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -59,25 +60,35 @@ def first_process(name: str) -> int | None:
     return None
 
 
-def kill(name: str) -> None:
-    """End every process of the group at once. StepFailed if one does not go."""
+def remove(name: str) -> None:
+    """End every process of the group at once, and remove it and those in it. StepFailed if one does not go."""
     first = first_process(name)
     if first is not None:
         _kill(first)  # the kernel ends all others of the host with it
     deadline = time.monotonic() + PATIENCE
-    while left := processes(name):
+    while not _is_removed(name):
+        left = processes(name)
         if time.monotonic() > deadline:
-            raise StepFailed(Problem(f"process {min(left)} of {name} does not end", "this machine"))
+            what = f"process {min(left)} of {name} does not end" if left else f"the control group {name} stays busy"
+            raise StepFailed(Problem(what, "this machine"))
         for pid in left:
             _kill(pid)
         time.sleep(0.01)
 
 
-def remove(name: str) -> None:
-    """Remove the group and those in it; it must be empty of processes."""
-    for tree in _trees():
-        for folder in reversed(list(_below(tree / name))):
-            folder.rmdir()
+def _is_removed(name: str) -> bool:
+    """Remove what is empty. A process may still be on its way in, when whoever started it was killed."""
+    try:
+        for tree in _trees():
+            for folder in reversed(list(_below(tree / name))):
+                folder.rmdir()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
 
 
 def names(prefix: str) -> frozenset[str]:

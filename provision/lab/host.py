@@ -160,7 +160,6 @@ def start(host: Host) -> None:
 
 def power_off(host: Host) -> None:
     """Cut the power: every process ends at once and the network is gone; the disk stays as it was."""
-    groups.kill(host.group)
     groups.remove(host.group)
     network.unplug(host.lab, host.name)
     # nspawn, killed too, could not tidy up after itself.

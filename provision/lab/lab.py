@@ -85,7 +85,6 @@ def down(name: str) -> None:
             lab_folder.remove(Path(settings["folder"]), name)
         _each(host.power_off, _hosts(name))
         for group in groups.names(host.group_name(name, "")):
-            groups.kill(group)
             groups.remove(group)
         network.remove(name)
         host.unmount_below(STATE / name)

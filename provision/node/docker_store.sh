@@ -18,16 +18,43 @@ run=${OVERLAY_RUN:-/run/overlay-provision}
 config=$run/daemon.json
 joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
+turn=/overlay-provision/joining
 
-# OVERLAY_STORE, OVERLAY_ADVERTISE and OVERLAY_CONFIG, the user's own configuration
+# OVERLAY_STORE, OVERLAY_ADVERTISE, OVERLAY_TURNS and OVERLAY_CONFIG, the user's own configuration
 # shellcheck disable=SC1091 # on the node
 . "$pki/store.env"
 
-# quorum: whether the store answers one read through its quorum, within 3 s.
-quorum() {
+# store WORD...: a command of etcdctl at the store, which answers within 3 s or has failed.
+store() {
     endpoints=https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed 's|,|,https://|g')
     ETCDCTL_API=2 timeout 3 etcdctl --endpoints "$endpoints" --ca-file "$pki/store-ca.crt" --cert-file "$pki/store.crt" \
-        --key-file "$pki/store.key" --timeout 2s ls --quorum / >/dev/null 2>&1
+        --key-file "$pki/store.key" --timeout 2s "$@" 2>/dev/null
+}
+
+# take_turn: where there are four nodes or more, they join one after another. For its gossip Docker 20.10 joins one
+# neighbour, once: of four that come at the same moment two and two may find each other, and stay apart. A turn ends by
+# itself after 30 s. Without a quorum nobody gets one.
+take_turn() {
+    if [ "$OVERLAY_TURNS" = no ]; then
+        store ls --quorum / >/dev/null
+        return
+    fi
+    store mk --ttl 30 "$turn" "$OVERLAY_ADVERTISE" >/dev/null ||
+        [ "$(store get --quorum "$turn")" = "$OVERLAY_ADVERTISE" ] # an answer was lost, or a start of this dockerd
+}
+
+# take_turn_soon: where a quorum answers, within 10 s.
+take_turn_soon() {
+    store ls --quorum / >/dev/null || return
+    deadline=$(($(date +%s) + 10))
+    until take_turn; do
+        [ "$(date +%s)" -lt "$deadline" ] || return
+        sleep 0.2
+    done
+}
+
+end_turn() {
+    [ "$OVERLAY_TURNS" = no ] || store rm --with-value "$OVERLAY_ADVERTISE" "$turn" >/dev/null
 }
 
 # configure [store]: the user's configuration, for root alone, with the store's keys or without; whole or as it was.
@@ -48,7 +75,7 @@ configure() {
 
 prepare() {
     rm -f "$joined"
-    if [ -e "$cleaned" ] && quorum; then
+    if [ -e "$cleaned" ] && take_turn_soon; then
         configure store
     else
         configure
@@ -68,9 +95,10 @@ hang_up() {
     systemctl kill --signal=HUP --kill-who=main docker.service
 }
 
-# is_joined: a reload is done in the background of dockerd.
+# is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
 is_joined() {
-    [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
+    [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ] &&
+        ss -H -lnt 'sport = :7946' | grep -q .
 }
 
 # is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
@@ -88,7 +116,7 @@ start_whole() {
 
 join() {
     if ! on_store; then
-        until quorum; do sleep 0.5; done
+        until take_turn; do sleep 0.2; done
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
         configure store
         hang_up
@@ -101,6 +129,7 @@ join() {
     done
     : >"$joined"
     : >"$cleaned"
+    end_turn
     start_left
 }
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 from typing import TYPE_CHECKING
 
 from provision import layout, membership
@@ -30,6 +30,9 @@ WAITS = "waits for the next restart"
 #: For a daemon to join: a quorum that has just answered, a reload, which took 0.1 to 0.5 s on the lab.
 JOIN_SECONDS = 60
 
+#: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
+NODES_IN_TURN = 4
+
 
 class Docker(Phase):
     """The vendor's own command line and configuration, with the cluster store added."""
@@ -43,12 +46,14 @@ class Docker(Phase):
         drop_in = File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
         vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
         store_file = partial(_store_file, node=node, config=vendor_config(vendor))
-        store = File(layout.DOCKER_STORE, store_file(_endpoints(situation, node)), update_note=WAITS)
+        turns = len(situation.cluster.nodes) >= NODES_IN_TURN
+        store = File(layout.DOCKER_STORE, store_file(_endpoints(situation, node), turns), update_note=WAITS)
         store_program = File(layout.STORE_PROGRAM, program("docker_store"), 0o755)
         join_unit = File(layout.JOIN_UNIT_FILE, self._join_unit(situation))
         fit = {file.path: file.fit for file in (*read, drop_in)}
         fit[layout.DOCKER_STORE] = frozenset(
-            hashlib.sha256(store_file(endpoints)).hexdigest() for endpoints in _earlier(_endpoints(situation, node))
+            hashlib.sha256(store_file(endpoints, turns)).hexdigest()
+            for endpoints, turns in product(_earlier(_endpoints(situation, node)), (False, True))
         )
         service = Service(
             layout.DOCKER_UNIT,
@@ -151,6 +156,6 @@ def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
 
 
-def _store_file(endpoints: tuple[str, ...], node: Node, config: str) -> bytes:
+def _store_file(endpoints: tuple[str, ...], turns: bool, node: Node, config: str) -> bytes:
     advertise = f"{node.address}:{layout.DOCKER_PORT}"
-    return render("store.env.j2", endpoints=endpoints, advertise=advertise, config=config)
+    return render("store.env.j2", endpoints=endpoints, advertise=advertise, turns=turns, config=config)

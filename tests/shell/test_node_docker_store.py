@@ -33,7 +33,8 @@ class Program:
         self.command, self.folder = command, folder
         self.users, self.config = folder / "user's daemon.json", folder / "run" / "daemon.json"
         (folder / "store.env").write_text(
-            f"OVERLAY_STORE={STORE}\nOVERLAY_ADVERTISE=192.0.2.1:2376\nOVERLAY_CONFIG={str(self.users)!r}\n"
+            f"OVERLAY_STORE={STORE}\nOVERLAY_ADVERTISE=192.0.2.1:2376\nOVERLAY_TURNS=yes\n"
+            f"OVERLAY_CONFIG={str(self.users)!r}\n"
         )
 
     def run(self, call: str) -> Any:
@@ -97,13 +98,13 @@ def test_a_store_that_does_not_answer_is_not_waited_for(store_program: Program) 
 
 
 def test_before_a_dockerd_has_joined_since_the_boot_the_store_is_not_asked(store_program: Program) -> None:
-    assert store_program.run("quorum() { echo asked; }\nprepare") == {}
+    assert store_program.run("store() { echo asked; }\nprepare") == {}
 
 
 def test_one_that_has_joined_before_is_started_on_a_store_that_answers(store_program: Program) -> None:
     store_program.run("configure")
     (store_program.folder / "run" / "docker.cleaned").touch()
-    assert store_program.run("quorum() { true; }\nprepare").keys() == KEYS
+    assert store_program.run("store() { true; }\nprepare").keys() == KEYS
 
 
 def test_a_reload_keeps_the_store_or_its_absence(store_program: Program) -> None:
@@ -113,3 +114,36 @@ def test_a_reload_keeps_the_store_or_its_absence(store_program: Program) -> None
     store_program.run("configure")
     store_program.users.write_text('{"debug": false}')
     assert store_program.run("hang_up() { :; }\nreload") == {"debug": False}
+
+
+#: A store in a file: it holds one key.
+ONE_KEY = """store() { case $1 in
+    mk) [ ! -s "$OVERLAY_RUN/key" ] && printf %s "$5" >"$OVERLAY_RUN/key" ;;
+    get) cat "$OVERLAY_RUN/key" ;;
+    rm) [ "$(cat "$OVERLAY_RUN/key")" = "$3" ] && rm "$OVERLAY_RUN/key" ;;
+esac; }"""
+
+
+@pytest.mark.parametrize("holder", ["", "192.0.2.1:2376"])
+def test_a_turn_is_taken_when_nobody_has_it_or_oneself(store_program: Program, holder: str) -> None:
+    key = store_program.folder / "run" / "key"
+    store_program.run("configure")
+    key.write_text(holder)
+    store_program.run(f"{ONE_KEY}\ntake_turn")
+    assert key.read_text() == "192.0.2.1:2376"
+    store_program.run(f"{ONE_KEY}\nend_turn")
+    assert not key.exists()
+
+
+def test_a_turn_of_another_is_neither_taken_nor_ended(store_program: Program) -> None:
+    key = store_program.folder / "run" / "key"
+    store_program.run("configure")
+    key.write_text("192.0.2.2:2376")
+    store_program.run(f"{ONE_KEY}\n! take_turn\nend_turn || :")
+    assert key.read_text() == "192.0.2.2:2376"
+
+
+def test_few_nodes_take_no_turns(store_program: Program) -> None:
+    asked = store_program.folder / "asked"
+    store_program.run(f"configure\nOVERLAY_TURNS=no\nstore() {{ echo $1 >>{asked}; }}\ntake_turn\nend_turn")
+    assert asked.read_text() == "ls\n"

@@ -341,7 +341,8 @@ def test_56_an_interrupt_ends_what_runs_on_the_nodes(start: StartSshd, user: str
     nodes: list[Node] = [server.node(f"node{index}", user=user) for index, server in enumerate(servers)]
     arguments = pickle.dumps((nodes, SUDO_PASSWORD)).hex()
     root = Path(__file__).parents[3]
-    controller = subprocess.Popen([sys.executable, "-c", INTERRUPTED, arguments], cwd=root)
+    command = ("env", "--default-signal=INT", sys.executable, "-c", INTERRUPTED, arguments)  # whoever runs the tests
+    controller = subprocess.Popen(command, cwd=root)
     for server, node in zip(servers, nodes, strict=True):
         await_true(partial(says, server, f"[ ! -s /run/{node.name} ] || echo begun", "begun\n"))
     controller.send_signal(signal.SIGINT)

@@ -56,6 +56,11 @@ def everything(lab: Lab) -> dict[str, Any]:
 
 def document(result: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
     """The JSON that a verb printed, with the exit code it should have had."""
-    assert result.returncode == code, f"exit {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
-    found: dict[str, Any] = json.loads(result.stdout)
+    try:
+        found: dict[str, Any] = json.loads(result.stdout)
+    except ValueError:
+        found = {}
+    wrong = [*found.get("problems", ()), *(o for o in found.get("outcomes", ()) if o["status"] == "failed")]
+    told = "\n".join(map(str, wrong)) or result.stdout[-3000:]
+    assert result.returncode == code, f"exit {result.returncode}\n{told}\n{result.stderr[-3000:]}"
     return found

@@ -14,7 +14,7 @@ from provision.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-DROP_IN = "/etc/systemd/system/docker.service.d/50-overlay.conf"
+PROGRAM = "/usr/local/lib/overlay-provision/docker-store"
 KEYS = "/docker/overlay-provision-test"
 
 
@@ -67,9 +67,9 @@ def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, p
 
 
 def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
-    strip = r"/kv\./d; s/\(cluster-advertise=[^ ]*\) .*/\1/"
+    strip = """-e '/cluster-store-opts/d' -e "s/. .kv.certfile.*sign./ '\\"debug\\": false%s' \\"\\$sign\\"/" """
     # It never gets to be active: nobody answers it.
-    run(trio, "node2", f"cp {DROP_IN} /run/kept; sed -i '{strip}' {DROP_IN}; systemctl daemon-reload")
+    run(trio, "node2", f"cp {PROGRAM} /run/kept; sed -i {strip} {PROGRAM}")
     run(
         trio,
         "node2",
@@ -78,7 +78,7 @@ def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
     try:
         told = red(proof, "etcd/dockerd-uses-tls")
     finally:
-        run(trio, "node2", f"cp /run/kept {DROP_IN}; systemctl daemon-reload; systemctl kill -s KILL docker")
+        run(trio, "node2", f"cp /run/kept {PROGRAM}; systemctl kill -s KILL docker")
         run(trio, "node2", "systemctl restart docker")
     assert told == {"node2": "its journal says: Initializing discovery without TLS"}
     assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

@@ -14,55 +14,109 @@ HELP = {
     "json": "one JSON document on standard output",
 }
 BUNDLE = {"bundle": "also write FILE.tar.gz: what every node tells of itself, without secrets"}
+FILES = {
+    "junit": "also write FILE.xml, for what collects tests' results",
+    "html": "also write FILE.html, a page to look at",
+}
 YES = {"yes": "do not ask"}
 IGNORE = {"ignore": "a check of preflight that shall only warn; give it once a check"}
 
 
-@task(iterable=["ignore"], help=HELP | IGNORE)
-def preflight(context: Any, inventory: str = "", json: bool = False, *, ignore: list[str]) -> None:
+@task(iterable=["ignore"], help=HELP | FILES | IGNORE)
+def preflight(
+    context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", *, ignore: list[str]
+) -> None:
     """Look for every obstacle on every node; nothing is written."""
     from provision.verbs.converge import run_preflight
 
-    run(context, run_preflight, inventory=inventory, as_json=json, ignore=ignore)
+    run(context, run_preflight, inventory=inventory, as_json=json, junit=junit, html=html, ignore=ignore)
 
 
-@task(iterable=["ignore"], help=HELP | IGNORE | {"exit_code": "exit 7 when changes are pending"})
-def plan(context: Any, inventory: str = "", json: bool = False, exit_code: bool = False, *, ignore: list[str]) -> None:
+@task(iterable=["ignore"], help=HELP | FILES | IGNORE | {"exit_code": "exit 7 when changes are pending"})
+def plan(
+    context: Any,
+    inventory: str = "",
+    json: bool = False,
+    junit: str = "",
+    html: str = "",
+    exit_code: bool = False,
+    *,
+    ignore: list[str],
+) -> None:
     """Show what provision would change; nothing is written."""
     from provision.verbs.converge import run_plan
 
-    run(context, run_plan, inventory=inventory, as_json=json, exit_code=exit_code, ignore=ignore)
+    run(
+        context, run_plan, inventory=inventory, as_json=json, junit=junit, html=html, exit_code=exit_code, ignore=ignore
+    )
 
 
-@task(iterable=["ignore"], help=HELP | IGNORE | YES | BUNDLE)
+@task(iterable=["ignore"], help=HELP | FILES | IGNORE | YES | BUNDLE)
 def provision(
-    context: Any, inventory: str = "", json: bool = False, yes: bool = False, bundle: str = "", *, ignore: list[str]
+    context: Any,
+    inventory: str = "",
+    json: bool = False,
+    junit: str = "",
+    html: str = "",
+    yes: bool = False,
+    bundle: str = "",
+    *,
+    ignore: list[str],
 ) -> None:
     """Make every node as the inventory says, and prove that containers reach each other."""
     from provision.verbs.converge import run_provision
 
-    run(context, run_provision, inventory=inventory, as_json=json, yes=yes, ignore=ignore, bundle=bundle)
+    run(
+        context,
+        run_provision,
+        inventory=inventory,
+        as_json=json,
+        junit=junit,
+        html=html,
+        yes=yes,
+        ignore=ignore,
+        bundle=bundle,
+    )
 
 
 CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}
 
 
-@task(help=HELP | CHOICE | BUNDLE)
+@task(help=HELP | FILES | CHOICE | BUNDLE)
 def verify(
-    context: Any, inventory: str = "", json: bool = False, only: str = "", skip: str = "", bundle: str = ""
+    context: Any,
+    inventory: str = "",
+    json: bool = False,
+    junit: str = "",
+    html: str = "",
+    only: str = "",
+    skip: str = "",
+    bundle: str = "",
 ) -> None:
     """Prove that the cluster works, and that nothing is pending."""
     from provision.verbs.converge import run_verify
 
-    run(context, run_verify, inventory=inventory, as_json=json, only=only, skip=skip, bundle=bundle)
+    run(
+        context,
+        run_verify,
+        inventory=inventory,
+        as_json=json,
+        junit=junit,
+        html=html,
+        only=only,
+        skip=skip,
+        bundle=bundle,
+    )
 
 
-@task(help=HELP | {"store": "also the tree under /docker, as each member holds it"})
-def status(context: Any, inventory: str = "", json: bool = False, store: bool = False) -> None:
+@task(help=HELP | FILES | {"store": "also the tree under /docker, as each member holds it"})
+def status(
+    context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", store: bool = False
+) -> None:
     """Show the store, the nodes, the networks and the certificates as they are now."""
     from provision.verbs.status import run_status
 
-    run(context, run_status, inventory=inventory, as_json=json, store=store)
+    run(context, run_status, inventory=inventory, as_json=json, junit=junit, html=html, store=store)
 
 
 @task(help=HELP | YES | {"delete_user_data": "also containers on our networks and foreign keys in the store"})

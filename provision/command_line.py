@@ -8,11 +8,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from provision.errors import Exit, Problem, ProvisionError
-from provision.report import Report
+from provision.report import Report, files
+
+if TYPE_CHECKING:
+    from provision.verbs.session import Session
 
 DEFAULT_INVENTORY = Path("inventory.yml")
 
@@ -36,14 +40,22 @@ def _called(context: Any, verb: Callable[..., Report], inventory: str, options: 
     from provision.verbs.session import Session
 
     path, identities = _inventory(context, inventory)
-    file = options.pop("bundle", None)  # None: this verb makes none
+    bundle = options.pop("bundle", None)  # None: this verb makes none
+    named = {name: options.pop(name, "") for name in files.FORMATS}
+    wanted = {name: files.checked(name, file, files.FORMATS[name]) for name, file in named.items() if file}
     with Progress() as progress:
         session = Session(path, _login(context, identities, progress), progress)
-        if file is None:
-            return verb(session, **options)
-        from provision.verbs.bundle import with_bundle
+        report = _settled(lambda: _bundled(session, bundle, verb, options), _name(verb))
+    subject = session.cluster if session.is_loaded else None
+    return files.written(replace(report, subject=subject), wanted)
 
-        return with_bundle(session, file, lambda: _settled(lambda: verb(session, **options), _name(verb)))
+
+def _bundled(session: Session, bundle: str | None, verb: Callable[..., Report], options: dict[str, Any]) -> Report:
+    if bundle is None:
+        return verb(session, **options)
+    from provision.verbs.bundle import with_bundle
+
+    return with_bundle(session, bundle, lambda: _settled(lambda: verb(session, **options), _name(verb)))
 
 
 def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
@@ -91,7 +103,9 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
 
 def _print(report: Report, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(report.document(), indent=2))
+        from provision.report.document import document
+
+        print(json.dumps(document(report), indent=2))
         return
     from provision.report import text
 

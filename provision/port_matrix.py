@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from provision import layout
+from provision.checks import Way
 from provision.errors import Problem, StepFailed
 from provision.inventory.model import Cluster, Node
 from provision.node import library
@@ -65,6 +66,14 @@ class Matrix:
     def blocked(self) -> tuple[Cell, ...]:
         """The ways that are not open."""
         return tuple(cell for cell in self.asked if cell not in self.heard)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """Each as a report shows it."""
+        return tuple(
+            Way(cell.source, cell.target, f"{cell.port}/{cell.protocol}", came=cell in self.heard)
+            for cell in self.asked
+        )
 
 
 def cells(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from provision.api import Clients, StoreError
-from provision.checks import Outcome
+from provision.checks import Outcome, Way
 from provision.errors import StepFailed
 from provision.inventory.model import Cluster
 
@@ -69,14 +69,15 @@ def check(suite: str, *, quick: bool = False) -> Callable[[Observe], Observe]:
     return register
 
 
-def passed(where: str, evidence: str) -> Outcome:
+def passed(where: str | Way, evidence: str) -> Outcome:
     """Say what was seen."""
-    return Outcome("", where, "passed", evidence)
+    return Outcome("", str(where), "passed", evidence, way=where if isinstance(where, Way) else None)
 
 
-def failed(where: str, evidence: str, advice: str) -> Outcome:
+def failed(where: str | Way, evidence: str, advice: str) -> Outcome:
     """Say what was seen instead."""
-    return Outcome("", where, "failed", evidence, advice)
+    way = replace(where, came=False) if isinstance(where, Way) else None
+    return Outcome("", str(where), "failed", evidence, advice, way=way)
 
 
 def not_tried(where: str, why: str, advice: str) -> Outcome:

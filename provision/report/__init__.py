@@ -1,16 +1,23 @@
-"""What a verb has to say, as one value; text and json render the same one."""
+"""What a verb has to say, as one value, and what renders it.
+
+text       for people at a terminal
+document   for programs: JSON, with a schema
+junit      for what collects tests' results
+page       for people with a browser: one HTML file; topology is its picture
+files      a rendered report into its file
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from provision.checks import Outcome
+from provision.checks import Outcome, Way
 from provision.errors import Exit, Problem
 from provision.plan import Change
 
-#: Of the JSON document; raised when a field changes its meaning.
-VERSION = 1
+if TYPE_CHECKING:
+    from provision.inventory.model import Cluster
 
 
 @dataclass(frozen=True)
@@ -36,21 +43,9 @@ class Report:
     warnings: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     times: tuple[tuple[str, float], ...] = ()
+    #: What was sent from node to node, and whether it came.
+    ways: tuple[Way, ...] = ()
+    #: Of which cluster; None where no inventory was read.
+    subject: Cluster | None = None
     #: The archive of what was found on the nodes; empty where none was written.
     bundle: str = ""
-
-    def document(self) -> dict[str, Any]:
-        """Return what --json prints."""
-        return {
-            "version": VERSION,
-            "verb": self.verb,
-            "exit_code": int(self.exit_code),
-            "summary": self.summary,
-            "changes": [vars(change) | {"restarts": change.restarts} for change in self.changes],
-            "outcomes": [vars(outcome) for outcome in self.outcomes],
-            **{table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in self.tables},
-            "warnings": [vars(problem) for problem in self.warnings],
-            "problems": [vars(problem) for problem in self.problems],
-            "seconds": dict(self.times),
-            "bundle": self.bundle,
-        }

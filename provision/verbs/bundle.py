@@ -7,12 +7,12 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 
 from provision.bundle import archive
 from provision.bundle.collection import Told, collect
-from provision.errors import Exit, Problem, UsageError
-from provision.report import Report
+from provision.errors import Exit, Problem
+from provision.report import Report, files
+from provision.report.document import document
 from provision.report.text import lines
 from provision.verbs.session import Session
 
@@ -41,7 +41,7 @@ def with_bundle(session: Session, file: str, call: Callable[[], Report]) -> Repo
 
     UsageError where `file` cannot be one.
     """
-    path = _checked(file) if file else None
+    path = files.checked("bundle", file, (".tar.gz",)) if file else None
     report = call()
     if report.exit_code == Exit.USAGE or not (path or report.exit_code in _BY_ITSELF):
         return report
@@ -60,15 +60,6 @@ def with_bundle(session: Session, file: str, call: Callable[[], Report]) -> Repo
     return replace(report, bundle=str(path))
 
 
-def _checked(file: str) -> Path:
-    path = Path(file)
-    if not file.endswith(".tar.gz"):
-        raise UsageError(Problem("a bundle is a .tar.gz", f"--bundle {file}", f"--bundle {file}.tar.gz"))
-    if not path.parent.is_dir() or path.is_dir():
-        raise UsageError(Problem("cannot be written there", f"--bundle {file}", "name a file in a folder that exists"))
-    return path
-
-
 def _packed(session: Session, report: Report) -> bytes:
     nodes = session.cluster.nodes
     for node in nodes:
@@ -85,7 +76,7 @@ def _controller(session: Session, report: Report) -> dict[str, str]:
     return {
         "controller/inventory.yml": session.path.read_text(errors="replace"),
         "controller/report.txt": "\n".join(line.text for line in lines(report)) + "\n",
-        "controller/report.json": json.dumps(report.document(), indent=2),
+        "controller/report.json": json.dumps(document(report), indent=2),
         "controller/versions.txt": "".join(f"{name} {version}\n" for name, version in _versions().items()),
     }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from provision import engine, inventory, port_matrix, tunnels
 from provision.api import Clients
-from provision.checks import Outcome, failed, preflight
+from provision.checks import Outcome, failed, preflight, ways
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.plan import Plan
 from provision.remote import Remotes
@@ -41,6 +41,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
         f"{bad} of {len(outcomes)} checks failed: nothing was touched" if bad else f"{passed} on {_nodes(session)}",
         Exit.REFUSED if bad else Exit.DONE,
         outcomes=outcomes,
+        ways=situation.matrix.ways,
         warnings=inventory.warnings(session.cluster),
         times=tuple(session.progress.times.items()),
     )
@@ -94,6 +95,7 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=plan.changes,
         outcomes=outcomes,
+        ways=ways(outcomes),
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
@@ -118,6 +120,7 @@ def run_verify(session: Session, *, only: str, skip: str) -> Report:
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=plan.changes,
         outcomes=outcomes,
+        ways=ways(outcomes),
         times=tuple(session.progress.times.items()),
     )
 

@@ -37,6 +37,11 @@ class Session:
         """The inventory, loaded. InventoryError or UsageError."""
         return inventory.load(self.path)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the inventory has been read, and was right."""
+        return "cluster" in vars(self)
+
     @cached_property
     def plane(self) -> ControlPlane:
         """The control plane that the inventory asks for."""

@@ -20,6 +20,7 @@ from provision.engine import make_plan
 from provision.errors import Exit, Problem
 from provision.plan import Change
 from provision.report import Report, Table
+from provision.report.document import document as as_document
 from provision.report.text import show
 
 LONG = "/a/very/long/path" * 20
@@ -52,7 +53,7 @@ EVERYTHING = Report(
 
 def document(report: Report) -> dict[str, Any]:
     """What --json prints, as a program reads it."""
-    read: dict[str, Any] = json.loads(json.dumps(report.document()))
+    read: dict[str, Any] = json.loads(json.dumps(as_document(report)))
     return read
 
 
@@ -98,10 +99,11 @@ def test_programs_get_one_document_with_everything_in_it() -> None:
 
 
 def test_a_report_of_nothing_is_a_whole_document() -> None:
-    lists: dict[str, list[Any]] = {name: [] for name in ("changes", "outcomes", "warnings", "problems")}
+    lists: dict[str, list[Any]] = {name: [] for name in ("changes", "outcomes", "ways", "warnings", "problems")}
     expected = {
         "version": 1,
         "verb": "plan",
+        "cluster": "",
         "exit_code": 0,
         "summary": "nothing to change",
         "seconds": {},

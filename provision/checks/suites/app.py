@@ -10,7 +10,7 @@ from typing import Any
 
 from docker.errors import APIError
 
-from provision.checks import Outcome
+from provision.checks import Outcome, Way
 from provision.checks.made import Inside, Made
 from provision.checks.probes import own_addresses
 from provision.checks.proof import Proof, check, failed, not_tried, passed
@@ -37,7 +37,7 @@ class Counter:
         self._app = app
         self._back, self._front = Made(proof, back), Made(proof, front)
         self._seen = ""
-        self.where = f"{front.name} → {back.name}"
+        self.where = Way(front.name, back.name, "the counter")
 
     @cached_property
     def _images(self) -> tuple[str, str]:

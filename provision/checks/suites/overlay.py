@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from provision.checks import Outcome, probes
+from provision.checks import Outcome, Way, probes
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof, check, failed, passed
 from provision.inventory.model import Network, Node
@@ -69,8 +69,10 @@ def _reached(network: str, ways: Sequence[tuple[Probe, Sequence[Probe]]]) -> lis
 
 def _told(network: str, source: Probe, probe: Probe, by_address: str | None, by_name: str | None) -> Outcome:
     same = source.node == probe.node
-    where = f"{source.node.name}, twice" if same else f"{source.node.name} → {probe.node.name}"
     lost = [how for how, time in (("address", by_address), ("name", by_name)) if time is None]
+    taken = None if by_address is None else float(by_address)
+    way = Way(source.node.name, probe.node.name, f"ping on {network}", taken)
+    where = f"{source.node.name}, twice" if same else way
     if not lost:
         return passed(where, f"{network}: {probe.address} answers in {by_address} ms, by name in {by_name} ms")
     advice = "fab status" if same else "are 4789/udp, 7946/tcp and 7946/udp open between the nodes, both ways?"

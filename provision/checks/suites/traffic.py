@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from provision.checks import Outcome
+from provision.checks import Outcome, Way
 from provision.checks.probes import Probe, proven
 from provision.checks.proof import Proof, check, failed, passed
 from provision.errors import Problem, StepFailed
@@ -91,7 +91,7 @@ def _line(text: str) -> tuple[str, ...]:
 def _crossed(
     network: str, source: Probe, target: Probe, ports: Sequence[str], heard: set[tuple[str, ...]], nonce: str
 ) -> Outcome:
-    where = f"{source.node.name} → {target.node.name}"
+    where = Way(source.node.name, target.node.name, f"TCP and UDP on {network}")
     how = {str(BY_ADDRESS): "address", str(BY_NAME): "name"}
     each = {port: (port.replace("/", "-"), nonce, source.name) in heard for port in ports}
     lost = [f"{port.partition('/')[2].upper()} by {how[port.partition('/')[0]]}" for port in ports if not each[port]]
@@ -170,7 +170,7 @@ def _answered(source: Probe, probes: Sequence[Probe]) -> dict[Probe, Pings]:
 
 
 def _whole(network: str, source: Probe, target: Probe, pings: Pings, pieces: int) -> Outcome:
-    where = f"{source.node.name} → {target.node.name}"
+    where = Way(source.node.name, target.node.name, f"the largest packet on {network}")
     told = f"{network}: of {PINGS} packets of {pings.size} bytes {pings.answered} were answered"
     if pings.answered == PINGS and pieces < PINGS:
         return passed(where, f"{told}, none was cut in pieces")
@@ -205,7 +205,7 @@ def _all_moved(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outc
 
 
 def _moved(proof: Proof, network: str, source: Probe, target: Probe) -> Outcome:
-    where = f"{source.node.name} → {target.node.name}"
+    where = Way(source.node.name, target.node.name, f"{BULK_BYTES >> 20} MiB on {network}")
     listening, sending = _folder(proof), _folder(proof)
     to = f"{target.address} {BULK}"
     _beside(proof, target, f"bulk_listen {listening} {to} {BULK_SECONDS}")

@@ -1,0 +1,74 @@
+"""The report as programs read it: what --json prints, and its schema."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from provision.checks import Outcome, Way
+from provision.errors import Exit, Problem
+from provision.report import Report
+
+
+class Made(BaseModel):
+    """One change: of a plan, or made."""
+
+    model_config = ConfigDict(extra="forbid")
+    where: str = Field(description="a node, `controller`, or `cluster`")
+    phase: str
+    resource: str
+    action: str
+    diff: str = Field(description="unified; of a secret its digests only")
+    note: str
+    stops: list[str] = Field(description="running containers that it stops and that nothing starts again")
+    restarts: bool = Field(description="whether something that runs now is interrupted")
+
+
+class Document(BaseModel):
+    """One verb's result. Beside these there is a list of rows for each table that the verb shows."""
+
+    model_config = ConfigDict(extra="allow", title="Report of overlay-provision")
+    __pydantic_extra__: dict[str, list[dict[str, str]]]
+
+    #: Raised when a field changes its meaning or goes; a new one beside the others is no new version.
+    version: Literal[1] = 1
+    verb: str
+    cluster: str = Field(description="empty where no inventory was read")
+    exit_code: int = Field(description="; ".join(f"{code.value}: {code.name.lower()}" for code in Exit))
+    summary: str
+    changes: list[Made]
+    outcomes: list[Outcome] = Field(description="what each check saw, in the order of the checks")
+    ways: list[Way] = Field(description="what was sent from node to node, and whether it came")
+    warnings: list[Problem]
+    problems: list[Problem]
+    seconds: dict[str, float] = Field(description="by phase")
+    bundle: str = Field(description="path of the archive for whoever looks into it; empty where none was written")
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return what --json prints."""
+    tables = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in report.tables}
+    whole = Document(
+        verb=report.verb,
+        cluster=report.subject.name if report.subject else "",
+        exit_code=report.exit_code,
+        summary=report.summary,
+        changes=[Made(**asdict(change), restarts=change.restarts) for change in report.changes],
+        outcomes=list(report.outcomes),
+        ways=list(report.ways),
+        warnings=list(report.warnings),
+        problems=list(report.problems),
+        seconds=dict(report.times),
+        bundle=report.bundle,
+        **tables,
+    )
+    return whole.model_dump(mode="json")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Document.model_json_schema(
+        mode="serialization"
+    )

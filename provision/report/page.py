@@ -1,0 +1,140 @@
+"""The report as one HTML page: a picture, a matrix, each check's evidence folded away. It loads nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from provision.checks import Outcome, Way
+from provision.errors import Exit
+from provision.plan import Change
+from provision.report import Report
+from provision.report.topology import drawn
+
+_STATES = {
+    Exit.DONE: ("good", "done"),
+    Exit.PENDING: ("warn", "changes pending"),
+    Exit.REFUSED: ("bad", "refused"),
+    Exit.VERIFICATION_FAILED: ("bad", "failed"),
+    Exit.LOCKED: ("bad", "locked"),
+    Exit.INTERRUPTED: ("bad", "interrupted"),
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check, why there is one, and what it saw everywhere."""
+
+    name: str
+    why: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def state(self) -> str:
+        """The worst of what it saw."""
+        states = {outcome.status for outcome in self.outcomes}
+        return "failed" if "failed" in states else "warning" if "warning" in states else "passed"
+
+    @property
+    def seconds(self) -> float:
+        """What it took."""
+        return sum(outcome.seconds for outcome in self.outcomes)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Of the matrix: what a person sees first, and all that was sent."""
+
+    state: str
+    label: str
+    told: str
+
+
+def page(report: Report) -> str:
+    """Return the page. Whatever a daemon said in it is text, never markup."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    state, word = _STATES.get(report.exit_code, ("bad", "failed"))
+    names = [node.name for node in report.subject.nodes] if report.subject else []
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        state=state,
+        word=word,
+        now=datetime.now(UTC),
+        tiles=_tiles(report),
+        picture=drawn(report.subject, report.ways) if report.subject else None,
+        names=names,
+        matrix=matrix(report.ways),
+        checks=checks(report.outcomes, _reasons()),
+        changes=[(where, tuple(one)) for where, one in groupby(report.changes, key=_place)],
+        seconds=sum(seconds for _, seconds in report.times),
+        style=(Path(__file__).parent / "page.css").read_text(),
+    )
+
+
+def checks(outcomes: Iterable[Outcome], why: Mapping[str, str]) -> list[Checked]:
+    """Gather what each check saw, in the order in which they first said something."""
+    by_name: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_name.setdefault(outcome.check, []).append(outcome)
+    return [Checked(name, why.get(name, ""), tuple(seen)) for name, seen in by_name.items()]
+
+
+def matrix(ways: Iterable[Way]) -> dict[tuple[str, str], Cell]:
+    """Return the cell of each way between two nodes that something was sent on."""
+    seen: dict[tuple[str, str], list[Way]] = {}
+    for way in ways:
+        seen.setdefault((way.source, way.target), []).append(way)
+    return {pair: _cell(each) for pair, each in seen.items()}
+
+
+def _cell(ways: list[Way]) -> Cell:
+    told = "\n".join(f"{'✔' if way.came else '✘'} {way.what}" for way in ways)
+    lost = [way for way in ways if not way.came]
+    if lost:
+        return Cell("bad", f"✘ {lost[0].what}" if len(lost) == 1 else f"✘ {len(lost)} of {len(ways)}", told)
+    times = [way.milliseconds for way in ways if way.milliseconds is not None]
+    return Cell("good", f"{min(times):.2f} ms" if times else f"✔ {len(ways)}", told)
+
+
+def _tiles(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Yield figures: a class, the figure, what it counts."""
+    count = Counter(outcome.status for outcome in report.outcomes)
+    if report.outcomes:
+        yield "good" if count["passed"] else "", str(count["passed"]), "checks passed"
+        yield "bad" if count["failed"] else "", str(count["failed"]), "failed"
+    if count["warning"]:
+        yield "warn", str(count["warning"]), "not tried or ignored"
+    if report.problems:
+        yield "bad", str(len(report.problems)), "problem" + "s" * (len(report.problems) != 1)
+    if report.changes:
+        yield "", str(len(report.changes)), "changes" if report.verb != "plan" else "changes pending"
+        restarts = sum(change.restarts for change in report.changes)
+        yield "warn" if restarts else "", str(restarts), "restarts"
+    if report.subject:
+        yield "", str(len(report.subject.nodes)), "nodes"
+
+
+def _place(change: Change) -> tuple[str, str]:
+    return change.where, change.phase
+
+
+def _reasons() -> dict[str, str]:
+    """Return why there is each check: the first line of its own words."""
+    from provision.checks import preflight, verify
+    from provision.checks.proof import CHECKS
+
+    assert verify  # its suites register their checks
+    functions = {**preflight.CHECKS, **{str(check): check.observe for check in CHECKS}}
+    return {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in functions.items()}

@@ -78,6 +78,7 @@ def page(report: Report) -> str:
         matrix=matrix(report.ways),
         checks=checks(report.outcomes, _reasons()),
         changes=[(where, tuple(one)) for where, one in groupby(report.changes, key=_place)],
+        pending=_is_pending(report),
         seconds=sum(seconds for _, seconds in report.times),
         style=(Path(__file__).parent / "page.css").read_text(),
     )
@@ -88,7 +89,9 @@ def checks(outcomes: Iterable[Outcome], why: Mapping[str, str]) -> list[Checked]
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.check, []).append(outcome)
-    return [Checked(name, why.get(name, ""), tuple(seen)) for name, seen in by_name.items()]
+    # What failed stands first: of 380 ways one may be closed.
+    failed_first = ((name, sorted(seen, key=lambda one: one.status != "failed")) for name, seen in by_name.items())
+    return [Checked(name, why.get(name, ""), tuple(seen)) for name, seen in failed_first]
 
 
 def matrix(ways: Iterable[Way]) -> dict[tuple[str, str], Cell]:
@@ -119,11 +122,15 @@ def _tiles(report: Report) -> Iterator[tuple[str, str, str]]:
     if report.problems:
         yield "bad", str(len(report.problems)), "problem" + "s" * (len(report.problems) != 1)
     if report.changes:
-        yield "", str(len(report.changes)), "changes" if report.verb != "plan" else "changes pending"
+        yield "", str(len(report.changes)), "changes pending" if _is_pending(report) else "changes made"
         restarts = sum(change.restarts for change in report.changes)
         yield "warn" if restarts else "", str(restarts), "restarts"
     if report.subject:
         yield "", str(len(report.subject.nodes)), "nodes"
+
+
+def _is_pending(report: Report) -> bool:
+    return report.verb in ("plan", "verify")
 
 
 def _place(change: Change) -> tuple[str, str]:

@@ -55,7 +55,7 @@ class Drawing:
 def drawn(cluster: Cluster, ways: Iterable[Way]) -> Drawing:
     """Place the nodes on an ellipse, two of them side by side, and join each to each."""
     count = len(cluster.nodes)
-    wide, high = (200.0, 0.0) if count == 2 else (max(200.0, count * 34.0), max(110.0, count * 24.0))
+    wide, high = (152.0, 0.0) if count == 2 else (max(200.0, count * 34.0), max(110.0, count * 24.0))
     first = {2: pi, 4: -3 * pi / 4}.get(count, -pi / 2)
     turns = (first + 2 * pi * index / count for index in range(count))
     boxes = tuple(

@@ -82,7 +82,7 @@ def provision(
 CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}
 
 
-@task(help=HELP | FILES | CHOICE | BUNDLE)
+@task(iterable=["ignore"], help=HELP | FILES | CHOICE | IGNORE | BUNDLE)
 def verify(
     context: Any,
     inventory: str = "",
@@ -92,6 +92,8 @@ def verify(
     only: str = "",
     skip: str = "",
     bundle: str = "",
+    *,
+    ignore: list[str],
 ) -> None:
     """Prove that the cluster works, and that nothing is pending."""
     from provision.verbs.converge import run_verify
@@ -105,6 +107,7 @@ def verify(
         html=html,
         only=only,
         skip=skip,
+        ignore=ignore,
         bundle=bundle,
     )
 

@@ -40,6 +40,10 @@ class Artifact:
         return Path(self.archive)
 
 
+#: In place of one that is not there or not as it should be, where other obstacles are looked for meanwhile.
+UNKNOWN = Artifact("", "", "", "", "", dict.fromkeys(BINARIES, ""))
+
+
 def load(cluster: Cluster) -> Artifact:
     """Find, check and describe what `etcd.source` names. PreflightRefused says what is wrong with it."""
     source = _fetch(cluster.etcd) if cluster.etcd.source.startswith("https://") else Path(cluster.etcd.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from provision.plan import Plan
 from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
-from provision.verbs.session import Session
+from provision.verbs.session import Look, Session
 
 if TYPE_CHECKING:
     from provision.checks.proof import Check
@@ -28,9 +28,9 @@ CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
 def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
     """Look for every obstacle on every node, and warn of what is ignored by name. Nothing is written."""
     ignored = preflight.choose(ignore)
-    with session.asked() as (remotes, situation):
-        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
-        outcomes = preflight.run(session.plane, situation, ignored)
+    with session.looked() as look:
+        situation = _with_ways(session, tunnels.tried(look.situation, look.remotes), look.remotes)
+        outcomes = (*_way_there(session, look), *preflight.run(session.plane, situation, ignored))
     bad = len(list(failed(outcomes)))
     warned = sum(outcome.status == "warning" for outcome in outcomes)
     passed = (
@@ -101,13 +101,13 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
     )
 
 
-def run_verify(session: Session, *, only: str, skip: str) -> Report:
+def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
     """Call a non-empty plan a failure, and prove the rest."""
     from provision.checks import verify
 
-    chosen = verify.choose(only, skip)
+    chosen, ignored = verify.choose(only, skip), preflight.choose(ignore)
     with session.asked("verify", CLIENTS, shared=True) as (remotes, situation):
-        _warned(session, situation)
+        warnings = _warned(session, situation, ignored)
         plan = engine.make_plan(session.plane, situation)
         with session.clients(remotes, situation.identity) as clients:
             outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
@@ -121,8 +121,24 @@ def run_verify(session: Session, *, only: str, skip: str) -> Report:
         changes=plan.changes,
         outcomes=outcomes,
         ways=ways(outcomes),
+        warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _way_there(session: Session, look: Look) -> Iterator[Outcome]:
+    """Say whether the release is as it should be, and whether each node lets us in."""
+    release = look.situation.artifact
+    for problem in look.of_release:
+        yield Outcome("release", "controller", "failed", problem.what, problem.advice)
+    if not look.of_release:
+        evidence = f"{release.path.name}: etcd {release.version} for {release.cpu}, sha256 {release.sha256[:12]}…"
+        yield Outcome("release", "controller", "passed", evidence)
+    for problem in look.unreached:
+        yield Outcome("reachable", problem.where, "failed", problem.what, problem.advice)
+    for node in session.cluster.nodes:
+        if node.name in look.situation.facts:
+            yield Outcome("reachable", node.name, "passed", f"{node.ssh.host} lets us in")
 
 
 def _with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situation:
@@ -130,7 +146,9 @@ def _with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situ
     with session.progress.stage("ports"):
         for node in session.cluster.nodes:
             session.progress.say(node.name, "trying the ports between the nodes")
-        matrix = port_matrix.measure(session.cluster, situation.facts, remotes, secrets.token_hex(4))
+        asked = tuple(node for node in session.cluster.nodes if node.name in situation.facts)
+        among = replace(session.cluster, nodes=asked)
+        matrix = port_matrix.measure(among, situation.facts, remotes, secrets.token_hex(4))
     return replace(situation, matrix=matrix)
 
 

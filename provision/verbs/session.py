@@ -16,11 +16,22 @@ from provision import artifact, engine, inventory
 from provision.api import Clients
 from provision.artifact import Artifact
 from provision.control_plane import ControlPlane, select
+from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster
 from provision.pki import Identity
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
 from provision.situation import Situation
+
+
+@dataclass(frozen=True)
+class Look:
+    """What could be seen, and why not the rest: of the etcd release, and of nodes that could not be asked."""
+
+    remotes: Remotes
+    situation: Situation
+    of_release: tuple[Problem, ...]
+    unreached: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,24 @@ class Session:
                 with self.progress.stage("facts"):
                     situation = engine.gather(self.plane, start, remotes, scripts)
                 yield remotes, situation
+
+    @contextmanager
+    def looked(self) -> Iterator[Look]:
+        """Connect to the nodes that let us in, and ask them everything. What stands in the way is told, not raised."""
+        release, of_release = artifact.UNKNOWN, tuple[Problem, ...]()
+        try:
+            release = artifact.load(self.cluster)
+        except PreflightRefused as error:
+            of_release = error.problems
+        start, scripts = self._questions(release)
+        with self.progress.stage("connect"):
+            remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
+        with remotes:
+            with self.progress.stage("facts"):
+                situation = engine.gather(self.plane, start, remotes, scripts)
+            # Of a jump host that all go through each of them tells the same.
+            told = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
+            yield Look(remotes, situation, of_release, tuple(told))
 
     def _questions(self, release: Artifact) -> tuple[Situation, Mapping[str, str]]:
         start = Situation(self.cluster, release, Identity.read(self.cluster))

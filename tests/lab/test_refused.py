@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
         assert run(bare_lab, node.name, "docker run --rm --network none busybox echo runs").strip() == "runs"
     run(bare_lab, "node2", f"rm -r {folder}")
     assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
+
+
+def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(lab: Lab, fab: Fab, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(re.sub("sha256: .*", f"sha256: {'ab' * 32}", lab.inventory.read_text()))
+    assert "ab" * 32 in inventory.read_text()
+    labs.power_cut(lab.name, "node2")
+    run(lab, "node1", "systemd-run -q --unit squatter --socket-property=ListenStream=2379 cat")
+    try:
+        report = document(fab(lab, "preflight", "--json", inventory=inventory), 3)
+    finally:
+        labs.power_on(lab.name, "node2")
+        run(lab, "node1", "systemctl stop squatter.socket")
+    failed = {(o["check"], o["where"]): o["evidence"] for o in report["outcomes"] if o["status"] == "failed"}
+    assert set(failed) == {("release", "controller"), ("reachable", "node2"), ("ports", "node1")}
+    assert "has sha256" in failed["release", "controller"]
+    assert {o["where"] for o in report["outcomes"]} == {"controller", "node1", "node2"}
 
 
 def test_hosts_that_are_off_are_all_named(bare_lab: Lab, fab: Fab) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 from conftest import Fab
 from observe import document, manifest, run
@@ -12,17 +16,24 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.mark.parametrize("way", ["4789/udp", "7946/udp", "7946/tcp", "2379/tcp", "2380/tcp", "2376/tcp"])
-def test_53_a_port_blocked_in_one_direction_is_named_and_no_other(lab: Lab, fab: Fab, way: str) -> None:
+def test_53_a_port_blocked_in_one_direction_is_named_and_no_other(lab: Lab, fab: Fab, tmp_path: Path, way: str) -> None:
     port, protocol = way.split("/")
     rule = f"INPUT -i eth0 -p {protocol} --dport {port} -j DROP"  # not from the node itself: SSH leads there
     run(lab, "node2", f"iptables -I {rule}")
     try:
-        report = document(fab(lab, "preflight", "--json"), 3)
+        files = ("--html", f"{tmp_path}/report.html", "--junit", f"{tmp_path}/report.xml")
+        report = document(fab(lab, "preflight", "--json", *files), 3)
     finally:
         run(lab, "node2", f"iptables -D {rule}")
     (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
     assert (bad["check"], bad["where"]) == ("ways-open", "node2")
     assert bad["evidence"].startswith(f"node1 → node2 {way} is blocked")
+    (lost,) = [one for one in report["ways"] if not one["came"]]
+    assert (lost["source"], lost["target"], lost["what"]) == ("node1", "node2", way)
+    cells = re.findall(r'<td class="(good|bad)"[^>]*>(.*?)</td>', (tmp_path / "report.html").read_text())
+    assert cells == [("bad", f"✘ {way}"), ("good", "✔ 6")]
+    (suite,) = ElementTree.parse(tmp_path / "report.xml").getroot()
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["preflight", "node2"]
 
 
 def test_provision_refuses_a_blocked_way_and_writes_nothing(lab: Lab, fab: Fab) -> None:

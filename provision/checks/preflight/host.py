@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.checks.preflight.scene import Scene, check
+from provision.checks.preflight.scene import Scene, check, check_of_release
 from provision.errors import Problem
 
 CLOCKS_APART = 1.0
@@ -49,7 +49,7 @@ def address(scene: Scene) -> Iterator[Problem]:
         )
 
 
-@check
+@check_of_release
 def cpu(scene: Scene) -> Iterator[Problem]:
     """Another CPU's binaries do not run."""
     theirs, ours = scene.value("machine"), scene.situation.artifact.cpu

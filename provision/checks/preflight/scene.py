@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from provision.artifact import UNKNOWN
 from provision.checks import Outcome
 from provision.control_plane import ControlPlane
 from provision.errors import Problem, UsageError
@@ -41,12 +42,19 @@ class Scene:
 
 Check = Callable[[Scene], Iterator[Problem]]
 CHECKS: dict[str, Check] = {}
+_OF_THE_RELEASE: set[str] = set()
 
 
 def check(function: Check) -> Check:
     """Register a check under the name of its function."""
     CHECKS[function.__name__.replace("_", "-")] = function
     return function
+
+
+def check_of_release(function: Check) -> Check:
+    """Register a check that has nothing to look at where the release is not as it should be."""
+    _OF_THE_RELEASE.add(function.__name__.replace("_", "-"))
+    return check(function)
 
 
 def choose(names: Collection[str]) -> frozenset[str]:
@@ -65,11 +73,14 @@ def choose(names: Collection[str]) -> frozenset[str]:
 
 
 def run(plane: ControlPlane, situation: Situation, ignored: Collection[str] = ()) -> tuple[Outcome, ...]:
-    """Run every check on every node; those ignored, by name, only warn. Pure."""
+    """Run every check on every node that was asked; those ignored, by name, only warn. Pure."""
+    passed_over = _OF_THE_RELEASE if situation.artifact == UNKNOWN else frozenset()
     return tuple(
         outcome
         for node in situation.cluster.nodes
+        if node.name in situation.facts
         for name, function in CHECKS.items()
+        if name not in passed_over
         for outcome in _outcomes(name, function, Scene(plane, situation, node), ignored=name in ignored)
     )
 

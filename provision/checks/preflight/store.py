@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import layout, membership, pki
-from provision.checks.preflight.scene import Scene, check
+from provision.checks.preflight.scene import Scene, check, check_of_release
 from provision.errors import Problem
 
 
-@check
+@check_of_release
 def etcd_version(scene: Scene) -> Iterator[Problem]:
     """Known to lose data below, without the v2 API above."""
     version, window = scene.situation.artifact.version, scene.plane.store_versions

@@ -21,6 +21,8 @@ DOCKER_DROP_IN = f"{DOCKER_DROP_IN_FOLDER}/50-overlay.conf"
 DOCKER_CONFIG = "/etc/docker/daemon.json"
 #: What dockerd reads: the user's own configuration, with the store where there is a quorum. Made by STORE_PROGRAM.
 DOCKER_RUN_CONFIG = "/run/overlay-provision/daemon.json"
+#: There while dockerd is on the store. Made by STORE_PROGRAM.
+DOCKER_JOINED = "/run/overlay-provision/docker.joined"
 PROGRAMS = "/usr/local/lib/overlay-provision"
 STORE_PROGRAM = f"{PROGRAMS}/docker-store"
 JOIN_UNIT = "overlay-join.service"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from provision import inventory, pki
+from provision import inventory, layout, pki
 from provision.api import Clients
 from provision.checks.preflight import version_of
 from provision.errors import Exit
 from provision.inventory.model import Node
+from provision.remote import Remote
 from provision.report import Report, Table
 from provision.situation import Situation
 from provision.subnets import assigned
@@ -19,16 +21,37 @@ from provision.verbs.session import Session
 
 T = TypeVar("T")
 
+#: Whether the node's dockerd is on the store; then what should run here, and says that it could not be started.
+_STATE = r"""
+[ -e %s ] || { echo none; exit 0; }
+[ -e %s ] && echo joined || echo waits
+timeout 10 docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
+    '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{slice .Name 1}}{{end}}{{end}}' | grep .
+true
+"""
+_DAEMON = {"joined": "on the store", "waits": "without the store"}
+
+
+@dataclass(frozen=True)
+class State:
+    """What a dockerd is at: `joined`, `waits` for the store, or `none` of ours; and what it could not start."""
+
+    daemon: str
+    containers: tuple[str, ...]
+
 
 def run_status(session: Session, *, store: bool) -> Report:
     """Return members, nodes, networks, certificates; with `store` the tree under /docker as each member holds it."""
-    with session.asked() as (remotes, situation), session.clients(remotes, situation.identity) as clients:
+    with session.looked() as look, session.clients(look.remotes, look.situation.identity) as clients:
+        situation = look.situation
         members = _members(session, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
+        states = look.remotes.each(_state)
         tables = [
             Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
-            _nodes(session, situation),
+            _nodes(session, situation, states),
             _networks(session, situation),
             _certificates(session, situation),
+            *_waiting(states, members, len(session.cluster.members)),
         ]
         if store:
             tables.append(_store(session, clients))
@@ -39,7 +62,7 @@ def run_status(session: Session, *, store: bool) -> Report:
         f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted),
         Exit.DONE if healthy == wanted else Exit.VERIFICATION_FAILED,
         tables=tuple(tables),
-        warnings=inventory.warnings(session.cluster),
+        warnings=(*inventory.warnings(session.cluster), *look.unreached),
     )
 
 
@@ -80,15 +103,46 @@ def _reads(clients: Clients, node: Node) -> bool:
     return True
 
 
-def _nodes(session: Session, situation: Situation) -> Table:
+def _state(remote: Remote) -> State:
+    """Ask a node what its dockerd is at; containers that would run and cannot wait with it."""
+    lines = remote.run(
+        _STATE % (layout.STORE_PROGRAM, layout.DOCKER_JOINED), timeout=30, what="a look at Docker"
+    ).stdout
+    first, *containers = lines.splitlines() or [""]
+    return State(first, tuple(containers))
+
+
+def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> Iterator[Table]:
+    """Say what waits for what, and why. Nothing, where nothing waits."""
+    silent = ", ".join(row[0] for row in members if row[3] == "no answer")
+    healthy = sum(row[3] == "healthy" for row in members)
+    why = "for the store: it answers, and takes dockerd in now"
+    if not healthy:
+        why = f"for the store: of {wanted} members {wanted // 2 + 1} are needed" + (
+            f", no answer from {silent}" * bool(silent)
+        )
+    rows = [
+        row
+        for name, state in states.items()
+        if state.daemon == "waits"
+        for row in ((name, "dockerd", why), *((name, f"container {one}", "for dockerd") for one in state.containers))
+    ]
+    if rows:
+        yield Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows))
+
+
+def _nodes(session: Session, situation: Situation, states: Mapping[str, State]) -> Table:
     def row(node: Node) -> tuple[str, ...]:
+        if node.name not in states:
+            return (node.name, node.address, "", "not reached", "", "")
         facts = situation.of(node)
+        daemon = _DAEMON.get(states[node.name].daemon, "answers")
         names = [container.name for container in facts.containers]
         return (
             node.name,
             node.address,
             version_of(facts.values.get("dockerd", "")),
-            "answers" if facts.docker_answers else facts.unit("docker.service").state,
+            daemon if facts.docker_answers else facts.unit("docker.service").state,
             str(len(names)),
             ", ".join(names[:8]) + (" …" if names[8:] else ""),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -55,8 +54,7 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
 
 def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(lab: Lab, fab: Fab, tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.yml"
-    inventory.write_text(re.sub("sha256: .*", f"sha256: {'ab' * 32}", lab.inventory.read_text()))
-    assert "ab" * 32 in inventory.read_text()
+    inventory.write_text(lab.inventory.read_text().replace("etcd:\n", f"etcd:\n  sha256: {'ab' * 32}\n"))
     labs.power_cut(lab.name, "node2")
     run(lab, "node1", "systemd-run -q --unit squatter --socket-property=ListenStream=2379 cat")
     try:

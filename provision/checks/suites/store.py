@@ -23,12 +23,13 @@ PATIENCE = 10
 SHOWN = 3
 
 #: The daemon's open sockets, the machine's connections, and what its journal still has of the daemon's start.
+# The host's sockets, not those that /proc/PID/net shows: dockerd's first thread may be the one that watches an overlay.
 _DOCKERD = f"""
 pid=$(systemctl show -p MainPID --value {layout.DOCKER_UNIT})
 [ "$pid" -gt 0 ] || exit 0
 journalctl -q -o cat "_PID=$pid" | grep 'Initializing discovery'
 readlink /proc/"$pid"/fd/* | grep '^socket:'
-cat /proc/"$pid"/net/tcp
+cat /proc/net/tcp
 """
 
 Tree = Mapping[str, str]
@@ -152,7 +153,7 @@ def dockerd_uses_tls(proof: Proof) -> Iterator[Outcome]:
 
 
 def store_connections(told: str) -> Iterator[str]:
-    """Walk the addresses with whose store port the process is connected, from its sockets and /proc/PID/net/tcp."""
+    """Walk the addresses with whose store port the process is connected, from its sockets and /proc/net/tcp."""
     own = {line[len("socket:[") : -1] for line in told.splitlines() if line.startswith("socket:[")}
     established = "01"
     for line in told.splitlines():

@@ -44,7 +44,7 @@ def run_status(session: Session, *, store: bool) -> Report:
     """Return members, nodes, networks, certificates; with `store` the tree under /docker as each member holds it."""
     with session.looked() as look, session.clients(look.remotes, look.situation.identity) as clients:
         situation = look.situation
-        members = _members(session, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
+        members = _members(session, situation, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
         states = look.remotes.each(_state)
         tables = [
             Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
@@ -83,18 +83,24 @@ def _tried(attempt: Callable[[], T | None]) -> T | None:
         return None
 
 
-def _members(session: Session, clients: Clients) -> tuple[tuple[str, ...], ...]:
+def _members(session: Session, situation: Situation, clients: Clients) -> tuple[tuple[str, ...], ...]:
     rows = []
     for node in session.cluster.members:
-        status = _tried(clients.etcd(node).status)
+        status = _tried(partial(_asked, clients, node))
         wrote = status is not None and bool(_tried(partial(_reads, clients, node)))
         if status is None:
-            rows.append((node.name, "", "", "no answer", ""))
+            # One that finds no leader after its start answers nobody.
+            alone = situation.of(node).unit(layout.ETCD_UNIT).running
+            rows.append((node.name, "", "", "no quorum" if alone else "no answer", ""))
             continue
         role = "leader" if status.leader and status.leader.name == node.name else "follower"
         health = "healthy" if wrote else "no quorum"
         rows.append((node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB"))
     return tuple(rows)
+
+
+def _asked(clients: Clients, node: Node) -> Any:
+    return clients.etcd(node).status()
 
 
 def _reads(clients: Clients, node: Node) -> bool:
@@ -179,13 +185,14 @@ def _certificates(session: Session, situation: Situation) -> Table:
 
 
 def _store(session: Session, clients: Clients) -> Table:
-    trees = {
-        node.name: dict(_leaves(_tried(partial(clients.store(node).get, "/docker", quorum=False)) or {}))
-        for node in session.cluster.members
-    }
+    trees = {node.name: dict(_leaves(_tried(partial(_tree, clients, node)) or {})) for node in session.cluster.members}
     keys = sorted({key for tree in trees.values() for key in tree})
     rows = tuple((key, *(tree.get(key, "absent") for tree in trees.values())) for key in keys)
     return Table("store", "Store below /docker", ("key", *trees), rows)
+
+
+def _tree(clients: Clients, node: Node) -> Mapping[str, Any]:
+    return clients.store(node).get("/docker", quorum=False) or {}
 
 
 def _leaves(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -88,12 +88,21 @@ def test_64_65_power_cut(restored: Lab, off: tuple[str, ...]) -> None:
     await_packets(restored)
 
 
-def test_89_of_two_that_were_off_one_returns_and_runs_its_plain_containers(cluster: Lab) -> None:
+def test_89_of_two_that_were_off_one_returns_and_runs_its_plain_containers(cluster: Lab, fab: Fab) -> None:
     for name in NAMES:
         labs.power_cut(cluster.name, name)
     labs.power_on(cluster.name, "node1")
     await_so(cluster, "node1", "docker exec plain-node1 true 2>/dev/null")
     assert run(cluster, "node1", "docker run --rm busybox echo runs").strip() == "runs"
+    status = document(fab(cluster, "status", "--json"), 5)
+    assert [(row["node"], row["health"]) for row in status["members"]] == [
+        ("node1", "no quorum"),
+        ("node2", "no answer"),
+    ]
+    assert [row["daemon"] for row in status["nodes"]] == ["without the store", "not reached"]
+    waiting = {row["what"]: row["for what"] for row in status["waiting"]}
+    assert waiting["dockerd"] == "for the store: of 2 members 2 are needed, no answer from node2"
+    assert set(waiting) == {"dockerd", "container user-node1", "container overlay-keeper-demo-node1"}
     labs.power_on(cluster.name, "node2")
     await_packets(cluster)
 

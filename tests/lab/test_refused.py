@@ -56,12 +56,12 @@ def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(lab: Lab
     inventory = tmp_path / "inventory.yml"
     inventory.write_text(lab.inventory.read_text().replace("etcd:\n", f"etcd:\n  sha256: {'ab' * 32}\n"))
     labs.power_cut(lab.name, "node2")
-    run(lab, "node1", "systemd-run -q --unit squatter --socket-property=ListenStream=2379 cat")
+    run(lab, "node1", "systemd-run -q --unit taker --socket-property=ListenStream=2380 cat")
     try:
         report = document(fab(lab, "preflight", "--json", inventory=inventory), 3)
     finally:
         labs.power_on(lab.name, "node2")
-        run(lab, "node1", "systemctl stop squatter.socket")
+        run(lab, "node1", "systemctl stop taker.socket")
     failed = {(o["check"], o["where"]): o["evidence"] for o in report["outcomes"] if o["status"] == "failed"}
     assert set(failed) == {("release", "controller"), ("reachable", "node2"), ("ports", "node1")}
     assert "has sha256" in failed["release", "controller"]

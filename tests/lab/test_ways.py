@@ -30,7 +30,7 @@ def test_53_a_port_blocked_in_one_direction_is_named_and_no_other(lab: Lab, fab:
     assert bad["evidence"].startswith(f"node1 → node2 {way} is blocked")
     (lost,) = [one for one in report["ways"] if not one["came"]]
     assert (lost["source"], lost["target"], lost["what"]) == ("node1", "node2", way)
-    cells = re.findall(r'<td class="(good|bad)"[^>]*>(.*?)</td>', (tmp_path / "report.html").read_text())
+    cells = re.findall(r'<td class="(good|bad)" title=[^>]*>(.*?)</td>', (tmp_path / "report.html").read_text())
     assert cells == [("bad", f"✘ {way}"), ("good", "✔ 6")]
     (suite,) = ElementTree.parse(tmp_path / "report.xml").getroot()
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["preflight", "node2"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -56,11 +56,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """What was asked and what crossed; the largest packet that did, in bytes, from node to node."""
+    """What was asked and what crossed; from node to node the largest packet that did, in bytes.
+
+    `vanished`: the smallest that did not, where nobody on the way said so. Then nobody sends smaller ones.
+    """
 
     asked: tuple[Cell, ...] = ()
     heard: frozenset[Cell] = frozenset()
     sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    vanished: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def blocked(self) -> tuple[Cell, ...]:
@@ -107,7 +111,10 @@ def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run:
 
 
 def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:
-    """Read what each node sent, `sent TARGET SIZE`, and heard, `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`. Pure."""
+    """Read what each node sent and was told, `sent TARGET SIZE`, `told TARGET`, and what each heard. Pure.
+
+    That is `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`.
+    """
     ways: set[Cell] = set()
     sizes: dict[tuple[str, str], set[int]] = defaultdict(set)
     for target, text in heard.items():
@@ -118,22 +125,29 @@ def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str
             ways.add(Cell(words[3], target, int(port), protocol))
             if len(words) == 5 and int(words[1]) + 30 == int(words[4]):
                 sizes[words[3], target].add(int(words[4]))
-    return Matrix(tuple(asked), frozenset(ways) & frozenset(asked), dict(_largest(sent, sizes)))
+    largest: dict[tuple[str, str], int] = {}
+    vanished: dict[tuple[str, str], int] = {}
+    for way, (each, told) in _tried(sent).items():
+        # After the first that did not come whole, later ones may come in pieces.
+        whole = list(takewhile(sizes.get(way, set()).__contains__, each))
+        if whole:
+            largest[way] = whole[-1]
+            if len(whole) < len(each) and not told:
+                vanished[way] = each[len(whole)]
+    return Matrix(tuple(asked), frozenset(ways) & frozenset(asked), largest, vanished)
 
 
-def _largest(
-    sent: Mapping[str, str], heard: Mapping[tuple[str, str], set[int]]
-) -> Iterator[tuple[tuple[str, str], int]]:
-    """Walk the largest size that crossed whole: after the first that did not, later ones may come in pieces."""
+def _tried(sent: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[int], bool]]:
+    """Return the sizes sent on each way, in their order, and whether the sender was told of a smaller path."""
+    sizes: dict[tuple[str, str], list[int]] = defaultdict(list)
+    told: set[tuple[str, str]] = set()
     for source, text in sent.items():
-        tried: dict[str, list[int]] = defaultdict(list)
         for words in (line.split() for line in text.splitlines()):
             if len(words) == 3 and words[0] == "sent":
-                tried[words[1]].append(int(words[2]))
-        for target, each in tried.items():
-            whole = list(takewhile(heard.get((source, target), set()).__contains__, each))
-            if whole:
-                yield (source, target), whole[-1]
+                sizes[source, words[1]].append(int(words[2]))
+            elif len(words) == 2 and words[0] == "told":
+                told.add((source, words[1]))
+    return {way: (each, way in told) for way, each in sizes.items()}
 
 
 def _listening(node: Node, asked: Iterable[Cell], folder: str) -> str:

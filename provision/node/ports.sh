@@ -36,8 +36,8 @@ ports_send() {
 }
 
 # ports_sizes WORDS TARGET ADDRESS PORT SIZE…: a datagram of each size (bytes of an IPv4 packet, smallest first) that is
-# below the link's own, then of that one. A link that carries less than it should drops them: each is sent whole, until
-# the kernel has been told of a smaller path. Says which were sent.
+# below the link's own, then of that one, each twice: one may be lost. A link that carries less than it should drops
+# them: each is sent whole, until the kernel has been told of a smaller path. Says which were sent, and what it was told.
 ports_sizes() {
     words=$1 target=$2 address=$3 port=$4
     last=0
@@ -48,12 +48,16 @@ ports_sizes() {
     for size in "$@" "$most"; do
         if [ "$size" -gt "$most" ] || [ "$size" = "$last" ]; then continue; fi
         last=$size
-        # shellcheck disable=SC2016 # these are bash's; 30: the headers of IPv4 and UDP, and two line ends
-        printf "\\n%-$((size - 30))s\\n" "$words $size" |
-            timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"
+        for try in 1 2; do
+            # shellcheck disable=SC2016 # these are bash's; 30: the headers of IPv4 and UDP, and two line ends
+            printf "\\n%-$((size - 30))s\\n" "$words $size" |
+                timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"
+            sleep 0.01 # for the path to say that it is too large: later ones would come in pieces
+        done
         printf 'sent %s %s\n' "$target" "$size"
-        sleep 0.01 # for the path to say that it is too large: later ones would come in pieces
     done
+    route=$(ip -o -4 route get "$address" 2>/dev/null)
+    case $route in *' mtu '*) printf 'told %s\n' "$target" ;; esac
 }
 
 # ports_heard FOLDER RUN WAYS: what came, as PORT-PROTOCOL LENGTH WORDS…; waits for the number of ways, at most 2 s.

@@ -52,3 +52,18 @@ def test_nothing_listens_and_nothing_is_left_after_the_ports_were_tried(lab: Lab
     for node in lab.nodes:
         assert run(lab, node.name, "ss -H -lntu '( sport = :2379 or sport = :4789 or sport = :7946 )'") == ""
         assert run(lab, node.name, "find /run -name 'overlay-provision.ports*'") == ""
+
+
+def test_a_way_that_swallows_large_packets_is_named_with_what_it_carries(lab: Lab, fab: Fab) -> None:
+    rule = f"INPUT -i eth0 -s {lab.nodes[0].address} -m length --length 1421:65535 -j DROP"
+    run(lab, "node2", f"iptables -I {rule}")
+    try:
+        report = document(fab(lab, "preflight", "--json"), 3)
+        run(lab, "node2", "ip link set eth0 mtu 1420")  # now TCP asks for no more
+        document(fab(lab, "preflight", "--json"))
+    finally:
+        run(lab, "node2", f"ip link set eth0 mtu 1500; iptables -D {rule}")
+    (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
+    assert (bad["check"], bad["where"]) == ("large-packets", "node2")
+    assert bad["evidence"].startswith("packets of 1450 bytes from node1 vanish on the way, and nobody tells it")
+    assert "mtu 1420" in bad["advice"]

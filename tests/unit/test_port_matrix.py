@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pki_sample import sample
 
 from provision.facts import Facts, Listener
@@ -63,3 +65,11 @@ def test_the_largest_packet_is_the_last_before_the_first_that_did_not_cross() ->
 def test_a_packet_that_came_in_another_length_than_it_was_sent_does_not_count() -> None:
     sent = {"a": "sent b 1280\n"}
     assert read((), sent, {"b": f"4789-udp 40 {RUN} a 1280\n"}, RUN) == Matrix()
+
+
+@pytest.mark.parametrize(("told", "vanished"), [("", {("a", "b"): 1450}), ("told b\n", {})])
+def test_what_is_lost_has_vanished_unless_somebody_told_the_sender(told: str, vanished: dict[Any, int]) -> None:
+    sent = {"a": f"sent b 1280\nsent b 1400\nsent b 1450\nsent b 1500\n{told}"}
+    heard = "".join(f"4789-udp {size - 30} {RUN} a {size}\n" for size in (1280, 1400))
+    assert read((), sent, {"b": heard}, RUN).vanished == vanished
+    assert read((), {"a": "sent b 1280\n"}, {"b": heard}, RUN).vanished == {}

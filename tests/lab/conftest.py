@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from record import Record
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -38,6 +39,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.lab)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--times", type=int, default=1, help="how often each fault is made")
+    parser.addoption("--record", metavar="FILE", help="add what came of the faults to the table in this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--record"):
+        config.pluginmanager.register(Record(Path(path)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    times = metafunc.config.getoption("--times")
+    if times > 1 and "back" in metafunc.fixturenames:
+        metafunc.fixturenames.append("again")
+        metafunc.parametrize("again", range(times), ids=lambda number: f"round{number}")
 
 
 @pytest.fixture(scope="session")

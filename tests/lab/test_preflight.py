@@ -49,10 +49,10 @@ def refused(lab: Lab, fab: Fab, *words: str, **options: Any) -> dict[tuple[str, 
 def problem(lab: Lab, fab: Fab, node: str, **options: Any) -> str:
     """Why a node could not even be connected to; the other could."""
     report = looked(lab, fab, 3, **options)
-    (found,) = report["problems"]
-    assert found["where"] == node
+    (found,) = (outcome for outcome in report["outcomes"] if outcome["status"] == "failed")
+    assert (found["check"], found["where"]) == ("reachable", node)
     assert found["advice"]
-    return str(found["what"])
+    return str(found["evidence"])
 
 
 def inventory(lab: Lab, name: str, old: str, new: str) -> Path:
@@ -69,7 +69,9 @@ def test_93_nodes_without_python_are_looked_at_all_the_same(lab: Lab, fab: Fab) 
         look = "find / -xdev -type f -perm /111 -name 'python*' 2>/dev/null; command -v python3 python || true"
         assert run(lab, node, look) == ""
     report = looked(lab, fab, 0)
-    assert {(one["where"], one["status"]) for one in report["outcomes"]} == {(node, "passed") for node in NODES}
+    assert {(one["where"], one["status"]) for one in report["outcomes"]} == {
+        (where, "passed") for where in ("controller", *NODES)
+    }
     assert not (lab.folder / ".overlay" / lab.name).exists()
 
 
@@ -186,9 +188,10 @@ def test_92_a_jump_host_that_refuses_to_forward_is_told_for_every_node(lab: Lab,
     keys = "/root/.ssh/authorized_keys"
     with seeded(lab, "jump", f"sed -i 's/^/no-port-forwarding /' {keys}", f"sed -i 's/^no-port-forwarding //' {keys}"):
         report = looked(lab, fab, 3, inventory=path, inside=True)
-    assert [one["where"] for one in report["problems"]] == list(NODES)
-    for one, node in zip(report["problems"], lab.nodes, strict=True):
-        assert one["what"] == f"sshd on {lab.jump.address} refuses to forward to {node.address}:22"
+    failed = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
+    assert [one["where"] for one in failed] == list(NODES)
+    for one, node in zip(failed, lab.nodes, strict=True):
+        assert one["evidence"] == f"sshd on {lab.jump.address} refuses to forward to {node.address}:22"
 
 
 @pytest.fixture(scope="module")

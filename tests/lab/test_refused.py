@@ -52,16 +52,18 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
     assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
 
 
-def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(lab: Lab, fab: Fab, tmp_path: Path) -> None:
+def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(
+    bare_lab: Lab, fab: Fab, tmp_path: Path
+) -> None:
     inventory = tmp_path / "inventory.yml"
-    inventory.write_text(lab.inventory.read_text().replace("etcd:\n", f"etcd:\n  sha256: {'ab' * 32}\n"))
-    labs.power_cut(lab.name, "node2")
-    run(lab, "node1", "systemd-run -q --unit taker --socket-property=ListenStream=2380 cat")
+    inventory.write_text(bare_lab.inventory.read_text().replace("etcd:\n", f"etcd:\n  sha256: {'ab' * 32}\n"))
+    labs.power_cut(bare_lab.name, "node2")
+    run(bare_lab, "node1", "systemd-run -q --unit taker --socket-property=ListenStream=2380 cat")
     try:
-        report = document(fab(lab, "preflight", "--json", inventory=inventory), 3)
+        report = document(fab(bare_lab, "preflight", "--json", inventory=inventory), 3)
     finally:
-        labs.power_on(lab.name, "node2")
-        run(lab, "node1", "systemctl stop taker.socket")
+        labs.power_on(bare_lab.name, "node2")
+        run(bare_lab, "node1", "systemctl stop taker.socket")
     failed = {(o["check"], o["where"]): o["evidence"] for o in report["outcomes"] if o["status"] == "failed"}
     assert set(failed) == {("release", "controller"), ("reachable", "node2"), ("ports", "node1")}
     assert "has sha256" in failed["release", "controller"]

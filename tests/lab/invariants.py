@@ -1,0 +1,118 @@
+"""What holds after every fault, with nobody's help: one function, which every row calls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count, cycle
+
+from conftest import Fab
+from observe import document, everything, run
+
+from provision import lab as labs
+from provision.lab import Lab
+
+#: Seconds, as promised: from the end of a fault to packets crossing.
+BACK = 90
+PREFIX = "/overlay-provision-test"
+_ETCDCTL = (
+    ". /etc/docker/overlay/store.env; cd /etc/docker/overlay; ETCDCTL_API=2 etcdctl --timeout 2s --total-timeout 4s"
+    " --ca-file store-ca.crt --cert-file store.crt --key-file store.key --endpoints"
+)
+_EVERY = '"https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed "s|,|,https://|g")"'
+
+
+@dataclass
+class Writer:
+    """Writes one key after another to the store; knows those whose write was acknowledged."""
+
+    lab: Lab
+    acknowledged: list[int] = field(default_factory=list)
+
+    def write(self, node: str, number: int) -> None:
+        if holds(self.lab, node, f"{_ETCDCTL} {_EVERY} set {PREFIX}/{number} {number} >/dev/null 2>&1"):
+            self.acknowledged.append(number)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Write all the time, from each node in turn."""
+        ended = threading.Event()
+
+        def work() -> None:
+            for number, node in zip(count(), cycle(node.name for node in self.lab.nodes)):
+                if ended.is_set():
+                    return
+                self.write(node, number)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def holds(lab: Lab, name: str, script: str) -> bool:
+    """Whether a script succeeds on a node; on one that is off none does."""
+    try:
+        return labs.execute(lab.name, name, ["sh", "-c", script], timeout=BACK).returncode == 0
+    except Exception:  # it went off meanwhile
+        return False
+
+
+def await_so(lab: Lab, name: str, script: str) -> None:
+    """Wait until a script succeeds on a node, no longer than is promised."""
+    deadline = time.monotonic() + BACK
+    while not holds(lab, name, script):
+        assert time.monotonic() < deadline, f"{name}: not within {BACK} s: {script}"
+        time.sleep(0.2)
+
+
+def await_packets(lab: Lab) -> None:
+    """Wait until the users' containers reach each other by name, both ways, and nothing is down."""
+    names = [node.name for node in lab.nodes]
+    for here, there in ((here, there) for here in names for there in names if here != there):
+        await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1")
+    for name in names:
+        await_so(lab, name, 'docker info >/dev/null 2>&1 && [ -z "$(docker ps -aq -f status=exited)" ]')
+
+
+def assert_nothing_lost(lab: Lab, writer: Writer) -> None:
+    """Every acknowledged key is in each member, which agree, and is read through the quorum."""
+    trees: dict[str, list[str]] = {}
+    for node in lab.nodes:
+        own = f"https://{node.address}:2379"
+        await_so(lab, node.name, f"{_ETCDCTL} {own} ls --quorum / >/dev/null 2>&1")
+        trees[node.name] = sorted(run(lab, node.name, f"{_ETCDCTL} {own} ls {PREFIX} 2>/dev/null || true").split())
+    wanted = {f"{PREFIX}/{number}" for number in writer.acknowledged}
+    for name, tree in trees.items():
+        assert not wanted - set(tree), f"{name} lost {sorted(wanted - set(tree))}"
+    assert len(set(map(tuple, trees.values()))) == 1, trees
+
+
+def assert_settled(lab: Lab, fab: Fab) -> None:
+    """A run ends well, the next one changes nothing and moves nothing, and no half-made file lies about."""
+    document(fab(lab, "provision", "--json"))
+    before = everything(lab)
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    assert everything(lab) == before
+    status = document(fab(lab, "status", "--json"))
+    assert [row["health"] for row in status["members"]] == ["healthy"] * len(lab.nodes)
+    assert [row["daemon"] for row in status["nodes"]] == ["on the store"] * len(lab.nodes)
+    assert "waiting" not in status
+    for node in lab.nodes:
+        assert (
+            run(lab, node.name, "find /etc /usr/local -xdev -name '*.overlay-provision' -o -xdev -name '*.new'") == ""
+        )
+
+
+def recovered(lab: Lab, writer: Writer, since: Callable[[], float]) -> float:
+    """Wait until all is back by itself, assert that nothing was lost, and return the seconds that it took."""
+    await_packets(lab)
+    took = since()
+    assert_nothing_lost(lab, writer)
+    return took

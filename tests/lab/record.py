@@ -25,7 +25,7 @@ class Record:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
         report: pytest.TestReport = yield  # type: ignore[misc]
         test = _TEST.fullmatch(item.name)
-        if report.when == "call" and test:
+        if report.when == "call" and test and "back" in getattr(item, "fixturenames", ()):
             how = _ROUND.sub("", test["how"] or "").strip("-")
             what = test["words"].replace("_", " ") + (f" ({how})" if how else "")
             took = dict(report.user_properties).get("recovered") if report.passed else None

@@ -48,7 +48,7 @@ ports_sizes() {
     for size in "$@" "$most"; do
         if [ "$size" -gt "$most" ] || [ "$size" = "$last" ]; then continue; fi
         last=$size
-        for try in 1 2; do
+        for _ in 1 2; do
             # shellcheck disable=SC2016 # these are bash's; 30: the headers of IPv4 and UDP, and two line ends
             printf "\\n%-$((size - 30))s\\n" "$words $size" |
                 timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"

@@ -38,14 +38,14 @@ def writer(cluster: Lab) -> Writer:
 
 
 @pytest.fixture
-def back(cluster: Lab, writer: Writer, record_property: Callable[[str, object], None]) -> Iterator[Watched]:
+def back(cluster: Lab, writer: Writer, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """Keys are written throughout, and none is lost. Called when a fault ends, or with when it did: waits until all is
     back, and records how long that took."""
 
     def call(began: float | None = None) -> None:
         began = began or time.monotonic()
         await_packets(cluster)
-        record_property("recovered", round(time.monotonic() - began, 1))
+        request.node.user_properties.append(("recovered", round(time.monotonic() - began, 1)))
 
     with writer.at_work():
         yield call

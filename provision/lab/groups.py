@@ -66,7 +66,7 @@ def remove(name: str) -> None:
     if first is not None:
         _kill(first)  # the kernel ends all others of the host with it
     deadline = time.monotonic() + PATIENCE
-    while not _is_removed(name):
+    while not _try_to_remove(name):
         left = processes(name)
         if time.monotonic() > deadline:
             what = f"process {min(left)} of {name} does not end" if left else f"the control group {name} stays busy"
@@ -76,8 +76,8 @@ def remove(name: str) -> None:
         time.sleep(0.01)
 
 
-def _is_removed(name: str) -> bool:
-    """Remove what is empty. A process may still be on its way in, when whoever started it was killed."""
+def _try_to_remove(name: str) -> bool:
+    """Remove what is empty; return whether that is all. A process may still be on its way in, its starter killed."""
     try:
         for tree in _trees():
             for folder in reversed(list(_below(tree / name))):

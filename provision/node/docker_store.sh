@@ -116,7 +116,7 @@ start_whole() {
 
 join() {
     if ! on_store; then
-        until take_turn; do sleep 0.2; done
+        until take_turn; do sleep 0.5; done # a lone host may ask for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
         configure store
         hang_up

@@ -18,7 +18,8 @@ def checked(option: str, file: str, endings: tuple[str, ...]) -> Path:
     """Return the path. UsageError, before anything is done, where no such file can be written."""
     path = Path(file)
     if not file.endswith(endings):
-        raise UsageError(Problem(f"its name does not end in {endings[0]}", f"--{option} {file}", f"{file}{endings[0]}"))
+        what, advice = f"its name does not end in {endings[0]}", f"name it {file}{endings[0]}"
+        raise UsageError(Problem(what, f"--{option} {file}", advice))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UsageError(Problem("cannot be written there", f"--{option} {file}", "name a file in a folder of yours"))
     return path

@@ -140,8 +140,6 @@ def _place(change: Change) -> tuple[str, str]:
 def _reasons() -> dict[str, str]:
     """Return why there is each check: the first line of its own words."""
     from provision.checks import preflight, verify
-    from provision.checks.proof import CHECKS
 
-    assert verify  # its suites register their checks
-    functions = {**preflight.CHECKS, **{str(check): check.observe for check in CHECKS}}
+    functions = {**preflight.CHECKS, **{str(check): check.observe for check in verify.choose("", "")}}
     return {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in functions.items()}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from provision import inventory, layout, pki
 from provision.api import Clients
 from provision.checks.preflight import version_of
-from provision.errors import Exit
+from provision.errors import ConnectionFailed, Exit
 from provision.inventory.model import Node
 from provision.remote import Remote
 from provision.report import Report, Table
@@ -44,14 +44,17 @@ def run_status(session: Session, *, store: bool) -> Report:
     """Return members, nodes, networks, certificates; with `store` the tree under /docker as each member holds it."""
     with session.looked() as look, session.clients(look.remotes, look.situation.identity) as clients:
         situation = look.situation
+        if not situation.facts:
+            raise ConnectionFailed(*look.unreached)
         members = _members(session, situation, clients) if situation.identity.get(pki.CONTROLLER_STORE) else ()
         states = look.remotes.each(_state)
+        waiting = _waiting(states, members, len(session.cluster.members))
         tables = [
             Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
             _nodes(session, situation, states),
             _networks(session, situation),
             _certificates(session, situation),
-            *_waiting(states, members, len(session.cluster.members)),
+            *waiting,
         ]
         if store:
             tables.append(_store(session, clients))
@@ -59,10 +62,11 @@ def run_status(session: Session, *, store: bool) -> Report:
     wanted = len(session.cluster.members)
     return Report(
         "status",
-        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted),
-        Exit.DONE if healthy == wanted else Exit.VERIFICATION_FAILED,
+        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _missing(session, situation),
+        Exit.VERIFICATION_FAILED if healthy < wanted or look.unreached or waiting else Exit.DONE,
         tables=tuple(tables),
-        warnings=(*inventory.warnings(session.cluster), *look.unreached),
+        warnings=inventory.warnings(session.cluster),
+        problems=look.unreached,
     )
 
 
@@ -74,6 +78,11 @@ def _quorum(healthy: int, members: int) -> str:
         return f"; the store takes writes, and does so with {spare} fewer"
     # With all of them up, the inventory's warning has said that none may be lost.
     return "; the store takes writes" + (", and no more members may be lost" if healthy < members else "")
+
+
+def _missing(session: Session, situation: Situation) -> str:
+    names = [node.name for node in session.cluster.nodes if node.name not in situation.facts]
+    return f"; not reached: {', '.join(names)}" if names else ""
 
 
 def _tried(attempt: Callable[[], T | None]) -> T | None:
@@ -118,23 +127,21 @@ def _state(remote: Remote) -> State:
     return State(first, tuple(containers))
 
 
-def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> Iterator[Table]:
+def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> tuple[Table, ...]:
     """Say what waits for what, and why. Nothing, where nothing waits."""
     silent = ", ".join(row[0] for row in members if row[3] == "no answer")
     healthy = sum(row[3] == "healthy" for row in members)
     why = "for the store: it answers, and takes dockerd in now"
     if not healthy:
-        why = f"for the store: of {wanted} members {wanted // 2 + 1} are needed" + (
-            f", no answer from {silent}" * bool(silent)
-        )
+        why = f"for the store: of {wanted} members {wanted // 2 + 1} are needed"
+        why += f", no answer from {silent}" if silent else ""
     rows = [
         row
         for name, state in states.items()
         if state.daemon == "waits"
         for row in ((name, "dockerd", why), *((name, f"container {one}", "for dockerd") for one in state.containers))
     ]
-    if rows:
-        yield Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows))
+    return (Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows)),) if rows else ()
 
 
 def _nodes(session: Session, situation: Situation, states: Mapping[str, State]) -> Table:

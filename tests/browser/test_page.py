@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pki_sample import sample
+from report_sample import REPORT
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from pki_sample import sample
-from test_report_files import REPORT
 
 from provision.report.page import page
 
@@ -64,7 +61,7 @@ def test_it_fits_its_window_and_nothing_is_amiss(shown: Browser) -> None:
     root = "return document.documentElement"
     assert shown.execute_script(f"{root}.scrollWidth") <= shown.execute_script(f"{root}.clientWidth")
     assert shown.execute_script("return performance.getEntriesByType('resource').length") == 0
-    assert shown.get_log("browser") == []  # type: ignore[no-untyped-call]
+    assert shown.get_log("browser") == []
     assert shown.find_element(By.TAG_NAME, "h1").text == REPORT.summary
     assert shown.find_element(By.ID, "state").text == "failed"
 

@@ -1,4 +1,4 @@
-"""What holds after every fault, with nobody's help: one function, which every row calls."""
+"""What holds after every fault, with nobody's help; every row asserts it through one fixture, `back`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Writer:
 
     lab: Lab
     acknowledged: list[int] = field(default_factory=list)
+    #: Never one twice: that an older write of it is there would hide that the new one is not.
+    numbers: Iterator[int] = field(default_factory=count)
 
     def write(self, node: str, number: int) -> None:
         if holds(self.lab, node, f"{_ETCDCTL} {_EVERY} set {PREFIX}/{number} {number} >/dev/null 2>&1"):
@@ -42,7 +44,7 @@ class Writer:
         ended = threading.Event()
 
         def work() -> None:
-            for number, node in zip(count(), cycle(node.name for node in self.lab.nodes)):
+            for number, node in zip(self.numbers, cycle(node.name for node in self.lab.nodes)):
                 if ended.is_set():
                     return
                 self.write(node, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -22,8 +22,8 @@ class Record:
         self.seen: dict[tuple[str, str], list[float | None]] = {}
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
-        report: pytest.TestReport = yield  # type: ignore[misc]
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
         test = _TEST.fullmatch(item.name)
         if report.when == "call" and test and "back" in getattr(item, "fixturenames", ()):
             how = _ROUND.sub("", test["how"] or "").strip("-")
@@ -31,7 +31,7 @@ class Record:
             took = dict(report.user_properties).get("recovered") if report.passed else None
             seconds = float(str(took)) if took is not None else None
             self.seen.setdefault((test["rows"].replace("_", ", "), what), []).append(seconds)
-        return report  # type: ignore[return-value]
+        return report
 
     def pytest_sessionfinish(self) -> None:
         today = f"{datetime.now(UTC):%Y-%m-%d}"

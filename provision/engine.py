@@ -157,6 +157,8 @@ def _change_nodes(
     for wave in phase.waves(situation, _changes_by_node(mine)):
         if wave:
             clients.remotes.check_lock()
+            if phase.waits_for:
+                progress.say(CLUSTER, f"waiting for {phase.waits_for}")
             phase.before(situation, clients, wave)
             if mine:
                 clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
@@ -174,12 +176,12 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
     todo = [step for step in mine if step.node == remote.node]
     uploads = [upload for step in todo if (upload := step.resource.upload())]
     if uploads:
-        remote.run(f"umask 077 && mkdir -p {UPLOADS}", changes=True)
+        remote.run(f"umask 077 && mkdir -p {UPLOADS}", changes=True, what=f"making {UPLOADS}")
     for upload in uploads:
         progress.say(remote.node.name, f"{phase.name}: upload {upload.source.name}")
         remote.push(upload.source, upload.path)
     progress.say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
-    result = remote.run(node_script(todo), timeout=300, changes=True)
+    result = remote.run(node_script(todo), timeout=300, changes=True, what=f"phase {phase.name}")
     if result.code:
         done = result.stdout.splitlines()
         failed = todo[len(done)] if len(done) < len(todo) else todo[-1]

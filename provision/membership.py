@@ -27,8 +27,40 @@ def known(situation: Situation) -> tuple[Mapping[str, Any], ...] | None:
 
 
 def is_running(situation: Situation) -> bool:
-    """Say whether a store was found at work."""
-    return known(situation) is not None
+    """Say whether a store was found at work: with a quorum."""
+    return any(facts.store_status.get("leader") for facts in situation.facts.values())
+
+
+def is_lost(situation: Situation) -> bool:
+    """Say whether a store was made here, or begun, and has no quorum: nobody knows what is in it."""
+    made = any(layout.ETCD_BOOTSTRAP in facts.paths for facts in situation.facts.values())
+    return made and not is_running(situation)
+
+
+def is_unborn(situation: Situation) -> bool:
+    """Say whether the store was begun and never had a leader: nobody was ever told that something is in it.
+
+    Its log then holds one entry a member, and a leader's first act is to add one.
+    """
+    statuses = [facts.store_status for facts in situation.facts.values() if facts.store_status]
+    most = len(known(situation) or ())
+    return bool(statuses) and all(int(status.get("raftIndex", 0)) <= most for status in statuses)
+
+
+def warnings(situation: Situation) -> tuple[Problem, ...]:
+    """Say that the quorum is lost, what that means, and why as far as units tell."""
+    if not is_lost(situation):
+        return ()
+    members = situation.cluster.members
+    units = {node.name: situation.of(node).unit(layout.ETCD_UNIT) for node in members}
+    down = [f"{name}: {unit.state}" for name, unit in units.items() if not unit.running]
+    what = f"the store has no quorum: {len(members) // 2 + 1} of {len(members)} members have to find each other"
+    meaning = "; until then no container can join a network, and networks cannot be seen"
+    advice = f"see why they do not: {layout.PEER_PORT}/tcp between them, and journalctl -u {layout.ETCD_UNIT} on each"
+    if down:
+        advice = "provision starts etcd where it does not run; networks are planned when the quorum is back"
+    why = f" (etcd on {', '.join(down)})" if down else ""
+    return (Problem(what + meaning + why, "cluster", advice),)
 
 
 def cost_of_one(situation: Situation) -> str:
@@ -83,13 +115,13 @@ def _bootstrapped(situation: Situation) -> tuple[Node, ...] | None:
 
 
 def stranded(situation: Situation) -> tuple[Problem, ...]:
-    """Return members that can neither bootstrap nor join: the store exists, and does not answer."""
+    """Return members that can neither bootstrap nor join: the store exists, and has no quorum."""
     before = _bootstrapped(situation)
     if before is None or is_running(situation):
         return ()
     return tuple(
         Problem(
-            f"{node.name} is to join the store, but no member answers",
+            f"{node.name} is to join the store, but that has no quorum",
             where=node.name,
             advice=f"bring the store back first: systemctl status {layout.ETCD_UNIT} on "
             + ", ".join(member.name for member in before),

@@ -113,12 +113,15 @@ def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run:
 def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:
     """Read what each node sent and was told, `sent TARGET SIZE`, `told TARGET`, and what each heard. Pure.
 
-    That is `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`.
+    That is `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`, and `taken PORT-PROTOCOL` of one that was not ours to try.
     """
     ways: set[Cell] = set()
+    taken: set[tuple[str, str]] = set()
     sizes: dict[tuple[str, str], set[int]] = defaultdict(set)
     for target, text in heard.items():
         for words in (line.split() for line in text.splitlines()):
+            if words[:1] == ["taken"]:
+                taken.add((target, words[1]))
             if len(words) not in (4, 5) or words[2] != run:
                 continue
             port, _, protocol = words[0].partition("-")
@@ -134,7 +137,8 @@ def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str
             largest[way] = whole[-1]
             if len(whole) < len(each) and not told:
                 vanished[way] = each[len(whole)]
-    return Matrix(tuple(asked), frozenset(ways) & frozenset(asked), largest, vanished)
+    tried = tuple(cell for cell in asked if (cell.target, f"{cell.port}-{cell.protocol}") not in taken)
+    return Matrix(tried, frozenset(ways) & frozenset(tried), largest, vanished)
 
 
 def _tried(sent: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[int], bool]]:

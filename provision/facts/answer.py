@@ -36,6 +36,7 @@ def parse(output: str) -> Facts:
             for tag in answer.get("RepoTags") or ()
         ),
         members=_members(rows),
+        store_status=_store_status(rows),
         spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(row[2]))},
         mtus={row[1]: int(row[2]) for row in rows if row[0] == "address" and row[2:] and row[2].isdigit()},
         resolvers=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "resolver" and row[1:])),
@@ -169,6 +170,13 @@ def _members(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, Any], ...] | N
         if row[:2] == ["value", "members"] and row[2]:
             return tuple(json.loads(_decode(row[2])).get("members", ()))
     return None
+
+
+def _store_status(rows: Sequence[Sequence[str]]) -> Mapping[str, Any]:
+    for row in rows:
+        if row[:2] == ["value", "store-status"] and row[2]:
+            return next((dict(one.get("Status", {})) for one in json.loads(_decode(row[2]))), {})
+    return {}
 
 
 def _decode(text: str) -> str:

@@ -98,6 +98,8 @@ class Facts:
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
     members: tuple[Mapping[str, Any], ...] | None = None
+    #: What its member of the store says of itself: leader, raftIndex and more.
+    store_status: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
     #: Bytes of the largest packet of the interface that has the address.

@@ -164,14 +164,20 @@ fact_docker() {
     )" "$@"
 }
 
-# fact_members: the member list as this node's own member gives it.
-fact_members() {
-    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+# own_member WORD...: what this node's own member says.
+own_member() {
     # shellcheck disable=SC1091 # our own, on the node
     (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY # it takes none of them beside its flags
         set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
         --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
-        --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" member list 2>/dev/null) | fact_encoded value members
+        --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
+}
+
+# fact_members: the member list as this node's own member gives it, and how it is.
+fact_members() {
+    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+    own_member member list | fact_encoded value members
+    own_member endpoint status | fact_encoded value store-status
 }
 
 # ---- what was here before us ------------------------------------------------------------------
@@ -341,12 +347,20 @@ enable_unit() {
     systemctl reset-failed "$1" 2>/dev/null || true
 }
 
+# journal_end UNIT…: on standard error, the last of what went wrong; where nothing says so, the last lines.
+journal_end() {
+    for unit; do set -- "$@" -u "$unit" && shift; done
+    said=$(journalctl "$@" -n 80 --no-pager -o cat)
+    errors=$(printf '%s\n' "$said" | grep -iE 'level"?[=:]"?(error|fatal|panic)|fail|panic' | tail -n 5)
+    printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}" >&2
+}
+
 # run_unit VERB UNIT SECONDS: start or restart and wait, bounded; on failure say what the journal says.
 run_unit() {
     enable_unit "$2"
     if ! timeout "$3" systemctl "$1" "$2"; then
         printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
-        journalctl -u "$2" -n 8 --no-pager -o cat >&2
+        journal_end "$2"
         exit 1
     fi
     [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
@@ -359,7 +373,7 @@ stays_up() {
     *) return 0 ;;
     esac
     printf '%s does not stay up. Its journal ends:\n' "$1" >&2
-    journalctl -u "$1" -n 8 --no-pager -o cat >&2
+    journal_end "$1"
     exit 1
 }
 
@@ -369,7 +383,7 @@ await_joined() {
     until [ -e /run/overlay-provision/docker.joined ]; do
         if [ "$(date +%s)" -gt "$deadline" ]; then
             printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$1" >&2
-            journalctl -u docker.service -u overlay-join.service -n 8 --no-pager -o cat >&2
+            journal_end docker.service overlay-join.service
             exit 1
         fi
         sleep 0.05

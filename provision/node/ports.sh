@@ -10,7 +10,7 @@ ports_listen() {
         # shellcheck disable=SC2016 # $0 is of the inner shell
         timeout "$seconds" systemd-socket-activate $each --inetd -l "$address:${port%/*}" \
             sh -c 'exec cat >>"$0"' "$folder/${port%/*}-${port#*/}" >/dev/null 2>>"$folder/log" &
-        printf '%s\n' $! >>"$folder/pids"
+        printf '%s %s\n' $! "${port%/*}-${port#*/}" >>"$folder/pids"
     done
     tries=0
     until [ "$(ss -H -lntu "src $address" | grep -cE ":($(printf '%s|' "$@" | sed 's,/[a-z]*,,g; s/|$//')) ")" -ge $# ]; do
@@ -60,7 +60,8 @@ ports_sizes() {
     case $route in *' mtu '*) printf 'told %s\n' "$target" ;; esac
 }
 
-# ports_heard FOLDER RUN WAYS: what came, as PORT-PROTOCOL LENGTH WORDS…; waits for the number of ways, at most 2 s.
+# ports_heard FOLDER RUN WAYS: what came, as PORT-PROTOCOL LENGTH WORDS…; waits for the number of ways, at most 2 s. And
+# `taken PORT-PROTOCOL` where somebody else got the port first: a daemon of ours that was just being started again.
 ports_heard() {
     tries=0
     while [ $tries -lt 40 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
@@ -68,8 +69,9 @@ ports_heard() {
         sleep 0.05
     done
     cat_ways "$1"
-    # shellcheck disable=SC2046 # a word an identifier
-    kill $(cat "$1/pids") 2>/dev/null
+    while read -r process way; do
+        kill "$process" 2>/dev/null || printf 'taken %s\n' "$way"
+    done <"$1/pids"
     rm -rf "$1"
 }
 

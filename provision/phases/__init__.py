@@ -20,6 +20,8 @@ class Phase:
     """One phase. By default it holds nothing, changes all nodes at once, and waits for nothing."""
 
     name: str
+    #: What a person should know is waited for, where it may take a while.
+    waits_for = ""
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return what a node should hold, in the order in which it is made."""

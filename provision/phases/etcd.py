@@ -83,14 +83,21 @@ class Etcd(Phase):
         )
 
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
-        """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one."""
+        """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one.
+
+        Without a quorum there is nothing to be careful of: all at once.
+        """
+        if not membership.is_running(situation):
+            return super().waves(situation, changes)
         joining = membership.joining(situation)
         staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
         return one_by_one(situation, staying, layout.ETCD_UNIT) + tuple((node,) for node in joining)
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
         """Nothing healthy stops unless the others can do without; who joins is announced first."""
-        if membership.is_running(situation):
+        if not membership.is_running(situation):
+            return
+        if any(_is_touched(situation, node) for node in wave):
             clients.wait_for_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
         for node in wave:
             if node in membership.joining(situation):
@@ -104,6 +111,11 @@ class Etcd(Phase):
             if node in membership.joining(situation):
                 membership.promote(clients, node)
         wait_for_members(clients, wave)
+
+
+def _is_touched(situation: Situation, node: Node) -> bool:
+    """Whether it runs, or joins those that do. One that was stopped may be what they wait for."""
+    return situation.of(node).unit(layout.ETCD_UNIT).running or node in membership.joining(situation)
 
 
 def wait_for_members(clients: Clients, nodes: Wave) -> None:

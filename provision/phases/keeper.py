@@ -8,6 +8,7 @@ threads are to be seen with `readlink /proc/$(pidof dockerd)/task/*/ns/net`. Wit
 
 from __future__ import annotations
 
+from provision import membership
 from provision.inventory.model import Node
 from provision.phases import Phase
 from provision.phases.overlay import changed_networks
@@ -21,7 +22,9 @@ class Keepers(Phase):
     name = "keeper"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return one keeper a network; anew where the network itself is made anew."""
+        """Return one keeper a network; anew where the network itself is made anew. None where they cannot be seen."""
+        if membership.is_lost(situation):
+            return ()
         changed = changed_networks(situation)
         return tuple(
             Keeper(

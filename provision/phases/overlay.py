@@ -8,7 +8,7 @@ from functools import partial
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from provision import underlay
+from provision import membership, underlay
 from provision.api import retry
 from provision.inventory.model import Network, Node
 from provision.phases import Phase
@@ -35,11 +35,18 @@ class Overlay(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the way out, where Docker's own choice is taken."""
+        if membership.is_lost(situation):
+            return ()
         subnet = gateway_bridge(situation, node)
         return (GatewayBridge(subnet),) if subnet else ()
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return the networks to make, and those that are there with another subnet or driver."""
+        """Return the networks to make, and those that are there with another subnet or driver.
+
+        None where they cannot be seen: `provision` looks again when the store has its quorum.
+        """
+        if membership.is_lost(situation):
+            return ()
         there = situation.networks
         return tuple(
             change for wanted in _wanted(situation) if (change := _change(self.name, wanted, there.get(wanted.name)))

@@ -20,6 +20,7 @@ class Quorum(Phase):
     """It holds nothing. Where the store was at work already, each change was waited for when it was made."""
 
     name = "quorum"
+    waits_for = "the quorum of the store"
 
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """Return every node, if the store was not at work before."""

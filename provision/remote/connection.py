@@ -14,7 +14,6 @@ from paramiko import (
     Channel,
     ChannelException,
     SSHException,
-    Transport,
 )
 from paramiko.config import SSHConfig
 
@@ -97,9 +96,9 @@ class Link:
             raise
 
     @property
-    def transport(self) -> Transport:
+    def transport(self) -> SharedTransport:
         """The library's connection, which channels are opened on."""
-        transport: Transport = self._fabric.transport
+        transport: SharedTransport = self._fabric.transport
         return transport
 
     def _open(self, login: Login, gateways: Gateways) -> None:
@@ -127,6 +126,7 @@ class Link:
             HostKeyPolicy(lambda key: gateways.check(target, login, self.where, key))
         )
         connection.open()
+        self.transport.watch()
 
     def _socket(self, gateways: Gateways) -> socket.socket | Channel:
         target = self.target
@@ -138,7 +138,7 @@ class Link:
         jump = gateways.open(target.jump)
         return open_forwarding(jump, target.host, target.port, self.where)
 
-    def _transport(self, sock: socket.socket, disabled_algorithms: Any = None) -> Transport:
+    def _transport(self, sock: socket.socket, disabled_algorithms: Any = None) -> SharedTransport:
         transport = SharedTransport(sock, disabled_algorithms=disabled_algorithms)
         options = transport.get_security_options()
         fast = [cipher for cipher in CIPHERS if cipher in options.ciphers]

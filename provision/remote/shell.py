@@ -197,7 +197,8 @@ class Shell:
 
     def lost(self, error: BaseException | None) -> StepFailed:
         """Close the shell, and return the error that says the connection is gone."""
-        reason = "nothing moves any more" if isinstance(error, TimeoutError) else "the connection was lost"
+        silent = isinstance(error, TimeoutError) or self._link.transport.fell_silent
+        reason = "nothing moves any more" if silent else "the connection was lost"
         return self.failed(f"{reason} during {self.what}", "what was begun there ends by itself; run again")
 
     def close(self) -> None:

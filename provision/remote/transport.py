@@ -1,12 +1,19 @@
-"""The library's connection, for channels that many threads open at once."""
+"""The library's connection, for channels that many threads open at once, and that notices when it leads nowhere."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
-from paramiko import ChannelException, Message, Transport
+from paramiko import ChannelException, Message, SSHException, Transport
 from paramiko.common import CONNECTION_FAILED_CODE
+
+PULSE = 5.0
+"""Seconds between two questions to the server whether it is there."""
+
+SILENCE_LIMIT = 30.0
+"""Seconds without an answer after which it is given up."""
 
 
 class SharedTransport(Transport):
@@ -20,6 +27,34 @@ class SharedTransport(Transport):
         super().__init__(*arguments, **options)
         self._asked = threading.local()
         self._refusals: dict[int, ChannelException] = {}
+        self._ended = threading.Event()
+        #: Whether it was closed because nothing came back any more.
+        self.fell_silent = False
+
+    def watch(self) -> None:
+        """Ask the server from now on whether it is there, and close when it is not.
+
+        TCP notices by itself only where it is ours: behind a ProxyCommand or a jump host it is somebody else's.
+        """
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(PULSE) and self.is_active():
+            patience = threading.Timer(SILENCE_LIMIT, self._give_up)
+            patience.daemon = True
+            patience.start()
+            with suppress(SSHException, EOFError, OSError):
+                self.global_request("keepalive@openssh.com", wait=True)
+            patience.cancel()
+
+    def _give_up(self) -> None:
+        self.fell_silent = True
+        self.close()
+
+    def close(self) -> None:
+        """Close it, and end the watch."""
+        self._ended.set()
+        super().close()
 
     def _next_channel(self) -> int:
         number: int = super()._next_channel()  # type: ignore[misc]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision import engine, inventory, port_matrix, tunnels
+from provision import engine, inventory, membership, port_matrix, tunnels
 from provision.api import Clients
 from provision.checks import Outcome, failed, preflight, ways
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
@@ -42,7 +42,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
         Exit.REFUSED if bad else Exit.DONE,
         outcomes=outcomes,
         ways=situation.matrix.ways,
-        warnings=inventory.warnings(session.cluster),
+        warnings=(*inventory.warnings(session.cluster), *membership.warnings(situation)),
         times=tuple(session.progress.times.items()),
     )
 
@@ -72,11 +72,8 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
     with session.asked("provision", CLIENTS) as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
-        plan = engine.make_plan(session.plane, situation)
-        _consent(session, plan, yes=yes)
         with session.clients(remotes, situation.identity) as clients:
-            if len(plan):
-                situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
+            plan, situation = _carried_out(session, situation, clients, yes=yes)
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
@@ -99,6 +96,23 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _carried_out(session: Session, situation: Situation, clients: Clients, *, yes: bool) -> tuple[Plan, Situation]:
+    """Plan and do it. Where the store had no quorum at first, look again when it has, and do the rest."""
+    plan = engine.make_plan(session.plane, situation)
+    _consent(session, plan, yes=yes)
+    lost = membership.warnings(situation)
+    if len(plan) or lost:
+        try:
+            situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
+        except StepFailed as error:
+            raise StepFailed(*error.problems, *lost) from None
+    if not lost:
+        return plan, situation
+    seen = engine.gather(session.plane, situation, clients.remotes)
+    rest, situation = _carried_out(session, seen, clients, yes=yes)
+    return Plan(plan.changes + rest.changes), situation
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
@@ -159,7 +173,7 @@ def _warned(session: Session, situation: Situation, ignored: Collection[str] = (
     if obstacles:
         raise PreflightRefused(*obstacles)
     warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
-    return (*inventory.warnings(session.cluster), *warned)
+    return (*inventory.warnings(session.cluster), *membership.warnings(situation), *warned)
 
 
 def _consent(session: Session, plan: Plan, *, yes: bool) -> None:

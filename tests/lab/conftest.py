@@ -11,11 +11,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from invariants import Writer, assert_nothing_lost, await_packets
+from observe import document, run
 from record import Record
 
 from provision import lab as labs
@@ -26,13 +30,23 @@ HERE = Path(__file__).parent
 COUNTER = itertools.count(1)
 
 MakeLab = Callable[..., Lab]
+Back = Callable[..., None]
 
 
 class Fab(Protocol):
     def __call__(
-        self, lab: Lab, *words: str, inventory: Path | None = None, timeout: float = 300, inside: bool = False
+        self,
+        lab: Lab,
+        *words: str,
+        inventory: Path | None = None,
+        timeout: float = 300,
+        inside: bool = False,
+        at: tuple[str, str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal; `inside` needs no gateway."""
+        """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal; `inside` needs no gateway.
+
+        `at`: a step, before or after, and what is done there; see interposed.py.
+        """
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +56,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="kill at every step of a run, not at some of them")
+    parser.addoption("--minutes", type=float, default=0.5, help="how long faults are drawn at random")
+    parser.addoption("--seed", type=int, help="what they are drawn from")
     parser.addoption("--times", type=int, default=1, help="how often each fault is made")
     parser.addoption("--record", metavar="FILE", help="add what came of the faults to the table in this file")
 
@@ -100,15 +117,61 @@ def bare_lab(lab: Lab) -> Lab:
     return labs.renew(lab.name, say=lambda _: None)
 
 
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, fab: Fab) -> Lab:
+    """Provisioned, and in use: on each node a container on the overlay and a plain one, both to be up always."""
+    assert document(fab(lab, "provision", "--json"))["exit_code"] == 0
+    for node in lab.nodes:
+        start = "docker run -d --restart always --stop-signal KILL"
+        run(lab, node.name, f"{start} --name user-{node.name} --network demo busybox sleep 1000000")
+        run(lab, node.name, f"{start} --name plain-{node.name} busybox sleep 1000000")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def writer(cluster: Lab) -> Writer:
+    """Whoever writes to the store through all of the module's faults."""
+    return Writer(cluster)
+
+
+@pytest.fixture
+def back(cluster: Lab, writer: Writer, request: pytest.FixtureRequest) -> Iterator[Back]:
+    """Keys are written throughout. Called when a fault ends, or with when it did: waits until all is back, stops the
+    writer, asserts that nothing is lost, and records how long it took."""
+
+    earlier = len(writer.acknowledged)
+    with ExitStack() as work:
+        work.enter_context(writer.at_work())
+
+        def call(began: float | None = None) -> None:
+            began = began or time.monotonic()
+            await_packets(cluster)
+            took = time.monotonic() - began
+            work.close()
+            assert len(writer.acknowledged) > earlier
+            assert_nothing_lost(cluster, writer)
+            request.node.user_properties.append(("recovered", round(took, 1)))
+
+        yield call
+
+
 @pytest.fixture(scope="session")
 def fab(tmp_path_factory: pytest.TempPathFactory) -> Fab:
     home = tmp_path_factory.mktemp("home")
     environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"}
 
-    def run(
-        lab: Lab, *words: str, inventory: Path | None = None, timeout: float = 300, inside: bool = False
+    def call(
+        lab: Lab,
+        *words: str,
+        inventory: Path | None = None,
+        timeout: float = 300,
+        inside: bool = False,
+        at: tuple[str, str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        command = (str(Path(sys.executable).with_name("fab")), "-i", str(inventory or lab.inventory), *words)
+        fab = (
+            (sys.executable, str(HERE / "interposed.py"), *at) if at else (str(Path(sys.executable).with_name("fab")),)
+        )
+        command = (*fab, "-i", str(inventory or lab.inventory), *words)
         return subprocess.run(
             (*lab.inside, *command) if inside else command,
             cwd=ROOT,
@@ -121,4 +184,4 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Fab:
             start_new_session=True,  # no terminal to ask on
         )
 
-    return run
+    return call

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count, cycle
+from typing import TYPE_CHECKING
 
-from conftest import Fab
 from observe import document, everything, run
 
 from provision import lab as labs
 from provision.lab import Lab
+
+if TYPE_CHECKING:
+    from conftest import Fab
 
 #: Seconds, as promised: from the end of a fault to packets crossing.
 BACK = 90

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,15 @@ import pytest
 
 _TEST = re.compile(r"test_(?P<rows>\d+(?:_\d+)*)_(?P<words>[a-z_0-9]+)(?:\[(?P<how>.*)\])?")
 _ROUND = re.compile(r"-?round\d+")
+_SWEPT = {"first", "mending"}  # one line for all of the steps
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of one: whether all was well, and the seconds until it was, where they are taken."""
+
+    well: bool
+    seconds: float | None
 
 
 class Record:
@@ -19,18 +29,22 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.seen: dict[tuple[str, str], list[float | None]] = {}
+        self.seen: dict[tuple[str, str], list[Seen]] = {}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         test = _TEST.fullmatch(item.name)
-        if report.when == "call" and test and "back" in getattr(item, "fixturenames", ()):
-            how = _ROUND.sub("", test["how"] or "").strip("-")
+        if report.when == "call" and test:
+            how = (
+                "" if _SWEPT & set(getattr(item, "fixturenames", ())) else _ROUND.sub("", test["how"] or "").strip("-")
+            )
             what = test["words"].replace("_", " ") + (f" ({how})" if how else "")
-            took = dict(report.user_properties).get("recovered") if report.passed else None
-            seconds = float(str(took)) if took is not None else None
-            self.seen.setdefault((test["rows"].replace("_", ", "), what), []).append(seconds)
+            told = dict(report.user_properties)
+            what += f" {told['told']}" if "told" in told else ""
+            took = told.get("recovered")
+            seen = Seen(report.passed, float(str(took)) if took is not None else None)
+            self.seen.setdefault((test["rows"].replace("_", ", "), what), []).append(seen)
         return report
 
     def pytest_sessionfinish(self) -> None:
@@ -39,8 +53,8 @@ class Record:
             file.writelines(line(today, rows, what, took) for (rows, what), took in self.seen.items())
 
 
-def line(today: str, rows: str, what: str, took: list[float | None]) -> str:
+def line(today: str, rows: str, what: str, seen: list[Seen]) -> str:
     """One line of the table."""
-    back = sorted(seconds for seconds in took if seconds is not None)
-    figures = f"{median(back):.1f} | {back[-1]:.1f}" if back else " | "
-    return f"| {today} | {rows} | {what} | {len(took)} | {len(back)} | {figures} |\n"
+    seconds = sorted(one.seconds for one in seen if one.well and one.seconds is not None)
+    figures = f"{median(seconds):.1f} | {seconds[-1]:.1f}" if seconds else " | "
+    return f"| {today} | {rows} | {what} | {len(seen)} | {sum(one.well for one in seen)} | {figures} |\n"

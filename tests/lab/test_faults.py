@@ -6,57 +6,17 @@ Numbered as in the record, RELIABILITY.md, to which `script/faults` adds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 
 import pytest
-from conftest import Fab
-from invariants import Writer, assert_nothing_lost, assert_settled, await_packets, await_so
+from conftest import Back, Fab
+from invariants import assert_settled, await_packets, await_so
 from observe import document, run
 
 from provision import lab as labs
 from provision.lab import Lab
 
 NAMES = ("node1", "node2")
-Watched = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def cluster(lab: Lab, fab: Fab) -> Lab:
-    """Provisioned; on each node a user's container on the overlay and a plain one, both to be up always."""
-    assert document(fab(lab, "provision", "--json"))["exit_code"] == 0
-    for name in NAMES:
-        start = "docker run -d --restart always --stop-signal KILL"
-        run(lab, name, f"{start} --name user-{name} --network demo busybox sleep 1000000")
-        run(lab, name, f"{start} --name plain-{name} busybox sleep 1000000")
-    return lab
-
-
-@pytest.fixture(scope="module")
-def writer(cluster: Lab) -> Writer:
-    """Whoever writes to the store through all of the module's faults."""
-    return Writer(cluster)
-
-
-@pytest.fixture
-def back(cluster: Lab, writer: Writer, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """Keys are written throughout. Called when a fault ends, or with when it did: waits until all is back, stops the
-    writer, asserts that nothing is lost, and records how long it took."""
-
-    earlier = len(writer.acknowledged)
-    with ExitStack() as work:
-        work.enter_context(writer.at_work())
-
-        def call(began: float | None = None) -> None:
-            began = began or time.monotonic()
-            await_packets(cluster)
-            took = time.monotonic() - began
-            work.close()
-            assert len(writer.acknowledged) > earlier
-            assert_nothing_lost(cluster, writer)
-            request.node.user_properties.append(("recovered", round(took, 1)))
-
-        yield call
 
 
 @pytest.fixture(params=["live-restore off", "live-restore on"])
@@ -80,18 +40,18 @@ def killed(lab: Lab, name: str, program: str) -> None:
     await_so(lab, name, f'now=$(pidof {program}) && [ "$now" != {before} ]')
 
 
-def test_62_etcd_killed(cluster: Lab, back: Watched) -> None:
+def test_62_etcd_killed(cluster: Lab, back: Back) -> None:
     killed(cluster, "node1", "etcd")
     back()
 
 
-def test_63_dockerd_killed(restored: Lab, back: Watched) -> None:
+def test_63_dockerd_killed(restored: Lab, back: Back) -> None:
     killed(restored, "node1", "dockerd")
     back()
 
 
 @pytest.mark.parametrize("off", [("node1",), ("node2",), NAMES], ids=["of one", "of the other", "of both"])
-def test_64_65_power_cut(restored: Lab, back: Watched, off: tuple[str, ...]) -> None:
+def test_64_65_power_cut(restored: Lab, back: Back, off: tuple[str, ...]) -> None:
     for name in off:
         labs.power_cut(restored.name, name)
     began = time.monotonic()
@@ -100,22 +60,47 @@ def test_64_65_power_cut(restored: Lab, back: Watched, off: tuple[str, ...]) -> 
     back(began)
 
 
-def test_66_link_cut_and_healed(cluster: Lab, back: Watched) -> None:
+def test_66_link_cut_and_healed(cluster: Lab, back: Back) -> None:
     labs.cut_link(cluster.name, "node2")
     await_so(cluster, "node1", "! docker exec user-node1 ping -c 1 -W 1 user-node2 >/dev/null 2>&1")
     labs.heal_link(cluster.name, "node2")
     back()
 
 
-def test_68_etcd_frozen(cluster: Lab, back: Watched) -> None:
+def test_68_etcd_frozen(cluster: Lab, back: Back) -> None:
     """For thirty seconds: the fault itself, nothing that is waited for."""
     run(cluster, "node1", "kill -STOP $(pidof etcd) && sleep 30; kill -CONT $(pidof etcd)")
     back()
 
 
-def test_89_of_two_that_were_off_one_returns_and_runs_its_plain_containers(
-    cluster: Lab, fab: Fab, back: Watched
-) -> None:
+#: Etcd's own API, at the node's own member.
+V3 = (
+    ". /etc/etcd/etcd.env; ETCDCTL_API=3 etcdctl --command-timeout=4s --endpoints=$ETCD_ADVERTISE_CLIENT_URLS"
+    " --cacert=$ETCD_TRUSTED_CA_FILE --cert=$ETCD_CERT_FILE --key=$ETCD_KEY_FILE"
+)
+
+
+def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
+    """Large values are written until the member dies of it: it has room for some."""
+    before = run(cluster, "node1", "pidof etcd").strip()
+    run(cluster, "node1", "dd if=/dev/zero of=/var/full bs=1M 2>/dev/null || true")
+    write = f"head -c 1000000 /dev/zero | tr '\\0' x | {V3} put large >/dev/null 2>&1"
+    await_so(cluster, "node1", f'{write}; [ "$(pidof etcd)" != {before} ]')
+    run(cluster, "node1", "rm /var/full")
+    await_so(cluster, "node1", f"{V3} del large >/dev/null 2>&1")
+    back()
+
+
+def test_70_file_system_of_the_store_read_only_and_writable_again(cluster: Lab, back: Back) -> None:
+    run(cluster, "node1", "mount --bind /var/lib/etcd /var/lib/etcd && mount -o remount,bind,ro /var/lib/etcd")
+    restarts = "systemctl show -p NRestarts --value etcd"
+    run(cluster, "node1", "kill -9 $(pidof etcd)")
+    await_so(cluster, "node1", f'[ "$({restarts})" -ge 7 ]')  # more than systemd allows in ten seconds by itself
+    run(cluster, "node1", "umount /var/lib/etcd")
+    back()
+
+
+def test_89_of_two_that_were_off_one_returns_and_runs_its_plain_containers(cluster: Lab, fab: Fab, back: Back) -> None:
     for name in NAMES:
         labs.power_cut(cluster.name, name)
     labs.power_on(cluster.name, "node1")
@@ -133,7 +118,7 @@ def test_89_of_two_that_were_off_one_returns_and_runs_its_plain_containers(
 
 
 def test_90_a_dockerd_restarted_without_a_quorum_comes_up_and_joins_when_there_is_one(
-    restored: Lab, back: Watched
+    restored: Lab, back: Back
 ) -> None:
     run(restored, "node2", "systemctl stop etcd")
     run(restored, "node1", "systemctl restart docker")

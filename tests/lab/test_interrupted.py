@@ -3,52 +3,64 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
-import subprocess
-import sys
+import socket
+import time
 from pathlib import Path
 
 import pytest
 from conftest import Fab
-from observe import document, everything
+from invariants import assert_settled, await_so
+from observe import document, run
+from runs import begin, wait_for
 
+from provision import lab as labs
+from provision.errors import Exit
 from provision.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-ROOT = Path(__file__).parents[2]
 
-
-def begin(lab: Lab, *words: str) -> subprocess.Popen[str]:
-    fab = str(Path(sys.executable).with_name("fab"))
-    return subprocess.Popen(
-        [fab, "-i", str(lab.inventory), *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for(process: subprocess.Popen[str], words: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if words in line:
-            return
-    pytest.fail(f"it ended before it said {words!r}")
-
-
-@pytest.mark.parametrize("step", ["host: upload", "pki:", "etcd:", "docker:", "create network", "proving"])
-def test_a_run_killed_in_the_middle_of_a_phase_is_completed_by_the_next(bare_lab: Lab, fab: Fab, step: str) -> None:
+def test_56_an_interrupt_is_told_and_the_next_run_goes_on(bare_lab: Lab, fab: Fab) -> None:
     with begin(bare_lab, "provision") as process:
-        wait_for(process, step)
-        os.killpg(process.pid, signal.SIGKILL)
-    document(fab(bare_lab, "provision", "--json"))
-    seen = everything(bare_lab)
-    assert document(fab(bare_lab, "provision", "--json"))["changes"] == []
-    assert everything(bare_lab) == seen
+        wait_for(process, "docker:")
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read() if process.stderr else ""
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert "Traceback" not in told
+    assert_settled(bare_lab, fab)
+
+
+#: In useradd's place: ten seconds, deaf to a polite end. It writes when it began, and as long as it lives the time.
+SLOW = """\
+#!/bin/sh
+trap '' TERM
+date +%s.%N >/run/slow.$$.began
+for _ in $(seq 100); do date +%s.%N >/run/slow.$$.alive; sleep 0.1; done
+exec /usr/sbin/useradd "$@"
+"""
+
+
+def test_71_72_the_winner_killed_in_a_long_step_makes_way_and_the_next_change_comes_after_that_steps_end(
+    bare_lab: Lab, fab: Fab
+) -> None:
+    useradd = "/usr/local/sbin/useradd"
+    labs.execute(bare_lab.name, "node1", ["sh", "-c", f"cat >{useradd}; chmod +x {useradd}"], input=SLOW)
+    with begin(bare_lab, "provision") as winner:
+        await_so(bare_lab, "node1", "cat /run/slow.*.alive")
+        refused = document(fab(bare_lab, "provision", "--json"), 6)
+        os.killpg(winner.pid, signal.SIGKILL)
+    assert re.match(rf"locked by `provision` of \w+@{socket.gethostname()} since 20", refused["problems"][0]["what"])
+    deadline = time.monotonic() + 15
+    while (third := fab(bare_lab, "provision", "--json")).returncode == Exit.LOCKED:
+        assert time.monotonic() < deadline
+    document(third)
+    began = sorted(run(bare_lab, "node1", "cat /run/slow.*.began").split())
+    alive = sorted(run(bare_lab, "node1", "cat /run/slow.*.alive").split())
+    assert len(began) == len(alive) == 2
+    assert began[0] < alive[0] < began[1]
 
 
 def test_of_two_runs_one_works_and_the_other_names_it(lab: Lab, fab: Fab, tmp_path: Path) -> None:

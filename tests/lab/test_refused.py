@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,34 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
         assert run(bare_lab, node.name, "docker run --rm --network none busybox echo runs").strip() == "runs"
     run(bare_lab, "node2", f"rm -r {folder}")
     assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
+
+
+def here(script: str, *values: object) -> str:
+    """A command for this machine's shell: a line of Python that may use the labs."""
+    return shlex.join([sys.executable, "-c", f"from provision import lab; {script.format(*map(repr, values))}"])
+
+
+def test_59_a_disk_that_is_full_when_the_release_comes_is_named_and_nothing_half_done_stays(
+    bare_lab: Lab, fab: Fab
+) -> None:
+    fill = here("lab.execute({}, 'node1', ['dd', 'if=/dev/zero', 'of=/var/full', 'bs=1M'])", bare_lab.name)
+    at = ("node1: sending /var/lib/overlay-provision/etcd.tar.gz", "before", fill)
+    words = told(fab(bare_lab, "provision", at=at), 4)
+    assert "node1" in words
+    assert "No space left on device" in words
+    run(bare_lab, "node1", "rm /var/full")
+    assert run(bare_lab, "node1", "ls -A /var/lib/overlay-provision") == ""
+    document(fab(bare_lab, "provision", "--json"))
+
+
+def test_61_a_port_taken_after_preflight_is_named_with_its_journal(bare_lab: Lab, fab: Fab) -> None:
+    take = "['systemd-run', '-q', '--unit=taker', '--socket-property=ListenStream=2379', 'sleep', '1000']"
+    at = ("node1: phase etcd", "before", here("lab.execute({}, 'node1', " + take + ")", bare_lab.name))
+    words = told(fab(bare_lab, "provision", at=at), 4)
+    assert "node1, phase etcd" in words
+    assert "address already in use" in words
+    run(bare_lab, "node1", "systemctl stop taker.socket taker.service")
+    document(fab(bare_lab, "provision", "--json"))
 
 
 def test_31_43_nodes_that_are_off_and_a_wrong_release_hide_nothing_else(

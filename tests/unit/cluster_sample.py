@@ -102,6 +102,7 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
         facts,
         values={**facts.values, **({"etcd-data": "yes"} if node.member else {})},
         members=members,
+        store_status={"leader": 1, "raftIndex": 99} if node.member else {},
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
         networks=tuple(network(name, str(subnet)) for name, subnet in assigned(before).items()),
     )

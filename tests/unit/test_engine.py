@@ -273,8 +273,8 @@ def test_a_plan_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     cluster = replace(situation.cluster, nodes=(*situation.cluster.nodes, node("node4", "192.0.2.4")))
     for name in NODES:
-        situation = changed(situation, name, lambda facts: replace(facts, members=None))
-    with pytest.raises(PreflightRefused, match="node4 is to join the store, but no member answers"):
+        situation = changed(situation, name, lambda facts: replace(facts, members=None, store_status={}))
+    with pytest.raises(PreflightRefused, match="node4 is to join the store, but that has no quorum"):
         make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster)))
 
 

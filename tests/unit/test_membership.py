@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_sample import bare_situation, changed, planned, store_member, without_path
+from cluster_sample import bare_situation, changed, planned, planned_sample, store_member, with_unit, without_path
 from pki_sample import node, sample
 
-from provision import layout, membership, pki
+from provision import engine, layout, membership, pki
+from provision.control_plane.etcd import PLANE
 from provision.errors import PreflightRefused
 from provision.facts import Facts
 from provision.facts import Path as Found
@@ -48,7 +49,7 @@ def grown(folder: Path) -> Situation:
 def silent(situation: Situation) -> Situation:
     """No member answers."""
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, members=None))
+        situation = changed(situation, name, lambda facts: replace(facts, members=None, store_status={}))
     return situation
 
 
@@ -82,7 +83,7 @@ def test_a_member_named_since_the_interrupted_bootstrap_is_stranded_until_the_st
     assert [bootstrap(now, member) for member in (NODE1, NODE2)] == [(BOTH, "new")] * 2
     (problem,) = membership.stranded(now)
     assert problem.where == "node3"
-    assert problem.what == "node3 is to join the store, but no member answers"
+    assert problem.what == "node3 is to join the store, but that has no quorum"
     assert problem.advice.endswith("systemctl status etcd.service on node1, node2")
 
 
@@ -137,7 +138,7 @@ def test_77_a_learner_half_way_keeps_the_members_it_was_given(tmp_path: Path) ->
 
 
 def test_73_no_member_joins_a_store_that_does_not_answer(tmp_path: Path) -> None:
-    with pytest.raises(PreflightRefused, match="node3 is to join the store, but no member answers"):
+    with pytest.raises(PreflightRefused, match="node3 is to join the store, but that has no quorum"):
         membership.refuse_stranded(silent(grown(tmp_path)))
 
 
@@ -145,6 +146,37 @@ def test_a_joined_member_of_a_store_that_is_down_is_not_stranded(tmp_path: Path)
     situation = silent(grown(tmp_path))
     joined = "ETCD_INITIAL_CLUSTER_STATE=existing\n"
     membership.refuse_stranded(changed(situation, "node3", started(joined)))
+
+
+def without_quorum(situation: Situation) -> Situation:
+    """Members that answer for themselves, and know no leader."""
+    for name in situation.facts:
+        situation = changed(situation, name, lambda facts: replace(facts, store_status={"raftIndex": 99}))
+    return situation
+
+
+def test_73_no_member_joins_one_that_has_no_quorum_though_its_members_answer(tmp_path: Path) -> None:
+    with pytest.raises(PreflightRefused, match="node3 is to join the store, but that has no quorum"):
+        membership.refuse_stranded(without_quorum(grown(tmp_path)))
+
+
+def test_a_store_without_a_quorum_is_told_with_what_it_means_and_why(tmp_path: Path) -> None:
+    planned = planned_sample(tmp_path)
+    assert membership.warnings(planned) == membership.warnings(bare(tmp_path, NODE1, NODE2)) == ()
+    (apart,) = membership.warnings(without_quorum(planned))
+    assert apart.what.startswith("the store has no quorum: 2 of 2 members have to find each other; until then")
+    assert "2380/tcp between them" in apart.advice
+    down = changed(without_quorum(planned), "node2", with_unit(layout.ETCD_UNIT, state="failed", process=0))
+    (problem,) = membership.warnings(down)
+    assert problem.what.endswith("(etcd on node2: failed)")
+    assert "provision starts etcd" in problem.advice
+
+
+def test_networks_that_cannot_be_seen_are_neither_made_nor_kept_anew(tmp_path: Path) -> None:
+    unseen = without_quorum(planned_sample(tmp_path))
+    for name in unseen.facts:
+        unseen = changed(unseen, name, lambda facts: replace(facts, networks=()))
+    assert engine.make_plan(PLANE, unseen).changes == ()
 
 
 def test_one_member_that_answers_is_enough(tmp_path: Path) -> None:

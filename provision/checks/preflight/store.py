@@ -53,6 +53,8 @@ def replaced_member(scene: Scene) -> Iterator[Problem]:
     url = membership.peer_url(scene.node)
     voted = any(url in member.get("peerURLs", ()) and member.get("name") for member in known)
     if voted and not membership.joining(scene.situation) and scene.value("etcd-data") != "yes":
+        if membership.is_unborn(scene.situation):
+            return
         yield Problem(
             "the store still counts this node as a member, but its data is gone",
             advice="on a healthy member: etcdctl member remove; then run provision again, which adds it anew",

@@ -1,0 +1,78 @@
+"""`fab`, with something done at one of its steps on a node, on the controller or in the cluster.
+
+    python interposed.py STEP before|after DEED VERB...
+
+A step is named as in errors: `node1: phase etcd`, `node2: sending /var/lib/overlay-provision/etcd.tar.gz`. The deed is
+`die`, which is SIGKILL, or a command for this machine's shell. Exit code 99: the run never came to that step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from provision import pki
+from provision.phases import Phase
+from provision.phases.overlay import Overlay
+from provision.remote import Remote
+
+NEVER = 99
+
+
+def main(step: str, when: str, deed: str, *words: str) -> None:
+    came: list[str] = []
+
+    def do() -> None:
+        came.append(step)
+        if deed == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        subprocess.run(deed, shell=True, check=True, stdin=subprocess.DEVNULL)
+
+    @contextmanager
+    def around(name: str) -> Iterator[None]:
+        if name == step and when == "before":
+            do()
+        yield
+        if name == step and when == "after":
+            do()
+
+    run, push, change, make = Remote.run, Remote.push, Overlay.change_cluster, pki.make
+
+    def interposed_run(self: Remote, script: str, **options: Any) -> Any:
+        with around(f"{self.node.name}: {options.get('what')}"):
+            return run(self, script, **options)
+
+    def interposed_push(self: Remote, data: Any, path: str, **options: Any) -> None:
+        with around(f"{self.node.name}: sending {path}"):
+            push(self, data, path, **options)
+
+    def interposed_change(self: Phase, *arguments: Any) -> None:
+        with around(f"cluster: phase {self.name}"):
+            change(self, *arguments)
+
+    def interposed_make(*arguments: Any) -> Any:
+        with around("controller: phase pki"):
+            return make(*arguments)
+
+    Remote.run, Remote.push, Overlay.change_cluster, pki.make = (
+        interposed_run,
+        interposed_push,
+        interposed_change,
+        interposed_make,
+    )
+    # Fabric's program ends with os._exit: whether the step was reached is told before.
+    leave: Callable[[int], Any] = os._exit
+    os._exit = lambda code: leave(code if came else NEVER)
+
+    from fabric.main import program
+
+    program.run(["fab", *words])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,148 @@
+"""Row 55: the controller is killed before and after each step of a plan; the next run ends it, a third changes nothing.
+
+`--whole` kills at each of them, as `script/faults` does; without it at every seventh.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cluster_sample import bare_situation
+from conftest import Back, Fab, MakeLab
+from invariants import assert_settled, await_so
+from observe import document, manifest, run
+from pki_sample import node
+
+from provision import engine
+from provision.control_plane.etcd import PLANE
+from provision.inventory.model import Cluster, Etcd, Network, Probe
+from provision.lab import Lab
+from provision.pki import Identity
+
+SOME = 7
+NOWHERE = Path("/nonexistent")
+
+#: What is changed by hand each time, and the steps that mend it.
+BY_HAND = {
+    "node1": """
+        echo '# by hand' >>/etc/systemd/system/etcd.service && systemctl daemon-reload && systemctl restart etcd
+        cp /etc/ssl/certs/ca-certificates.crt /etc/docker/overlay/server.crt
+        docker rm -f $(docker ps -aq -f label=overlay-keeper=spare) >/dev/null
+    """,
+    "node2": """
+        echo '# by hand' >>/etc/systemd/system/docker.service.d/50-overlay.conf
+        systemctl daemon-reload && systemctl restart docker
+        printf x >>/usr/local/lib/etcd/3.4.23/etcdctl
+        docker rm -f $(docker ps -aq -f label=overlay-keeper=spare) >/dev/null && docker network rm spare >/dev/null
+    """,
+}
+MENDED = (
+    "node2: sending /var/lib/overlay-provision/etcd.tar.gz",
+    "node2: phase host",
+    "node1: phase pki",
+    "node1: phase etcd",
+    "node2: phase docker",
+    "cluster: phase overlay",
+    "node1: phase keeper",
+    "node2: phase keeper",
+)
+
+
+def first_steps() -> tuple[str, ...]:
+    """Every step of a first provision, from the plan for two bare hosts."""
+    nodes = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"))
+    cluster = Cluster(
+        "t",
+        nodes,
+        Etcd("etcd.tar.gz", None),
+        "etcd",
+        (Network("demo", None), Network("spare", None)),
+        Probe("busybox", NOWHERE / "busybox.tar"),
+        NOWHERE / "inventory.yml",
+    )
+    situation = bare_situation(cluster, Identity.read(cluster))
+    sent = {
+        (step.node.name, step.phase.name): f"{step.node.name}: sending {upload.path}"
+        for step in engine.steps(PLANE, situation)
+        if (upload := step.resource.upload())
+    }
+    changes = engine.make_plan(PLANE, situation).changes
+    places = dict.fromkeys((change.where, change.phase) for change in changes)
+    return tuple(
+        name for where, phase in places for name in (sent.get((where, phase)), f"{where}: phase {phase}") if name
+    )
+
+
+def kills(steps: Sequence[str]) -> list[tuple[str, str]]:
+    return [(step, when) for step in steps for when in ("before", "after")]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for name, steps in (("first", first_steps()), ("mending", MENDED)):
+        if name in metafunc.fixturenames:
+            chosen = kills(steps)[:: 1 if metafunc.config.getoption("--whole") else SOME]
+            metafunc.parametrize(name, chosen, ids=[f"{when} {step}" for step, when in chosen])
+
+
+def planned(changes: Sequence[dict[str, str]]) -> set[str]:
+    """The steps of a real plan, without what is sent."""
+    return {f"{change['where']}: phase {change['phase']}" for change in changes}
+
+
+def phases(steps: Sequence[str]) -> set[str]:
+    return {step for step in steps if ": phase " in step}
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab) -> Lab:
+    """Of its two networks one is there to be removed by hand."""
+    lab = make_lab()
+    demo = "    demo: {subnet: 10.99.0.0/24}\n"
+    lab.inventory.write_text(lab.inventory.read_text().replace(demo, f"{demo}    spare: {{subnet: 10.98.0.0/24}}\n"))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def start(lab: Lab) -> dict[str, list[str]]:
+    """What the hosts are before anything."""
+    return {each.name: manifest(lab, each.name) for each in lab.nodes}
+
+
+def no_step_is_left(lab: Lab) -> None:
+    for each in lab.nodes:
+        await_so(lab, each.name, "flock -n /run/overlay-provision/step.lock true")
+        await_so(lab, each.name, "flock -n /run/overlay-provision/run.lock true")
+
+
+def test_the_sweep_has_every_step_of_a_first_provision(lab: Lab, fab: Fab) -> None:
+    changes = document(fab(lab, "plan", "--json"))["changes"]
+    assert planned(changes) == phases(first_steps())
+
+
+def test_55_killed_in_a_first_provision(
+    lab: Lab, fab: Fab, start: dict[str, list[str]], first: tuple[str, str]
+) -> None:
+    """The next run ends it; a third one changes nothing; after reset nothing tells that we were there."""
+    step, when = first
+    assert fab(lab, "provision", at=(step, when, "die")).returncode == -signal.SIGKILL
+    assert_settled(lab, fab)
+    no_step_is_left(lab)
+    document(fab(lab, "reset", "--yes", "--json"))
+    shutil.rmtree(lab.folder / ".overlay")
+    assert {each.name: manifest(lab, each.name) for each in lab.nodes} == start
+
+
+def test_55_killed_while_it_mends(cluster: Lab, fab: Fab, back: Back, mending: tuple[str, str]) -> None:
+    """Beside what holds after a first provision: no key that was acknowledged is lost, and packets cross again."""
+    for name, script in BY_HAND.items():
+        run(cluster, name, script)
+    step, when = mending
+    assert planned(document(fab(cluster, "plan", "--json"))["changes"]) == phases(MENDED)
+    assert fab(cluster, "provision", at=(step, when, "die")).returncode == -signal.SIGKILL
+    assert_settled(cluster, fab)
+    no_step_is_left(cluster)
+    back()

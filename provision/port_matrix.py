@@ -81,15 +81,27 @@ class Matrix:
 
 
 def cells(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return every way that has to be open and is not in use already. Pure."""
+    """Return every way that has to be open and is not in use already, or about to be. Pure."""
     return tuple(
         Cell(source.name, target.name, port, protocol)
         for target in cluster.nodes
-        for port, protocol in (*EVERYWHERE, *(MEMBERS if target.member else ()))
+        for port, protocol in (
+            *(() if _is_ours(facts[target.name], layout.DOCKER_UNIT) else EVERYWHERE),
+            *(MEMBERS if target.member and not _is_ours(facts[target.name], layout.ETCD_UNIT) else ()),
+        )
         if not any((one.port, one.protocol) == (port, protocol) for one in facts[target.name].listeners)
         for source in cluster.nodes
         if source != target
     )
+
+
+def _is_ours(facts: Facts, unit: str) -> bool:
+    """Whether a daemon is up that an earlier run started.
+
+    A dockerd takes its gossip's port when it joins the store, and never tries again if we are in its place.
+    """
+    found = facts.unit(unit)
+    return bool(found.inputs) and found.state in ("active", "activating", "reloading")
 
 
 def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run: str) -> Matrix:

@@ -95,10 +95,19 @@ hang_up() {
     systemctl kill --signal=HUP --kill-who=main docker.service
 }
 
+has_taken_store() {
+    [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
+}
+
 # is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
 is_joined() {
-    [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ] &&
-        ss -H -lnt 'sport = :7946' | grep -q .
+    has_taken_store && ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
+}
+
+# is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,
+# and it never tries again.
+is_deaf() {
+    has_taken_store && ! ss -H -lnt 'sport = :7946' | grep -q .
 }
 
 # is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
@@ -107,7 +116,7 @@ is_needed_whole() {
     [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] && docker ps -q | grep -q .
 }
 
-# start_whole: under live-restore this stops no container. This unit is started anew with docker.service.
+# start_whole: this unit is started anew with docker.service. Under live-restore that stops no container.
 start_whole() {
     systemctl restart --no-block docker.service
     exit 0
@@ -124,6 +133,7 @@ join() {
     until is_joined; do
         polls=$((polls + 1))
         [ $((polls % 50)) != 0 ] || hang_up
+        [ $((polls % 150)) != 0 ] || ! is_deaf || start_whole
         sleep 0.1
     done
     : >"$joined"

@@ -91,6 +91,16 @@ def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
     back()
 
 
+def test_61_the_port_of_its_gossip_taken_when_dockerd_wanted_it_and_freed(cluster: Lab, back: Back) -> None:
+    """It never tries again by itself: overlay-join starts it anew."""
+    run(cluster, "node1", "systemctl stop docker.socket docker")
+    run(cluster, "node1", "systemd-run -q --unit taker --socket-property=ListenStream=7946 sleep 1000")
+    run(cluster, "node1", "systemctl start docker")
+    await_so(cluster, "node1", "journalctl -u docker -n 200 -o cat | grep 'initializing serf instance failed'")
+    run(cluster, "node1", "systemctl stop taker.socket taker.service")
+    back()
+
+
 def test_70_file_system_of_the_store_read_only_and_writable_again(cluster: Lab, back: Back) -> None:
     run(cluster, "node1", "mount --bind /var/lib/etcd /var/lib/etcd && mount -o remount,bind,ro /var/lib/etcd")
     restarts = "systemctl show -p NRestarts --value etcd"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pki_sample import sample
 
-from provision.facts import Facts, Listener
+from provision.facts import Facts, Listener, Unit
 from provision.port_matrix import Cell, Matrix, cells, read
 
 RUN = "0123abcd"
@@ -42,6 +42,20 @@ def test_a_port_somebody_listens_on_is_not_asked_there(tmp_path: Path) -> None:
     asked = cells(cluster, taken)
     assert not [cell for cell in asked if cell.target == first and cell.port == 4789]
     assert [cell for cell in asked if cell.source == first and cell.port == 4789]
+
+
+def test_ports_that_a_daemon_of_ours_is_about_to_take_are_left_to_it(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    first, *_ = (node.name for node in cluster.nodes)
+    units = {name: Unit("activating", inputs={"/etc/file": "0"}) for name in ("docker.service", "etcd.service")}
+    asked = cells(cluster, {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)})
+    assert {cell.target for cell in asked} == {node.name for node in cluster.nodes} - {first}
+
+
+def test_a_port_that_was_taken_meanwhile_is_neither_open_nor_blocked() -> None:
+    asked = (Cell("a", "b", 2379, "tcp"), Cell("a", "b", 4789, "udp"))
+    matrix = read(asked, {}, {"b": f"4789-udp 10 {RUN} a\ntaken 2379-tcp\n"}, RUN)
+    assert (matrix.asked, matrix.blocked) == (asked[1:], ())
 
 
 def test_53_the_way_that_is_blocked_is_named_and_no_other() -> None:

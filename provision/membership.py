@@ -37,16 +37,6 @@ def is_lost(situation: Situation) -> bool:
     return made and not is_running(situation)
 
 
-def is_unborn(situation: Situation) -> bool:
-    """Say whether the store was begun and never had a leader: nobody was ever told that something is in it.
-
-    Its log then holds one entry a member, and a leader's first act is to add one.
-    """
-    statuses = [facts.store_status for facts in situation.facts.values() if facts.store_status]
-    most = len(known(situation) or ())
-    return bool(statuses) and all(int(status.get("raftIndex", 0)) <= most for status in statuses)
-
-
 def warnings(situation: Situation) -> tuple[Problem, ...]:
     """Say that the quorum is lost, what that means, and why as far as units tell."""
     if not is_lost(situation):

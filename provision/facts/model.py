@@ -98,7 +98,7 @@ class Facts:
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
     members: tuple[Mapping[str, Any], ...] | None = None
-    #: What its member of the store says of itself: leader, raftIndex and more.
+    #: What its member of the store says of itself; among it the leader, if it knows one.
     store_status: Mapping[str, Any] = field(default_factory=dict)
     clock: Clock | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)

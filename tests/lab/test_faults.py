@@ -84,7 +84,7 @@ def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
     """Large values are written until the member dies of it: it has room for some."""
     before = run(cluster, "node1", "pidof etcd").strip()
     run(cluster, "node1", "dd if=/dev/zero of=/var/full bs=1M 2>/dev/null || true")
-    write = f"head -c 1000000 /dev/zero | tr '\\0' x | {V3} put large >/dev/null 2>&1"
+    write = f"head -c 1000000 /dev/zero >/run/large; {V3} put large </run/large >/dev/null 2>&1"
     await_so(cluster, "node1", f'{write}; [ "$(pidof etcd)" != {before} ]')
     run(cluster, "node1", "rm /var/full")
     await_so(cluster, "node1", f"{V3} del large >/dev/null 2>&1")

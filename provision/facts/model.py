@@ -92,6 +92,7 @@ class Facts:
     units: Mapping[str, Unit] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
     listeners: tuple[Listener, ...] = ()
+    #: Whether it told everything, networks too.
     docker_answers: bool = False
     containers: tuple[Container, ...] = ()
     #: Every network that Docker has here, as its API tells it.

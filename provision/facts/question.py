@@ -85,8 +85,8 @@ def script(question: Question) -> str:
     asked = "\n".join(here)
     of_docker = [
         "/containers/json",
-        "/networks",
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
+        "/networks",
     ]
     for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"

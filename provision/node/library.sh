@@ -366,12 +366,16 @@ run_unit() {
     [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
 }
 
-# stays_up UNIT: die, with the end of its journal, if it has ended and been started again more than once.
+# stays_up UNIT: die, with the end of its journal, if it has ended and been started again more than once, and its
+# process has not been there for ten seconds now.
 stays_up() {
-    case $(systemctl show -p NRestarts -p ActiveState "$1" | tr '\n' ' ') in
+    shown=$(systemctl show -p NRestarts -p ActiveState -p ExecMainStartTimestampMonotonic "$1" | tr '\n' ' ')
+    case $shown in
     *ActiveState=failed* | *NRestarts=[2-9]* | *NRestarts=[1-9][0-9]*) ;;
     *) return 0 ;;
     esac
+    began=${shown##*ExecMainStartTimestampMonotonic=} now=$(cut -d. -f1 /proc/uptime)
+    case $shown in *ActiveState=active*) [ $((now - ${began%% *} / 1000000)) -lt 10 ] || return 0 ;; esac
     printf '%s does not stay up. Its journal ends:\n' "$1" >&2
     journal_end "$1"
     exit 1

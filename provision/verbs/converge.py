@@ -116,15 +116,21 @@ def _carried_out(session: Session, situation: Situation, clients: Clients, *, ye
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
-    """Call a non-empty plan a failure, and prove the rest."""
+    """Call a non-empty plan a failure, and prove the rest: nothing of it holds while the store has no quorum."""
     from provision.checks import verify
 
     chosen, ignored = verify.choose(only, skip), preflight.choose(ignore)
     with session.asked("verify", CLIENTS, shared=True) as (remotes, situation):
         warnings = _warned(session, situation, ignored)
         plan = engine.make_plan(session.plane, situation)
-        with session.clients(remotes, situation.identity) as clients:
-            outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
+        if lost := membership.warnings(situation):
+            outcomes = (
+                _as_planned(plan),
+                *(Outcome("etcd/quorum", "cluster", "failed", p.what, p.advice) for p in lost),
+            )
+        else:
+            with session.clients(remotes, situation.identity) as clients:
+                outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
     bad = len(list(failed(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
     well = f"all {len(outcomes) - untried} checks passed on {_nodes(session)}"

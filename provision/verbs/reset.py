@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from provision import pki
+from provision import layout, membership, pki
 from provision.api import Clients, retry
 from provision.checks.proof import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
@@ -26,7 +26,9 @@ from provision.verbs.session import Session
 #: Whose keys in the store are not a user's: Docker's network state, and our own probes.
 OUR_KEYS = ("/docker", "/overlay-provision")
 
-_CONTAINERS = 'docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
+_CONTAINERS = (
+    'timeout 60 docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
+)
 
 
 class Foreign(NamedTuple):
@@ -42,6 +44,8 @@ def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
         changed = [node for node in session.cluster.nodes if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")
+        for warning in membership.warnings(situation):
+            session.progress.say(warning.where, warning.what)
         with session.clients(remotes, situation.identity) as clients:
             found = remotes.each(partial(_users_containers, situation))
             if not delete_user_data:
@@ -75,7 +79,7 @@ def _respect_users(found: Mapping[str, Sequence[Foreign]], keys: Sequence[Proble
 
 
 def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
-    if not situation.of(remote.node).docker_answers:
+    if not situation.of(remote.node).unit(layout.DOCKER_UNIT).running:
         return []
     return [
         Foreign(name, network.name)
@@ -93,13 +97,15 @@ def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
 
 
 def _users_keys(session: Session, situation: Situation, clients: Clients) -> list[Problem]:
-    running = [node for node in session.cluster.members if situation.of(node).unit("etcd.service").running]
+    running = [node for node in session.cluster.members if situation.of(node).unit(layout.ETCD_UNIT).running]
     if not running:
         return []
     try:
         root = clients.store(running[0]).get("/", quorum=False) or {}
         v2 = [entry["key"] for entry in root.get("nodes", ()) if entry["key"] not in OUR_KEYS]
-        v3 = [meta.key.decode(errors="replace") for _, meta in clients.etcd(running[0]).get_all(keys_only=True)]
+        # What the member has of its own: it tells that without a quorum, too.
+        held = clients.etcd(running[0]).get_range("\0", "\0", keys_only=True, serializable=True)
+        v3 = [meta.key.decode(errors="replace") for _, meta in held]
     except Exception as error:  # the store may be beyond answering, and reset is then the way out
         session.progress.say("cluster", f"the store does not say what it holds: {error}")
         return []
@@ -126,7 +132,7 @@ def _remove_networks(session: Session, situation: Situation, clients: Clients, c
 
 
 def _on_the_store(facts: Facts) -> bool:
-    return facts.docker_answers and bool(facts.unit("docker.service").inputs)
+    return facts.docker_answers and bool(facts.unit(layout.DOCKER_UNIT).inputs)
 
 
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:

@@ -13,7 +13,7 @@ from provision.api import Clients
 from provision.checks.preflight import version_of
 from provision.errors import ConnectionFailed, Exit
 from provision.inventory.model import Node
-from provision.remote import Remote
+from provision.remote import Remote, in_parallel
 from provision.report import Report, Table
 from provision.situation import Situation
 from provision.subnets import assigned
@@ -93,19 +93,17 @@ def _tried(attempt: Callable[[], T | None]) -> T | None:
 
 
 def _members(session: Session, situation: Situation, clients: Clients) -> tuple[tuple[str, ...], ...]:
-    rows = []
-    for node in session.cluster.members:
+    def row(node: Node) -> tuple[str, ...]:
         status = _tried(partial(_asked, clients, node))
-        wrote = status is not None and bool(_tried(partial(_reads, clients, node)))
         if status is None:
             # One that finds no leader after its start answers nobody.
             alone = situation.of(node).unit(layout.ETCD_UNIT).running
-            rows.append((node.name, "", "", "no quorum" if alone else "no answer", ""))
-            continue
+            return (node.name, "", "", "no quorum" if alone else "no answer", "")
         role = "leader" if status.leader and status.leader.name == node.name else "follower"
-        health = "healthy" if wrote else "no quorum"
-        rows.append((node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB"))
-    return tuple(rows)
+        health = "healthy" if _tried(partial(_reads, clients, node)) else "no quorum"
+        return (node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB")
+
+    return tuple(in_parallel(row, session.cluster.members))
 
 
 def _asked(clients: Clients, node: Node) -> Any:

@@ -200,12 +200,12 @@ CONTAINERS = [
     {"Id": "0" * 64, "Names": None, "NetworkSettings": {}},
 ]
 DEMO = {"Name": "demo", "Scope": "global"}
-ASKED = ("/containers/json", "/networks", "/images/gone/json", "/images/busybox:latest/json")
+ASKED = ("/containers/json", "/images/gone/json", "/images/busybox:latest/json", "/networks")
 ANSWERS = (
     response(CONTAINERS)
-    + response([DEMO])
     + response({"message": "no such image"}, "404 Not Found")
     + response({"RepoTags": ["busybox:latest", "registry:5000/box:1"]})
+    + response([DEMO])
 )
 
 
@@ -225,16 +225,20 @@ def test_the_answer_to_the_ping_is_nobodys() -> None:
     "answers",
     [
         b"",
-        ANSWERS[:-5],
-        response(CONTAINERS),
         response(CONTAINERS) + response({"message": "no"}, "500 Internal Server Error") * 3,
         b"junk\r\n",
     ],
-    ids=["nothing", "cut", "only one", "an error", "no HTTP"],
+    ids=["nothing", "an error", "no HTTP"],
 )
-def test_docker_that_does_not_answer_everything_answers_nothing(answers: bytes) -> None:
+def test_docker_that_answers_nothing_or_an_error_tells_nothing(answers: bytes) -> None:
     facts = parse(docker(answers, *ASKED))
     assert (facts.docker_answers, facts.containers, facts.networks, facts.images) == (False, (), (), frozenset())
+
+
+def test_docker_that_is_slow_with_its_networks_tells_the_rest() -> None:
+    facts = parse(docker(ANSWERS[:-5], *ASKED))
+    assert (facts.docker_answers, facts.networks) == (False, ())
+    assert (len(facts.containers), facts.images) == (2, {"busybox", "registry:5000/box:1"})
 
 
 def test_restart_policies_come_by_container() -> None:

@@ -32,13 +32,13 @@ BY_HAND = {
     "node1": """
         echo '# by hand' >>/etc/systemd/system/etcd.service && systemctl daemon-reload && systemctl restart etcd
         cp /etc/ssl/certs/ca-certificates.crt /etc/docker/overlay/server.crt
-        docker rm -f $(docker ps -aq -f label=overlay-keeper=spare) >/dev/null
+        docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null
     """,
     "node2": """
         echo '# by hand' >>/etc/systemd/system/docker.service.d/50-overlay.conf
         systemctl daemon-reload && systemctl restart docker
-        printf x >>/usr/local/lib/etcd/3.4.23/etcdctl
-        docker rm -f $(docker ps -aq -f label=overlay-keeper=spare) >/dev/null && docker network rm spare >/dev/null
+        cd /usr/local/lib/etcd/3.4.23 && cp etcdctl other && printf x >>other && mv other etcdctl
+        docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null && docker network rm spare >/dev/null
     """,
 }
 MENDED = (

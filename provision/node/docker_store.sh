@@ -4,8 +4,8 @@
 # A dockerd that is started on a store without a quorum hangs until there is one: no API, no container, not even a
 # plain one. And one that is started on the store after a power cut keeps endpoints of containers that are gone, so
 # that those never start again. So it is started without the store, and joins when there is a quorum: a reload of its
-# configuration takes the store up. Only a dockerd that has been on the store since the host was booted is started on
-# it right away, where a quorum answers: live-restore's running containers keep their names then.
+# configuration takes the store up. Only under live-restore a dockerd that has been on the store since the host was
+# booted is started on it right away, where a quorum answers: the containers that run keep their names then.
 #
 # docker-store prepare   before dockerd starts: its configuration, with the store or without
 # docker-store join      after it: the store, once there is a quorum; then the containers that could not start without
@@ -18,7 +18,9 @@ run=${OVERLAY_RUN:-/run/overlay-provision}
 config=$run/daemon.json
 joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
+whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
 turn=/overlay-provision/joining
+aside=.overlay-join # ends the name of a container while its endpoint is freed
 
 # OVERLAY_STORE, OVERLAY_ADVERTISE, OVERLAY_TURNS and OVERLAY_CONFIG, the user's own configuration
 # shellcheck disable=SC1091 # on the node
@@ -75,11 +77,17 @@ configure() {
 
 prepare() {
     rm -f "$joined"
-    if [ -e "$cleaned" ] && take_turn_soon; then
+    if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store
     else
         configure
     fi
+    rm -f "$whole"
+}
+
+# restores_live: the user's configuration says so. Where a flag of dockerd does, is_needed_whole finds out.
+restores_live() {
+    grep -q '"live-restore"[[:space:]]*:[[:space:]]*true' "$OVERLAY_CONFIG" 2>/dev/null
 }
 
 on_store() {
@@ -116,10 +124,15 @@ is_needed_whole() {
     [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] && docker ps -q | grep -q .
 }
 
-# start_whole: this unit is started anew with docker.service. Under live-restore that stops no container.
-start_whole() {
+# start_anew: this unit is started anew with docker.service. Under live-restore that stops no container.
+start_anew() {
     systemctl restart --no-block docker.service
     exit 0
+}
+
+start_whole() {
+    : >"$whole"
+    start_anew
 }
 
 join() {
@@ -133,7 +146,7 @@ join() {
     until is_joined; do
         polls=$((polls + 1))
         [ $((polls % 50)) != 0 ] || hang_up
-        [ $((polls % 150)) != 0 ] || ! is_deaf || start_whole
+        [ $((polls % 150)) != 0 ] || ! is_deaf || start_anew
         sleep 0.1
     done
     : >"$joined"
@@ -152,13 +165,40 @@ left() {
 
 # start_left: one of Docker's threads may lead nowhere, so more than once; what cannot start for another reason stays.
 start_left() {
+    put_names_back
     rounds=0
     while [ "$rounds" -lt 10 ] && found=$(left 2>/dev/null); do
         printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1 && return 0
+        for container in $found; do free "$container" >/dev/null 2>&1; done
         rounds=$((rounds + 1))
         sleep 1
     done
     return 0
+}
+
+# free CONTAINER: a dockerd that was killed may leave a container's endpoint on the store, where it is in the container's
+# own way for ever. Docker frees an endpoint by its name where no container has that name: so that is set aside for a
+# moment. Only an endpoint of the sandbox that this container had: one of this name may be another host's.
+free() {
+    docker inspect --format '{{.State.Error}}' "$1" | grep -q 'already exists in network' || return
+    name=$(docker inspect --format '{{slice .Name 1}}' "$1")
+    sandbox=$(docker inspect --format '{{.NetworkSettings.SandboxID}}' "$1")
+    [ -n "$sandbox" ] || return
+    for network in $(docker inspect --format '{{range .NetworkSettings.Networks}}{{println .NetworkID}}{{end}}' "$1"); do
+        for key in $(store ls "/docker/network/v1.0/endpoint/$network"); do
+            store get "$key" | grep -qF "\"sandbox\":\"$sandbox\"" || continue
+            docker rename "$1" "$name$aside"
+            docker inspect "$name" || docker network disconnect --force "$network" "$name"
+            docker rename "$1" "$name"
+        done
+    done
+}
+
+# put_names_back: of a host that lost its power while a name was set aside.
+put_names_back() {
+    docker ps -a --format '{{.Names}}' | grep -F "$aside" | while read -r name; do
+        docker rename "$name" "${name%"$aside"}" >/dev/null 2>&1
+    done
 }
 
 case ${1-} in

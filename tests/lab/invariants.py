@@ -25,6 +25,11 @@ _ETCDCTL = (
     ". /etc/docker/overlay/store.env; cd /etc/docker/overlay; ETCDCTL_API=2 etcdctl --timeout 2s --total-timeout 4s"
     " --ca-file store-ca.crt --cert-file store.crt --key-file store.key --endpoints"
 )
+#: Etcd's own API, at the node's own member.
+OWN_MEMBER = (
+    ". /etc/etcd/etcd.env; ETCDCTL_API=3 etcdctl --command-timeout=4s --endpoints=$ETCD_ADVERTISE_CLIENT_URLS"
+    " --cacert=$ETCD_TRUSTED_CA_FILE --cert=$ETCD_CERT_FILE --key=$ETCD_KEY_FILE"
+)
 _EVERY = '"https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed "s|,|,https://|g")"'
 
 

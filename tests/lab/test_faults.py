@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Back, Fab
-from invariants import assert_settled, await_packets, await_so
+from invariants import OWN_MEMBER, assert_settled, await_packets, await_so
 from observe import document, run
 
 from provision import lab as labs
@@ -73,21 +73,14 @@ def test_68_etcd_frozen(cluster: Lab, back: Back) -> None:
     back()
 
 
-#: Etcd's own API, at the node's own member.
-V3 = (
-    ". /etc/etcd/etcd.env; ETCDCTL_API=3 etcdctl --command-timeout=4s --endpoints=$ETCD_ADVERTISE_CLIENT_URLS"
-    " --cacert=$ETCD_TRUSTED_CA_FILE --cert=$ETCD_CERT_FILE --key=$ETCD_KEY_FILE"
-)
-
-
 def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
     """Large values are written until the member dies of it: it has room for some."""
     before = run(cluster, "node1", "pidof etcd").strip()
     run(cluster, "node1", "dd if=/dev/zero of=/var/full bs=1M 2>/dev/null || true")
-    write = f"head -c 1000000 /dev/zero >/run/large; {V3} put large </run/large >/dev/null 2>&1"
+    write = f"head -c 1000000 /dev/zero >/run/large; {OWN_MEMBER} put large </run/large >/dev/null 2>&1"
     await_so(cluster, "node1", f'{write}; [ "$(pidof etcd)" != {before} ]')
     run(cluster, "node1", "rm /var/full")
-    await_so(cluster, "node1", f"{V3} del large >/dev/null 2>&1")
+    await_so(cluster, "node1", f"{OWN_MEMBER} del large >/dev/null 2>&1")
     back()
 
 

@@ -38,7 +38,8 @@ BY_HAND = {
         echo '# by hand' >>/etc/systemd/system/docker.service.d/50-overlay.conf
         systemctl daemon-reload && systemctl restart docker
         cd /usr/local/lib/etcd/3.4.23 && cp etcdctl other && printf x >>other && mv other etcdctl
-        docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null && docker network rm spare >/dev/null
+        docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null
+        docker network rm spare >/dev/null
     """,
 }
 MENDED = (

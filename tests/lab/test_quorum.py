@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Fab
-from invariants import assert_settled, await_packets, await_so
+from invariants import OWN_MEMBER, assert_settled, await_packets, await_so
 from observe import document, everything, run
 
 from provision.lab import Lab
 
 NO_QUORUM = "the store has no quorum: 2 of 2 members have to find each other"
+
+LEADERLESS = f"! {{ {OWN_MEMBER} endpoint status -w json | grep '\"leader\":'; }}"
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def apart(cluster: Lab) -> Iterator[Lab]:
     for node in cluster.nodes:
         run(cluster, node.name, f"iptables -I {rule}")
     for node in cluster.nodes:
-        await_so(cluster, node.name, "journalctl -u etcd -n 40 -o cat | grep -q 'lost leader'")
+        await_so(cluster, node.name, LEADERLESS)
     yield cluster
     for node in cluster.nodes:
         run(cluster, node.name, f"iptables -D {rule}")
@@ -30,7 +32,7 @@ def apart(cluster: Lab) -> Iterator[Lab]:
 
 def test_a_store_whose_other_member_was_stopped_is_started_again(cluster: Lab, fab: Fab) -> None:
     run(cluster, "node2", "systemctl stop etcd")
-    await_so(cluster, "node1", "journalctl -u etcd -n 40 -o cat | grep -q 'lost leader'")
+    await_so(cluster, "node1", LEADERLESS)
     planned = document(fab(cluster, "plan", "--json"))
     assert [(change["where"], change["action"], change["resource"]) for change in planned["changes"]] == [
         ("node2", "start", "unit etcd.service")

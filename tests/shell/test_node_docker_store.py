@@ -101,10 +101,66 @@ def test_before_a_dockerd_has_joined_since_the_boot_the_store_is_not_asked(store
     assert store_program.run("store() { echo asked; }\nprepare") == {}
 
 
-def test_one_that_has_joined_before_is_started_on_a_store_that_answers(store_program: Program) -> None:
+def test_under_live_restore_one_that_has_joined_before_is_started_on_a_store_that_answers(
+    store_program: Program,
+) -> None:
+    store_program.users.write_text('{"live-restore" : true}')
     store_program.run("configure")
+    assert store_program.run("store() { true; }\nprepare").keys() == {"live-restore"}
     (store_program.folder / "run" / "docker.cleaned").touch()
+    assert store_program.run("store() { true; }\nprepare").keys() == KEYS | {"live-restore"}
+    store_program.users.write_text('{"live-restore" : false}')
+    assert store_program.run("store() { true; }\nprepare").keys() == {"live-restore"}
+
+
+def test_one_that_is_to_be_started_whole_is_so_once(store_program: Program) -> None:
+    store_program.run("configure")
+    (store_program.folder / "run" / "docker.whole").touch()
     assert store_program.run("store() { true; }\nprepare").keys() == KEYS
+    assert store_program.run("store() { true; }\nprepare") == {}
+
+
+#: Docker and a store with the endpoint of a container `web`, that cannot start: what is asked for is written down.
+ORPHAN = """
+docker() {
+    case "$*" in
+    *State.Error*) echo 'endpoint with name web already exists in network demo' ;;
+    *Name*) echo web ;;
+    *SandboxID*) echo 5a4d ;;
+    *NetworkID*) echo net ;;
+    'inspect web') false ;;
+    *) echo "$*" >>"$OVERLAY_RUN/did" ;;
+    esac
+}
+store() {
+    case $1 in
+    ls) echo /docker/network/v1.0/endpoint/net/1 ;;
+    get) echo '{"name":"web","sandbox":"%s"}' ;;
+    esac
+}
+"""
+
+
+def test_an_endpoint_that_a_killed_dockerd_left_is_freed_by_its_name(store_program: Program) -> None:
+    store_program.run("configure\n" + ORPHAN % "5a4d" + "free 1d")
+    assert (store_program.folder / "run" / "did").read_text().splitlines() == [
+        "rename 1d web.overlay-join",
+        "network disconnect --force net web",
+        "rename 1d web",
+    ]
+
+
+def test_an_endpoint_of_another_hosts_container_of_that_name_is_not_touched(store_program: Program) -> None:
+    store_program.run("configure\n" + ORPHAN % "0753" + "free 1d || :")
+    assert not (store_program.folder / "run" / "did").exists()
+
+
+def test_a_name_that_was_set_aside_when_the_power_went_is_put_back(store_program: Program) -> None:
+    docker = (
+        'docker() { case $1 in ps) printf "web.overlay-join\\nother\\n" ;; *) echo "$*" >>"$OVERLAY_RUN/did" ;; esac; }'
+    )
+    store_program.run(f"configure\n{docker}\nput_names_back")
+    assert (store_program.folder / "run" / "did").read_text() == "rename web.overlay-join web\n"
 
 
 def test_a_reload_keeps_the_store_or_its_absence(store_program: Program) -> None:

@@ -8,7 +8,7 @@
 # booted is started on it right away, where a quorum answers: the containers that run keep their names then.
 #
 # docker-store prepare   before dockerd starts: its configuration, with the store or without
-# docker-store join      after it: the store, once there is a quorum; then the containers that could not start without
+# docker-store join      after it: the store, once there is a quorum; then, for good, the containers that could not start
 # docker-store reload    the user's configuration read anew
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -155,38 +155,44 @@ join() {
     start_left
 }
 
-# left: containers on an overlay that should run and could not be started.
+# left: containers that should run, and could not be started for want of their network.
 left() {
-    for network in $(docker network ls -q --filter driver=overlay); do
-        docker ps -aq --filter "network=$network" --filter status=exited --filter status=created
-    done | sort -u | xargs -r docker inspect \
-        --format '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}}{{end}}{{end}}' | grep .
+    docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
+        '{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}} {{.State.Error}}{{end}}' |
+        grep -E 'network|endpoint|sandbox|store' | cut -d' ' -f1
 }
 
-# start_left: one of Docker's threads may lead nowhere, so more than once; what cannot start for another reason stays.
+# start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
+# without a quorum none can start.
 start_left() {
     put_names_back
-    rounds=0
-    while [ "$rounds" -lt 10 ] && found=$(left 2>/dev/null); do
-        printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1 && return 0
-        for container in $found; do free "$container" >/dev/null 2>&1; done
-        rounds=$((rounds + 1))
-        sleep 1
+    tries=0
+    while :; do
+        found=$(left 2>/dev/null)
+        if [ -z "$found" ]; then
+            tries=0
+            sleep 10
+        elif store ls --quorum / >/dev/null && ! printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1; then
+            for container in $found; do free "$container" >/dev/null 2>&1; done
+            tries=$((tries + 1))
+            if [ "$tries" -lt 10 ]; then sleep 1; else sleep 20; fi
+        else
+            sleep 1
+        fi
     done
-    return 0
 }
 
 # free CONTAINER: a dockerd that was killed may leave a container's endpoint on the store, where it is in the container's
 # own way for ever. Docker frees an endpoint by its name where no container has that name: so that is set aside for a
-# moment. Only an endpoint of the sandbox that this container had: one of this name may be another host's.
+# moment. Only an endpoint that this host made: one of this name may be another host's.
 free() {
     docker inspect --format '{{.State.Error}}' "$1" | grep -q 'already exists in network' || return
     name=$(docker inspect --format '{{slice .Name 1}}' "$1")
-    sandbox=$(docker inspect --format '{{.NetworkSettings.SandboxID}}' "$1")
-    [ -n "$sandbox" ] || return
     for network in $(docker inspect --format '{{range .NetworkSettings.Networks}}{{println .NetworkID}}{{end}}' "$1"); do
         for key in $(store ls "/docker/network/v1.0/endpoint/$network"); do
-            store get "$key" | grep -qF "\"sandbox\":\"$sandbox\"" || continue
+            endpoint=$(store get "$key")
+            case $endpoint in *"\"locator\":\"${OVERLAY_ADVERTISE%:*}\""*) ;; *) continue ;; esac
+            case $endpoint in *"\"name\":\"$name\""*) ;; *) continue ;; esac
             docker rename "$1" "$name$aside"
             docker inspect "$name" || docker network disconnect --force "$network" "$name"
             docker rename "$1" "$name"

@@ -126,7 +126,6 @@ docker() {
     case "$*" in
     *State.Error*) echo 'endpoint with name web already exists in network demo' ;;
     *Name*) echo web ;;
-    *SandboxID*) echo 5a4d ;;
     *NetworkID*) echo net ;;
     'inspect web') false ;;
     *) echo "$*" >>"$OVERLAY_RUN/did" ;;
@@ -135,14 +134,14 @@ docker() {
 store() {
     case $1 in
     ls) echo /docker/network/v1.0/endpoint/net/1 ;;
-    get) echo '{"name":"web","sandbox":"%s"}' ;;
+    get) echo '{"locator":"%s","name":"web","sandbox":""}' ;;
     esac
 }
 """
 
 
 def test_an_endpoint_that_a_killed_dockerd_left_is_freed_by_its_name(store_program: Program) -> None:
-    store_program.run("configure\n" + ORPHAN % "5a4d" + "free 1d")
+    store_program.run("configure\n" + ORPHAN % "192.0.2.1" + "free 1d")
     assert (store_program.folder / "run" / "did").read_text().splitlines() == [
         "rename 1d web.overlay-join",
         "network disconnect --force net web",
@@ -151,7 +150,7 @@ def test_an_endpoint_that_a_killed_dockerd_left_is_freed_by_its_name(store_progr
 
 
 def test_an_endpoint_of_another_hosts_container_of_that_name_is_not_touched(store_program: Program) -> None:
-    store_program.run("configure\n" + ORPHAN % "0753" + "free 1d || :")
+    store_program.run("configure\n" + ORPHAN % "192.0.2.2" + "free 1d || :")
     assert not (store_program.folder / "run" / "did").exists()
 
 

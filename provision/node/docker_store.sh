@@ -155,11 +155,20 @@ join() {
     start_left
 }
 
-# left: containers that should run, and could not be started for want of their network.
+# left: containers that should run, and could not be started for want of a network that is not this host's alone.
 left() {
-    docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
-        '{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}} {{.State.Error}}{{end}}' |
-        grep -E 'network|endpoint|sandbox|store' | cut -d' ' -f1
+    here=$(docker network ls --filter scope=local --format '{{.Name}}' | tr '\n' ' ')
+    [ -n "$here" ] || return
+    stopped=$(docker ps -aq --filter status=exited --filter status=created)
+    [ -n "$stopped" ] || return
+    # shellcheck disable=SC2016,SC2086 # $name is Docker's; a word a container
+    docker inspect --format '{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}}{{range $name, $_ := .NetworkSettings.Networks
+        }} {{$name}}{{end}} : {{.State.Error}}{{end}}' $stopped |
+        grep -E ' : .*(network|endpoint|sandbox|store)' | while read -r container networks; do
+        for network in ${networks%% : *}; do
+            case " $here" in *" $network "*) ;; *) printf '%s\n' "$container" && break ;; esac
+        done
+    done
 }
 
 # start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
@@ -202,8 +211,8 @@ free() {
 
 # put_names_back: of a host that lost its power while a name was set aside.
 put_names_back() {
-    docker ps -a --format '{{.Names}}' | grep -F "$aside" | while read -r name; do
-        docker rename "$name" "${name%"$aside"}" >/dev/null 2>&1
+    docker ps -a --format '{{.Names}}' | while read -r name; do
+        case $name in *"$aside") docker rename "$name" "${name%"$aside"}" >/dev/null 2>&1 ;; esac
     done
 }
 

@@ -154,6 +154,32 @@ def test_an_endpoint_of_another_hosts_container_of_that_name_is_not_touched(stor
     assert not (store_program.folder / "run" / "did").exists()
 
 
+#: As the format of `left` prints them: on an overlay or not, failed for want of it or otherwise.
+FAILED = """
+docker() {
+    case $1 in
+    network) printf 'bridge\\nhost\\nmine\\n' ;;
+    ps) echo 0 ;;
+    inspect) cat <<'LINES'
+a1 demo : endpoint with name web already exists in network demo
+a2 mine demo : network sandbox join failed
+b1 demo : exec: "nothing": executable file not found
+b2 bridge : driver failed programming external connectivity on endpoint web: port is already allocated
+b3 mine : network mine not found
+b4 demo :
+LINES
+        ;;
+    esac
+}
+left >"$OVERLAY_RUN/left"
+"""
+
+
+def test_only_what_wants_an_overlay_is_started_again(store_program: Program) -> None:
+    store_program.run("configure\n" + FAILED)
+    assert (store_program.folder / "run" / "left").read_text().split() == ["a1", "a2"]
+
+
 def test_a_name_that_was_set_aside_when_the_power_went_is_put_back(store_program: Program) -> None:
     docker = (
         'docker() { case $1 in ps) printf "web.overlay-join\\nother\\n" ;; *) echo "$*" >>"$OVERLAY_RUN/did" ;; esac; }'

@@ -149,9 +149,13 @@ join() {
         [ $((polls % 150)) != 0 ] || ! is_deaf || start_anew
         sleep 0.1
     done
-    : >"$joined"
     : >"$cleaned"
     end_turn
+    put_names_back
+    # Who waits for dockerd to have joined finds the containers there, as after any start of it.
+    found=$(left 2>/dev/null)
+    [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
+    : >"$joined"
     start_left
 }
 
@@ -174,7 +178,6 @@ left() {
 # start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
 # without a quorum none can start.
 start_left() {
-    put_names_back
     tries=0
     while :; do
         found=$(left 2>/dev/null)

@@ -1,0 +1,109 @@
+"""The checks that also follow each provision: each is red by a fault made for it, and green again after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from conftest import Fab
+from observe import document, run
+from proofs import connected, red
+
+from provision.lab import Lab
+
+#: etcd3's generated code, when it is first imported.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated create function")
+
+#: A store of its own at the second node, with that node's certificate: the way there from the node itself leads to it.
+IMPOSTOR = """
+. /etc/etcd/etcd.env
+env -i systemd-run -q --unit impostor /usr/local/bin/etcd --name impostor --data-dir /run/impostor --enable-v2 \
+    --listen-client-urls "https://$ADDRESS:12379" --advertise-client-urls "https://$ADDRESS:12379" \
+    --listen-peer-urls http://127.0.0.1:12380 --initial-advertise-peer-urls http://127.0.0.1:12380 \
+    --initial-cluster impostor=http://127.0.0.1:12380 --client-cert-auth --trusted-ca-file "$ETCD_TRUSTED_CA_FILE" \
+    --cert-file "$ETCD_CERT_FILE" --key-file "$ETCD_KEY_FILE"
+until ss -H -lnt 'sport = :12379' | grep -q .; do sleep 0.1; done
+"""
+
+
+@pytest.fixture(scope="module")
+def proven(lab: Lab, fab: Fab) -> Lab:
+    document(fab(lab, "provision", "--json"))
+    return lab
+
+
+@contextmanager
+def ruled(lab: Lab, rule: str) -> Iterator[None]:
+    """With a rule of the second node's firewall, `{}` for how it is put there."""
+    run(lab, "node2", f"iptables {rule.format('-I')}")
+    try:
+        yield
+    finally:
+        run(lab, "node2", f"iptables {rule.format('-D')}")
+
+
+def told(lab: Lab, check: str) -> dict[str, str]:
+    """What a check is red with, over connections of its own."""
+    with connected(lab) as proof:
+        return red(proof, check)
+
+
+def test_a_member_that_does_not_answer_is_named(proven: Lab) -> None:
+    with ruled(proven, "{} INPUT -i lo -p tcp --dport 2379 -j REJECT"):
+        said = told(proven, "etcd/members-answer")
+    assert said
+    assert told(proven, "etcd/members-answer") == {}
+
+
+def test_a_dockerd_that_does_not_announce_itself_is_named(proven: Lab) -> None:
+    advertised = f"{proven.nodes[1].address}:2376"
+    run(proven, "node2", "kill -STOP $(pidof dockerd)")
+    try:
+        with connected(proven) as proof:
+            proof.clients.store(proof.cluster.nodes[0]).delete(f"/docker/nodes/{advertised}")
+            said = red(proof, "etcd/docker-on-the-store")
+    finally:
+        run(proven, "node2", "kill -CONT $(pidof dockerd)")
+    assert said == {"node2": f"{advertised} is not announced in the store"}
+    assert told(proven, "etcd/docker-on-the-store") == {}
+
+
+def test_a_network_that_one_docker_does_not_see_is_named(proven: Lab) -> None:
+    with ruled(proven, "{} OUTPUT -p tcp --dport 2379 -j REJECT --reject-with tcp-reset"):
+        said = told(proven, "overlay/one-network-everywhere")
+    assert list(said) == ["demo"]
+    assert "node2: none" in said["demo"]
+    assert told(proven, "overlay/one-network-everywhere") == {}
+
+
+def test_containers_that_do_not_reach_each_other_are_named(proven: Lab) -> None:
+    with ruled(proven, "{} INPUT -i eth0 -p udp --dport 4789 -j DROP"):
+        said = told(proven, "overlay/containers-reach-each-other")
+    assert set(said) == {"node1 → node2", "node2 → node1"}
+    assert told(proven, "overlay/containers-reach-each-other") == {}
+
+
+@pytest.fixture(scope="module")
+def impostor(proven: Lab) -> Iterator[Lab]:
+    """Last: the second node's dockerd finds its own store again only when it is started anew."""
+    address = proven.nodes[1].address
+    run(proven, "node2", f"ADDRESS={address}\n{IMPOSTOR}")
+    with ruled(proven, f"-t nat {{}} OUTPUT -p tcp -d {address} --dport 2379 -j DNAT --to-destination {address}:12379"):
+        yield proven
+    run(proven, "node2", "systemctl stop impostor; rm -r /run/impostor")
+
+
+@pytest.mark.parametrize(
+    ("check", "where", "words"),
+    [
+        ("one-leader", "cluster", "members name different leaders"),
+        ("one-member-list", "node2", "lists ['impostor'], the inventory ['node1', 'node2']"),
+        ("v3-key", "node2", "did not read the v3 key"),
+        ("v2-key", "node2", "did not read the v2 key"),
+    ],
+)
+def test_a_member_of_another_store_is_named(impostor: Lab, check: str, where: str, words: str) -> None:
+    said = told(impostor, f"etcd/{check}")
+    assert list(said) == [where]
+    assert words in said[where]

@@ -77,6 +77,8 @@ def test_what_was_changed_by_hand_is_mended_as_planned_and_nothing_else_moves(cl
     seen = everything(cluster)
 
     planned = document(fab(cluster, "plan", "--json"))["changes"]
+    verified = document(fab(cluster, "verify", "--only", "etcd/one-leader", "--json"), 5)["outcomes"]
+    assert [outcome["check"] for outcome in verified if outcome["status"] == "failed"] == ["plan/nothing-pending"]
     made = document(fab(cluster, "provision", "--json"))["changes"]
     assert made == planned
     told = {(change["where"], change["action"], change["resource"]) for change in planned}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import select
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paramiko import Channel, SSHException
@@ -204,4 +205,5 @@ class Shell:
     def close(self) -> None:
         """Close the channel; work still going on there ends when the node notices."""
         if hasattr(self, "_channel"):
-            self._channel.close()
+            with suppress(SSHException, OSError, EOFError):  # the link may be gone already
+                self._channel.close()

@@ -68,7 +68,8 @@ class Tunnel:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         if self._spare is not None:
-            self._spare.close()
+            with suppress(OSError, EOFError, SSHException):
+                self._spare.close()
 
 
 def _copy(receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]) -> None:

@@ -70,7 +70,7 @@ def test_what_was_changed_by_hand_is_mended_as_planned_and_nothing_else_moves(cl
     run(cluster, "node1", edit.format("/etc/systemd/system/etcd.service", "etcd"))
     run(cluster, "node2", edit.format("/etc/systemd/system/docker.service.d/50-overlay.conf", "docker"))
     run(cluster, "node1", "cp /etc/ssl/certs/ca-certificates.crt /etc/docker/overlay/server.crt")
-    run(cluster, "node2", "printf x >>/usr/local/lib/etcd/3.4.23/etcdctl")
+    run(cluster, "node2", "cd /usr/local/lib/etcd/3.4.23 && cp etcdctl other && printf x >>other && mv other etcdctl")
     for node in cluster.nodes:
         run(cluster, node.name, "docker rm -f $(docker ps -aq -f label=overlay-keeper)")
     run(cluster, "node1", "docker network rm demo")

@@ -61,7 +61,10 @@ def test_58_a_host_cut_off_during_a_step_is_named_and_its_step_ends(bare_lab: La
     cut = f'{sys.executable} -c \'from provision import lab; lab.cut_link("{bare_lab.name}", "node2")\''
     report = document(fab(bare_lab, "provision", "--json", at=("node2: phase docker", "before", cut)), 4)
     (problem,) = report["problems"]
-    assert (problem["where"], problem["what"]) == ("node2", "nothing moves any more during phase docker")
+    assert problem["where"] == "node2"
+    # The proxy's own kernel may tell first that there is no way.
+    lost = [f"{what} during phase docker" for what in ("nothing moves any more", "the connection was lost")]
+    assert problem["what"] in lost
     await_so(bare_lab, "node2", "flock -n /run/overlay-provision/run.lock true")
     labs.heal_link(bare_lab.name, "node2")
     assert_settled(bare_lab, fab)

@@ -171,17 +171,18 @@ def _container(answer: Mapping[str, Any]) -> Container:
 
 
 def _members(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, Any], ...] | None:
-    for row in rows:
-        if row[:2] == ["value", "members"] and row[2]:
-            return tuple(json.loads(_decode(row[2])).get("members", ()))
-    return None
+    told = _said_by_etcd(rows, "members")
+    return tuple(told.get("members", ())) if told else None
 
 
 def _store_status(rows: Sequence[Sequence[str]]) -> Mapping[str, Any]:
-    for row in rows:
-        if row[:2] == ["value", "store-status"] and row[2]:
-            return next((dict(one.get("Status", {})) for one in json.loads(_decode(row[2]))), {})
-    return {}
+    told = _said_by_etcd(rows, "store-status")
+    return dict(told[0].get("Status", {})) if told else {}
+
+
+def _said_by_etcd(rows: Sequence[Sequence[str]], name: str) -> Any:
+    """Return what etcdctl answered, None where it said nothing."""
+    return next((json.loads(_decode(row[2])) for row in rows if row[:2] == ["value", name] and row[2]), None)
 
 
 def _decode(text: str) -> str:

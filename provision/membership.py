@@ -31,6 +31,13 @@ def is_running(situation: Situation) -> bool:
     return any(facts.store_status.get("leader") for facts in situation.facts.values())
 
 
+def has_begun(situation: Situation) -> bool:
+    """Say whether the store had a leader once, as far as is known: until its members have found each other no vote is
+    taken, and none has come to a second term (etcd's --pre-vote)."""
+    terms = [facts.store_status.get("raftTerm") for facts in situation.facts.values() if facts.store_status]
+    return not terms or any(term is None or int(term) > 1 for term in terms)
+
+
 def is_lost(situation: Situation) -> bool:
     """Say whether a store was made here, or begun, and has no quorum: nobody knows what is in it."""
     made = any(layout.ETCD_BOOTSTRAP in facts.paths for facts in situation.facts.values())

@@ -11,7 +11,7 @@ from provision.phases.image import Images
 from provision.phases.keeper import Keepers
 from provision.phases.overlay import Overlay
 from provision.phases.pki import Certificates
-from provision.phases.quorum import Gossip, Quorum
+from provision.phases.quorum import Quorum
 
 PLANE = ControlPlane(
     name="etcd",
@@ -22,5 +22,5 @@ PLANE = ControlPlane(
     docker_reason="Docker 23 and later refuse --cluster-store: support for external key-value stores was removed",
     member_ports=(layout.STORE_PORT, layout.PEER_PORT),
     node_ports=(layout.DOCKER_PORT, layout.GOSSIP_PORT, layout.VXLAN_PORT),
-    phases=(Host(), Certificates(), Etcd(), Docker(), Images(), Quorum(), Overlay(), Keepers(), Gossip()),
+    phases=(Host(), Certificates(), Etcd(), Docker(), Images(), Quorum(), Overlay(), Keepers()),
 )

@@ -16,8 +16,7 @@ export DOCKER_HOST=unix:///var/run/docker.sock
 pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
 config=$run/daemon.json
-taken=$run/docker.taken     # this dockerd has taken the store up
-joined=$run/docker.joined   # and hears its neighbours
+joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
 whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
 turn=/overlay-provision/joining
@@ -77,7 +76,7 @@ configure() {
 }
 
 prepare() {
-    rm -f "$taken" "$joined"
+    rm -f "$joined"
     if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store
     else
@@ -108,15 +107,15 @@ has_taken_store() {
     [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
 }
 
-# hears: it is open for its neighbours' gossip.
-hears() {
-    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
+# is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
+is_joined() {
+    has_taken_store && ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
 }
 
-# is_deaf: it is not, though the port is free: somebody had it at the moment when dockerd wanted it, and it never tries
-# again.
+# is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,
+# and it never tries again.
 is_deaf() {
-    ! ss -H -lnt 'sport = :7946' | grep -q .
+    has_taken_store && ! ss -H -lnt 'sport = :7946' | grep -q .
 }
 
 # is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
@@ -143,17 +142,10 @@ join() {
         configure store
         hang_up
     fi
-    # dockerd does both in its background.
     polls=0
-    until has_taken_store; do
+    until is_joined; do
         polls=$((polls + 1))
         [ $((polls % 50)) != 0 ] || hang_up
-        sleep 0.1
-    done
-    : >"$taken"
-    polls=0
-    until hears; do
-        polls=$((polls + 1))
         [ $((polls % 150)) != 0 ] || ! is_deaf || start_anew
         sleep 0.1
     done

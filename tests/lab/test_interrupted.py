@@ -33,6 +33,14 @@ def test_56_an_interrupt_is_told_and_the_next_run_goes_on(bare_lab: Lab, fab: Fa
     assert_settled(bare_lab, fab)
 
 
+@pytest.mark.parametrize("clock", ["+5m", "-5m"])
+def test_69_a_controller_whose_clock_is_five_minutes_off_makes_certificates_that_hold(
+    bare_lab: Lab, fab: Fab, clock: str
+) -> None:
+    document(fab(bare_lab, "provision", "--json", clock=clock))
+    assert_settled(bare_lab, fab)
+
+
 #: In useradd's place: ten seconds, deaf to a polite end. It writes when it began, and as long as it lives the time.
 SLOW = """\
 #!/bin/sh

@@ -79,6 +79,13 @@ def test_a_member_that_lost_its_data_or_its_papers_is_told(tmp_path: Path, chang
     assert [(outcome.check, outcome.where) for outcome in outcomes] == [(check, "node2") for check in expected]
 
 
+def test_a_member_that_has_not_begun_is_not_taken_for_one_that_lost_its_data(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    for name in ("node1", "node2"):
+        situation = changed(situation, name, lambda facts: replace(facts, store_status={"raftTerm": 1, "raftIndex": 2}))
+    assert failures(changed(situation, "node2", values(etcd_data=""))) == []
+
+
 def two_of_node1_one_of_node2(folder: Path) -> Situation:
     situation = changed(bare_situation(sample(folder)), "node1", values(root="1000", vxlan=""))
     return changed(situation, "node2", values(init="init"))

@@ -51,7 +51,10 @@ def replaced_member(scene: Scene) -> Iterator[Problem]:
     """A member whose data is gone cannot simply start again under its old name."""
     known = membership.known(scene.situation) or ()
     url = membership.peer_url(scene.node)
-    voted = any(url in member.get("peerURLs", ()) and member.get("name") for member in known)
+    # Where a bootstrap was cut short members know each other, and nothing is lost.
+    voted = membership.has_begun(scene.situation) and any(
+        url in member.get("peerURLs", ()) and member.get("name") for member in known
+    )
     # One that is being started at this moment makes its data in the next.
     starts = scene.facts.unit(layout.ETCD_UNIT).state == "activating"
     if voted and not starts and not membership.joining(scene.situation) and scene.value("etcd-data") != "yes":

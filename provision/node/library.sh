@@ -313,7 +313,7 @@ put_keeper() {
     tries=0
     while :; do
         ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
-            --memory 16m --read-only --cap-drop ALL "$3" sleep 2147483647 >/dev/null || return 0
+            --memory 16m --read-only --cap-drop ALL --ipc none --log-driver none "$3" sleep 2147483647 >/dev/null || return 0
         tries=$((tries + 1))
         [ "$tries" -lt 10 ] || die "docker cannot start $1"
         docker rm -f "$1" >/dev/null 2>&1 || true

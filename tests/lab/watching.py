@@ -127,7 +127,7 @@ class Search:
 
 
 def typed(password: str, command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> int:
-    """Run a command of this checkout, a password typed where it asks for one; its exit code. `out`, `err`: what it says."""
+    """Run a command of this checkout, a password typed where it asks for one; its exit code. It says `out`, `err`."""
     screen, theirs = os.openpty()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         words = ("setsid", "--ctty", "--wait", *command)

@@ -23,7 +23,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # what comes out is configuration, not HTML
+        autoescape=False,  # noqa: S701 (what comes out is configuration, not HTML)
     )
 
 

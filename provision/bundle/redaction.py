@@ -16,11 +16,11 @@ from urllib.parse import quote
 #: What stands where a secret was.
 MARK = "REDACTED"
 
-_SECRET = (
+_SENSITIVE = (
     r"(?:pass(?!ed|es\b|ing|ive|-vlan)|pwd|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|encryption[-_]?key"
     r"|credential|cookie|auth(?!or(?!iz)))"
 )
-_SECRET_KEY = re.compile(_SECRET, re.IGNORECASE)
+_SECRET_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
 #: Of a container: what it was given at its start. In JSON of Docker's API.
 _GIVEN = ("env", "environment", "cmd", "args", "entrypoint", "test")
 #: Not secrets, and worth knowing: whether something is asked for at all.
@@ -40,13 +40,13 @@ _GIVEN_LIST = re.compile(
 #: Of the line, and of those that go on with it: up to a bracket, after a backslash, as YAML's text below its key.
 _REST = r"(?:[\[{][^\]}]*[^\n]*|[|>]?[-+]?[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n]*(?:(?<=\\)\n[^\n]*)*)"
 _PAIR = re.compile(
-    rf"(?P<key>{_SECRET}[\w.-]{{0,80}}(?<!\.go))"
+    rf"(?P<key>{_SENSITIVE}[\w.-]{{0,80}}(?<!\.go))"
     rf'(?:(?P<json>"\s*:\s*)(?P<string>{_STRING})|(?P<sign>["\'\\]*[ \t]*[=:]+[ \t]*)(?P<rest>{_REST}))',
     re.IGNORECASE,
 )
 _FURTHER = re.compile(r"(?:true|false), (?=[\w-]+ ?=)")  # etcd lists its settings on one line
 _OPTION = re.compile(
-    rf"(?P<key>(?<![\w-])--?[\w-]{{0,40}}{_SECRET}[\w-]{{0,40}}[\"']?,?[ \t])(?P<rest>{_REST})", re.IGNORECASE
+    rf"(?P<key>(?<![\w-])--?[\w-]{{0,40}}{_SENSITIVE}[\w-]{{0,40}}[\"']?,?[ \t])(?P<rest>{_REST})", re.IGNORECASE
 )
 _BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)(?=\S*[\d=])\S{6,}", re.IGNORECASE)
 _KNOWN_FORMS = re.compile(

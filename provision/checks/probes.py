@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from docker.errors import APIError
 from docker.types import LogConfig
@@ -137,9 +137,7 @@ def own_addresses(cluster: Cluster, subnet: IPv4Network, node: Node) -> list[str
 
 def crew(proof: Proof, network: Network) -> Crew:
     """Return the suite's probes on a network."""
-    made = proof.shared.setdefault(network.name, Crew(proof, network))
-    assert isinstance(made, Crew)
-    return made
+    return cast(Crew, proof.shared.setdefault(network.name, Crew(proof, network)))
 
 
 Observe = Callable[[Sequence[Probe]], list[Outcome]]

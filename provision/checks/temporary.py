@@ -98,7 +98,7 @@ def candidates(seed: str) -> Iterator[IPv4Network]:
     """Walk the subnets of each pool in an order of the seed's own: runs beside each other choose differently."""
     for pool in POOLS:
         subnets = list(pool.subnets(new_prefix=LENGTH))
-        random.Random(seed).shuffle(subnets)
+        random.Random(seed).shuffle(subnets)  # noqa: S311 (which is tried first is no secret)
         yield from subnets
 
 

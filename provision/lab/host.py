@@ -148,8 +148,8 @@ def start(host: Host) -> None:
     join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift'
     folders = (str(folder) for folder in groups.make(host.group))
     with host.console.open("wb") as console:
-        subprocess.run(
-            ("sh", "-c", f'{join}; exec setsid --fork "$@"', "sh", *folders, "--", *_nspawn(host)),
+        subprocess.run(  # noqa: S603 (every word is the lab's)
+            ("/bin/sh", "-c", f'{join}; exec setsid --fork "$@"', "sh", *folders, "--", *_nspawn(host)),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,6 +92,28 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(shell: Sh
     assert [name for name, _ in traced] == ["fsync", "chown", "chmod", "rename", "fsync"]
     assert f"{tmp_path}/.file.overlay-provision" in traced[0][1]
     assert traced[-1][1].endswith(f"<{tmp_path}>")
+
+
+def test_a_file_is_roots_alone_from_its_first_byte(shell: Shell) -> None:
+    """Looked at before and while it is written, its umask open. What changes later is traced above."""
+    path, fifo, coming = shell.folder / "file", shell.folder / "fifo", shell.folder / ".file.overlay-provision"
+    os.mkfifo(fifo)
+    put = f"umask 0; {shlex.join(('put_file', str(path), '0444', OTHER, hash_of(NEW)))} <{shlex.quote(str(fifo))}"
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(shell.run, put)
+        with fifo.open("wb") as stream:
+            while not running.done() and not coming.exists():
+                pass
+            assert seen(coming) == (b"", 0o600, "root:root")
+            encoded = b64encode(NEW)
+            stream.write(encoded[:90_000])
+            stream.flush()
+            while not running.done() and not coming.stat().st_size:
+                pass
+            assert seen(coming)[1:] == (0o600, "root:root")
+            stream.write(encoded[90_000:])
+        running.result()
+    assert seen(path) == (NEW, 0o444, OTHER)
 
 
 # ---- folders and links ----

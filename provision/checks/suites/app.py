@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import IPv4Network
-from typing import Any
+from typing import Any, cast
 
 from docker.errors import APIError
 
@@ -105,9 +105,7 @@ def _counter(proof: Proof) -> Counter | None:
     """Return the counter, which the checks share; None where the inventory has no images for it."""
     if proof.cluster.app is None:
         return None
-    made = proof.shared.setdefault("counter", Counter(proof, proof.cluster.app))
-    assert isinstance(made, Counter)
-    return made
+    return cast(Counter, proof.shared.setdefault("counter", Counter(proof, proof.cluster.app)))
 
 
 def _no_images() -> Outcome:

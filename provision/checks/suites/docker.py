@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from ipaddress import ip_address, ip_network
+from typing import cast
 
 from provision.checks import Outcome
 from provision.checks.made import Inside, Made, on_each_node
@@ -54,9 +55,8 @@ class Subject:
 
 def _subject(made: Made) -> Subject:
     """Return the node's, which the checks of the suite share."""
-    found = made.proof.shared.setdefault(f"subject on {made.node.name}", Subject(Made(made.proof, made.node)))
-    assert isinstance(found, Subject)
-    return found
+    name = f"subject on {made.node.name}"
+    return cast(Subject, made.proof.shared.setdefault(name, Subject(Made(made.proof, made.node))))
 
 
 @check("docker")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +16,8 @@ from provision import layout, pki
 from provision.checks import Outcome
 from provision.checks.knock import Answer, Client, knock, written
 from provision.checks.made import Made, on_each_node
-from provision.checks.proof import Proof, check, failed, not_tried, passed
-from provision.inventory.model import Node
+from provision.checks.proof import check, failed, not_tried, passed
+from provision.inventory.model import Cluster, Node
 from provision.pki.wrong import wrong
 
 #: Docker's port without TLS.
@@ -66,15 +66,20 @@ class Tried:
 @on_each_node
 def wrong_clients_are_refused(made: Made) -> Outcome:
     """No port lets in plain text, TLS 1.1, or a client whose certificate is missing or has one thing wrong."""
-    with ExitStack() as files:
-        return judged(made.node, [_tried(made, door, _wrong(made.proof, door, files)) for door in doors(made.node)])
+    cluster, identity = made.proof.cluster, made.proof.clients.identity
+    tried = []
+    for door in doors(made.node):
+        with wrong_clients(cluster, identity, door) as clients:
+            tried.append(_tried(made, door, clients))
+    return judged(made.node, tried)
 
 
 @check("security")
 @on_each_node
 def certificates_open_one_port_alone(made: Made) -> Outcome:
     """No port lets in anybody with a certificate of the cluster that is for another port, or for another member."""
-    return judged(made.node, [_tried(made, door, _others(made.proof, door)) for door in doors(made.node)])
+    cluster, identity = made.proof.cluster, made.proof.clients.identity
+    return judged(made.node, [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)])
 
 
 @check("security")
@@ -129,21 +134,22 @@ def _tried(made: Made, door: Door, clients: Iterable[Client]) -> Tried:
     return Tried(door.port, (before, at(right)), answers)
 
 
-def _wrong(proof: Proof, door: Door, files: ExitStack) -> tuple[Client, ...]:
-    """Return each kind of wrong client; what they show lives as long as `files`."""
-    identity = proof.clients.identity
+@contextmanager
+def wrong_clients(cluster: Cluster, identity: pki.Identity, door: Door) -> Iterator[tuple[Client, ...]]:
+    """Give each kind of wrong client. What they show is in files that go in the end."""
     signer = identity.signers[door.leaf.authority]
-    shown = files.enter_context(written(wrong(door.leaf, signer, proof.cluster.name, datetime.now(UTC))))
-    return (
-        Client("plain text", speaks=None),
-        Client("no certificate"),
-        *(Client(name, path) for name, path in shown.items()),
-        Client("TLS 1.1", *identity.paths(door.leaf), speaks=ssl.TLSVersion.TLSv1_1),
-    )
+    right = identity.paths(door.leaf)
+    with written(wrong(door.leaf, signer, cluster.name, datetime.now(UTC))) as shown:
+        yield (
+            Client("plain text", speaks=None),
+            Client("no certificate"),
+            *(Client(name, path) for name, path in shown.items()),
+            Client("TLS 1.1", *right, speaks=ssl.TLSVersion.TLSv1_1),
+        )
 
 
-def _others(proof: Proof, door: Door) -> Iterator[Client]:
-    """Walk those who are let in elsewhere."""
-    for leaf in pki.leaves(proof.cluster):
+def strangers(cluster: Cluster, identity: pki.Identity, door: Door) -> Iterator[Client]:
+    """Walk those who have a certificate of the cluster, and are not let in here."""
+    for leaf in pki.leaves(cluster):
         if not door.is_for(leaf):
-            yield Client(str(leaf), *proof.clients.identity.paths(leaf))
+            yield Client(str(leaf), *identity.paths(leaf))

@@ -19,7 +19,7 @@ custody_stat() {
 
 # custody_keys POINT… -- PLACE…: each file that holds a private key, with those of the points that are of a key in it. A
 # point is the hex of an elliptic curve's public key; a private key is written with its own in PKCS #8, SEC 1 and OpenSSH
-# alike. Strangers name files as they like: names are handed on, never read as lines.
+# alike. Strangers name files as they like: a name is never read as a line, and told in printable characters.
 custody_keys() {
     points=
     while [ "$1" != -- ]; do
@@ -59,5 +59,5 @@ $file
             esac
         done
     })
-    printf "%s\t%s\n" "$found" "$(printf %s "$file" | tr "\n\t" "??")"
+    printf "%s\t%s\n" "$found" "$(printf %s "$file" | tr -c " -~" "?")"
 done'

@@ -13,8 +13,8 @@ from provision.pki.leaves import Leaf
 def wrong(leaf: Leaf, signer: Signer, organization: str, moment: datetime) -> dict[str, bytes]:
     """Return them by what is wrong with each: certificate and key in one PEM.
 
-    All else is as the leaf should be: they are signed by the real authority, but for one whose authority has the
-    real one's name and another key. None needs to be made wrong by a clock: the expired one ended an hour ago.
+    All else is as it should be: the real authority signs them, but for the one whose authority has the real one's
+    name and another key. The expired one ended an hour before `moment`.
     """
     key = certificates.new_key()
     foreign = Signer(certificates.sign_authority(organization, leaf.authority, key, moment), key)

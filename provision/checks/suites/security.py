@@ -6,7 +6,7 @@ Tunnels end on the node, so that every knock comes from its own address: what a 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,7 +79,8 @@ def wrong_clients_are_refused(made: Made) -> Outcome:
 def certificates_open_one_port_alone(made: Made) -> Outcome:
     """No port lets in anybody with a certificate of the cluster that is for another port, or for another member."""
     cluster, identity = made.proof.cluster, made.proof.clients.identity
-    return judged(made.node, [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)])
+    tried = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
+    return judged(made.node, tried, "the cluster's certificates for other ports and members")
 
 
 @check("security")
@@ -103,24 +104,24 @@ def listening(told: str) -> Iterator[int]:
             yield int(words[1].rpartition(":")[2], 16)
 
 
-def judged(node: Node, tried: Iterable[Tried]) -> Outcome:
-    """Say which port let somebody in; else how many tries were refused at which."""
-    ports = list(tried)
+def judged(node: Node, tried: Sequence[Tried], whom: str = "") -> Outcome:
+    """Say which port let somebody in; else how many tries were refused at which, and of whom: by default by name."""
     unproven = [
         f"{one.port}: nothing is proven, as the right client is not let in: {answer.words or 'it hung up'}"
-        for one in ports
+        for one in tried
         for answer in one.right
         if answer.kind != "admitted"
     ]
-    let_in = [f"{one.port} lets in: {', '.join(names)}" for one in ports if (names := one.named("admitted", "silent"))]
+    let_in = [f"{one.port} lets in: {', '.join(names)}" for one in tried if (names := one.named("admitted", "silent"))]
     if let_in or unproven:
         return failed(node.name, "; ".join(let_in + unproven), _ADVICE)
-    refused = sum(len(one.named("refused")) for one in ports)
-    told = f"{refused} tries refused: " + "; ".join(f"{one.port}: {', '.join(one.named('refused'))}" for one in ports)
-    unable = {one.wrong[name].words: name for one in ports for name in one.named("unable")}
+    counts = {one.port: len(one.named("refused")) for one in tried}
+    ports = ", ".join(f"{port}: {count}" for port, count in counts.items())
+    told = f"{sum(counts.values())} tries refused ({ports}): {whom or ', '.join(tried[0].named('refused'))}"
+    unable = {name: one.wrong[name].words for one in tried for name in one.named("unable")}
     if unable:
-        why = ", ".join(f"{name}: {words}" for words, name in unable.items())
-        return not_tried(node.name, f"{why}; {told}", "verify from a machine whose OpenSSL can be such a client")
+        why = "; ".join(f"{name}: {words}" for name, words in unable.items())
+        return not_tried(node.name, f"{why}; {told}", "run verify where OpenSSL can be such a client")
     return passed(node.name, told)
 
 

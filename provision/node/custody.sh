@@ -27,7 +27,8 @@ custody_keys() {
         shift
     done
     shift
-    find -H "$@" -xdev -type f -size -1025k -exec sh -c "$custody_look" sh "$points" {} + 2>/dev/null || true # some places are not there
+    # Some places are not there.
+    find -H "$@" -xdev -type f -size -1025k -exec sh -c "$custody_look" sh "$points" {} + 2>/dev/null || true
 }
 
 # One grep for many files; the few it names are looked into. Escaped line ends (JSON) become real ones, and each mark has

@@ -46,7 +46,7 @@ LENIENT = r"""
 cp /etc/etcd/etcd.env /etc/systemd/system/docker.service.d/50-overlay.conf /run
 sed -i -e 's,^\(ETCD_LISTEN_CLIENT_URLS=\)https\(.*\),\1https\2\,http\2,' \
     -e '/^ETCD_CLIENT_CERT_AUTH/d' -e '/^ETCD_TRUSTED_CA_FILE/d' /etc/etcd/etcd.env
-sed -i 's/--tlsverify/--tls/; /--tlscacert/s/--tlscacert=[^ ]* //' /etc/systemd/system/docker.service.d/50-overlay.conf
+sed -i 's/--tlsverify/--tls --tlsverify=false/' /etc/systemd/system/docker.service.d/50-overlay.conf
 systemctl daemon-reload
 systemctl restart etcd docker
 """

@@ -21,6 +21,8 @@ PLACES = (
     *("/etc", "/usr/local", "/root", "/home", layout.STATE, layout.DATA),
     *("/run", "/run/user/*", "/tmp", "/var/tmp", "/dev/shm"),
 )
+#: Homes may be large: 50,000 small files took 2.5 s.
+SEARCH_SECONDS = 300
 #: The largest mode of a certificate: everybody may read it.
 CERTIFICATE_MODE = 0o444
 
@@ -112,7 +114,7 @@ def no_key_of_an_authority(made: Made) -> Outcome:
     signers = made.proof.clients.identity.signers
     points = {certificates.point(signer.certificate): authority for authority, signer in signers.items()}
     script = f"{library('custody')}\ncustody_keys {shlex.join(points)} -- {' '.join(PLACES)}\n"
-    told = made.remote().run(script, what="a search for keys").stdout
+    told = made.remote().run(script, timeout=SEARCH_SECONDS, what="a search for keys").stdout
     return judged_keys(made.node, told, {point: str(authority) for point, authority in points.items()})
 
 

@@ -94,7 +94,7 @@ def nothing_on_the_plain_port(made: Made) -> Outcome:
     if PLAIN_PORT in ports:
         advice = f"on the node: ss -lntp 'sport = :{PLAIN_PORT}' names who; whoever reaches it is root there"
         return failed(made.node.name, f"something listens on {PLAIN_PORT}", advice)
-    return passed(made.node.name, f"nothing listens on {PLAIN_PORT}, among {len(ports)} ports that are")
+    return passed(made.node.name, f"nothing listens on {PLAIN_PORT}; somebody does on {len(ports)} others")
 
 
 def listening(told: str) -> Iterator[int]:

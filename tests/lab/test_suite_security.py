@@ -28,7 +28,7 @@ COUNTED = {
     WRONG: f"18 tries refused (2376: 6, 2379: 6, 2380: 6): plain text, {WITHOUT}, TLS 1.1",
     OPEN: "23 tries refused (2376: 9, 2379: 5, 2380: 9): ",
     CLOSED: "4 keys 400, 8 certificates at most 444; ",
-    AUTHORITIES: "4 files with a private key, none of an authority",
+    AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth is sshd's
     PLAIN: "nothing listens on 2375",
 }
 

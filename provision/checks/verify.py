@@ -12,11 +12,13 @@ from provision.checks import Outcome, leftovers
 from provision.checks.proof import CHECKS, Check, Observe, Proof, Shared, reason
 from provision.checks.suites import (  # noqa: F401  they register themselves
     app,
+    custody,
     docker,
     endpoints,
     etcd,
     networks,
     overlay,
+    security,
     store,
     traffic,
 )

@@ -73,6 +73,13 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.PEM)
 
 
+def point(certificate: x509.Certificate) -> str:
+    """Return a certificate's public key as hex: the point on its curve, which is also written into its private key."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return certificate.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex()
+
+
 def sign_authority(organization: str, name: str, key: EllipticCurvePrivateKey, moment: datetime) -> x509.Certificate:
     """Return the certificate of an authority that signs leaves, and no further authority."""
     from cryptography import x509

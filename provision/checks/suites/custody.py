@@ -1,0 +1,134 @@
+"""The files: keys, data and sockets are closed to all others, and no authority's key is on a node."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from provision import layout
+from provision.checks import Outcome
+from provision.checks.made import Made, on_each_node
+from provision.checks.proof import check, failed, passed
+from provision.inventory.model import Node
+from provision.node import library
+from provision.pki import certificates
+
+SOCKET = "/run/docker.sock"
+STORE_DATA = f"{layout.DATA}/data"
+#: Where an authority's key would lie if somebody copied it: configuration, homes, what is temporary.
+PLACES = (
+    *("/etc", "/usr/local", "/root", "/home", layout.STATE, layout.DATA),
+    *("/run", "/run/user/*", "/tmp", "/var/tmp", "/dev/shm"),
+)
+#: Homes may be large: 50,000 small files took 2.5 s.
+SEARCH_SECONDS = 300
+#: The largest mode of a certificate: everybody may read it.
+CERTIFICATE_MODE = 0o444
+
+
+@dataclass(frozen=True)
+class Held:
+    """A file, folder or socket on a node."""
+
+    kind: str
+    mode: int
+    owner: str
+    path: str
+
+    def __str__(self) -> str:
+        """As a person reads it: `/run/docker.sock: 660 root:docker`."""
+        return f"{self.path}: {self.mode:o} {self.owner}"
+
+
+@check("security")
+@on_each_node
+def keys_and_data_are_closed(made: Made) -> Outcome:
+    """Keys are their daemon's alone, certificates only read, data its owner's, Docker's socket its group's."""
+    folders = (layout.DOCKER_PKI, *((layout.ETCD_PKI,) if made.node.member else ()))
+    script = f"""{library("custody")}
+        custody_files {shlex.join(folders)}
+        custody_stat folder {shlex.join((layout.DATA, STORE_DATA) if made.node.member else ())}
+        custody_stat socket {SOCKET}
+    """
+    return judged(made.node, list(read(made.remote().run(script, what="a look at its keys").stdout)))
+
+
+def read(told: str) -> Iterator[Held]:
+    """Walk what a node told of its files."""
+    for line in told.splitlines():
+        kind, mode, owner, path = line.split("\t", 3)
+        yield Held(kind, int(mode, 8), owner, path)
+
+
+def wanted(node: Node) -> dict[str, tuple[int, str]]:
+    """Return mode and owner of what has to be there, by path."""
+    docker = dict.fromkeys((f"{layout.DOCKER_PKI}/server.key", f"{layout.DOCKER_PKI}/store.key"), (0o400, "root:root"))
+    socket = {SOCKET: (0o660, "root:docker")}
+    if not node.member:
+        return docker | socket
+    owner = f"{layout.USER}:{layout.USER}"
+    etcd = dict.fromkeys((f"{layout.ETCD_PKI}/peer.key", f"{layout.ETCD_PKI}/server.key"), (0o400, owner))
+    return etcd | docker | dict.fromkeys((layout.DATA, STORE_DATA), (0o700, owner)) | socket
+
+
+def judged(node: Node, held: Iterable[Held]) -> Outcome:
+    """Say what is missing or open wider than it may be."""
+    seen = list(held)
+    must = wanted(node)
+    missing = [f"{path} is not there" for path in must if path not in {one.path for one in seen}]
+    wrong = [f"{one}, not {_rule(node, one)}" for one in seen if not _is_closed(node, one)]
+    if missing or wrong:
+        return failed(node.name, "; ".join(missing + wrong), "fab provision mends ours; remove what you copied there")
+    counts = {kind: sum(one.kind == kind for one in seen) for kind in ("key", "certificate")}
+    rest = ", ".join(str(one) for one in seen if one.kind in ("folder", "socket"))
+    return passed(node.name, f"{counts['key']} keys 400, {counts['certificate']} certificates at most 444; {rest}")
+
+
+def _allowed(node: Node, one: Held) -> tuple[int, str]:
+    """Return mode and owner of what is there by its path, or of a key that somebody put beside ours."""
+    owner = "root:root" if one.path.startswith(f"{layout.DOCKER_PKI}/") else f"{layout.USER}:{layout.USER}"
+    return wanted(node).get(one.path, (0o400, owner))
+
+
+def _is_closed(node: Node, one: Held) -> bool:
+    if one.kind == "certificate":
+        return one.mode | CERTIFICATE_MODE == CERTIFICATE_MODE
+    return one.kind == "other" or (one.mode, one.owner) == _allowed(node, one)
+
+
+def _rule(node: Node, one: Held) -> str:
+    if one.kind == "certificate":
+        return f"at most {CERTIFICATE_MODE:o}"
+    mode, owner = _allowed(node, one)
+    return f"{mode:o} {owner}"
+
+
+@check("security")
+@on_each_node
+def no_key_of_an_authority(made: Made) -> Outcome:
+    """No PEM file of a node holds an authority's private key: told by its public half, the one thing that is sent.
+
+    A copy that is encrypted, in another format, or over 1 MiB is not seen.
+    """
+    signers = made.proof.clients.identity.signers
+    points = {certificates.point(signer.certificate): authority for authority, signer in signers.items()}
+    script = f"{library('custody')}\ncustody_keys {shlex.join(points)} -- {' '.join(PLACES)}\n"
+    told = made.remote().run(script, timeout=SEARCH_SECONDS, what="a search for keys").stdout
+    return judged_keys(made.node, told, {point: str(authority) for point, authority in points.items()})
+
+
+def judged_keys(node: Node, told: str, authorities: Mapping[str, str]) -> Outcome:
+    """Say which files hold the key of which authority, by the hex of its public key."""
+    found = {path: points.split() for points, _, path in (line.partition("\t") for line in told.splitlines())}
+    leaks = [
+        f"{path} holds the key of the authority {' and '.join(sorted({authorities[point] for point in points}))}"
+        for path, points in found.items()
+        if points
+    ]
+    if leaks:
+        return failed(node.name, "; ".join(leaks), "remove it, find out who read it; fab certs --rotate --authority")
+    if not found.keys() >= {path for path in wanted(node) if path.endswith(".key")}:
+        return failed(node.name, "nothing is proven: the search did not find the node's own keys", "fab plan")
+    searched = f"{len(found)} files with a private key, none of an authority"
+    return passed(node.name, f"{searched} ({', '.join(authorities.values())})")

@@ -1,0 +1,107 @@
+"""How a node looks for keys, really run: an authority's is told in whatever file it lies, and nobody else's is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+from node_shell import SHELLS, STRANGE, Shell
+
+from provision.checks.suites.custody import read
+from provision.node import library
+from provision.pki import certificates
+
+CUSTODY = library("custody").removeprefix(library())
+KEY = certificates.new_key()
+PEM = certificates.key_pem(KEY).decode()
+POINT = certificates.point(certificates.sign_authority("demo", "docker", KEY, datetime.now(UTC)))
+OTHER = certificates.key_pem(certificates.new_key()).decode()
+#: Of another authority, whose key is nowhere.
+NOBODYS = "04" + "ab" * 64
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
+    return Shell(request.param, tmp_path)
+
+
+def found(shell: Shell) -> dict[str, str]:
+    """The points of the keys in each file below `places`, by the file's name."""
+    told = shell.run(f"{CUSTODY}\ncustody_keys {POINT} {NOBODYS} -- places absent")
+    return {path.removeprefix("places/"): points.strip() for points, path in (x.split("\t") for x in told.splitlines())}
+
+
+def converted(*command: str) -> str:
+    return subprocess.run(command, input=PEM, capture_output=True, text=True, check=True).stdout
+
+
+def openssh(folder: Path) -> str:
+    path = folder / "converted"
+    path.write_text(PEM)
+    path.chmod(0o600)
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "", "-f", path], check=True, capture_output=True)
+    return path.read_text()
+
+
+def test_86_an_authoritys_key_is_found_however_it_is_written(shell: Shell) -> None:
+    folder = shell.folder / "places"
+    (folder / "below it").mkdir(parents=True)
+    written = {
+        "ca.key": PEM,
+        "below it/sec1.pem": converted("openssl", "ec"),
+        "openssh": openssh(shell.folder),
+        "crlf.pem": PEM.replace("\n", "\r\n"),
+        "settings.yml": f"key: |\n{indent(PEM, '    ')}",
+        "settings.json": json.dumps({"key": PEM}),
+        "bundle.pem": OTHER + PEM,
+        STRANGE: PEM,
+        "-n": PEM,
+    }
+    for name, text in written.items():
+        (folder / name).write_text(text)
+    assert "OPENSSH" in written["openssh"]
+    assert found(shell) == dict.fromkeys(written, POINT)
+
+
+def test_86_a_name_with_a_line_end_hides_nothing(shell: Shell) -> None:
+    (shell.folder / "places").mkdir()
+    (shell.folder / "places/new\nline").write_text(PEM)
+    assert found(shell) == {"new?line": POINT}
+
+
+def test_86_other_keys_are_told_without_a_point_and_other_files_not_at_all(shell: Shell) -> None:
+    (shell.folder / "places").mkdir()
+    texts = {
+        "leaf.key": OTHER,
+        "damaged.key": PEM[:80] + "\n-----END PRIVATE KEY-----\n",
+        "encrypted.key": converted("openssl", "pkcs8", "-topk8", "-passout", "pass:word"),
+        "ca.crt": PEM.replace("PRIVATE KEY", "CERTIFICATE"),
+        "large": PEM + "x" * (2 << 20),
+    }
+    for name, text in texts.items():
+        (shell.folder / "places" / name).write_text(text)
+    assert found(shell) == dict.fromkeys(("leaf.key", "damaged.key", "encrypted.key"), "")
+
+
+def test_85_files_are_told_with_kind_mode_and_owner(shell: Shell) -> None:
+    folder = shell.folder / "pki"
+    folder.mkdir(mode=0o700)
+    for name, text, mode in (("a.key", PEM, 0o400), ("b.crt", "-----BEGIN CERTIFICATE-----", 0o444), ("c", "", 0o644)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(mode)
+    (folder / "copy of a").write_text(PEM)
+    (folder / "copy of a").chmod(0o644)
+    (shell.folder / "link").symlink_to(folder)
+    script = f"{CUSTODY}\ncustody_files pki\ncustody_stat folder link absent\ncustody_stat folder"
+    told = {(one.kind, one.mode, one.owner, one.path) for one in read(shell.try_to(script).stdout)}
+    assert told == {
+        ("key", 0o400, "root:root", "pki/a.key"),
+        ("key", 0o644, "root:root", "pki/copy of a"),
+        ("certificate", 0o444, "root:root", "pki/b.crt"),
+        ("other", 0o644, "root:root", "pki/c"),
+        ("folder", 0o700, "root:root", "link"),
+    }

@@ -1,0 +1,147 @@
+"""The suite security as values: what each check makes of what was answered and of what a node tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pki_sample import sample
+
+from provision import pki
+from provision.checks.knock import Answer
+from provision.checks.suites import custody, security
+from provision.checks.suites.custody import Held
+from provision.checks.suites.security import Door, Tried, doors, listening, strangers
+from provision.inventory.model import Cluster, Node
+from provision.pki import Authority, Identity
+
+ADMITTED, REFUSED = Answer("admitted", "HTTP/1.0 200 OK"), Answer("refused", "SSLV3_ALERT_BAD_CERTIFICATE")
+UNABLE, SILENT = Answer("unable", "NO_PROTOCOLS_AVAILABLE"), Answer("silent", "")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return sample(tmp_path)
+
+
+@pytest.fixture
+def member(cluster: Cluster) -> Node:
+    return cluster.nodes[0]
+
+
+def tried(port: int, *right: Answer, **wrong: Answer) -> Tried:
+    before, after = right or (ADMITTED, ADMITTED)
+    return Tried(port, (before, after), wrong)
+
+
+def at(node: Node, port: int) -> Door:
+    return next(door for door in doors(node) if door.port == port)
+
+
+def test_a_member_has_three_ports_another_node_one(cluster: Cluster) -> None:
+    assert [sorted(door.port for door in doors(node)) for node in cluster.nodes] == [[2376, 2379, 2380]] * 2 + [[2376]]
+
+
+def test_83_refused_tries_are_counted_and_named(member: Node) -> None:
+    outcome = security.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=REFUSED, b=REFUSED)])
+    assert (outcome.status, outcome.evidence) == ("passed", "4 tries refused (2376: 2, 2379: 2): a, b")
+
+
+@pytest.mark.parametrize("answer", [ADMITTED, SILENT])
+def test_83_one_that_is_not_refused_is_named_with_its_port(member: Node, answer: Answer) -> None:
+    outcome = security.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=answer, b=UNABLE)])
+    assert (outcome.status, outcome.evidence) == ("failed", "2379 lets in: a")
+
+
+@pytest.mark.parametrize("right", [(REFUSED, ADMITTED), (ADMITTED, UNABLE)])
+def test_83_a_refusal_proves_nothing_where_the_right_client_is_refused_too(
+    member: Node, right: tuple[Answer, ...]
+) -> None:
+    outcome = security.judged(member, [tried(2376, a=REFUSED), tried(2379, *right, a=REFUSED)])
+    assert outcome.status == "failed"
+    assert outcome.evidence.startswith("2379: nothing is proven, as the right client is not let in: ")
+
+
+def test_83_what_this_machine_cannot_try_is_said_with_the_reason(member: Node) -> None:
+    outcome = security.judged(member, [tried(2376, **{"a": REFUSED, "TLS 1.1": UNABLE})])
+    assert outcome.status == "warning"
+    assert outcome.evidence == "not tried: TLS 1.1: NO_PROTOCOLS_AVAILABLE; 1 tries refused (2376: 1): a"
+
+
+def test_84_a_certificate_is_tried_at_every_port_but_its_own(cluster: Cluster, member: Node) -> None:
+    identity = Identity.read(cluster)
+    shown = {port: [one.name for one in strangers(cluster, identity, at(member, port))] for port in (2376, 2379, 2380)}
+    every = [str(leaf) for leaf in pki.leaves(cluster)]
+    assert shown[2376] == [name for name in every if name != "docker/controller"]
+    assert shown[2379] == [name for name in every if not name.startswith(Authority.CLIENT)]
+    assert shown[2380] == [name for name in every if name != "etcd-peer/node1-peer"]
+    assert "etcd-peer/node2-peer" in shown[2380]
+
+
+def test_83_listening_ports_are_read_of_both_protocols() -> None:
+    told = (
+        "  sl  local_address rem_address   st tx_queue\n"
+        "   0: 0100007F:0947 00000000:0000 0A 00000000:00000000\n"
+        "   1: 0100007F:0948 0200007F:C000 01 00000000:00000000\n"
+        "   2: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000\n"
+    )
+    assert list(listening(told)) == [2375, 22]
+
+
+def test_85_every_kind_has_its_mode_and_owner(member: Node) -> None:
+    found = list(custody.read(_told(member)))
+    outcome = custody.judged(member, found)
+    assert (outcome.status, outcome.evidence) == (
+        "passed",
+        "4 keys 400, 1 certificates at most 444; /var/lib/etcd: 700 etcd:etcd, /var/lib/etcd/data: 700 etcd:etcd, "
+        "/run/docker.sock: 660 root:docker",
+    )
+
+
+def _told(node: Node) -> str:
+    kinds = {"/run/docker.sock": "socket", "/var/lib/etcd": "folder", "/var/lib/etcd/data": "folder"}
+    right = [
+        f"{kinds.get(path, 'key')}\t{mode:o}\t{owner}\t{path}" for path, (mode, owner) in custody.wanted(node).items()
+    ]
+    return "\n".join((*right, "certificate\t444\troot:root\t/etc/docker/overlay/ca.crt", "other\t644\ta:a\t/etc/x\ty"))
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (Held("key", 0o440, "root:root", "/etc/docker/overlay/server.key"), "440 root:root, not 400 root:root"),
+        (Held("key", 0o400, "root:root", "/etc/etcd/pki/peer.key"), "400 root:root, not 400 etcd:etcd"),
+        (Held("key", 0o644, "etcd:etcd", "/etc/etcd/pki/copy"), "644 etcd:etcd, not 400 etcd:etcd"),
+        (Held("certificate", 0o644, "root:root", "/etc/etcd/pki/peer.crt"), "644 root:root, not at most 444"),
+        (Held("folder", 0o750, "etcd:etcd", "/var/lib/etcd/data"), "750 etcd:etcd, not 700 etcd:etcd"),
+        (Held("socket", 0o666, "root:docker", "/run/docker.sock"), "666 root:docker, not 660 root:docker"),
+    ],
+)
+def test_85_what_is_open_wider_is_named_with_what_it_may_be(member: Node, one: Held, said: str) -> None:
+    right = [held for held in custody.read(_told(member)) if held.path != one.path]
+    outcome = custody.judged(member, [*right, one])
+    assert (outcome.status, outcome.evidence) == ("failed", f"{one.path}: {said}")
+
+
+def test_85_what_is_missing_is_named(cluster: Cluster) -> None:
+    outcome = custody.judged(cluster.nodes[2], [Held("socket", 0o660, "root:docker", custody.SOCKET)])
+    assert outcome.status == "failed"
+    assert outcome.evidence == "/etc/docker/overlay/server.key is not there; /etc/docker/overlay/store.key is not there"
+
+
+def test_86_keys_are_counted_and_an_authoritys_is_named_with_its_path(member: Node) -> None:
+    own = "".join(f"\t{path}\n" for path in custody.wanted(member) if path.endswith(".key"))
+    authorities = {"04aa": "docker", "04bb": "etcd-peer"}
+    good = custody.judged_keys(member, own, authorities)
+    assert (good.status, good.evidence) == (
+        "passed",
+        "4 files with a private key, none of an authority (docker, etcd-peer)",
+    )
+    bad = custody.judged_keys(member, f"{own}04bb 04aa 04bb \t/root/copy\n", authorities)
+    assert (bad.status, bad.evidence) == ("failed", "/root/copy holds the key of the authority docker and etcd-peer")
+
+
+def test_86_a_search_that_does_not_find_the_nodes_own_keys_proves_nothing(member: Node) -> None:
+    outcome = custody.judged_keys(member, "\t/etc/docker/overlay/server.key\n", {"04aa": "docker"})
+    assert outcome.status == "failed"
+    assert outcome.evidence.startswith("nothing is proven")

@@ -14,7 +14,8 @@ itself anew with the same key, so that every leaf stays valid, and one that is d
 would cut off every node that trusts the old.
 """
 
-from provision.pki.certificates import expiry
+from provision.pki.adoption import take_over
+from provision.pki.certificates import expiry, load_all
 from provision.pki.identity import Identity, Kept, Need
 from provision.pki.leaves import (
     CONTROLLER_DOCKER,
@@ -45,9 +46,11 @@ __all__ = [
     "docker_leaf",
     "expiry",
     "leaves",
+    "load_all",
     "make",
     "peer_leaf",
     "remaining",
     "store_client_leaf",
     "store_leaf",
+    "take_over",
 ]

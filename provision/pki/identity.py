@@ -79,6 +79,10 @@ class Identity:
         """Return the leaf; None when there is none, or one that is no longer fit."""
         return self.issued.get(leaf)
 
+    def will_hold(self, leaf: Leaf) -> bool:
+        """Say whether the leaf is there when `make` is done: not one of an authority whose key is elsewhere."""
+        return leaf in self.issued or can_sign(self.signers.get(leaf.authority))
+
     def certificate(self, authority: Authority) -> bytes | None:
         """Return the certificate of the authority that signs; None where `make` would create or renew it."""
         if any(Need(f"authority {authority}", action) in self.needs for action in ("create", "renew")):

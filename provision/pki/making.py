@@ -69,17 +69,19 @@ def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
 def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
     """Take a step of a rotation: it is recorded when all is there that it needs, and before anything relies on it."""
     folder = cluster.folder
-    for base in (folder / name for name in Authority):
-        if step is Step.TRUST:
-            if not (base / "next.crt").exists():
-                _make_authority(cluster, Authority(base.name), base / "next.crt", base / "next.key", moment)
+    bases = {name: folder / name for name in Authority}
+    if step is Step.TRUST:
+        for name, base in bases.items():
+            # What a rotation left that never came to its first record may be old.
+            if rotation.recorded(folder) is None or not (base / "next.crt").exists():
+                _make_authority(cluster, name, base / "next.crt", base / "next.key", moment)
             both = b"".join(path.read_bytes() for path in rotation.trusted(base, step))
             files.write(base / rotation.BOTH, both, 0o444)
             files.sync_folder(base)
     files.write(folder / rotation.RECORD, f"{step}\n".encode(), 0o600)
     files.sync_folder(folder)
     if step is Step.DROP:
-        for base in (folder / name for name in Authority):
+        for base in bases.values():
             rotation.drop(base)
             files.sync_folder(base)
         (folder / rotation.RECORD).unlink()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision import engine, inventory, membership, port_matrix, tunnels
+from provision import engine, inventory, membership, pki, port_matrix, tunnels, validity
 from provision.api import Clients
 from provision.checks import Outcome, failed, preflight, ways
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
-from provision.plan import Plan
+from provision.plan import CONTROLLER, Change, Plan
 from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
@@ -20,6 +20,9 @@ from provision.verbs.session import Look, Session
 
 if TYPE_CHECKING:
     from provision.checks.proof import Check
+
+#: What the certificates are to be brought to, one after another, once the nodes were asked.
+Aims = Callable[[Situation, Remotes], Sequence[pki.Aim]]
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
@@ -42,7 +45,11 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
         Exit.REFUSED if bad else Exit.DONE,
         outcomes=outcomes,
         ways=situation.matrix.ways,
-        warnings=(*inventory.warnings(session.cluster), *membership.warnings(situation)),
+        warnings=(
+            *inventory.warnings(session.cluster),
+            *validity.warnings(situation),
+            *membership.warnings(situation),
+        ),
         times=tuple(session.progress.times.items()),
     )
 
@@ -68,12 +75,27 @@ def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Rep
 
 def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
     """Plan, carry the plan out, and prove the result."""
-    ignored = preflight.choose(ignore)
-    with session.asked("provision", CLIENTS) as (remotes, situation):
+    return converged(session, "provision", lambda *_: (pki.Aim(),), yes=yes, ignored=preflight.choose(ignore))
+
+
+def converged(session: Session, verb: str, aims: Aims, *, yes: bool, ignored: Collection[str]) -> Report:
+    """For each aim plan, carry the plan out, and see that nothing is left; prove the result of the last."""
+    changes: tuple[Change, ...] = ()
+    with session.asked(verb, CLIENTS) as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
+        *first, last = aims(situation, remotes)
+        for aim in first:
+            situation = _aimed(session, situation, remotes, aim)
+            with session.clients(remotes, situation.identity) as clients:
+                plan, situation = _carried_out(session, situation, clients, yes=yes)
+            changes += plan.changes
+            situation = engine.gather(session.plane, situation, remotes)
+            _settled(session, situation)
+        situation = _aimed(session, situation, remotes, last)
         with session.clients(remotes, situation.identity) as clients:
             plan, situation = _carried_out(session, situation, clients, yes=yes)
+            changes += plan.changes
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
@@ -81,21 +103,32 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
                 if found:
                     _settled(session, found.result())
     bad = len(list(failed(outcomes)))
+    made = Plan(changes)
     return Report(
-        "provision",
-        f"{_changes(plan)} made, {_restarts(plan)}; "
+        verb,
+        f"{_changes(made)} made, {_restarts(made)}; "
         + (
             f"{bad} of {len(outcomes)} proofs failed"
             if bad
             else f"all {len(outcomes)} proofs hold on {_nodes(session)}"
         ),
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=plan.changes,
+        changes=changes,
         outcomes=outcomes,
         ways=ways(outcomes),
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _aimed(session: Session, situation: Situation, remotes: Remotes, aim: pki.Aim) -> Situation:
+    """Return the situation whose certificates are to be brought to this aim."""
+    if aim == situation.identity.aim:
+        return situation
+    if aim.step:
+        session.progress.say(CONTROLLER, aim.step.told)
+    identity = pki.Identity.read(session.cluster, aim=aim)
+    return engine.with_policies(session.plane, replace(situation, identity=identity), remotes)
 
 
 def _carried_out(session: Session, situation: Situation, clients: Clients, *, yes: bool) -> tuple[Plan, Situation]:
@@ -179,7 +212,8 @@ def _warned(session: Session, situation: Situation, ignored: Collection[str] = (
     if obstacles:
         raise PreflightRefused(*obstacles)
     warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
-    return (*inventory.warnings(session.cluster), *membership.warnings(situation), *warned)
+    said = (*inventory.warnings(session.cluster), *validity.warnings(situation), *membership.warnings(situation))
+    return (*said, *warned)
 
 
 def _consent(session: Session, plan: Plan, *, yes: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,26 +10,16 @@ from pathlib import Path
 
 import pytest
 from cluster_sample import PLANE, changed, lines, planned, planned_sample, with_path
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from handshakes import RESTARTS, Held
 from pki_sample import contents, sample
 
 from provision import layout, membership, pki, validity
 from provision.engine import make_plan
-from provision.inventory.model import Cluster, Node
-from provision.phases.pki import Place, docker_places, etcd_places
 from provision.pki import Aim, Authority, Identity, Step, files
-from provision.resources import File
 from provision.situation import Situation
 
 NOW = datetime.now(UTC)
 PHASES = {phase.name: phase for phase in PLANE.phases}
-#: What each step restarts, in order.
-RESTARTS = {
-    Step.TRUST: ["node1: restart unit etcd.service", "node2: restart unit etcd.service"],
-    Step.LEAVES: [f"{name}: restart unit docker.service" for name in ("node1", "node2", "node3")],
-    Step.DROP: ["node1: restart unit etcd.service", "node2: restart unit etcd.service"],
-}
 
 
 def turned(situation: Situation, step: Step) -> Situation:
@@ -64,63 +54,6 @@ def test_a_rotation_leaves_nothing_of_the_old_authorities(tmp_path: Path) -> Non
     assert set(contents(situation.cluster)) == files_before
     assert not {situation.identity.fingerprint(name) for name in Authority} & set(old)
     assert situation.identity.missing() == ()
-
-
-def content(situation: Situation, node: Node, path: str) -> bytes:
-    (found,) = (
-        resource.content
-        for phase in PLANE.phases
-        for resource in phase.resources(situation, node)
-        if isinstance(resource, File) and resource.path == path
-    )
-    assert found is not None
-    return found
-
-
-def accepts(trusted: bytes, leaf: bytes) -> bool:
-    """What a TLS library does with a leaf, as far as authorities go."""
-    shown = x509.load_pem_x509_certificate(leaf)
-    for authority in x509.load_pem_x509_certificates(trusted):
-        try:
-            shown.verify_directly_issued_by(authority)
-        except (ValueError, InvalidSignature):
-            continue
-        return True
-    return False
-
-
-class Held:
-    """What each node holds while some are as a step wants them and the others as the step before did."""
-
-    def __init__(self, states: Mapping[str, Situation]) -> None:
-        self.states = states
-
-    def at(self, node: Node, path: str) -> bytes:
-        return content(self.states[node.name], node, path)
-
-    def refusals(self, controller: Situation) -> Iterator[str]:
-        """Yield each handshake that is needed and fails. The controller has taken the step already."""
-        cluster, mine = controller.cluster, controller.identity
-        peer, server = ({node.name: etcd_places(node)[i] for node in cluster.members} for i in (0, 1))
-        for member in cluster.members:
-            for other in cluster.members:
-                if not accepts(
-                    self.at(member, peer[member.name].authority), self.at(other, peer[other.name].certificate)
-                ):
-                    yield f"{member.name} refuses its peer {other.name}"
-            clients = {node.name: self.at(node, docker_places(node)[1].certificate) for node in cluster.nodes}
-            clients["controller"] = (mine.get(pki.CONTROLLER_STORE) or pytest.fail("no leaf")).certificate
-            for name, leaf in clients.items():
-                if not accepts(self.at(member, server[member.name].authority), leaf):
-                    yield f"{member.name} refuses its client {name}"
-            trusted = mine.authority_path(Authority.CLIENT).read_bytes()
-            if not accepts(trusted, self.at(member, server[member.name].certificate)):
-                yield f"the controller refuses {member.name}"
-        for node in cluster.nodes:
-            trusted = self.at(node, docker_places(node)[1].authority)
-            shown = [self.at(member, server[member.name].certificate) for member in cluster.members]
-            if not any(accepts(trusted, leaf) for leaf in shown):
-                yield f"dockerd of {node.name} refuses every member"
 
 
 @pytest.mark.parametrize("order", [("node1", "node3", "node2")], ids=" ".join)
@@ -269,73 +202,3 @@ def test_a_rotation_stopped_half_way_is_told(tmp_path: Path) -> None:
     (problem,) = validity.warnings(situation)
     assert str(problem).startswith("controller: a rotation of the authorities is at step 1 of 3")
     assert "fab certs --rotate --authority" in problem.advice
-
-
-def found_on(situation: Situation) -> tuple[dict[Authority, set[str]], dict[pki.Leaf, tuple[bytes, bytes]]]:
-    """What an adopting controller reads from the nodes."""
-    authorities: dict[Authority, set[str]] = {name: set() for name in Authority}
-    pairs = {}
-    places: list[tuple[Node, Place]] = [
-        (node, place) for node in situation.cluster.nodes for place in (*etcd_places(node), *docker_places(node))
-    ]
-    for node, place in places:
-        authorities[place.leaf.authority].add(content(situation, node, place.authority).decode())
-        pairs[place.leaf] = (content(situation, node, place.certificate), content(situation, node, place.key))
-    return authorities, pairs
-
-
-def new_controller(tmp_path: Path, situation: Situation) -> Cluster:
-    """The same inventory elsewhere, without the folder."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    return replace(situation.cluster, path=folder / "inventory.yml")
-
-
-def test_91_what_nodes_hold_is_taken_over_as_the_old_side_of_a_rotation(tmp_path: Path) -> None:
-    situation = planned_sample(tmp_path)
-    cluster = new_controller(tmp_path, situation)
-    assert pki.take_over(cluster, *found_on(situation))
-    assert [aim.step for aim in pki.remaining(cluster.folder)] == list(Step)
-    situation = replace(situation, cluster=cluster)
-    for step in Step:
-        before = replace(situation, identity=Identity.read(cluster, aim=Aim(step)))
-        assert lines(make_plan(PLANE, before).restarts) == RESTARTS[step]
-        after = replace(before, identity=pki.make(cluster, aim=Aim(step)))
-        names = ("node1", "node3", "node2")
-        for number in range(len(names) + 1):
-            held = Held({name: after if name in names[:number] else situation for name in names})
-            assert list(held.refusals(after)) == []
-        situation = planned(cluster, after.identity)
-    assert {path.stat().st_mode & 0o777 for path in cluster.folder.rglob("*.key")} == {0o400}
-    assert Identity.read(cluster).missing() == ()
-
-
-def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_controller_in(tmp_path: Path) -> None:
-    situation = planned_sample(tmp_path)
-    for node in situation.cluster.nodes:
-        situation = changed(situation, node.name, lambda facts: replace(facts, networks=()))
-    cluster = new_controller(tmp_path, situation)
-    assert pki.take_over(cluster, *found_on(situation))
-    plans = {
-        step: make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster, aim=Aim(step))))
-        for step in (Step.TRUST, Step.LEAVES)
-    }
-    assert {step: len(plan.of("cluster", "overlay")) for step, plan in plans.items()} == {Step.TRUST: 0, Step.LEAVES: 1}
-
-
-@pytest.mark.parametrize("wrong", ["a leaf missing", "another's leaf", "two authorities", "a key missing"])
-def test_91_what_is_not_all_of_one_cluster_is_not_taken_over(tmp_path: Path, wrong: str) -> None:
-    situation = planned_sample(tmp_path)
-    authorities, pairs = found_on(situation)
-    first, second, *_ = pairs
-    if wrong == "a leaf missing":
-        del pairs[first]
-    elif wrong == "another's leaf":
-        pairs[first] = pairs[second]
-    elif wrong == "a key missing":
-        pairs[first] = (pairs[first][0], b"")
-    else:
-        authorities[Authority.PEER] |= authorities[Authority.DOCKER]
-    cluster = new_controller(tmp_path, situation)
-    assert not pki.take_over(cluster, authorities, pairs)
-    assert not cluster.folder.exists()

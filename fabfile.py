@@ -130,6 +130,7 @@ def status(
     | {
         "rotate": "renew every leaf",
         "authority": "with --rotate: the authorities too, in three steps",
+        "plan": "with --rotate: only show what it would change first",
         "adopt": "take the nodes over from a controller that is lost",
     },
 )
@@ -139,6 +140,7 @@ def certs(
     json: bool = False,
     rotate: bool = False,
     authority: bool = False,
+    plan: bool = False,
     adopt: bool = False,
     yes: bool = False,
     *,
@@ -154,6 +156,7 @@ def certs(
         as_json=json,
         rotate=rotate,
         authority=authority,
+        plan=plan,
         adopt=adopt,
         yes=yes,
         ignore=ignore,

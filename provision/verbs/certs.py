@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 
 from provision import pki, validity
 from provision.checks import preflight
 from provision.errors import Problem, StepFailed, UsageError
 from provision.inventory.model import Node
 from provision.phases.pki import Place, docker_places, etcd_places
-from provision.remote import Remote, Remotes
+from provision.remote import Remote
 from provision.report import Report, Table
 from provision.resources import call
 from provision.situation import Situation
-from provision.verbs.converge import Aims, converged
+from provision.verbs.converge import AS_IT_IS, converged, planned
 from provision.verbs.session import Session
 
 #: What preflight refuses, and `--adopt` is for.
@@ -24,20 +23,24 @@ FOREIGN = "same-authority"
 
 
 def run_certs(
-    session: Session, *, rotate: bool, authority: bool, adopt: bool, yes: bool, ignore: Sequence[str]
+    session: Session, *, rotate: bool, authority: bool, plan: bool, adopt: bool, yes: bool, ignore: Sequence[str]
 ) -> Report:
     """Show certificates; with `rotate` renew all leaves, with `authority` the authorities; with `adopt` take over."""
-    if (authority and not rotate) or (adopt and rotate):
-        advice = "--rotate: all leaves; --rotate --authority: the authorities and all leaves; --adopt: alone"
+    if ((authority or plan) and not rotate) or (adopt and rotate):
+        advice = (
+            "--rotate: all leaves; with --authority: the authorities too; with --plan: only say what. --adopt: alone"
+        )
         raise UsageError(Problem("these flags do not go together", "certs", advice))
     ignored = preflight.choose(ignore)
     if adopt:
-        return converged(session, "certs", partial(_adopted, session), yes=yes, ignored=ignored | {FOREIGN})
+        return converged(session, "certs", _adopted(session), yes=yes, ignored=ignored | {FOREIGN})
     if not rotate:
         return _shown(session)
     # A certificate knows no fraction of a second.
     leaves = (pki.Aim(leaves_since=datetime.now(UTC).replace(microsecond=0)),)
-    aims: Aims = lambda *_: pki.remaining(session.cluster.folder) if authority else leaves  # noqa: E731
+    aims = pki.remaining(session.cluster.folder) if authority else leaves
+    if plan:
+        return planned(session, "certs", aims, exit_code=False, ignored=ignored)
     return converged(session, "certs", aims, yes=yes, ignored=ignored)
 
 
@@ -58,20 +61,22 @@ def _shown(session: Session) -> Report:
     )
 
 
-def _adopted(session: Session, situation: Situation, remotes: Remotes) -> Sequence[pki.Aim]:
+def _adopted(session: Session) -> Sequence[pki.Aim]:
     """Take over what the nodes hold as the old side of a rotation. Where that cannot be, all of it is new at once."""
-    cluster, identity = session.cluster, situation.identity
-    if not all(identity.exists(name) for name in pki.Authority):
+    cluster = session.cluster
+    with session.asked("certs") as (remotes, situation):
+        identity = situation.identity
+        if all(identity.exists(name) for name in pki.Authority):
+            return pki.remaining(cluster.folder) if identity.step else AS_IT_IS
         keys = remotes.each(_keys)
         authorities: dict[pki.Authority, set[str]] = {name: set() for name in pki.Authority}
         pairs: dict[pki.Leaf, tuple[bytes, bytes]] = {}
         for node in cluster.nodes:
             for place in _places(node):
                 authorities[place.leaf.authority].add(_text(situation, node, place.authority))
-                key = keys[node.name].get(place.key, b"")
-                pairs[place.leaf] = _text(situation, node, place.certificate).encode(), key
-        return pki.remaining(cluster.folder) if pki.take_over(cluster, authorities, pairs) else (pki.Aim(),)
-    return pki.remaining(cluster.folder) if identity.step else (pki.Aim(),)
+                certificate = _text(situation, node, place.certificate).encode()
+                pairs[place.leaf] = certificate, keys[node.name][place.key]
+        return pki.remaining(cluster.folder) if pki.take_over(cluster, authorities, pairs) else AS_IT_IS
 
 
 def _places(node: Node) -> tuple[Place, ...]:

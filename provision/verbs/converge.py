@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ from provision.verbs.session import Look, Session
 if TYPE_CHECKING:
     from provision.checks.proof import Check
 
-#: What the certificates are to be brought to, one after another, once the nodes were asked.
-Aims = Callable[[Situation, Remotes], Sequence[pki.Aim]]
+#: Certificates as the folder is: what ends is renewed, and a rotation stays at its step.
+AS_IT_IS = (pki.Aim(),)
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
@@ -56,43 +56,51 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
 
 def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
     """Say what provision would change. Nothing is written."""
-    ignored = preflight.choose(ignore)
+    return planned(session, "plan", AS_IT_IS, exit_code=exit_code, ignored=preflight.choose(ignore))
+
+
+def planned(
+    session: Session, verb: str, aims: Sequence[pki.Aim], *, exit_code: bool, ignored: Collection[str]
+) -> Report:
+    """Say what the first of the aims would change, and what follows. Nothing is written."""
     with session.asked() as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
-    warnings = _warned(session, situation, ignored)
-    plan = engine.make_plan(session.plane, situation)
+        warnings = _warned(session, situation, ignored)
+        plan = engine.make_plan(session.plane, _aimed(session, situation, remotes, aims[0]))
     return Report(
-        "plan",
+        verb,
         f"{_changes(plan)} pending" + (f", {_restarts(plan)}" if plan.restarts else "")
         if len(plan)
         else "nothing to change",
         Exit.PENDING if exit_code and len(plan) else Exit.DONE,
         changes=plan.changes,
-        warnings=warnings,
+        warnings=(*warnings, *(Problem(f"afterwards {aim.step.told}", "cluster") for aim in aims[1:] if aim.step)),
         times=tuple(session.progress.times.items()),
     )
 
 
 def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
     """Plan, carry the plan out, and prove the result."""
-    return converged(session, "provision", lambda *_: (pki.Aim(),), yes=yes, ignored=preflight.choose(ignore))
+    return converged(session, "provision", AS_IT_IS, yes=yes, ignored=preflight.choose(ignore))
 
 
-def converged(session: Session, verb: str, aims: Aims, *, yes: bool, ignored: Collection[str]) -> Report:
+def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool, ignored: Collection[str]) -> Report:
     """For each aim plan, carry the plan out, and see that nothing is left; prove the result of the last."""
     changes: tuple[Change, ...] = ()
     with session.asked(verb, CLIENTS) as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
-        *first, last = aims(situation, remotes)
-        for aim in first:
+        if len(aims) > 1:
+            _consent_to_all(session, situation, remotes, yes=yes)
+            yes = True
+        for aim in aims[:-1]:
             situation = _aimed(session, situation, remotes, aim)
             with session.clients(remotes, situation.identity) as clients:
                 plan, situation = _carried_out(session, situation, clients, yes=yes)
             changes += plan.changes
             situation = engine.gather(session.plane, situation, remotes)
             _settled(session, situation)
-        situation = _aimed(session, situation, remotes, last)
+        situation = _aimed(session, situation, remotes, aims[-1])
         with session.clients(remotes, situation.identity) as clients:
             plan, situation = _carried_out(session, situation, clients, yes=yes)
             changes += plan.changes
@@ -227,6 +235,13 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
                 advice="add --yes to accept that, or give them one: docker update --restart unless-stopped NAME",
             )
         )
+
+
+def _consent_to_all(session: Session, situation: Situation, remotes: Remotes, *, yes: bool) -> None:
+    """Ask, before the first of several plans, about the restart of every dockerd that one of them brings."""
+    bare = replace(situation, identity=replace(situation.identity, issued={}))
+    plan = engine.make_plan(session.plane, engine.with_policies(session.plane, bare, remotes))
+    _consent(session, plan, yes=yes)
 
 
 def _settled(session: Session, situation: Situation) -> None:

@@ -159,6 +159,9 @@ def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_
     shutil.copytree(folder(cluster), old := tmp_path / "old")
     dockers = {name: Docker(cluster, name) for name in NAMES}
     starts = {name: docker.starts for name, docker in dockers.items()}
+    announced = document(fab(cluster, "certs", "--rotate", "--authority", "--plan", "--json"))
+    assert restarts(announced) == [f"{name} unit etcd.service" for name in NAMES]
+    assert "each dockerd restarts once, and in no other step" in str(announced["warnings"])
     report = document(fab(cluster, "certs", "--rotate", "--authority", "--json"))
     for name, docker in dockers.items():
         print(f"{name}: dockerd was away for {docker.gap:.2f} s, once")

@@ -36,8 +36,9 @@ def found(situation: Situation) -> Iterator[Found]:
 
 def left(end: datetime, now: datetime) -> str:
     """Say how long a certificate is valid, or since when it is not, in days."""
-    days = (end - now).days
-    return f"{days} days" if end > now else f"ended {-days - 1} days ago"
+    days = abs(end - now).days
+    told = f"{days} day{'' if days == 1 else 's'}"
+    return told if end > now else f"ended {told} ago"
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

@@ -59,7 +59,7 @@ class Identity:
         It writes nothing, and what is missing is no error. PreflightRefused when an authority is damaged.
         """
         moment, aim, folder = now or datetime.now(UTC), aim or Aim(), cluster.folder
-        step = aim.step or _recorded(folder)
+        step = aim.step or rotation.recorded(folder)
         signers = {name: signer for name in Authority if (signer := _read_signer(folder / name, step))}
         wanted = leaves(cluster)
         found = ((leaf, _read_leaf(folder, leaf, signers.get(leaf.authority), moment, aim)) for leaf in wanted)
@@ -136,15 +136,6 @@ def files_of(folder: Path, leaf: Leaf) -> tuple[Path, Path]:
     """Return where a leaf's certificate and key are."""
     base = folder / leaf.authority
     return base / f"{leaf.name}.crt", base / f"{leaf.name}.key"
-
-
-def _recorded(folder: Path) -> Step | None:
-    try:
-        return rotation.recorded(folder)
-    except (OSError, ValueError) as error:
-        words = ", ".join(step.value for step in Step)
-        advice = f"bring it back from a copy: it holds the step that the rotation is in ({words})"
-        raise PreflightRefused(Problem("cannot be read", str(folder / rotation.RECORD), advice)) from error
 
 
 def _read_signer(base: Path, step: Step | None) -> Signer | None:

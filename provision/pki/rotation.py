@@ -21,6 +21,8 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from provision.errors import PreflightRefused, Problem
+
 #: Holds the step, a word.
 RECORD = "rotation"
 
@@ -65,11 +67,15 @@ class Aim:
 
 
 def recorded(folder: Path) -> Step | None:
-    """Return the step that the folder is in, None outside a rotation. ValueError where the record is damaged."""
+    """Return the step that the folder is in, None outside a rotation. PreflightRefused where the record is damaged."""
+    path = folder / RECORD
     try:
-        return Step((folder / RECORD).read_text().strip())
+        return Step(path.read_text().strip())
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as error:
+        advice = f"bring it back from a copy: it holds the step of a rotation ({', '.join(Step)})"
+        raise PreflightRefused(Problem("cannot be read", str(path), advice)) from error
 
 
 def remaining(folder: Path) -> tuple[Aim, ...]:

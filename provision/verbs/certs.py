@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from provision import pki, validity
 from provision.checks import preflight
-from provision.errors import Problem, StepFailed, UsageError
+from provision.errors import PreflightRefused, Problem, StepFailed, UsageError
 from provision.inventory.model import Node
 from provision.phases.pki import Place, docker_places, etcd_places
 from provision.remote import Remote
@@ -68,6 +68,9 @@ def _adopted(session: Session) -> Sequence[pki.Aim]:
         identity = situation.identity
         if all(identity.exists(name) for name in pki.Authority):
             return pki.remaining(cluster.folder) if identity.step else AS_IT_IS
+        if not any(place.key in situation.of(node).paths for node in cluster.nodes for place in _places(node)):
+            words = "no node holds certificates: there is nothing to take over"
+            raise PreflightRefused(Problem(words, "cluster", "fab provision makes them"))
         keys = remotes.each(_keys)
         authorities: dict[pki.Authority, set[str]] = {name: set() for name in pki.Authority}
         pairs: dict[pki.Leaf, tuple[bytes, bytes]] = {}

@@ -15,6 +15,7 @@ from pki_sample import contents, sample
 
 from provision import layout, membership, pki, validity
 from provision.engine import make_plan
+from provision.errors import PreflightRefused
 from provision.pki import Aim, Authority, Identity, Step, files
 from provision.situation import Situation
 
@@ -136,7 +137,7 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     pki.make(cluster)
     (cluster.folder / "rotation").write_text("nonsense\n")
-    with pytest.raises(pki.identity.PreflightRefused, match="rotation"):
+    with pytest.raises(PreflightRefused, match="rotation"):
         Identity.read(cluster)
 
 

@@ -152,6 +152,15 @@ def test_leaves_are_renewed_and_shown_without_a_restart_of_etcd(cluster: Lab, fa
     assert_shown_as_they_lie(cluster)
 
 
+def test_a_container_that_a_step_would_stop_for_good_is_named_before_the_first_one(cluster: Lab, fab: Fab) -> None:
+    run(cluster, "node2", "docker run -d --name once busybox sleep 1000000")
+    report = document(fab(cluster, "certs", "--rotate", "--authority", "--json"), 3)
+    run(cluster, "node2", "docker rm -f once")
+    assert "no restart policy: node2: once" in report["problems"][0]["what"]
+    assert document(fab(cluster, "plan", "--json"))["changes"] == []
+    assert not (folder(cluster) / "rotation").exists()
+
+
 @pytest.mark.usefixtures("writer")
 def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_once(
     cluster: Lab, fab: Fab, tmp_path: Path

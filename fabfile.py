@@ -122,6 +122,47 @@ def status(
     run(context, run_status, inventory=inventory, as_json=json, junit=junit, html=html, store=store)
 
 
+@task(
+    iterable=["ignore"],
+    help=HELP
+    | IGNORE
+    | YES
+    | {
+        "rotate": "renew every leaf",
+        "authority": "with --rotate: the authorities too, in three steps",
+        "plan": "with --rotate: only show what it would change first",
+        "adopt": "take the nodes over from a controller that is lost",
+    },
+)
+def certs(
+    context: Any,
+    inventory: str = "",
+    json: bool = False,
+    rotate: bool = False,
+    authority: bool = False,
+    plan: bool = False,
+    adopt: bool = False,
+    yes: bool = False,
+    *,
+    ignore: list[str],
+) -> None:
+    """Show every certificate, where it lies and when it ends; or renew them."""
+    from provision.verbs.certs import run_certs
+
+    run(
+        context,
+        run_certs,
+        inventory=inventory,
+        as_json=json,
+        rotate=rotate,
+        authority=authority,
+        plan=plan,
+        adopt=adopt,
+        yes=yes,
+        ignore=ignore,
+    )
+
+
 @task(help=HELP | YES | {"delete_user_data": "also containers on our networks and foreign keys in the store"})
 def reset(
     context: Any, inventory: str = "", json: bool = False, yes: bool = False, delete_user_data: bool = False
@@ -183,7 +224,7 @@ def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
     run(context, run_lab_status, inventory="", as_json=json, name=name)
 
 
-namespace = Collection(preflight, plan, provision, verify, status, reset, run_on_nodes, init, trust)
+namespace = Collection(preflight, plan, provision, verify, status, certs, reset, run_on_nodes, init, trust)
 namespace.add_collection(Collection("lab", up, down, lab_status))
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import facts, layout, membership, pki
+from provision import facts, membership, pki
 from provision.api import Clients
 from provision.control_plane import ControlPlane
 from provision.errors import Problem, StepFailed
@@ -48,12 +48,7 @@ def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Que
     """Return all that has to be asked of a node, for every phase at once."""
     resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
     ports = plane.node_ports + (plane.member_ports if node.member else ())
-    return facts.join(
-        [
-            *(resource.question() for resource in resources),
-            facts.Question(ports=ports, shown=(f"{layout.DOCKER_PKI}/ca.crt",)),
-        ]
-    )
+    return facts.join([*(resource.question() for resource in resources), facts.Question(ports=ports)])
 
 
 def scripts(plane: ControlPlane, situation: Situation) -> Mapping[str, str]:
@@ -79,10 +74,10 @@ def gather(
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return _with_policies(plane, replace(situation, facts=remotes.each(ask)), remotes)
+    return with_policies(plane, replace(situation, facts=remotes.each(ask)), remotes)
 
 
-def _with_policies(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
+def with_policies(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
     """Ask for the restart policies of containers, where a restart of their daemon makes them matter."""
     stopped = {
         step.node.name: step.node
@@ -138,7 +133,7 @@ def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Cl
     """
     if plan.of(CONTROLLER, "pki"):
         progress.say(CONTROLLER, "certificates")
-        situation = replace(situation, identity=pki.make(situation.cluster))
+        situation = replace(situation, identity=pki.make(situation.cluster, aim=situation.identity.aim))
         clients.identity = situation.identity
     todo = steps(plane, situation)
     for phase in plane.phases:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from provision import layout
 from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Node
+from provision.pki import CONTROLLER_DOCKER, Authority
 from provision.situation import Situation
 from provision.templates import render
 
@@ -38,10 +39,29 @@ def has_begun(situation: Situation) -> bool:
     return not terms or any(term is None or int(term) > 1 for term in terms)
 
 
+def stays_at_work(situation: Situation) -> bool:
+    """Say whether a store was found at work and can stay so while its members are changed one by one.
+
+    Not where one trusts no valid authority of ours: those already changed and those not yet would refuse each other.
+    """
+    trusts = {layout.PEER_AUTHORITY: Authority.PEER, layout.CLIENT_AUTHORITY: Authority.CLIENT}
+    return is_running(situation) and all(
+        situation.identity.recognises(authority, (there.text or "").encode(), valid=True)
+        for node in situation.cluster.members
+        for path, authority in trusts.items()
+        if (there := situation.of(node).paths.get(path))
+    )
+
+
 def is_lost(situation: Situation) -> bool:
     """Say whether a store was made here, or begun, and has no quorum: nobody knows what is in it."""
     made = any(layout.ETCD_BOOTSTRAP in facts.paths for facts in situation.facts.values())
     return made and not is_running(situation)
+
+
+def networks_wait(situation: Situation) -> bool:
+    """Say whether networks cannot be seen or made yet: without a quorum, or where Docker would not let us in."""
+    return is_lost(situation) or not situation.identity.will_hold(CONTROLLER_DOCKER)
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

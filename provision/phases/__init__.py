@@ -46,7 +46,11 @@ class Phase:
 
 
 def one_by_one(situation: Situation, changes: Mapping[str, Sequence[Change]], unit: str) -> tuple[Wave, ...]:
-    """Return waves in which a node that restarts a unit of ours is alone, and all others go first, at once."""
+    """Return waves in which a node that restarts a unit of ours is alone, and all others go first, at once.
+
+    Nodes without a member come between the first member and the others: in a rotation of the authorities both kinds of
+    leaves are shown then, and each dockerd finds one that it trusts (pki/rotation.py).
+    """
     touched = [node for node in situation.cluster.nodes if changes.get(node.name)]
     alone = [
         node
@@ -54,4 +58,5 @@ def one_by_one(situation: Situation, changes: Mapping[str, Sequence[Change]], un
         if situation.of(node).unit(unit).inputs and any(change.restarts for change in changes[node.name])
     ]
     together = tuple(node for node in touched if node not in alone)
+    alone.sort(key=lambda node: (node != situation.cluster.members[0], node.member))
     return ((together,) if together else ()) + tuple((node,) for node in alone)

@@ -15,7 +15,7 @@ from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.node import library, program
 from provision.phases import Phase, Wave, one_by_one
-from provision.phases.pki import docker_files
+from provision.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.plan import Change
 from provision.resources import File, Folder, Resource, Service, call
 from provision.situation import Situation
@@ -40,7 +40,7 @@ class Docker(Phase):
     name = "docker"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the list of members, the program that takes it up, the drop-in, and the services."""
+        """Return certificates, the list of members, the program that takes it up, the drop-in, and the services."""
         read = docker_files(situation, node)
         watched = (layout.DOCKER_DROP_IN, layout.DOCKER_STORE, *(file.path for file in read))
         drop_in = File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
@@ -68,6 +68,10 @@ class Docker(Phase):
             waited_for=False,
         )
         return (
+            Folder(layout.DOCKER),
+            Folder(layout.DOCKER_PKI, 0o700),
+            *(file for place in turned_with_docker(situation, node) for file in leaf_files(situation, place)),
+            *read,
             Folder(layout.DOCKER_DROP_IN_FOLDER),
             Folder(layout.PROGRAMS),
             store,

@@ -11,7 +11,7 @@ from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.node import library
 from provision.phases import Phase, Wave, one_by_one
-from provision.phases.pki import etcd_files
+from provision.phases.pki import trusted_files
 from provision.plan import CLUSTER, Change
 from provision.resources import File, Resource, Service, call
 from provision.situation import Situation
@@ -43,10 +43,8 @@ class Etcd(Phase):
             client_port=layout.STORE_PORT,
             peer_port=layout.PEER_PORT,
         )
-        read = [
-            File(layout.ETCD_ENVIRONMENT, environment),
-            *(file for file in etcd_files(situation, node) if isinstance(file, File)),
-        ]
+        # Its leaves it reads at each handshake.
+        read = [File(layout.ETCD_ENVIRONMENT, environment), *trusted_files(situation, node)]
         watched = (BINARY, layout.ETCD_UNIT_FILE, *(file.path for file in read))
         unit = File(layout.ETCD_UNIT_FILE, self._unit(situation, watched))
         hashes = {file.path: file.fit for file in (*read, unit)}
@@ -85,9 +83,9 @@ class Etcd(Phase):
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """Put what bootstraps or is stopped first, then what restarts one by one, then what joins one by one.
 
-        Without a quorum there is nothing to be careful of: all at once.
+        Without a quorum there is nothing to be careful of, and where there will be none there is no way: all at once.
         """
-        if not membership.is_running(situation):
+        if not membership.stays_at_work(situation):
             return super().waves(situation, changes)
         joining = membership.joining(situation)
         staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
@@ -95,7 +93,7 @@ class Etcd(Phase):
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
         """Nothing healthy stops unless the others can do without; who joins is announced first."""
-        if not membership.is_running(situation):
+        if not membership.stays_at_work(situation):
             return
         if any(_is_touched(situation, node) for node in wave):
             clients.wait_for_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
@@ -105,7 +103,7 @@ class Etcd(Phase):
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
         """Quorum is back, on the nodes just changed too; who joined is promoted. phases/quorum.py awaits the first."""
-        if not membership.is_running(situation):
+        if not membership.stays_at_work(situation):
             return
         for node in wave:
             if node in membership.joining(situation):

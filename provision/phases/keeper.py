@@ -23,7 +23,7 @@ class Keepers(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return one keeper a network; anew where the network itself is made anew. None where they cannot be seen."""
-        if membership.is_lost(situation):
+        if membership.networks_wait(situation):
             return ()
         changed = changed_networks(situation)
         return tuple(

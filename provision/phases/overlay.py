@@ -35,7 +35,7 @@ class Overlay(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the way out, where Docker's own choice is taken."""
-        if membership.is_lost(situation):
+        if membership.networks_wait(situation):
             return ()
         subnet = gateway_bridge(situation, node)
         return (GatewayBridge(subnet),) if subnet else ()
@@ -45,7 +45,7 @@ class Overlay(Phase):
 
         None where they cannot be seen: `provision` looks again when the store has its quorum.
         """
-        if membership.is_lost(situation):
+        if membership.networks_wait(situation):
             return ()
         there = situation.networks
         return tuple(

@@ -1,13 +1,57 @@
-"""Certificates: authorities and leaves on the controller, then each node's own on that node."""
+"""Certificates: authorities and leaves on the controller, then the store's own on its members.
+
+dockerd's come with the restart that takes them up, in phases/docker.py.
+"""
 
 from __future__ import annotations
 
-from provision import layout, pki
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from provision import layout, membership, pki
 from provision.inventory.model import Node
-from provision.phases import Phase
-from provision.plan import CONTROLLER, Change
+from provision.phases import Phase, Wave
+from provision.plan import CONTROLLER, Action, Change
 from provision.resources import File, Folder, Resource
 from provision.situation import Situation
+
+_ACTIONS: Mapping[str, Action] = {"create": "create", pki.Step.TRUST: "create", pki.Step.DROP: "remove"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a leaf lies on its node, and beside it the certificates of the authority that it is checked with."""
+
+    leaf: pki.Leaf
+    certificate: str
+    key: str
+    authority: str
+    owner: str
+
+
+def etcd_places(node: Node) -> tuple[Place, ...]:
+    """Return where a member's leaves are: only etcd's user can read the keys."""
+    if not node.member:
+        return ()
+    owner = f"{layout.USER}:{layout.USER}"
+    return (
+        _place(pki.peer_leaf(node), layout.ETCD_PKI, "peer", layout.PEER_AUTHORITY, owner),
+        _place(pki.store_leaf(node), layout.ETCD_PKI, "server", layout.CLIENT_AUTHORITY, owner),
+    )
+
+
+def docker_places(node: Node) -> tuple[Place, ...]:
+    """Return where dockerd's are: its API's leaf, and the one it shows the store."""
+    return (
+        _place(pki.docker_leaf(node), layout.DOCKER_PKI, "server", f"{layout.DOCKER_PKI}/ca.crt", "root:root"),
+        _place(
+            pki.store_client_leaf(node), layout.DOCKER_PKI, "store", f"{layout.DOCKER_PKI}/store-ca.crt", "root:root"
+        ),
+    )
+
+
+def _place(leaf: pki.Leaf, folder: str, name: str, authority: str, owner: str) -> Place:
+    return Place(leaf, f"{folder}/{name}.crt", f"{folder}/{name}.key", authority, owner)
 
 
 class Certificates(Phase):
@@ -22,55 +66,73 @@ class Certificates(Phase):
                 CONTROLLER,
                 self.name,
                 need.what,
-                "create" if need.action == "create" else "update",
-                note=need.action,
+                _ACTIONS.get(need.action, "update"),
+                note=need.action.told if isinstance(need.action, pki.Step) else need.action,
             )
             for need in situation.identity.missing()
         )
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return a node's folders, keys and certificates."""
+        """Return a member's folders, keys and certificates; nothing elsewhere."""
+        if not node.member:
+            return ()
+        waiting = turned_with_docker(situation, node)
         return (
-            *(etcd_files(situation, node) if node.member else ()),
-            Folder(layout.DOCKER),
-            Folder(layout.DOCKER_PKI, 0o700),
-            *docker_files(situation, node),
+            Folder(layout.ETCD, 0o755),
+            Folder(layout.ETCD_PKI, 0o750, f"root:{layout.USER}"),
+            *trusted_files(situation, node),
+            *(file for place in etcd_places(node) if place not in waiting for file in leaf_files(situation, place)),
         )
 
+    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
+        """A member at a time where the store is at work: for a moment its certificate and key are no pair."""
+        (together,) = super().waves(situation, changes)
+        return tuple((node,) for node in together) if membership.is_running(situation) else (together,)
 
-def etcd_files(situation: Situation, node: Node) -> tuple[Resource, ...]:
-    """Return what etcd reads: only its user can."""
-    group = f"root:{layout.USER}"
+
+def trusted_files(situation: Situation, node: Node) -> tuple[File, ...]:
+    """Return the authorities' certificates that etcd reads when it starts."""
+    return tuple(
+        File(place.authority, situation.identity.trusted(place.leaf.authority), 0o444, opaque=True, public=True)
+        for place in etcd_places(node)
+    )
+
+
+def leaf_files(situation: Situation, place: Place) -> tuple[File, File]:
+    """Return a leaf's certificate and key."""
+    issued = situation.identity.get(place.leaf)
+    certificate, key = (issued.certificate, issued.key) if issued else (None, None)
     return (
-        Folder(layout.ETCD, 0o755),
-        Folder(layout.ETCD_PKI, 0o750, group),
-        *_leaf(situation, pki.peer_leaf(node), layout.ETCD_PKI, "peer", "peer-ca", f"{layout.USER}:{layout.USER}"),
-        *_leaf(
-            situation,
-            pki.store_leaf(node),
-            layout.ETCD_PKI,
-            "server",
-            "client-ca",
-            f"{layout.USER}:{layout.USER}",
-        ),
+        File(place.certificate, certificate, 0o444, opaque=True, public=True),
+        File(place.key, key, 0o400, place.owner, opaque=True),
     )
 
 
 def docker_files(situation: Situation, node: Node) -> tuple[File, ...]:
-    """Return what dockerd reads: its API's leaf, and the one it shows the store."""
-    return (
-        *_leaf(situation, pki.docker_leaf(node), layout.DOCKER_PKI, "server", "ca", "root:root"),
-        *_leaf(situation, pki.store_client_leaf(node), layout.DOCKER_PKI, "store", "store-ca", "root:root"),
+    """Return what dockerd reads when it starts: leaves, and of each authority the one that signs."""
+    return tuple(
+        file
+        for place in docker_places(node)
+        for file in (
+            File(
+                place.authority, situation.identity.certificate(place.leaf.authority), 0o444, opaque=True, public=True
+            ),
+            *leaf_files(situation, place),
+        )
     )
 
 
-def _leaf(
-    situation: Situation, leaf: pki.Leaf, folder: str, name: str, authority: str, owner: str
-) -> tuple[File, File, File]:
-    issued = situation.identity.get(leaf)
-    certificate, key = (issued.certificate, issued.key) if issued else (None, None)
-    return (
-        File(f"{folder}/{authority}.crt", situation.identity.certificate(leaf.authority), 0o444, opaque=True),
-        File(f"{folder}/{name}.crt", certificate, 0o444, opaque=True),
-        File(f"{folder}/{name}.key", key, 0o400, owner, opaque=True),
-    )
+def turned_with_docker(situation: Situation, node: Node) -> tuple[Place, ...]:
+    """Return which of etcd's leaves waits for the restart of this node's dockerd.
+
+    Where the new authority signs, a dockerd that trusts the old alone finds the members that still show a leaf of it,
+    and one that trusts the new alone those that do no more: its own node's is among them (pki/rotation.py). One that
+    has ended leads nobody anywhere, and does not wait.
+    """
+    place = etcd_places(node)[-1] if node.member else None
+    if place is None or situation.identity.step is not pki.Step.LEAVES:
+        return ()
+    there = situation.of(node).paths.get(place.certificate)
+    shown = pki.load_all(((there and there.text) or "").encode())
+    at_work = any(one.not_valid_after_utc > situation.identity.moment for one in shown)
+    return (place,) if at_work else ()

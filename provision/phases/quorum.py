@@ -23,8 +23,8 @@ class Quorum(Phase):
     waits_for = "the quorum of the store"
 
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
-        """Return every node, if the store was not at work before."""
-        return () if membership.is_running(situation) else (situation.cluster.nodes,)
+        """Return every node, if the store was not at work all the time."""
+        return () if membership.stays_at_work(situation) else (situation.cluster.nodes,)
 
     def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
         """Each member answers."""

@@ -24,10 +24,10 @@ NAME_LIMIT = 64  # X.520, for a common name or an organization; nothing reads ou
 
 @dataclass(frozen=True)
 class Signer:
-    """An authority with its key."""
+    """An authority with its key; None where that is elsewhere, or lost: it signs nothing then."""
 
     certificate: x509.Certificate
-    key: EllipticCurvePrivateKey = field(repr=False)
+    key: EllipticCurvePrivateKey | None = field(repr=False)
 
 
 def expiry(pem: bytes) -> datetime:
@@ -35,6 +35,23 @@ def expiry(pem: bytes) -> datetime:
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def load_all(pem: bytes) -> list[x509.Certificate]:
+    """Return every certificate in a file; none where it is damaged."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        return []
+
+
+def key_of(certificate: x509.Certificate) -> bytes:
+    """Return the public key: the same for an authority that has signed itself anew."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def load_key(pem: bytes) -> EllipticCurvePrivateKey:
@@ -102,11 +119,13 @@ def sign_authority(organization: str, name: str, key: EllipticCurvePrivateKey, m
 
 
 def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: datetime) -> x509.Certificate:
-    """Return the certificate of a leaf. It does not outlive its authority."""
+    """Return the certificate of a leaf. It does not outlive its authority. ValueError where that has no key here."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.x509.oid import NameOID
 
+    if signer.key is None:
+        raise ValueError(f"the authority of {leaf} has no key here")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, leaf.name[:NAME_LIMIT])])
     start = moment - CLOCK_SKEW
     end = min(start + LEAF_LIFETIME, signer.certificate.not_valid_after_utc)
@@ -119,8 +138,13 @@ def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: 
     return builder.sign(signer.key, SHA256())
 
 
-def is_fit(leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: datetime) -> bool:
-    """Say whether a certificate and key are exactly the leaf they should be, and stay so for a while."""
+def is_fit(
+    leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: datetime, since: datetime | None = None
+) -> bool:
+    """Say whether a certificate and key are exactly the leaf they should be, and stay so for a while.
+
+    `since`: and were signed no earlier.
+    """
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
 
@@ -130,19 +154,10 @@ def is_fit(leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: d
         return (
             found.public_key() == load_key(key).public_key()
             and found.not_valid_before_utc <= moment < found.not_valid_after_utc - RENEW_BEFORE
+            and (since is None or found.not_valid_before_utc + CLOCK_SKEW >= since)
             and _purpose_of(found) == _purpose(leaf)
         )
     except (ValueError, TypeError, InvalidSignature, x509.DuplicateExtension):
-        return False
-
-
-def is_signed_anew(certificate: x509.Certificate, other: bytes) -> bool:
-    """Say whether two certificates of an authority are of one key: the same, or one renewed."""
-    from cryptography import x509
-
-    try:
-        return x509.load_pem_x509_certificate(other).public_key() == certificate.public_key()
-    except ValueError:
         return False
 
 

@@ -1,75 +1,109 @@
-"""The identity's folder: what is in it, what it lacks, and how that is made."""
+"""The identity's folder as a value: what is in it, and what it lacks."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster
-from provision.pki import certificates
+from provision.pki import certificates, rotation
 from provision.pki.certificates import LEAF_LIFETIME, RENEW_BEFORE, Signer
 from provision.pki.leaves import Authority, Issued, Leaf, leaves
+from provision.pki.rotation import Aim, Step
 
-PARTIAL = ".new"
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 class Need(NamedTuple):
-    """One thing that `make` would do: to what (`authority docker`, `leaf docker/controller`), and which."""
+    """One thing that `make` would do: to what (`authority docker`, `leaf docker/controller`), and which.
+
+    The action is `create`, `renew`, `tighten`, or the step of a rotation.
+    """
 
     what: str
-    action: Literal["create", "renew", "tighten"]
+    action: str
+
+
+class Kept(NamedTuple):
+    """A certificate in the folder: what it is of, where it lies, and when it ends."""
+
+    what: str
+    path: Path
+    end: datetime
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What the folder holds: a value, true when it was read."""
+    """What the folder holds: a value, true when it was read. `step`: of a rotation, None outside one."""
 
     folder: Path
+    moment: datetime
+    aim: Aim
+    step: Step | None
     signers: Mapping[Authority, Signer]
+    authorities: Mapping[Authority, tuple[x509.Certificate, ...]]
     issued: Mapping[Leaf, Issued]
+    kept: tuple[Kept, ...]
     needs: tuple[Need, ...]
 
     @classmethod
-    def read(cls, cluster: Cluster, now: datetime | None = None) -> Identity:
-        """Read the folder and judge it as of `now`. It writes nothing, and what is missing is no error.
+    def read(cls, cluster: Cluster, now: datetime | None = None, aim: Aim | None = None) -> Identity:
+        """Read the folder and judge it as of `now`, as what `aim` wants it to be: by default, as it is.
 
-        PreflightRefused when an authority is damaged.
+        It writes nothing, and what is missing is no error. PreflightRefused when an authority is damaged.
         """
-        moment = now or datetime.now(UTC)
-        folder = cluster.folder
-        signers = {name: signer for name in Authority if (signer := _read_signer(folder / name))}
+        moment, aim, folder = now or datetime.now(UTC), aim or Aim(), cluster.folder
+        step = aim.step or rotation.recorded(folder)
+        signers = {name: signer for name in Authority if (signer := _read_signer(folder / name, step))}
         wanted = leaves(cluster)
-        found = ((leaf, _read_leaf(folder, leaf, signers.get(leaf.authority), moment)) for leaf in wanted)
+        found = ((leaf, _read_leaf(folder, leaf, signers.get(leaf.authority), moment, aim)) for leaf in wanted)
         issued = {leaf: one for leaf, one in found if one}
-        unfit = [leaf for leaf in wanted if leaf not in issued]
-        needs = (*_loose(folder), *_aging(signers, moment), *(_need(folder, leaf) for leaf in unfit))
-        return cls(folder, signers, issued, needs)
+        unfit = [leaf for leaf in wanted if leaf not in issued and can_sign(signers.get(leaf.authority))]
+        turning = rotation.is_pending(folder, tuple(Authority), step)
+        needs = (
+            *_loose(folder),
+            *aging(signers, moment, step),
+            *(Need(f"authority {name}", step) for name in Authority if turning and step),
+            *(_need(folder, leaf) for leaf in unfit),
+        )
+        authorities = {name: _read_trusted(folder / name, step) for name in Authority}
+        return cls(folder, moment, aim, step, signers, authorities, issued, tuple(_kept(folder, wanted, step)), needs)
 
     def get(self, leaf: Leaf) -> Issued | None:
         """Return the leaf; None when there is none, or one that is no longer fit."""
         return self.issued.get(leaf)
 
+    def will_hold(self, leaf: Leaf) -> bool:
+        """Say whether the leaf is there when `make` is done: not one of an authority whose key is elsewhere."""
+        return leaf in self.issued or can_sign(self.signers.get(leaf.authority))
+
     def certificate(self, authority: Authority) -> bytes | None:
-        """Return an authority's certificate; None where `make` would create or renew it."""
-        if any(need.what == f"authority {authority}" for need in self.needs):
+        """Return the certificate of the authority that signs; None where `make` would create or renew it."""
+        if any(Need(f"authority {authority}", action) in self.needs for action in ("create", "renew")):
             return None
         return certificates.certificate_pem(self.signers[authority].certificate)
 
+    def trusted(self, authority: Authority) -> bytes | None:
+        """Return all of its certificates that are trusted now; None where `make` would make one of them."""
+        found = self.authorities[authority]
+        if self.certificate(authority) is None or len(found) < len(rotation.trusted(self.folder, self.step)):
+            return None
+        return b"".join(map(certificates.certificate_pem, found))
+
     def paths(self, leaf: Leaf) -> tuple[Path, Path]:
         """Return where a leaf's certificate and key are, for clients that read files."""
-        return _files(self.folder, leaf)
+        return files_of(self.folder, leaf)
 
     def authority_path(self, authority: Authority) -> Path:
-        """Return where an authority's certificate is."""
-        return self.folder / authority / "ca.crt"
+        """Return where the certificates are that are trusted of it, for clients that read files."""
+        found = rotation.trusted(self.folder / authority, self.step)
+        return found[0] if len(found) == 1 else self.folder / authority / rotation.BOTH
 
     def missing(self) -> tuple[Need, ...]:
         """Return what `make` would do. Empty: nothing."""
@@ -86,49 +120,40 @@ class Identity:
         signer = self.signers.get(authority)
         return sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest() if signer else None
 
-    def recognises(self, authority: Authority, pem: bytes) -> bool:
-        """Say whether an authority's certificate found on a node is this one's, renewed or not."""
-        signer = self.signers.get(authority)
-        return signer is not None and certificates.is_signed_anew(signer.certificate, pem)
+    def recognises(self, authority: Authority, pem: bytes, *, valid: bool = False) -> bool:
+        """Say whether one of the authority's certificates found on a node is trusted here, renewed or not.
+
+        `valid`: and has not ended.
+        """
+        keys = {certificates.key_of(one) for one in self.authorities[authority]}
+        return any(
+            certificates.key_of(one) in keys and not (valid and one.not_valid_after_utc <= self.moment)
+            for one in certificates.load_all(pem)
+        )
 
 
-def make(cluster: Cluster, now: datetime | None = None) -> Identity:
-    """Create what is missing, renew what is no longer fit, keep all else; return what is there then.
-
-    One process at a time, by a lock. PreflightRefused when an authority is damaged, or the
-    folder cannot be written.
-    """
-    moment = now or datetime.now(UTC)
-    try:
-        with _locked(cluster.folder.parent):
-            _make_folders(cluster.folder)
-            identity = Identity.read(cluster, moment)
-            if identity.missing():
-                _supply(cluster, identity, moment)
-                identity = Identity.read(cluster, moment)
-            return identity
-    except OSError as error:
-        advice = "it holds the cluster's keys, and must be writable by you"
-        problem = Problem(f"cannot write: {error.strerror}", str(error.filename or cluster.folder), advice)
-        raise PreflightRefused(problem) from error
-
-
-def _files(folder: Path, leaf: Leaf) -> tuple[Path, Path]:
+def files_of(folder: Path, leaf: Leaf) -> tuple[Path, Path]:
+    """Return where a leaf's certificate and key are."""
     base = folder / leaf.authority
     return base / f"{leaf.name}.crt", base / f"{leaf.name}.key"
 
 
-def _read_signer(base: Path) -> Signer | None:
-    """Return the authority kept in `base`; None when it has no certificate yet."""
+def _read_signer(base: Path, step: Step | None) -> Signer | None:
+    """Return the authority kept in `base` that signs; None when it has no certificate yet.
+
+    One that is about to be replaced may lack its key: it was taken over from the nodes, and signs nothing any more.
+    """
     from cryptography import x509
 
-    certificate_path, key_path = base / "ca.crt", base / "ca.key"
+    certificate_path, key_path = rotation.signing(base, step)
     try:
         if not certificate_path.exists():
             if key_path.exists():  # a run was killed between the two: this key will sign itself
                 certificates.load_key(key_path.read_bytes())
             return None
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+        if step is Step.TRUST and not key_path.exists():
+            return Signer(certificate, None)
         key = certificates.load_key(key_path.read_bytes())
     except FileNotFoundError as error:
         raise _damaged(base, "the authority's key is gone") from error
@@ -141,6 +166,16 @@ def _read_signer(base: Path) -> Signer | None:
     return Signer(certificate, key)
 
 
+def _read_trusted(base: Path, step: Step | None) -> tuple[x509.Certificate, ...]:
+    found = (path.read_bytes() for path in rotation.trusted(base, step) if path.exists())
+    return tuple(one for pem in found for one in certificates.load_all(pem)[:1])
+
+
+def can_sign(signer: Signer | None) -> bool:
+    """Say whether there is an authority to sign with, or will be."""
+    return signer is None or signer.key is not None
+
+
 def _damaged(base: Path, what: str) -> PreflightRefused:
     advice = (
         "bring ca.crt and ca.key back from a copy, readable by you: a new authority would cut off every node "
@@ -149,28 +184,38 @@ def _damaged(base: Path, what: str) -> PreflightRefused:
     return PreflightRefused(Problem(what, str(base), advice))
 
 
-def _read_leaf(folder: Path, leaf: Leaf, signer: Signer | None, moment: datetime) -> Issued | None:
+def _read_leaf(folder: Path, leaf: Leaf, signer: Signer | None, moment: datetime, aim: Aim) -> Issued | None:
     if signer is None:
         return None
     try:
-        certificate, key = (path.read_bytes() for path in _files(folder, leaf))
+        certificate, key = (path.read_bytes() for path in files_of(folder, leaf))
     except OSError:
         return None
-    if not certificates.is_fit(leaf, certificate, key, signer, moment):
+    if not certificates.is_fit(leaf, certificate, key, signer, moment, aim.leaves_since):
         return None
     return Issued(certificate, key, certificates.certificate_pem(signer.certificate))
 
 
+def _kept(folder: Path, wanted: tuple[Leaf, ...], step: Step | None) -> Iterator[Kept]:
+    """Yield every certificate that is there, fit or not."""
+    paths = [(f"authority {name}", path) for name in Authority for path in rotation.trusted(folder / name, step)]
+    paths += [(f"leaf {leaf}", files_of(folder, leaf)[0]) for leaf in wanted]
+    for what, path in paths:
+        if path.exists():
+            yield from (Kept(what, path, one.not_valid_after_utc) for one in certificates.load_all(path.read_bytes()))
+
+
 def _need(folder: Path, leaf: Leaf) -> Need:
-    return Need(f"leaf {leaf}", "renew" if _files(folder, leaf)[0].exists() else "create")
+    return Need(f"leaf {leaf}", "renew" if files_of(folder, leaf)[0].exists() else "create")
 
 
-def _aging(signers: Mapping[Authority, Signer], moment: datetime) -> Iterator[Need]:
-    """Yield each authority that is missing, or could no longer sign a leaf of full life."""
+def aging(signers: Mapping[Authority, Signer], moment: datetime, step: Step | None) -> Iterator[Need]:
+    """Yield each authority that is missing, or could no longer sign a leaf of full life; in a rotation, any leaf."""
+    life = timedelta(0) if step else LEAF_LIFETIME
     for name in Authority:
         if name not in signers:
             yield Need(f"authority {name}", "create")
-        elif signers[name].certificate.not_valid_after_utc < moment + LEAF_LIFETIME + RENEW_BEFORE:
+        elif can_sign(signers[name]) and signers[name].certificate.not_valid_after_utc < moment + life + RENEW_BEFORE:
             yield Need(f"authority {name}", "renew")
 
 
@@ -179,87 +224,3 @@ def _loose(folder: Path) -> Iterator[Need]:
     for path in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*.key"))):
         if path.exists() and path.stat().st_mode & 0o077:
             yield Need(f"mode of {path.relative_to(folder.parent)}", "tighten")
-
-
-def _make_folders(folder: Path) -> None:
-    for path in (folder, *(folder / name for name in Authority)):
-        path.mkdir(mode=0o700, exist_ok=True)
-    ignore = folder.parent / ".gitignore"
-    if not ignore.exists():
-        _write(ignore, b"*\n", 0o644)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, made if need be. It ends with the process, so it cannot go stale."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
-    """Do all that the identity needs, under the lock."""
-    folder = cluster.folder
-    _tighten(folder)
-    signers = dict(identity.signers)
-    for need in _aging(identity.signers, moment):
-        name = Authority(need.what.removeprefix("authority "))
-        signers[name] = _make_authority(folder / name, cluster.name, moment)
-    for leaf in leaves(cluster):
-        if leaf not in identity.issued:
-            certificate_path, key_path = _files(folder, leaf)
-            key = certificates.new_key()
-            certificate = certificates.sign_leaf(leaf, key, signers[leaf.authority], moment)
-            # Killed between the two, the pair does not match and is made again.
-            _write(key_path, certificates.key_pem(key), 0o400)
-            _write(certificate_path, certificates.certificate_pem(certificate), 0o444)
-    for name in Authority:
-        _sync_folder(folder / name)
-
-
-def _make_authority(base: Path, organization: str, moment: datetime) -> Signer:
-    """Write an authority that signs itself: with the key it has, if it has one."""
-    key_path = base / "ca.key"
-    if key_path.exists():
-        key = certificates.load_key(key_path.read_bytes())
-    else:
-        key = certificates.new_key()
-        _write(key_path, certificates.key_pem(key), 0o400)
-    certificate = certificates.sign_authority(organization, base.name, key, moment)
-    _write(base / "ca.crt", certificates.certificate_pem(certificate), 0o444)
-    return Signer(certificate, key)
-
-
-def _tighten(folder: Path) -> None:
-    """Close what is open to others, and remove what a killed run left half-written."""
-    for path in (folder, *folder.glob("*/")):
-        path.chmod(0o700)
-    for path in folder.glob("*/*.key"):
-        path.chmod(0o400)
-    for path in folder.glob(f"*/*{PARTIAL}"):
-        path.unlink()
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file as a whole. Nobody else can read it before it has its mode, whatever the umask."""
-    temporary = path.with_name(path.name + PARTIAL)
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

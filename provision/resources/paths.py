@@ -43,15 +43,17 @@ class Folder(OfPath):
 
 @dataclass(frozen=True)
 class File(OfPath):
-    """A file. `opaque` ones (keys, certificates) are compared by hash and never shown.
+    """A file. `opaque` ones (keys, certificates) are compared by hash and never shown in a diff.
 
-    `once` ones matter only at first: once there, their content is left as it is.
+    `public` ones among them are no secret: their text is asked for. `once` ones matter only at first: once there, their
+    content is left as it is.
     """
 
     content: bytes | None = field(default=None, repr=False)
     mode: int = 0o644
     owner: str = "root:root"
     opaque: bool = False
+    public: bool = False
     once: bool = False
     update_note: str = ""
 
@@ -72,7 +74,9 @@ class File(OfPath):
 
     def question(self) -> Question:
         """Ask for mode, owner and hash, and for the text where it may be shown."""
-        return Question(paths=(self.path,), hashed=(self.path,), shown=() if self.opaque else (self.path,))
+        return Question(
+            paths=(self.path,), hashed=(self.path,), shown=() if self.opaque and not self.public else (self.path,)
+        )
 
     def compare(self, facts: Facts) -> Difference | None:
         """Kind, mode, owner and content."""

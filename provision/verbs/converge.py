@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from provision import engine, inventory, membership, port_matrix, tunnels
+from provision import engine, inventory, membership, pki, port_matrix, tunnels, validity
 from provision.api import Clients
 from provision.checks import Outcome, failed, preflight, ways
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
-from provision.plan import Plan
+from provision.plan import CONTROLLER, Change, Plan
 from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
@@ -20,6 +20,9 @@ from provision.verbs.session import Look, Session
 
 if TYPE_CHECKING:
     from provision.checks.proof import Check
+
+#: Certificates as the folder is: what ends is renewed, and a rotation stays at its step.
+AS_IT_IS = (pki.Aim(),)
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
@@ -42,38 +45,65 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
         Exit.REFUSED if bad else Exit.DONE,
         outcomes=outcomes,
         ways=situation.matrix.ways,
-        warnings=(*inventory.warnings(session.cluster), *membership.warnings(situation)),
+        warnings=(
+            *inventory.warnings(session.cluster),
+            *validity.warnings(situation),
+            *membership.warnings(situation),
+        ),
         times=tuple(session.progress.times.items()),
     )
 
 
 def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
     """Say what provision would change. Nothing is written."""
-    ignored = preflight.choose(ignore)
+    return planned(session, "plan", AS_IT_IS, exit_code=exit_code, ignored=preflight.choose(ignore))
+
+
+def planned(
+    session: Session, verb: str, aims: Sequence[pki.Aim], *, exit_code: bool, ignored: Collection[str]
+) -> Report:
+    """Say what the first of the aims would change, and what follows. Nothing is written."""
     with session.asked() as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
-    warnings = _warned(session, situation, ignored)
-    plan = engine.make_plan(session.plane, situation)
+        warnings = _warned(session, situation, ignored)
+        plan = engine.make_plan(session.plane, _aimed(session, situation, remotes, aims[0]))
     return Report(
-        "plan",
+        verb,
         f"{_changes(plan)} pending" + (f", {_restarts(plan)}" if plan.restarts else "")
         if len(plan)
         else "nothing to change",
         Exit.PENDING if exit_code and len(plan) else Exit.DONE,
         changes=plan.changes,
-        warnings=warnings,
+        warnings=(*warnings, *(Problem(f"afterwards {aim.step.told}", "cluster") for aim in aims[1:] if aim.step)),
         times=tuple(session.progress.times.items()),
     )
 
 
 def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
     """Plan, carry the plan out, and prove the result."""
-    ignored = preflight.choose(ignore)
-    with session.asked("provision", CLIENTS) as (remotes, situation):
+    return converged(session, "provision", AS_IT_IS, yes=yes, ignored=preflight.choose(ignore))
+
+
+def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool, ignored: Collection[str]) -> Report:
+    """For each aim plan, carry the plan out, and see that nothing is left; prove the result of the last."""
+    changes: tuple[Change, ...] = ()
+    with session.asked(verb, CLIENTS) as (remotes, situation):
         situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
+        if len(aims) > 1:
+            _consent_to_all(session, situation, remotes, yes=yes)
+            yes = True
+        for aim in aims[:-1]:
+            situation = _aimed(session, situation, remotes, aim)
+            with session.clients(remotes, situation.identity) as clients:
+                plan, situation = _carried_out(session, situation, clients, yes=yes)
+            changes += plan.changes
+            situation = engine.gather(session.plane, situation, remotes)
+            _settled(session, situation)
+        situation = _aimed(session, situation, remotes, aims[-1])
         with session.clients(remotes, situation.identity) as clients:
             plan, situation = _carried_out(session, situation, clients, yes=yes)
+            changes += plan.changes
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
@@ -81,21 +111,32 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
                 if found:
                     _settled(session, found.result())
     bad = len(list(failed(outcomes)))
+    made = Plan(changes)
     return Report(
-        "provision",
-        f"{_changes(plan)} made, {_restarts(plan)}; "
+        verb,
+        f"{_changes(made)} made, {_restarts(made)}; "
         + (
             f"{bad} of {len(outcomes)} proofs failed"
             if bad
             else f"all {len(outcomes)} proofs hold on {_nodes(session)}"
         ),
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=plan.changes,
+        changes=changes,
         outcomes=outcomes,
         ways=ways(outcomes),
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _aimed(session: Session, situation: Situation, remotes: Remotes, aim: pki.Aim) -> Situation:
+    """Return the situation whose certificates are to be brought to this aim."""
+    if aim == situation.identity.aim:
+        return situation
+    if aim.step:
+        session.progress.say(CONTROLLER, aim.step.told)
+    identity = pki.Identity.read(session.cluster, aim=aim)
+    return engine.with_policies(session.plane, replace(situation, identity=identity), remotes)
 
 
 def _carried_out(session: Session, situation: Situation, clients: Clients, *, yes: bool) -> tuple[Plan, Situation]:
@@ -179,7 +220,8 @@ def _warned(session: Session, situation: Situation, ignored: Collection[str] = (
     if obstacles:
         raise PreflightRefused(*obstacles)
     warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
-    return (*inventory.warnings(session.cluster), *membership.warnings(situation), *warned)
+    said = (*inventory.warnings(session.cluster), *validity.warnings(situation), *membership.warnings(situation))
+    return (*said, *warned)
 
 
 def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
@@ -193,6 +235,13 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
                 advice="add --yes to accept that, or give them one: docker update --restart unless-stopped NAME",
             )
         )
+
+
+def _consent_to_all(session: Session, situation: Situation, remotes: Remotes, *, yes: bool) -> None:
+    """Ask, before the first of several plans, about the restart of every dockerd that one of them brings."""
+    bare = replace(situation, identity=replace(situation.identity, issued={}))
+    plan = engine.make_plan(session.plane, engine.with_policies(session.plane, bare, remotes))
+    _consent(session, plan, yes=yes)
 
 
 def _settled(session: Session, situation: Situation) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from provision import inventory, layout, pki
+from provision import inventory, layout, pki, validity
 from provision.api import Clients
 from provision.checks.preflight import version_of
 from provision.errors import ConnectionFailed, Exit
@@ -65,7 +64,7 @@ def run_status(session: Session, *, store: bool) -> Report:
         f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _missing(session, situation),
         Exit.VERIFICATION_FAILED if healthy < wanted or look.unreached or waiting else Exit.DONE,
         tables=tuple(tables),
-        warnings=inventory.warnings(session.cluster),
+        warnings=(*inventory.warnings(session.cluster), *validity.warnings(situation)),
         problems=look.unreached,
     )
 
@@ -178,15 +177,14 @@ def _networks(session: Session, situation: Situation) -> Table:
 
 def _certificates(session: Session, situation: Situation) -> Table:
     """Return each leaf that the controller holds, and its end."""
-    rows = []
-    for leaf in pki.leaves(session.cluster):
-        issued = situation.identity.get(leaf)
-        if issued is None:
-            rows.append((str(leaf), "", "missing or to be renewed"))
-            continue
-        end = pki.expiry(issued.certificate)
-        rows.append((str(leaf), f"{end:%Y-%m-%d}", f"{(end - datetime.now(UTC)).days} days"))
-    return Table("certificates", "Certificates", ("certificate", "end", "left"), tuple(rows))
+    now = situation.identity.moment
+    ends = {kept.what: kept.end for kept in situation.identity.kept}
+    rows = tuple(
+        (str(leaf), f"{end:%Y-%m-%d}", validity.left(end, now)) if end else (str(leaf), "", "missing")
+        for leaf in pki.leaves(session.cluster)
+        for end in [ends.get(f"leaf {leaf}")]
+    )
+    return Table("certificates", "Certificates", ("certificate", "end", "left"), rows)
 
 
 def _store(session: Session, clients: Clients) -> Table:

@@ -55,9 +55,9 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         with around(f"cluster: phase {self.name}"):
             change(self, *arguments)
 
-    def interposed_make(*arguments: Any) -> Any:
+    def interposed_make(*arguments: Any, **options: Any) -> Any:
         with around("controller: phase pki"):
-            return make(*arguments)
+            return make(*arguments, **options)
 
     Remote.run, Remote.push, Overlay.change_cluster, pki.make = (
         interposed_run,

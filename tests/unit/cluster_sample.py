@@ -76,9 +76,9 @@ def bare_situation(cluster: Cluster, identity: Identity | None = None) -> Situat
     return Situation(cluster, RELEASE, identity or pki.make(cluster), facts)
 
 
-def planned(cluster: Cluster) -> Situation:
+def planned(cluster: Cluster, identity: Identity | None = None) -> Situation:
     """Every host as it is when all is done, the store and the networks at work."""
-    before = bare_situation(cluster)
+    before = bare_situation(cluster, identity)
     return replace(before, facts={node.name: _planned_facts(before, node) for node in cluster.nodes})
 
 
@@ -124,7 +124,7 @@ def _with(facts: Facts, resource: Resource) -> Facts:
             found = {resource.path: Path("folder", resource.mode, resource.owner)}
         case File():
             content = resource.content or b""
-            text = None if resource.opaque else content.decode()
+            text = content.decode() if resource.public or not resource.opaque else None
             mode, owner = resource.mode, resource.owner
             found = {resource.path: Path("file", mode, owner, sha256(content).hexdigest(), text=text)}
         case Link():

@@ -79,6 +79,14 @@ def test_bare_hosts_get_everything_in_the_order_in_which_it_is_made(tmp_path: Pa
         "node1: start unit etcd.service",
     ]
     assert lines(plan.of("node1", "docker")) == [
+        "node1: create folder /etc/docker",
+        "node1: create folder /etc/docker/overlay",
+        "node1: create file /etc/docker/overlay/ca.crt",
+        "node1: create file /etc/docker/overlay/server.crt",
+        "node1: create file /etc/docker/overlay/server.key",
+        "node1: create file /etc/docker/overlay/store-ca.crt",
+        "node1: create file /etc/docker/overlay/store.crt",
+        "node1: create file /etc/docker/overlay/store.key",
         "node1: create folder /etc/systemd/system/docker.service.d",
         "node1: create folder /usr/local/lib/overlay-provision",
         "node1: create file /etc/docker/overlay/store.env",

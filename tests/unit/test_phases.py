@@ -55,7 +55,7 @@ def disturbed(situation: Situation, unit: str, *on: str) -> Situation:
     ("phase", "expected"),
     [
         ("host", ["node1", "node2", "node3"]),
-        ("pki", ["node1", "node2", "node3"]),
+        ("pki", ["node1", "node2"]),
         ("etcd", ["node1", "node2"]),
         ("docker", ["node1", "node2", "node3"]),
     ],
@@ -71,7 +71,7 @@ def test_hosts_as_planned_change_in_no_wave(tmp_path: Path, phase: str) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "unit", "on"),
-    [("etcd", layout.ETCD_UNIT, ["node1", "node2"]), ("docker", layout.DOCKER_UNIT, ["node1", "node2", "node3"])],
+    [("etcd", layout.ETCD_UNIT, ["node1", "node2"]), ("docker", layout.DOCKER_UNIT, ["node1", "node3", "node2"])],
 )
 def test_units_of_ours_that_run_restart_one_by_one(tmp_path: Path, phase: str, unit: str, on: list[str]) -> None:
     situation = disturbed(planned_sample(tmp_path), unit, *on)

@@ -13,7 +13,7 @@ from pki_sample import contents, sample, verify
 from provision import pki
 from provision.errors import Exit, PreflightRefused
 from provision.inventory.model import Cluster
-from provision.pki import Authority, Identity, identity
+from provision.pki import Authority, Identity, files
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 
@@ -127,22 +127,22 @@ class Killed(BaseException):
 def test_killed_at_any_write_it_converges(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, point: int, half_written: bool
 ) -> None:
-    real, count = identity._write, iter(range(1000))
+    real, count = files.write, iter(range(1000))
 
     def fatal(path: Path, content: bytes, mode: int) -> None:
         if next(count) == point:
             if half_written:
-                path.with_name(path.name + identity.PARTIAL).write_bytes(content[:20])
+                path.with_name(path.name + files.PARTIAL).write_bytes(content[:20])
             raise Killed
         real(path, content, mode)
 
     with monkeypatch.context() as patched:
-        patched.setattr(identity, "_write", fatal)
+        patched.setattr(files, "write", fatal)
         with pytest.raises(Killed):
             pki.make(cluster)
     kept = {path: inode for path, (inode, _) in contents(cluster).items() if path.endswith("/ca.key")}
     assert pki.make(cluster).missing() == ()
-    assert not list(cluster.folder.rglob(f"*{identity.PARTIAL}"))
+    assert not list(cluster.folder.rglob(f"*{files.PARTIAL}"))
     after = {path: inode for path, (inode, _) in contents(cluster).items()}
     assert after.items() >= kept.items(), "an authority's key, once there, is never replaced"
 

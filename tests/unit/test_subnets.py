@@ -252,7 +252,7 @@ def test_a_network_without_a_subnet_gets_one(tmp_path: Path) -> None:
 def test_what_is_chosen_is_in_nobodys_way_and_the_same_each_time(used: list[IPv4Network]) -> None:
     cluster = replace(sample(Path("/absent")), networks=(Network("demo", None), Network("more", None)))
     facts = {"node2": Facts(values={"routes": "".join(f"{subnet} dev a;" for subnet in used)})}
-    situation = Situation(cluster, RELEASE, Identity(cluster.folder, {}, {}, ()), facts)
+    situation = Situation(cluster, RELEASE, Identity.read(cluster), facts)
     found = assigned(situation)
     assert found == assigned(situation)
     assert not found["demo"].overlaps(found["more"])

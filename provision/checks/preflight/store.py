@@ -42,7 +42,8 @@ def same_authority(scene: Scene) -> Iterator[Problem]:
     if not identity.recognises(pki.Authority.DOCKER, path.text.encode()):
         yield Problem(
             "this node holds certificates of an authority that this controller lacks",
-            advice=f"bring {scene.situation.cluster.folder} over from the controller that made the cluster",
+            advice=f"bring {scene.situation.cluster.folder} over from the controller that made the cluster; where that "
+            "is lost, fab certs --adopt makes new ones here and replaces all that the nodes hold",
         )
 
 

@@ -1,0 +1,87 @@
+"""Row 91: a cluster whose controller is lost is taken over as the old side of a rotation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster_sample import PLANE, changed, lines, planned, planned_sample
+from handshakes import RESTARTS, Held, content
+
+from provision import pki
+from provision.engine import make_plan
+from provision.inventory.model import Cluster, Node
+from provision.phases.pki import Place, docker_places, etcd_places
+from provision.pki import Aim, Authority, Identity, Step
+from provision.situation import Situation
+
+
+def found_on(situation: Situation) -> tuple[dict[Authority, set[str]], dict[pki.Leaf, tuple[bytes, bytes]]]:
+    """What an adopting controller reads from the nodes."""
+    authorities: dict[Authority, set[str]] = {name: set() for name in Authority}
+    pairs = {}
+    places: list[tuple[Node, Place]] = [
+        (node, place) for node in situation.cluster.nodes for place in (*etcd_places(node), *docker_places(node))
+    ]
+    for node, place in places:
+        authorities[place.leaf.authority].add(content(situation, node, place.authority).decode())
+        pairs[place.leaf] = (content(situation, node, place.certificate), content(situation, node, place.key))
+    return authorities, pairs
+
+
+def new_controller(tmp_path: Path, situation: Situation) -> Cluster:
+    """The same inventory elsewhere, without the folder."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return replace(situation.cluster, path=folder / "inventory.yml")
+
+
+def test_91_what_nodes_hold_is_taken_over_as_the_old_side_of_a_rotation(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    cluster = new_controller(tmp_path, situation)
+    assert pki.take_over(cluster, *found_on(situation))
+    assert [aim.step for aim in pki.remaining(cluster.folder)] == list(Step)
+    situation = replace(situation, cluster=cluster)
+    for step in Step:
+        before = replace(situation, identity=Identity.read(cluster, aim=Aim(step)))
+        assert lines(make_plan(PLANE, before).restarts) == RESTARTS[step]
+        after = replace(before, identity=pki.make(cluster, aim=Aim(step)))
+        names = ("node1", "node3", "node2")
+        for number in range(len(names) + 1):
+            held = Held({name: after if name in names[:number] else situation for name in names})
+            assert list(held.refusals(after)) == []
+        situation = planned(cluster, after.identity)
+    assert {path.stat().st_mode & 0o777 for path in cluster.folder.rglob("*.key")} == {0o400}
+    assert Identity.read(cluster).missing() == ()
+
+
+def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_controller_in(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    for node in situation.cluster.nodes:
+        situation = changed(situation, node.name, lambda facts: replace(facts, networks=()))
+    cluster = new_controller(tmp_path, situation)
+    assert pki.take_over(cluster, *found_on(situation))
+    plans = {
+        step: make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster, aim=Aim(step))))
+        for step in (Step.TRUST, Step.LEAVES)
+    }
+    assert {step: len(plan.of("cluster", "overlay")) for step, plan in plans.items()} == {Step.TRUST: 0, Step.LEAVES: 1}
+
+
+@pytest.mark.parametrize("wrong", ["a leaf missing", "another's leaf", "two authorities", "a key missing"])
+def test_91_what_is_not_all_of_one_cluster_is_not_taken_over(tmp_path: Path, wrong: str) -> None:
+    situation = planned_sample(tmp_path)
+    authorities, pairs = found_on(situation)
+    first, second, *_ = pairs
+    if wrong == "a leaf missing":
+        del pairs[first]
+    elif wrong == "another's leaf":
+        pairs[first] = pairs[second]
+    elif wrong == "a key missing":
+        pairs[first] = (pairs[first][0], b"")
+    else:
+        authorities[Authority.PEER] |= authorities[Authority.DOCKER]
+    cluster = new_controller(tmp_path, situation)
+    assert not pki.take_over(cluster, authorities, pairs)
+    assert not cluster.folder.exists()

@@ -1,0 +1,205 @@
+"""A rotation of the authorities as values: what each step plans, who trusts whom meanwhile, what a kill leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cluster_sample import PLANE, changed, lines, planned, planned_sample, with_path
+from handshakes import RESTARTS, Held
+from pki_sample import contents, sample
+
+from provision import layout, membership, pki, validity
+from provision.engine import make_plan
+from provision.errors import PreflightRefused
+from provision.pki import Aim, Authority, Identity, Step, files
+from provision.situation import Situation
+
+NOW = datetime.now(UTC)
+PHASES = {phase.name: phase for phase in PLANE.phases}
+
+
+def turned(situation: Situation, step: Step) -> Situation:
+    """All is as the step wants it."""
+    return planned(situation.cluster, pki.make(situation.cluster, aim=Aim(step)))
+
+
+def test_each_step_plans_what_is_then_done_and_restarts_each_dockerd_once_in_all(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    for step in Step:
+        before = replace(situation, identity=Identity.read(situation.cluster, aim=Aim(step)))
+        plan = make_plan(PLANE, before)
+        assert lines(plan.restarts) == RESTARTS[step]
+        authorities = [change for change in plan.of("controller", "pki") if change.resource.startswith("authority")]
+        assert len(authorities) == len(Authority)
+        assert {change.note for change in authorities} == {step.told}
+        after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(step)))
+        done = make_plan(PLANE, after)
+        assert lines(change for change in plan if change.where != "controller") == lines(done)
+        situation = planned(after.cluster, after.identity)
+        assert lines(make_plan(PLANE, situation)) == []
+    assert Identity.read(situation.cluster).step is None
+    assert [len(certificates) for certificates in Identity.read(situation.cluster).authorities.values()] == [1, 1, 1]
+
+
+def test_a_rotation_leaves_nothing_of_the_old_authorities(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    old = [situation.identity.fingerprint(name) for name in Authority]
+    files_before = set(contents(situation.cluster))
+    for step in Step:
+        situation = turned(situation, step)
+    assert set(contents(situation.cluster)) == files_before
+    assert not {situation.identity.fingerprint(name) for name in Authority} & set(old)
+    assert situation.identity.missing() == ()
+
+
+@pytest.mark.parametrize("order", [("node1", "node3", "node2")], ids=" ".join)
+def test_at_every_moment_of_every_step_each_finds_whom_it_trusts(tmp_path: Path, order: Sequence[str]) -> None:
+    situation = planned_sample(tmp_path)
+    for step in Step:
+        after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(step)))
+        for number in range(len(order) + 1):
+            held = Held({name: after if name in order[:number] else situation for name in order})
+            assert list(held.refusals(after)) == [], f"{step}, {number} nodes changed"
+        situation = planned(after.cluster, after.identity)
+
+
+def test_dockerds_restart_in_an_order_in_which_each_finds_a_member_that_it_trusts(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    situation = turned(situation, Step.TRUST)
+    leaves = replace(situation, identity=Identity.read(situation.cluster, aim=Aim(Step.LEAVES)))
+    plan = make_plan(PLANE, leaves)
+    todo = {node.name: plan.of(node.name, "docker") for node in situation.cluster.nodes}
+    waves = PHASES["docker"].waves(leaves, todo)
+    assert [[node.name for node in wave] for wave in waves] == [["node1"], ["node3"], ["node2"]]
+    for node in situation.cluster.members:
+        assert f"{node.name}: update file /etc/etcd/pki/server.crt" in lines(todo[node.name])
+
+
+def test_the_check_of_handshakes_can_fail(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    turned(situation, Step.TRUST)
+    after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(Step.LEAVES)))
+    held = Held({"node1": after, "node2": situation, "node3": situation})
+    assert "node2 refuses its peer node1" in list(held.refusals(after))
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("point", range(0, 40, 3))
+@pytest.mark.parametrize("step", Step)
+def test_killed_at_any_write_of_a_step_it_goes_on_and_nobody_is_locked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Step, point: int
+) -> None:
+    situation = planned_sample(tmp_path)
+    for earlier in list(Step)[: step.number - 1]:
+        situation = turned(situation, earlier)
+    cluster, count = situation.cluster, iter(range(1000))
+    renaming, unlinking = Path.rename, Path.unlink
+
+    def at_point() -> None:
+        if next(count) == point:
+            raise Killed
+
+    def rename(self: Path, target: Path) -> Path:
+        at_point()
+        return renaming(self, target)
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        at_point()
+        unlinking(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", rename)
+        patched.setattr(Path, "unlink", unlink)
+        with suppress(Killed):
+            pki.make(cluster, aim=Aim(step))
+    # Either verb goes on: provision with what is recorded, certs with what is left of the rotation.
+    interrupted = replace(situation, identity=pki.make(cluster))
+    assert interrupted.identity.missing() == ()
+    held = Held({node.name: situation for node in cluster.nodes})
+    assert list(held.refusals(interrupted)) == []
+    if interrupted.identity.step or step is Step.TRUST:
+        for aim in pki.remaining(cluster.folder):
+            pki.make(cluster, aim=aim)
+    assert Identity.read(cluster).step is None
+    assert not list(cluster.folder.rglob("next.*"))
+    assert not list(cluster.folder.rglob(f"*{files.PARTIAL}"))
+
+
+def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    (cluster.folder / "rotation").write_text("nonsense\n")
+    with pytest.raises(PreflightRefused, match="rotation"):
+        Identity.read(cluster)
+
+
+def test_all_leaves_are_renewed_where_asked_and_no_etcd_restarts(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    since = NOW.replace(microsecond=0) + timedelta(hours=2)
+    before = Identity.read(situation.cluster, since, Aim(leaves_since=since))
+    assert {need.what for need in before.missing()} == {f"leaf {leaf}" for leaf in pki.leaves(situation.cluster)}
+    plan = make_plan(PLANE, replace(situation, identity=before))
+    assert lines(plan.restarts) == RESTARTS[Step.LEAVES]
+    after = pki.make(situation.cluster, since, Aim(leaves_since=since))
+    assert after.missing() == ()
+    assert not set(after.issued.values()) & set(situation.identity.issued.values())
+    assert [after.fingerprint(name) for name in Authority] == [
+        situation.identity.fingerprint(name) for name in Authority
+    ]
+
+
+def ended(tmp_path: Path, days: int) -> Situation:
+    """A cluster at work whose certificates were all made so many days ago."""
+    cluster = sample(tmp_path)
+    situation = planned(cluster, pki.make(cluster, NOW - timedelta(days=days)))
+    return replace(situation, identity=Identity.read(cluster, NOW))
+
+
+def test_75_ended_leaves_are_told_since_when_and_renewed_by_provision(tmp_path: Path) -> None:
+    situation = ended(tmp_path, 830)
+    (problem,) = validity.warnings(situation)
+    end = NOW - timedelta(days=5)
+    assert f"leaf docker/node1-server on {end:%Y-%m-%d} (ended 5 days ago)" in problem.what
+    assert "authority" not in problem.what
+    assert "fab provision" in problem.advice
+    assert lines(make_plan(PLANE, situation).restarts) == RESTARTS[Step.LEAVES]
+
+
+def test_76_an_ended_authority_is_told_since_when_and_cured_by_a_rotation_that_changes_all_members_at_once(
+    tmp_path: Path,
+) -> None:
+    situation = ended(tmp_path, 3660)
+    (problem,) = validity.warnings(situation)
+    end = NOW - timedelta(days=10)
+    assert f"authority etcd-peer on {end:%Y-%m-%d} (ended 10 days ago)" in problem.what
+    assert "fab certs --rotate --authority" in problem.advice
+    # Connections that stay open may keep a quorum that no new one could make.
+    assert membership.is_running(situation)
+    assert not membership.stays_at_work(situation)
+    aimed = replace(situation, identity=Identity.read(situation.cluster, NOW, Aim(Step.TRUST)))
+    plan = make_plan(PLANE, aimed)
+    todo = {node.name: plan.of(node.name, "etcd") for node in situation.cluster.nodes}
+    assert [[node.name for node in wave] for wave in PHASES["etcd"].waves(aimed, todo)] == [["node1", "node2"]]
+    assert PHASES["quorum"].waves(aimed, {}) == (situation.cluster.nodes,)
+
+
+def test_members_that_trust_one_another_change_one_by_one(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    assert membership.stays_at_work(situation)
+    strange = with_path(layout.PEER_AUTHORITY, text="none")
+    assert not membership.stays_at_work(changed(situation, "node2", strange))
+
+
+def test_a_rotation_stopped_half_way_is_told(tmp_path: Path) -> None:
+    situation = turned(planned_sample(tmp_path), Step.TRUST)
+    (problem,) = validity.warnings(situation)
+    assert str(problem).startswith("controller: a rotation of the authorities is at step 1 of 3")
+    assert "fab certs --rotate --authority" in problem.advice

@@ -153,6 +153,16 @@ fact_ports() {
     done
 }
 
+# fact_tables TABLE…: whether nft works here; each of ours that is in the kernel as its unit has loaded it.
+fact_tables() {
+    nft list tables >/dev/null 2>&1 || return 0
+    fact value nft yes
+    for table; do
+        listed=$(nft -s list table inet "$table" 2>/dev/null | sha256sum)
+        [ "$listed" != "$(line_of "/run/overlay-provision/$table.loaded")" ] || fact table "$table"
+    done
+}
+
 # fact_docker PATH…: what Docker's API answers to a GET of each, as it came: one process for all of them. Bounded: a
 # daemon that waits for its store answers nobody. After the last question the daemon takes the end of our input for
 # a caller that has gone: the ping is there to be lost.
@@ -421,6 +431,16 @@ recorded() {
     return 1
 }
 
+# drop_firewall: our table of nftables and what loads it, if it was ever there.
+drop_firewall() {
+    recorded unit overlay-firewall.service >/dev/null || return 0
+    systemctl disable -q --now overlay-firewall.service 2>/dev/null || true
+    nft delete table inet overlay_provision 2>/dev/null || true # where its unit was lost
+    put_back '/etc/overlay-provision|/etc/systemd/system/overlay-firewall.service'
+    rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
+    systemctl daemon-reload
+}
+
 # drop_keepers: ours only, by their label.
 drop_keepers() {
     timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
@@ -455,6 +475,7 @@ put_back_rest() {
         systemctl disable -q --now etcd.service 2>/dev/null
         rm -rf /var/lib/etcd/data
     fi
+    drop_firewall
     put_back '.*'
     systemctl daemon-reload
     systemctl reset-failed etcd.service 2>/dev/null

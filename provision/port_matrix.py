@@ -136,21 +136,30 @@ def shut(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run: st
     At such a port a connection is begun, and only silence counts: a refusal has come from there. Datagrams to such a
     port are left to the proof, which ends every run that changes something: its packets and names need both ports.
     """
-    asked = cells(cluster, facts)
-    held = [cell for cell in wanted(cluster) if cell not in asked and cell.protocol == "tcp"]
-    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, held)))
-    silent = {
+    in_use = held(cluster, facts)
+    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)))
+    return (*measure(cluster, facts, remotes, run).blocked, *silent(knocked))
+
+
+def held(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
+    """Return the ways by TCP that have to be open and are in use. Pure."""
+    asked = set(cells(cluster, facts))
+    return tuple(cell for cell in wanted(cluster) if cell.protocol == "tcp" and cell not in asked)
+
+
+def silent(knocked: Mapping[str, str]) -> tuple[Cell, ...]:
+    """Read what each node said of those it knocked at, `TARGET PORT` where nothing came back. Pure."""
+    return tuple(
         Cell(source, words[0], int(words[1]), "tcp")
-        for source, text in knocked.items()
+        for source, text in sorted(knocked.items())
         for words in map(str.split, text.splitlines())
-    }
-    return (*measure(cluster, facts, remotes, run).blocked, *sorted(silent))
+    )
 
 
-def _knocking(cluster: Cluster, node: Node, held: Sequence[Cell]) -> str:
+def _knocking(cluster: Cluster, node: Node, in_use: Sequence[Cell]) -> str:
     knocks = (
         f"ports_knock {cell.target} {cluster.node(cell.target).address} {cell.port} &"
-        for cell in held
+        for cell in in_use
         if cell.source == node.name
     )
     return "\n".join([*knocks, "wait"])

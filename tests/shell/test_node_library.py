@@ -23,6 +23,25 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
 # ---- facts ----
 
 
+#: One that lists a table as it is in a file, and all of them.
+NFT = 'nft() { case "$*" in "list tables") ;; "-s list table inet ours") cat listed ;; *) false ;; esac; }'
+
+
+def test_a_table_that_somebody_touched_is_not_as_it_was_loaded(shell: Shell) -> None:
+    ask = f"{NFT}\nline_of() {{ cat loaded; }}\nfact_tables ours"
+    shell.run("echo 'drop all' >listed; sha256sum <listed >loaded")
+    assert parse(shell.run(ask)).tables == {"ours"}
+    shell.run("echo 'drop none' >listed")
+    found = parse(shell.run(ask))
+    assert (found.tables, found.values["nft"]) == (frozenset(), "yes")
+    shell.run("rm listed")
+    assert parse(shell.run(f'cat() {{ command cat "$@" 2>/dev/null; }}\n{ask}')).tables == frozenset()
+
+
+def test_a_host_where_nft_does_not_work_says_nothing_of_it(shell: Shell) -> None:
+    assert shell.run("nft() { false; }\nfact_tables ours") == ""
+
+
 def test_a_fact_is_one_line_with_its_fields_as_they_are(shell: Shell) -> None:
     fields = ["a", "two words", "", r"back\nslash %s", "-n", STRANGE]
     assert shell.call("fact", *fields) == "\t".join(fields) + "\n"

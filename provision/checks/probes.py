@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from docker.errors import APIError
+from docker.types import LogConfig
 
 from provision.checks import Outcome
 from provision.checks.proof import RUN_LABEL, Proof
@@ -182,7 +183,10 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         command=["sleep", str(PROBE_SECONDS)],
         name=name,
         labels={RUN_LABEL: proof.run},
-        host_config=api.create_host_config(auto_remove=True, network_mode=network),
+        # It says nothing and shares nothing: a tenth of its start less.
+        host_config=api.create_host_config(
+            auto_remove=True, network_mode=network, ipc_mode="none", log_config=LogConfig(type="none")
+        ),
         networking_config=api.create_networking_config({network: api.create_endpoint_config(**given)}),
     )
     api.start(made["Id"])

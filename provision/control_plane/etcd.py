@@ -12,7 +12,7 @@ from provision.phases.image import Images
 from provision.phases.keeper import Keepers
 from provision.phases.overlay import Overlay
 from provision.phases.pki import Certificates
-from provision.phases.quorum import Quorum
+from provision.phases.quorum import Gossip, Quorum
 
 PLANE = ControlPlane(
     name="etcd",
@@ -23,5 +23,16 @@ PLANE = ControlPlane(
     docker_reason="Docker 23 and later refuse --cluster-store: support for external key-value stores was removed",
     member_ports=(layout.STORE_PORT, layout.PEER_PORT),
     node_ports=(layout.DOCKER_PORT, layout.GOSSIP_PORT, layout.VXLAN_PORT),
-    phases=(Host(), Certificates(), Firewall(), Etcd(), Docker(), Images(), Quorum(), Overlay(), Keepers()),
+    phases=(
+        Host(),
+        Certificates(),
+        Firewall(),
+        Etcd(),
+        Docker(),
+        Images(),
+        Quorum(),
+        Overlay(),
+        Keepers(),
+        Gossip(),
+    ),
 )

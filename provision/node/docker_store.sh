@@ -16,7 +16,8 @@ export DOCKER_HOST=unix:///var/run/docker.sock
 pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
 config=$run/daemon.json
-joined=$run/docker.joined   # this dockerd is on the store
+taken=$run/docker.taken     # this dockerd has taken the store up
+joined=$run/docker.joined   # and hears its neighbours
 cleaned=$run/docker.cleaned # one was, since the host was booted
 whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
 turn=/overlay-provision/joining
@@ -84,7 +85,7 @@ defaults() {
 }
 
 prepare() {
-    rm -f "$joined"
+    rm -f "$taken" "$joined"
     if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store
     else
@@ -115,15 +116,15 @@ has_taken_store() {
     [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
 }
 
-# is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
-is_joined() {
-    has_taken_store && ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
+# hears: it is open for its neighbours' gossip.
+hears() {
+    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
 }
 
-# is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,
-# and it never tries again.
+# is_deaf: it is not, though the port is free: somebody had it at the moment when dockerd wanted it, and it never tries
+# again.
 is_deaf() {
-    has_taken_store && ! ss -H -lnt 'sport = :7946' | grep -q .
+    ! ss -H -lnt 'sport = :7946' | grep -q .
 }
 
 # is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
@@ -150,10 +151,17 @@ join() {
         configure store
         hang_up
     fi
+    # dockerd does both in its background.
     polls=0
-    until is_joined; do
+    until has_taken_store; do
         polls=$((polls + 1))
         [ $((polls % 50)) != 0 ] || hang_up
+        sleep 0.1
+    done
+    : >"$taken"
+    polls=0
+    until hears; do
+        polls=$((polls + 1))
         [ $((polls % 150)) != 0 ] || ! is_deaf || start_anew
         sleep 0.1
     done

@@ -391,12 +391,12 @@ stays_up() {
     exit 1
 }
 
-# await_joined SECONDS: until this node's dockerd is on the store; see docker_store.sh.
-await_joined() {
-    deadline=$(($(date +%s) + $1))
-    until [ -e /run/overlay-provision/docker.joined ]; do
+# await_docker taken|joined SECONDS: until this node's dockerd is so far on its way to the store; see docker_store.sh.
+await_docker() {
+    deadline=$(($(date +%s) + $2))
+    until [ -e "/run/overlay-provision/docker.$1" ]; do
         if [ "$(date +%s)" -gt "$deadline" ]; then
-            printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$1" >&2
+            printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$2" >&2
             journal_end docker.service overlay-join.service
             exit 1
         fi

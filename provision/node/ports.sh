@@ -15,11 +15,11 @@ ports_listen() {
     tries=0
     until [ "$(ss -H -lntu "src $address" | grep -cE ":($(printf '%s|' "$@" | sed 's,/[a-z]*,,g; s/|$//')) ")" -ge $# ]; do
         tries=$((tries + 1))
-        [ $tries -lt 60 ] || {
+        [ $tries -lt 150 ] || {
             cat "$folder/log" >&2
             die "cannot listen on $address, ports $*"
         }
-        sleep 0.05
+        sleep 0.02
     done
 }
 
@@ -30,7 +30,7 @@ ports_send() {
     shift 2
     for port; do
         # shellcheck disable=SC2016 # these are bash's
-        timeout 3 bash -c 'for try in 1 ${4:+2 3}; do printf "\n%s\n" "$0" >"/dev/$1/$2/$3" || exit; ${4:+sleep 0.05}; done' \
+        timeout 3 bash -c 'for pause in 0 ${4:+0.05 0.05}; do sleep "$pause"; printf "\n%s\n" "$0" >"/dev/$1/$2/$3" || exit; done' \
             "$words" "${port#*/}" "$address" "${port%/*}" "$(case $port in */udp) echo again ;; esac)" >/dev/null 2>&1 &
     done
 }
@@ -47,22 +47,25 @@ ports_knock() {
 # them: each is sent whole, until the kernel has been told of a smaller path. Says which were sent, and what it was told.
 ports_sizes() {
     words=$1 target=$2 address=$3 port=$4
-    last=0
+    sizes=
     shift 4
     route=$(ip -o -4 route get "$address") || return 0
     device=${route#* dev }
     most=$(cat "/sys/class/net/${device%% *}/mtu") || return 0
-    for size in "$@" "$most"; do
-        if [ "$size" -gt "$most" ] || [ "$size" = "$last" ]; then continue; fi
-        last=$size
-        for _ in 1 2; do
-            # shellcheck disable=SC2016 # these are bash's; 30: the headers of IPv4 and UDP, and two line ends
-            printf "\\n%-$((size - 30))s\\n" "$words $size" |
-                timeout 3 bash -c 'exec dd bs=65536 count=1 >"/dev/udp/$0/$1" 2>/dev/null' "$address" "$port"
-            sleep 0.01 # for the path to say that it is too large: later ones would come in pieces
-        done
-        printf 'sent %s %s\n' "$target" "$size"
-    done
+    for size; do [ "$size" -ge "$most" ] || sizes="$sizes $size"; done
+    # One process for all of them. Bash writes each line by itself, and 4096 bytes at most: so the line begins with a
+    # return, and dd writes what is larger. 30: the headers of IPv4 and UDP, and these two. It waits a moment, for the
+    # path to say that one was too large: later ones would come in pieces.
+    # shellcheck disable=SC2016,SC2086 # these are bash's; a word a size
+    timeout 5 bash -c 'exec 3>"/dev/udp/$1/$2" 4<> <(:)
+        for size in "${@:3}"; do
+            printf -v line "\r%-$((size - 30))s" "$0 $size"
+            for pause in 0.01 0; do
+                if [ "$size" -gt 4096 ]; then echo "$line" | dd bs=65536 count=1; else echo "$line"; fi >&3
+                read -rt "$pause" <&4
+            done
+        done' "$words" "$address" "$port" $sizes "$most" >/dev/null 2>&1
+    for size in $sizes "$most"; do printf 'sent %s %s\n' "$target" "$size"; done
     route=$(ip -o -4 route get "$address" 2>/dev/null)
     case $route in *' mtu '*) printf 'told %s\n' "$target" ;; esac
 }
@@ -71,9 +74,9 @@ ports_sizes() {
 # `taken PORT-PROTOCOL` where somebody else got the port first: a daemon of ours that was just being started again.
 ports_heard() {
     tries=0
-    while [ $tries -lt 40 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
+    while [ $tries -lt 100 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
         tries=$((tries + 1))
-        sleep 0.05
+        sleep 0.02
     done
     cat_ways "$1"
     while read -r process way; do
@@ -83,5 +86,5 @@ ports_heard() {
 }
 
 cat_ways() {
-    (cd "$1" && awk 'NF { size = length($0); sub(/ +$/, ""); print FILENAME, size, $0 }' [0-9]*-* 2>/dev/null)
+    (cd "$1" && awk 'NF { sub(/^.*\r/, ""); size = length($0); sub(/ +$/, ""); print FILENAME, size, $0 }' [0-9]*-* 2>/dev/null)
 }

@@ -122,9 +122,19 @@ class Docker(Phase):
             clients.remotes.each(joined, wave)
 
 
+def has_taken_store(remote: Remote) -> None:
+    """Return once dockerd makes networks in the store. StepFailed when it does not within a minute of a quorum."""
+    _await(remote, "taken")
+
+
 def joined(remote: Remote) -> None:
-    """Return once dockerd is on the store. StepFailed when it is not within a minute of a quorum."""
-    result = remote.run(f"{library()}\n{call('await_joined', str(JOIN_SECONDS))}\n", timeout=JOIN_SECONDS + 30)
+    """Return once dockerd hears its neighbours, too. StepFailed when it does not within a minute of a quorum."""
+    _await(remote, "joined")
+
+
+def _await(remote: Remote, state: str) -> None:
+    wait = call("await_docker", state, str(JOIN_SECONDS))
+    result = remote.run(f"{library()}\n{wait}\n", timeout=JOIN_SECONDS + 30)
     if result.code:
         words = f"dockerd does not join the store: {result.stderr.strip()[-1500:]}"
         advice = "mend the cause, run provision again: it goes on here"

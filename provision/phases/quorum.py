@@ -1,4 +1,4 @@
-"""The store's first quorum, and dockerd on it: waited for here, so that other work is done meanwhile."""
+"""The store's first quorum, and each dockerd on it: waited for here, so that other work is done meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from provision import membership
 from provision.phases import Phase, Wave
-from provision.phases.docker import joined
+from provision.phases.docker import has_taken_store, joined
 from provision.phases.etcd import wait_for_members
 from provision.plan import Change
 from provision.situation import Situation
@@ -31,5 +31,19 @@ class Quorum(Phase):
         wait_for_members(clients, situation.cluster.members)
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """Every dockerd is on the store."""
+        """Every dockerd makes networks in the store."""
+        clients.remotes.each(has_taken_store, wave)
+
+
+class Gossip(Quorum):
+    """Docker begins it half a second after it has taken the store: what it holds on networks till then is told then."""
+
+    name = "gossip"
+    waits_for = "the neighbours of each dockerd"
+
+    def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """The quorum was waited for."""
+
+    def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """Every dockerd hears its neighbours."""
         clients.remotes.each(joined, wave)

@@ -82,17 +82,17 @@ class Session:
     ) -> Iterator[tuple[Remotes, Situation]]:
         """Connect, and ask every node everything. PreflightRefused where the release will not do.
 
-        What to ask is made while the connections are, and `needed_later` imported while the nodes answer.
+        What to ask is made while the connections are, and `needed_later` imported meanwhile.
         """
         release = artifact.load(self.cluster)
         with ThreadPoolExecutor(1) as beside:
             ready = beside.submit(self._questions, release)
+            for module in needed_later:
+                beside.submit(import_module, module)
             with self.connected(lock, shared=shared) as remotes:
                 start, scripts = ready.result()
                 for node in self.cluster.nodes:
                     self.progress.say(node.name, "asking for facts")
-                for module in needed_later:
-                    beside.submit(import_module, module)
                 with self.progress.stage("facts"):
                     situation = engine.gather(self.plane, start, remotes, scripts)
                 yield remotes, situation

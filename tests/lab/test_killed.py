@@ -37,6 +37,7 @@ BY_HAND = {
     "node2": """
         echo '# by hand' >>/etc/systemd/system/docker.service.d/50-overlay.conf
         systemctl daemon-reload && systemctl restart docker
+        until docker network inspect spare >/dev/null 2>&1; do sleep 0.1; done # it has joined the store
         cd /usr/local/lib/etcd/3.4.23 && cp etcdctl other && printf x >>other && mv other etcdctl
         docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null
         docker network rm spare >/dev/null

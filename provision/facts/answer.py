@@ -25,6 +25,7 @@ def parse(output: str) -> Facts:
         paths=_paths(rows),
         units=_units(rows),
         users=frozenset(row[1] for row in rows if row[0] == "user"),
+        sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
         docker_answers="/networks" in docker,

@@ -24,6 +24,7 @@ class Question:
     images: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
 
 
 def join(questions: Iterable[Question]) -> Question:
@@ -81,6 +82,7 @@ def script(question: Question) -> str:
         ("fact_large", question.large),
         ("fact_texts", question.shown),
         ("fact_tables", question.tables),
+        ("fact_sources", question.neighbours),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
     here = [SURVEY, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]

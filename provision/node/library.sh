@@ -49,6 +49,14 @@ fact_addresses() {
     done
 }
 
+# fact_sources ADDRESS…: the address of ours from which packets to each go.
+fact_sources() {
+    for neighbour; do
+        route=$(ip -o -4 route get "$neighbour" 2>/dev/null)
+        case $route in *' src '*) route=${route#* src } && fact source "$neighbour" "${route%% *}" ;; esac
+    done
+}
+
 # fact_resolvers FILE…: the name servers of each that is there.
 fact_resolvers() {
     for file; do

@@ -15,12 +15,14 @@ LOAD_SECONDS = 30
 class Ruleset:
     """A table in the kernel as its unit loads it, at every boot; replaced without a gap where a file of it changes.
 
-    `inputs` names the unit's files and the hashes that each may have had when it was loaded.
+    `inputs` names the unit's files and the hashes that each may have had when it was loaded; `neighbours` the
+    addresses of those that have to let this host in.
     """
 
     unit: str
     table: str
     inputs: tuple[tuple[str, frozenset[str]], ...]
+    neighbours: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -28,8 +30,8 @@ class Ruleset:
         return f"table {self.table}"
 
     def question(self) -> Question:
-        """Ask for the unit, and whether the table is in the kernel as the unit loaded it."""
-        return Question(units=(self.unit,), tables=(self.table,))
+        """Ask for the unit, whether the table is in the kernel as the unit loaded it, and as whom we come to others."""
+        return Question(units=(self.unit,), tables=(self.table,), neighbours=self.neighbours)
 
     def compare(self, facts: Facts) -> Difference | None:
         """Load it where it is not there, made of other files, or touched by somebody since."""

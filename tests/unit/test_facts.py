@@ -38,6 +38,7 @@ EVERYTHING = Question(
     images=("registry:5000/busybox:latest", STRANGE),
     large=(STRANGE,),
     tables=(STRANGE,),
+    neighbours=(STRANGE,),
 )
 
 

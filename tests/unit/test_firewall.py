@@ -121,6 +121,16 @@ def test_a_host_without_nft_is_refused_where_it_is_needed(tmp_path: Path) -> Non
     assert "apt-get install nftables" in outcome.advice
 
 
+def test_a_host_that_comes_from_another_address_is_refused(tmp_path: Path) -> None:
+    situation = planned(guarded(tmp_path))
+    for one in situation.cluster.nodes:
+        situation = changed(situation, one.name, with_values(nft="yes"))
+    sources = {"192.0.2.1": "198.51.100.7", "192.0.2.3": "192.0.2.2"}
+    (outcome,) = failures(changed(situation, "node2", lambda facts: replace(facts, sources=sources)))
+    assert (outcome.check, outcome.where) == ("firewall", "node2")
+    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall knows this node as 192.0.2.2")
+
+
 def open_to(situation: Situation) -> set[str]:
     return {row[3] for row in ports(situation).rows}
 

@@ -80,19 +80,27 @@ class Matrix:
         )
 
 
-def cells(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return every way that has to be open and is not in use already, or about to be. Pure."""
+def wanted(cluster: Cluster) -> tuple[Cell, ...]:
+    """Return every way that has to be open."""
     return tuple(
         Cell(source.name, target.name, port, protocol)
         for target in cluster.nodes
-        for port, protocol in (
-            *(() if _is_ours(facts[target.name], layout.DOCKER_UNIT) else EVERYWHERE),
-            *(MEMBERS if target.member and not _is_ours(facts[target.name], layout.ETCD_UNIT) else ()),
-        )
-        if not any((one.port, one.protocol) == (port, protocol) for one in facts[target.name].listeners)
+        for port, protocol in (*EVERYWHERE, *(MEMBERS if target.member else ()))
         for source in cluster.nodes
         if source != target
     )
+
+
+def cells(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
+    """Return every way that has to be open and is not in use already, or about to be. Pure."""
+
+    def is_held(cell: Cell) -> bool:
+        there = facts[cell.target]
+        unit = layout.ETCD_UNIT if (cell.port, cell.protocol) in MEMBERS else layout.DOCKER_UNIT
+        taken = any((one.port, one.protocol) == (cell.port, cell.protocol) for one in there.listeners)
+        return taken or _is_ours(there, unit)
+
+    return tuple(cell for cell in wanted(cluster) if not is_held(cell))
 
 
 def _is_ours(facts: Facts, unit: str) -> bool:
@@ -120,6 +128,41 @@ def measure(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run:
             lambda remote: _do(remote, f"ports_heard {folder} {run} {ways[remote.node.name]}"), targets
         )
     return read(asked, sent, heard, run)
+
+
+def shut(cluster: Cluster, facts: Mapping[str, Facts], remotes: Remotes, run: str) -> tuple[Cell, ...]:
+    """Return the ways that are not open, those too to ports that our own daemons hold: StepFailed as `measure`.
+
+    At such a port a connection is begun, and only silence counts: a refusal has come from there. Datagrams to such a
+    port are left to the proof, which ends every run that changes something: its packets and names need both ports.
+    """
+    in_use = held(cluster, facts)
+    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)))
+    return (*measure(cluster, facts, remotes, run).blocked, *silent(knocked))
+
+
+def held(cluster: Cluster, facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
+    """Return the ways by TCP that have to be open and are in use. Pure."""
+    asked = set(cells(cluster, facts))
+    return tuple(cell for cell in wanted(cluster) if cell.protocol == "tcp" and cell not in asked)
+
+
+def silent(knocked: Mapping[str, str]) -> tuple[Cell, ...]:
+    """Read what each node said of those it knocked at, `TARGET PORT` where nothing came back. Pure."""
+    return tuple(
+        Cell(source, words[0], int(words[1]), "tcp")
+        for source, text in sorted(knocked.items())
+        for words in map(str.split, text.splitlines())
+    )
+
+
+def _knocking(cluster: Cluster, node: Node, in_use: Sequence[Cell]) -> str:
+    knocks = (
+        f"ports_knock {cell.target} {cluster.node(cell.target).address} {cell.port} &"
+        for cell in in_use
+        if cell.source == node.name
+    )
+    return "\n".join([*knocks, "wait"])
 
 
 def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:

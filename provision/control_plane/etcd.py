@@ -6,6 +6,7 @@ from provision import layout
 from provision.control_plane import ControlPlane, Window
 from provision.phases.docker import Docker
 from provision.phases.etcd import Etcd
+from provision.phases.firewall import Firewall
 from provision.phases.host import Host
 from provision.phases.image import Images
 from provision.phases.keeper import Keepers
@@ -22,5 +23,15 @@ PLANE = ControlPlane(
     docker_reason="Docker 23 and later refuse --cluster-store: support for external key-value stores was removed",
     member_ports=(layout.STORE_PORT, layout.PEER_PORT),
     node_ports=(layout.DOCKER_PORT, layout.GOSSIP_PORT, layout.VXLAN_PORT),
-    phases=(Host(), Certificates(), Etcd(), Docker(), Images(), Quorum(), Overlay(), Keepers()),
+    phases=(
+        Host(),
+        Certificates(),
+        Firewall(),
+        Etcd(),
+        Docker(),
+        Images(),
+        Quorum(),
+        Overlay(),
+        Keepers(),
+    ),
 )

@@ -25,6 +25,8 @@ def parse(output: str) -> Facts:
         paths=_paths(rows),
         units=_units(rows),
         users=frozenset(row[1] for row in rows if row[0] == "user"),
+        sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
+        tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
         docker_answers="/networks" in docker,
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
@@ -90,7 +92,7 @@ def _moment(text: str) -> tuple[float, float] | None:
     return float(found[0]), float(found[0]) + (0 if found[2] else 1)
 
 
-_ENCODED = ("daemon-json", "docker-unit")
+_ENCODED = ("daemon-json", "docker-options", "docker-unit")
 
 
 def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:

@@ -91,6 +91,10 @@ class Facts:
     paths: Mapping[str, Path] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
+    #: By a neighbour's address, the address from which packets go there.
+    sources: Mapping[str, str] = field(default_factory=dict)
+    #: Of nftables: those of ours that are in the kernel as they were loaded.
+    tables: frozenset[str] = frozenset()
     listeners: tuple[Listener, ...] = ()
     #: Whether it told everything, networks too.
     docker_answers: bool = False

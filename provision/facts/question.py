@@ -23,6 +23,8 @@ class Question:
     ports: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
 
 
 def join(questions: Iterable[Question]) -> Question:
@@ -64,6 +66,7 @@ fact value docker-root "$docker"
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /usr/local/lib/etcd /var/lib/overlay-provision /var/lib/etcd "$docker"
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
+sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value docker-options
 """
 
 
@@ -78,6 +81,8 @@ def script(question: Question) -> str:
         ("fact_hashes", question.hashed),
         ("fact_large", question.large),
         ("fact_texts", question.shown),
+        ("fact_tables", question.tables),
+        ("fact_sources", question.neighbours),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
     here = [SURVEY, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]

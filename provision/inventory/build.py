@@ -7,7 +7,7 @@ from pathlib import Path
 
 from provision.inventory.addresses import AUTO
 from provision.inventory.document import NETWORKS, AppImageSection, Document, NetworkSection, NodeSection, ProbeSection
-from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Network, Node, Probe
+from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Hardening, Network, Node, Probe
 
 STORE_SIZE = 3
 """Members where there are nodes enough: the fewest that outlive the loss of one."""
@@ -38,7 +38,14 @@ def build(document: Document, path: Path) -> Cluster:
         app=App(_image(document.app.redis, path.parent), _image(document.app.web, path.parent))
         if document.app
         else None,
+        hardening=_hardening(document),
+        firewall=document.firewall,
     )
+
+
+def _hardening(document: Document) -> Hardening:
+    said = document.docker.hardening if document.docker else None
+    return Hardening(**said.model_dump()) if said else Hardening()
 
 
 def members_of(said: dict[str, bool | None]) -> set[str]:

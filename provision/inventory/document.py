@@ -101,6 +101,20 @@ class EtcdSection(Section):
     sha256: Sha256 | None = Field(None, description="The archive's checksum; a URL must have one.")
 
 
+class HardeningSection(Section):
+    """What dockerd is told where your own daemon.json does not say it. Each is a restart of dockerd."""
+
+    no_new_privileges: bool = Field(True, description="Setuid programs gain nothing in containers made from now on.")
+    rotate_logs: bool = Field(True, description="A container's log ends at three files of 10 MB.")
+    limit_open_files: bool = Field(True, description="65536 a process, which may raise it to 1048576.")
+    isolate_default_bridge: bool = Field(
+        False, description="Containers on Docker's default bridge do not reach each other, unless linked."
+    )
+    without_userland_proxy: bool = Field(
+        False, description="Published ports by packet rules alone; none on the IPv6 loopback address."
+    )
+
+
 class DockerSection(Section):
     """Docker on the nodes."""
 
@@ -109,6 +123,7 @@ class DockerSection(Section):
         description="What spreads the networks: etcd, swarm, or auto for what the nodes' Docker can.",
         examples=["auto"],
     )
+    hardening: HardeningSection | None = None
 
 
 class NetworkSection(Section):
@@ -166,6 +181,9 @@ class Document(Section):
     overlay: OverlaySection | None = None
     probe: ProbeSection | None = None
     app: AppSection | None = None
+    firewall: bool = Field(
+        False, description="Whether nodes let only each other reach the ports that we open (nftables)."
+    )
 
 
 RESERVED = {"underlay": "for encryption between the hosts, which a later version will have"}

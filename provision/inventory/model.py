@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Literal
@@ -75,6 +75,17 @@ class App:
 
 
 @dataclass(frozen=True)
+class Hardening:
+    """What dockerd is told for safety's sake, where the user's own configuration does not say it (hardening.py)."""
+
+    no_new_privileges: bool = True
+    rotate_logs: bool = True
+    limit_open_files: bool = True
+    isolate_default_bridge: bool = False
+    without_userland_proxy: bool = False
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Everything the inventory says."""
 
@@ -89,6 +100,9 @@ class Cluster:
     mtu: int | None = None
     #: None: the counter is not tried.
     app: App | None = None
+    hardening: Hardening = field(default_factory=Hardening)
+    #: Whether nodes let only each other reach the ports that we open.
+    firewall: bool = False
 
     @property
     def folder(self) -> Path:

@@ -62,6 +62,21 @@ etcd:
 docker:
   # What spreads the networks: etcd (Docker before 23), swarm, or auto for what the nodes' Docker can.
   control_plane: auto
+  # For safety's sake, where your own daemon.json does not say it. Each is a restart of dockerd.
+  # hardening:
+  #   # Setuid programs gain nothing in containers made from now on (out: --security-opt no-new-privileges=false).
+  #   no_new_privileges: true
+  #   # A container's log ends at three files of 10 MB, in containers made from now on.
+  #   rotate_logs: true
+  #   # Open files: 65536 a process, which may raise it to 1048576.
+  #   limit_open_files: true
+  #   # Containers on Docker's default bridge do not reach each other, unless linked.
+  #   isolate_default_bridge: false
+  #   # Published ports by packet rules alone; none on the IPv6 loopback address.
+  #   without_userland_proxy: false
+
+# Whether nodes let only each other reach 2376, 2379, 2380, 7946 and 4789, by a table of nftables.
+# firewall: false
 
 overlay:
   # The networks that cross hosts: name and IPv4 range. The range must be in use nowhere else; auto chooses one.

@@ -25,6 +25,7 @@ PACKAGES = (
     "openssh-server",
     "iproute2",
     "iptables",
+    "nftables",
     "sudo",
     "procps",
     "iputils-ping",

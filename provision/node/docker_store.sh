@@ -59,20 +59,28 @@ end_turn() {
     [ "$OVERLAY_TURNS" = no ] || store rm --with-value "$OVERLAY_ADVERTISE" "$turn" >/dev/null
 }
 
-# configure [store]: the user's configuration, for root alone, with the store's keys or without; whole or as it was.
+# configure [store]: the user's configuration, for root alone, with our defaults, and the store's keys or without; whole
+# or as it was.
 configure() {
     users=$(cat "$OVERLAY_CONFIG" 2>/dev/null) || users=
-    if [ "${1-}" = store ]; then
-        rest=${users#*\{}
-        case $(printf %s "$rest" | tr -d '[:space:]') in '' | '}') sign= ;; *) sign=, ;; esac
-        users=$(
-            printf '{"cluster-store": "%s", "cluster-advertise": "%s",\n' "$OVERLAY_STORE" "$OVERLAY_ADVERTISE"
-            printf ' "cluster-store-opts": {"kv.cacertfile": "%s/store-ca.crt",' "$pki"
-            printf ' "kv.certfile": "%s/store.crt", "kv.keyfile": "%s/store.key"}%s\n' "$pki" "$pki" "$sign"
-            printf '%s' "${rest:-\}}"
-        )
-    fi
-    (umask 077 && mkdir -p "$run" && printf '%s\n' "${users:-{\}}" >"$config.new" && mv -f "$config.new" "$config")
+    rest=${users#*\{}
+    ours=$(defaults && { [ "${1-}" != store ] || store_keys; })
+    case $(printf %s "$rest" | tr -d '[:space:]') in '' | '}') ours=${ours%,} ;; esac
+    (umask 077 && mkdir -p "$run" && printf '{%s\n%s\n' "$ours" "${rest:-\}}" >"$config.new" && mv -f "$config.new" "$config")
+}
+
+store_keys() {
+    printf '"cluster-store": "%s", "cluster-advertise": "%s",\n' "$OVERLAY_STORE" "$OVERLAY_ADVERTISE"
+    printf '"cluster-store-opts": {"kv.cacertfile": "%s/store-ca.crt",' "$pki"
+    printf ' "kv.certfile": "%s/store.crt", "kv.keyfile": "%s/store.key"},\n' "$pki" "$pki"
+}
+
+# defaults: those that the user's configuration does not speak of, see hardening.py.
+defaults() {
+    [ ! -r "$pki/hardening" ] || while read -r decided_by setting; do
+        # shellcheck disable=SC2254 # a pattern
+        case $users in *\"$decided_by*) ;; *) printf '%s,\n' "$setting" ;; esac
+    done <"$pki/hardening"
 }
 
 prepare() {

@@ -49,6 +49,14 @@ fact_addresses() {
     done
 }
 
+# fact_sources ADDRESS…: the address of ours from which packets to each go.
+fact_sources() {
+    for neighbour; do
+        route=$(ip -o -4 route get "$neighbour" 2>/dev/null)
+        case $route in *' src '*) route=${route#* src } && fact source "$neighbour" "${route%% *}" ;; esac
+    done
+}
+
 # fact_resolvers FILE…: the name servers of each that is there.
 fact_resolvers() {
     for file; do
@@ -150,6 +158,16 @@ fact_ports() {
     for port; do filter="${filter:+$filter or }sport = :$port"; done
     ss -H -lntup "( $filter )" 2>/dev/null | while read -r protocol _ _ _ local _ users; do
         fact port "$protocol" "$local" "${users:-unknown}"
+    done
+}
+
+# fact_tables TABLE…: whether nft works here; each of ours that is in the kernel as its unit has loaded it.
+fact_tables() {
+    nft list tables >/dev/null 2>&1 || return 0
+    fact value nft yes
+    for table; do
+        listed=$(nft -s list table inet "$table" 2>/dev/null | sha256sum)
+        [ "$listed" != "$(line_of "/run/overlay-provision/$table.loaded")" ] || fact table "$table"
     done
 }
 
@@ -421,6 +439,16 @@ recorded() {
     return 1
 }
 
+# drop_firewall: our table of nftables and what loads it, if it was ever there.
+drop_firewall() {
+    recorded unit overlay-firewall.service >/dev/null || return 0
+    systemctl disable -q --now overlay-firewall.service 2>/dev/null || true
+    nft delete table inet overlay_provision 2>/dev/null || true # where its unit was lost
+    put_back '/etc/overlay-provision|/etc/systemd/system/overlay-firewall.service'
+    rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
+    systemctl daemon-reload
+}
+
 # drop_keepers: ours only, by their label.
 drop_keepers() {
     timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
@@ -455,6 +483,7 @@ put_back_rest() {
         systemctl disable -q --now etcd.service 2>/dev/null
         rm -rf /var/lib/etcd/data
     fi
+    drop_firewall
     put_back '.*'
     systemctl daemon-reload
     systemctl reset-failed etcd.service 2>/dev/null

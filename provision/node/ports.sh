@@ -35,6 +35,13 @@ ports_send() {
     done
 }
 
+# ports_knock TARGET ADDRESS PORT: `TARGET PORT` where nothing comes back within 3 s. A refusal would have come back.
+ports_knock() {
+    # shellcheck disable=SC2016 # these are bash's
+    timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>/dev/null
+    [ $? -lt 124 ] || printf '%s %s\n' "$1" "$3"
+}
+
 # ports_sizes WORDS TARGET ADDRESS PORT SIZE…: a datagram of each size (bytes of an IPv4 packet, smallest first) that is
 # below the link's own, then of that one, each twice: one may be lost. A link that carries less than it should drops
 # them: each is sent whole, until the kernel has been told of a smaller path. Says which were sent, and what it was told.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from provision import layout, membership
 from provision.errors import Problem, StepFailed
-from provision.facts import INPUTS
+from provision.facts import INPUTS, Facts
+from provision.hardening import defaults
 from provision.inventory.model import Node
 from provision.node import library, program
 from provision.phases import Phase, Wave, one_by_one
@@ -42,6 +43,8 @@ class Docker(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return certificates, the list of members, the program that takes it up, the drop-in, and the services."""
         read = docker_files(situation, node)
+        safety = File(layout.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
+        read = (*read, safety)
         watched = (layout.DOCKER_DROP_IN, layout.DOCKER_STORE, *(file.path for file in read))
         drop_in = File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
         vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
@@ -75,6 +78,7 @@ class Docker(Phase):
             Folder(layout.DOCKER_DROP_IN_FOLDER),
             Folder(layout.PROGRAMS),
             store,
+            safety,
             store_program,
             join_unit,
             drop_in,
@@ -141,6 +145,11 @@ def vendor_command(unit: str) -> str:
             commands = [*commands, command.strip()] if command.strip() else []
     command = re.sub(r"\s+", " ", commands[-1]) if commands else "/usr/bin/dockerd"
     return command if "fd://" in command else f"{command} -H fd://"
+
+
+def _flags(facts: Facts) -> str:
+    """Return all that may be said on dockerd's command line, and is not ours: we set no key of daemon.json there."""
+    return f"{facts.values.get('docker-unit', '')}\n{facts.values.get('docker-options', '')}"
 
 
 def vendor_config(command: str) -> str:

@@ -6,6 +6,7 @@ A content or hash that is None is not made yet: it differs from whatever is ther
 
 from provision.resources.base import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import KEEPER, GatewayBridge, Image, Keeper
+from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Release, Service, User
 
@@ -19,8 +20,10 @@ __all__ = [
     "Image",
     "Keeper",
     "Link",
+    "NoRuleset",
     "Release",
     "Resource",
+    "Ruleset",
     "Service",
     "Upload",
     "User",

@@ -28,6 +28,14 @@ timeout 10 docker ps -aq --filter status=exited --filter status=created | xargs 
     '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{slice .Name 1}}{{end}}{{end}}' | grep .
 true
 """
+#: What listens on the nodes, and what keeps others from reading and writing there.
+_PORTS = (
+    (f"{layout.STORE_PORT}/tcp", "etcd: clients", "mutual TLS"),
+    (f"{layout.PEER_PORT}/tcp", "etcd: members", "mutual TLS"),
+    (f"{layout.DOCKER_PORT}/tcp", "the Docker API", "mutual TLS"),
+    (f"{layout.GOSSIP_PORT}/tcp, udp", "Docker's gossip", "nothing: clear text, from anybody"),
+    (f"{layout.VXLAN_PORT}/udp", "what containers send", "nothing: clear text, from anybody"),
+)
 _DAEMON = {"joined": "on the store", "waits": "without the store"}
 
 
@@ -52,6 +60,7 @@ def run_status(session: Session, *, store: bool) -> Report:
             Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),
             _nodes(session, situation, states),
             _networks(session, situation),
+            ports(situation),
             _certificates(session, situation),
             *waiting,
         ]
@@ -173,6 +182,15 @@ def _networks(session: Session, situation: Situation) -> Table:
         identities = sorted({identity[:12] for identity in seen.values()})
         rows.append((name, str(subnet), " ".join(identities) or "none", ", ".join(seen) or "nowhere"))
     return Table("networks", "Networks", ("network", "subnet", "id", "on"), tuple(rows))
+
+
+def ports(situation: Situation) -> Table:
+    """Say what protects each port, and who reaches it: where nothing does, that matters. Pure."""
+    unguarded = [name for name, facts in situation.facts.items() if layout.FIREWALL_TABLE not in facts.tables]
+    everywhere = len(unguarded) == len(situation.facts)
+    others = "whoever reaches the node" if everywhere else f"whoever reaches {', '.join(unguarded)}"
+    rows = tuple((*port, others if unguarded else "the nodes only") for port in _PORTS)
+    return Table("ports", "Ports", ("port", "for", "protected by", "open to"), rows)
 
 
 def _certificates(session: Session, situation: Situation) -> Table:

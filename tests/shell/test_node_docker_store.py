@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from node_shell import SHELLS
 
+from provision.hardening import defaults
+from provision.inventory.model import Hardening
 from provision.node import program
 
 STORE = "etcd://192.0.2.1:2379,192.0.2.2:2379"
@@ -75,6 +77,42 @@ def test_the_store_is_added_to_the_users_configuration(store_program: Program, u
 def test_without_the_store_it_is_the_users_own(store_program: Program, users: str) -> None:
     store_program.users.write_text(users)
     assert store_program.run("configure") == json.loads(users or "{}")
+
+
+NOFILE = {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 1048576}}
+ROTATED = {"max-size": "10m", "max-file": "3"}
+EVERY = Hardening(isolate_default_bridge=True, without_userland_proxy=True)
+
+
+@pytest.mark.parametrize("call", ["configure", "configure store"])
+@pytest.mark.parametrize(
+    ("users", "left_out"),
+    [
+        ({}, set()),
+        ({"debug": True, "log-level": "warn"}, set()),
+        ({"icc": True}, {"icc"}),
+        ({"no-new-privileges": False, "userland-proxy": True}, {"no-new-privileges", "userland-proxy"}),
+        ({"log-opts": {"max-size": "1m"}}, {"log-opts"}),
+        ({"log-driver": "syslog"}, {"log-opts"}),  # which does not know max-size: dockerd would not start
+        ({"default-ulimits": {}}, {"default-ulimits"}),
+    ],
+)
+def test_what_is_set_for_safety_is_what_the_user_does_not_speak_of(
+    store_program: Program, users: dict[str, Any], left_out: set[str], call: str
+) -> None:
+    ours = {
+        "no-new-privileges": True,
+        "log-opts": ROTATED,
+        "default-ulimits": NOFILE,
+        "icc": False,
+        "userland-proxy": False,
+    }
+    (store_program.folder / "hardening").write_bytes(defaults(EVERY, flags=""))
+    store_program.users.write_text(json.dumps(users))
+    found = store_program.run(call)
+    expected = {key: value for key, value in ours.items() if key not in left_out} | users
+    assert {key: value for key, value in found.items() if key not in KEYS} == expected
+    assert KEYS.isdisjoint(found) == (call == "configure")
 
 
 @pytest.mark.parametrize("call", ["configure", "configure store"])

@@ -23,6 +23,31 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
 # ---- facts ----
 
 
+#: One that lists a table as it is in a file, and all of them.
+NFT = 'nft() { case "$*" in "list tables") ;; "-s list table inet ours") cat listed ;; *) false ;; esac; }'
+
+
+def test_a_table_that_somebody_touched_is_not_as_it_was_loaded(shell: Shell) -> None:
+    ask = f"{NFT}\nline_of() {{ cat loaded; }}\nfact_tables ours"
+    shell.run("echo 'drop all' >listed; sha256sum <listed >loaded")
+    assert parse(shell.run(ask)).tables == {"ours"}
+    shell.run("echo 'drop none' >listed")
+    found = parse(shell.run(ask))
+    assert (found.tables, found.values["nft"]) == (frozenset(), "yes")
+    shell.run("rm listed")
+    assert parse(shell.run(f'cat() {{ command cat "$@" 2>/dev/null; }}\n{ask}')).tables == frozenset()
+
+
+def test_as_whom_a_host_comes_to_another_is_asked_of_its_routes(shell: Shell) -> None:
+    answer = {"9": "192.0.2.9 dev eth1 src 192.0.2.1 uid 0 \\    cache", "8": "unreachable 192.0.2.8"}
+    ip = f"""ip() {{ case "$5" in *9) echo '{answer["9"]}' ;; *) echo '{answer["8"]}' ;; esac; }}"""
+    assert parse(shell.run(f"{ip}\nfact_sources 192.0.2.9 192.0.2.8")).sources == {"192.0.2.9": "192.0.2.1"}
+
+
+def test_a_host_where_nft_does_not_work_says_nothing_of_it(shell: Shell) -> None:
+    assert shell.run("nft() { false; }\nfact_tables ours") == ""
+
+
 def test_a_fact_is_one_line_with_its_fields_as_they_are(shell: Shell) -> None:
     fields = ["a", "two words", "", r"back\nslash %s", "-n", STRANGE]
     assert shell.call("fact", *fields) == "\t".join(fields) + "\n"

@@ -20,7 +20,7 @@ from provision.facts import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.inventory.model import Cluster, Node
 from provision.pki import Identity
 from provision.plan import Change
-from provision.resources import File, Folder, Image, Keeper, Link, Release, Resource, Service, User
+from provision.resources import File, Folder, Image, Keeper, Link, NoRuleset, Release, Resource, Ruleset, Service, User
 from provision.situation import Situation
 from provision.subnets import assigned
 
@@ -141,6 +141,12 @@ def _with(facts: Facts, resource: Resource) -> Facts:
             return replace(
                 facts, units={**facts.units, resource.unit: Unit("active", "enabled", process, inputs=inputs)}
             )
+        case Ruleset():
+            inputs = {path: _led_to(facts, path).sha256 for path, _ in resource.inputs}
+            units = {**facts.units, resource.unit: Unit("active", "enabled", inputs=inputs)}
+            return replace(facts, units=units, tables=facts.tables | {resource.table})
+        case NoRuleset():
+            return facts
         case Image():
             return replace(facts, images=facts.images | {resource.image})
         case Keeper():

@@ -37,6 +37,8 @@ EVERYTHING = Question(
     ports=(2379, 4789),
     images=("registry:5000/busybox:latest", STRANGE),
     large=(STRANGE,),
+    tables=(STRANGE,),
+    neighbours=(STRANGE,),
 )
 
 

@@ -14,7 +14,7 @@ from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 
 from provision import inventory
 from provision.errors import UsageError
-from provision.inventory.model import SSH, App, AppImage
+from provision.inventory.model import SSH, App, AppImage, Hardening
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "provision/inventory/schema.json"
@@ -32,6 +32,17 @@ def test_what_is_not_said_is_filled_in(tmp_path: Path) -> None:
 def test_a_subnet_may_be_left_to_the_program(tmp_path: Path) -> None:
     cluster = loaded(tmp_path, changed("10.99.0.0/24", "auto") + "    other: {subnet: 10.98.0.0/24}\n")
     assert [network.subnet for network in cluster.networks] == [None, IPv4Network("10.98.0.0/24")]
+
+
+def test_hardening_is_switched_one_by_one(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).hardening == Hardening()
+    said = "docker:\n  hardening: {rotate_logs: false, isolate_default_bridge: true}\n"
+    assert loaded(tmp_path, RIGHT + said).hardening == Hardening(rotate_logs=False, isolate_default_bridge=True)
+
+
+def test_the_firewall_is_asked_for(tmp_path: Path) -> None:
+    assert [loaded(tmp_path, RIGHT + said).firewall for said in ("", "firewall: true\n")] == [False, True]
+    assert_only(mistakes(tmp_path, f"{RIGHT}firewall: yes\n"), 11, "firewall", "write firewall: true")
 
 
 @pytest.mark.parametrize(("text", "mtu"), [("auto", None), ("1400", 1400), ("576", 576), ("9000", 9000)])

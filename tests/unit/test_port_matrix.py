@@ -10,7 +10,7 @@ import pytest
 from pki_sample import sample
 
 from provision.facts import Facts, Listener, Unit
-from provision.port_matrix import Cell, Matrix, cells, read
+from provision.port_matrix import Cell, Matrix, cells, held, read, silent
 
 RUN = "0123abcd"
 
@@ -50,6 +50,24 @@ def test_ports_that_a_daemon_of_ours_is_about_to_take_are_left_to_it(tmp_path: P
     units = {name: Unit("activating", inputs={"/etc/file": "0"}) for name in ("docker.service", "etcd.service")}
     asked = cells(cluster, {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)})
     assert {cell.target for cell in asked} == {node.name for node in cluster.nodes} - {first}
+
+
+def test_a_way_is_asked_for_or_in_use_by_a_daemon_that_can_be_knocked_at(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    first, *others = (node.name for node in cluster.nodes)
+    units = {name: Unit("active", inputs={"/etc/file": "0"}) for name in ("docker.service", "etcd.service")}
+    found = {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)}
+    knocked = held(cluster, found)
+    assert not set(knocked) & set(cells(cluster, found))
+    assert set(knocked) == {Cell(other, first, port, "tcp") for other in others for port in (2376, 2379, 2380, 7946)}
+    assert held(cluster, {node.name: facts() for node in cluster.nodes}) == ()
+
+
+def test_where_nothing_comes_back_the_way_is_shut() -> None:
+    assert silent({"a": "b 2379\n", "b": "", "c": "b 7946\n"}) == (
+        Cell("a", "b", 2379, "tcp"),
+        Cell("c", "b", 7946, "tcp"),
+    )
 
 
 def test_a_port_that_was_taken_meanwhile_is_neither_open_nor_blocked() -> None:

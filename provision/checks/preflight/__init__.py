@@ -1,7 +1,7 @@
 """Obstacles found before anything is touched. Every check sees facts only, so it cannot change a thing."""
 
 # Importing them registers their checks.
-from provision.checks.preflight import disk, docker, host, network, store, ways
+from provision.checks.preflight import disk, docker, firewall, host, network, store, ways
 from provision.checks.preflight.scene import CHECKS, Scene, check, choose, run, version_of
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "choose",
     "disk",
     "docker",
+    "firewall",
     "host",
     "network",
     "run",

@@ -1,0 +1,80 @@
+"""The host firewall, where the inventory asks for it: nodes let only each other reach the ports that we open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from provision import layout, port_matrix
+from provision.errors import Problem, StepFailed
+from provision.facts import INPUTS
+from provision.inventory.model import Node
+from provision.node import library
+from provision.phases import Phase, Wave
+from provision.resources import File, Folder, NoRuleset, Resource, Ruleset, call
+from provision.situation import Situation
+from provision.templates import render
+
+if TYPE_CHECKING:
+    from provision.api import Clients
+    from provision.remote import Remote
+
+
+class Firewall(Phase):
+    """Before the daemons: their ports are never open to others, and a new node is let in before it knocks."""
+
+    name = "firewall"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the rules, the unit that loads them at every boot, and the table in the kernel."""
+        if not situation.cluster.firewall:
+            return (NoRuleset(layout.FIREWALL_TABLE, layout.FIREWALL_UNIT_FILE),)
+        rules = File(layout.FIREWALL_RULES, self._rules(situation))
+        unit = File(layout.FIREWALL_UNIT_FILE, self._unit(situation))
+        inputs = tuple((file.path, file.fit) for file in (rules, unit))
+        others = tuple(other.address for other in situation.cluster.nodes if other != node)
+        return (
+            Folder(layout.CONFIGURATION),
+            rules,
+            unit,
+            Ruleset(layout.FIREWALL_UNIT, layout.FIREWALL_TABLE, inputs, others),
+        )
+
+    def _rules(self, situation: Situation) -> bytes:
+        ways = (*port_matrix.EVERYWHERE, *port_matrix.MEMBERS)
+        return render(
+            "firewall.nft.j2",
+            cluster=situation.cluster.name,
+            table=layout.FIREWALL_TABLE,
+            addresses=[node.address for node in situation.cluster.nodes],
+            tcp=sorted(port for port, protocol in ways if protocol == "tcp"),
+            udp=sorted(port for port, protocol in ways if protocol == "udp"),
+        )
+
+    def _unit(self, situation: Situation) -> bytes:
+        return render(
+            "overlay-firewall.service.j2",
+            cluster=situation.cluster.name,
+            unit=layout.FIREWALL_UNIT,
+            table=layout.FIREWALL_TABLE,
+            rules=layout.FIREWALL_RULES,
+            inputs=(layout.FIREWALL_RULES, layout.FIREWALL_UNIT_FILE),
+            inputs_folder=INPUTS,
+        )
+
+    def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+        """Every way between the nodes is still open. Where one is not, the tables go again, and StepFailed says why."""
+        if not situation.cluster.firewall:
+            return
+        shut = port_matrix.shut(situation.cluster, situation.facts, clients.remotes, clients.remotes.run)
+        if shut:
+            clients.remotes.each(_drop, wave)
+            advice = (
+                "a node's packets have to come from its address in the inventory (ip route get ADDRESS shows the src)"
+            )
+            raise StepFailed(
+                *(Problem(f"the firewall shuts {cell}; it is down again", cell.target, advice) for cell in shut)
+            )
+
+
+def _drop(remote: Remote) -> None:
+    remote.run(f"{library()}\n{call('drop_firewall')}\n", timeout=60, changes=True, what="taking the firewall down")

@@ -42,9 +42,9 @@ class Docker(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return certificates, the list of members, the program that takes it up, the drop-in, and the services."""
-        read = docker_files(situation, node)
+        certificates = docker_files(situation, node)
         safety = File(layout.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
-        read = (*read, safety)
+        read = (*certificates, safety)
         watched = (layout.DOCKER_DROP_IN, layout.DOCKER_STORE, *(file.path for file in read))
         drop_in = File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
         vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
@@ -74,7 +74,7 @@ class Docker(Phase):
             Folder(layout.DOCKER),
             Folder(layout.DOCKER_PKI, 0o700),
             *(file for place in turned_with_docker(situation, node) for file in leaf_files(situation, place)),
-            *read,
+            *certificates,
             Folder(layout.DOCKER_DROP_IN_FOLDER),
             Folder(layout.PROGRAMS),
             store,

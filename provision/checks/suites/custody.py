@@ -19,7 +19,7 @@ STORE_DATA = f"{layout.DATA}/data"
 #: Where an authority's key would lie if somebody copied it: configuration, homes, what is temporary.
 PLACES = (
     *("/etc", "/usr/local", "/root", "/home", layout.STATE, layout.DATA),
-    *("/run", "/run/user/*", "/tmp", "/var/tmp", "/dev/shm"),
+    *("/run", "/run/user/*", "/tmp", "/var/tmp", "/dev/shm"),  # noqa: S108  looked into, not written
 )
 #: Homes may be large: 50,000 small files took 2.5 s.
 SEARCH_SECONDS = 300

@@ -134,9 +134,9 @@ def test_certs_shows_every_certificate_where_it_lies_and_its_end(cluster: Lab, f
     on_node = rows["node1:/etc/etcd/pki/peer.crt"]
     said = run(cluster, "node1", "openssl x509 -noout -enddate -in /etc/etcd/pki/peer.crt | cut -d= -f2")
     end = datetime.strptime(said.strip(), "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
-    assert on_node["what"] == "leaf etcd-peer/node1-peer"
+    assert on_node["certificate"] == "leaf etcd-peer/node1-peer"
     assert (on_node["end"], on_node["left"]) == (f"{end:%Y-%m-%d}", f"{(end - datetime.now(UTC)).days} days")
-    assert rows[f"controller:{folder(cluster)}/docker/ca.crt"]["what"] == "authority docker"
+    assert rows[f"controller:{folder(cluster)}/docker/ca.crt"]["certificate"] == "authority docker"
     assert report["warnings"] == []
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Certificates as the folder is: what ends is renewed, and a rotation stays at its step.
 AS_IT_IS = (pki.Aim(),)
 
-#: After a restart of dockerd its containers were back within two seconds on the lab, within twenty on a busy machine.
+#: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
 SETTLE_SECONDS = 60
 
 #: Of the APIs: half a second's import where Python finds it for the first time.

@@ -23,16 +23,16 @@ def take_over(
 ) -> bool:
     """Write the nodes' certificates and keys into the folder, which lacks an authority. False: nothing was written.
 
-    That is where they are not all fit, or not of one authority each (`authorities`: what was found on any node): a
-    rotation could not keep such nodes together. To the store the controller shows a dockerd's leaf, until the
+    That is where they are not all fit, or not signed by one authority each (of `authorities`: what was found on any
+    node): a rotation could not keep such nodes together. To the store the controller shows a dockerd's leaf, until the
     rotation makes it one of its own; it has none for the Docker API. Killed, it can be done again.
     """
     moment = now or datetime.now(UTC)
-    signers = {name: signer for name, found in authorities.items() if (signer := _signer(found))}
-    needed = set(leaves(cluster)) - {CONTROLLER_STORE, CONTROLLER_DOCKER}
-    if len(signers) < len(Authority) or needed != set(pairs):
+    if set(pairs) != set(leaves(cluster)) - {CONTROLLER_STORE, CONTROLLER_DOCKER}:
         return False
-    if not all(certificates.is_fit(leaf, *pairs[leaf], signers[leaf.authority], moment) for leaf in needed):
+    found_signers = {name: _signer(name, found, pairs, moment) for name, found in authorities.items()}
+    signers = {name: signer for name, signer in found_signers.items() if signer}
+    if len(signers) < len(Authority):
         return False
     mine = {CONTROLLER_STORE: pairs[store_client_leaf(cluster.nodes[0])]}
     with files.locked(cluster.folder.parent):
@@ -52,7 +52,14 @@ def take_over(
     return True
 
 
-def _signer(found: Collection[str]) -> Signer | None:
-    """Return the one authority that was found everywhere, without its key."""
-    read = [certificates.load_all(text.encode()) for text in found]
-    return Signer(read[0][0], None) if len(read) == 1 and len(read[0]) == 1 else None
+def _signer(name: Authority, found: Collection[str], pairs: Mapping[Leaf, Pair], moment: datetime) -> Signer | None:
+    """Return the authority, without its key, that has signed all of its leaves; None where no single one has.
+
+    Where the lost controller was half-way through a rotation, some nodes trust two.
+    """
+    mine = [leaf for leaf in pairs if leaf.authority is name]
+    for certificate in (one for text in sorted(found) for one in certificates.load_all(text.encode())):
+        signer = Signer(certificate, None)
+        if all(certificates.is_fit(leaf, *pairs[leaf], signer, moment) for leaf in mine):
+            return signer
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Certificates as the folder is: what ends is renewed, and a rotation stays at its step.
 AS_IT_IS = (pki.Aim(),)
+
+#: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
+SETTLE_SECONDS = 60
 
 #: Of the APIs: half a second's import where Python finds it for the first time.
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
@@ -98,7 +102,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
             with session.clients(remotes, situation.identity) as clients:
                 plan, situation = _carried_out(session, situation, clients, yes=yes)
             changes += plan.changes
-            situation = engine.gather(session.plane, situation, remotes)
+            situation = _waited_for(session, situation, remotes)
             _settled(session, situation)
         situation = _aimed(session, situation, remotes, aims[-1])
         with session.clients(remotes, situation.identity) as clients:
@@ -235,6 +239,16 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
                 advice="add --yes to accept that, or give them one: docker update --restart unless-stopped NAME",
             )
         )
+
+
+def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+    """Look again until all has taken, bounded: containers of ours come back by themselves after their dockerd."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        situation = engine.gather(session.plane, situation, remotes)
+        if not len(engine.make_plan(session.plane, situation)) or time.monotonic() > deadline:
+            return situation
+        time.sleep(1)
 
 
 def _consent_to_all(session: Session, situation: Situation, remotes: Remotes, *, yes: bool) -> None:

@@ -69,7 +69,20 @@ def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_cont
     assert {step: len(plan.of("cluster", "overlay")) for step, plan in plans.items()} == {Step.TRUST: 0, Step.LEAVES: 1}
 
 
-@pytest.mark.parametrize("wrong", ["a leaf missing", "another's leaf", "two authorities", "a key missing"])
+@pytest.mark.parametrize("step", [Step.TRUST, Step.LEAVES])
+def test_91_a_cluster_whose_controller_was_lost_in_a_rotation_is_taken_over_too(tmp_path: Path, step: Step) -> None:
+    situation = planned_sample(tmp_path)
+    for each in list(Step)[: step.number]:
+        situation = planned(situation.cluster, pki.make(situation.cluster, aim=Aim(each)))
+    cluster = new_controller(tmp_path, situation)
+    assert pki.take_over(cluster, *found_on(situation))
+    after = replace(situation, cluster=cluster, identity=pki.make(cluster, aim=Aim(Step.TRUST)))
+    for changed_nodes in ((), ("node1",), ("node1", "node2", "node3")):
+        held = Held({node.name: after if node.name in changed_nodes else situation for node in cluster.nodes})
+        assert list(held.refusals(after)) == []
+
+
+@pytest.mark.parametrize("wrong", ["a leaf missing", "another's leaf", "another's authority", "a key missing"])
 def test_91_what_is_not_all_of_one_cluster_is_not_taken_over(tmp_path: Path, wrong: str) -> None:
     situation = planned_sample(tmp_path)
     authorities, pairs = found_on(situation)
@@ -81,7 +94,7 @@ def test_91_what_is_not_all_of_one_cluster_is_not_taken_over(tmp_path: Path, wro
     elif wrong == "a key missing":
         pairs[first] = (pairs[first][0], b"")
     else:
-        authorities[Authority.PEER] |= authorities[Authority.DOCKER]
+        authorities[Authority.PEER] = authorities[Authority.DOCKER]
     cluster = new_controller(tmp_path, situation)
     assert not pki.take_over(cluster, authorities, pairs)
     assert not cluster.folder.exists()

@@ -80,6 +80,15 @@ def test_dockerds_restart_in_an_order_in_which_each_finds_a_member_that_it_trust
         assert f"{node.name}: update file /etc/etcd/pki/server.crt" in lines(todo[node.name])
 
 
+def test_a_leaf_that_has_ended_does_not_wait_for_dockerd(tmp_path: Path) -> None:
+    """All members would show ended ones, and no quorum that dockerd's restart waits for could be had."""
+    situation = turned(planned_sample(tmp_path), Step.TRUST)
+    later = NOW + timedelta(days=830)
+    identity = Identity.read(situation.cluster, later, Aim(Step.LEAVES))
+    plan = make_plan(PLANE, replace(situation, identity=identity))
+    assert "node1: update file /etc/etcd/pki/server.crt" in lines(plan.of("node1", "pki"))
+
+
 def test_the_check_of_handshakes_can_fail(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     turned(situation, Step.TRUST)

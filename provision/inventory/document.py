@@ -112,9 +112,7 @@ class HardeningSection(Section):
     isolate_default_bridge: bool = Field(
         False, description="Containers on Docker's default bridge do not reach each other, unless linked."
     )
-    without_userland_proxy: bool = Field(
-        False, description="Published ports by packet rules alone; none on the IPv6 loopback address."
-    )
+    without_userland_proxy: bool = Field(False, description="Published ports by packet rules alone; not over IPv6.")
 
 
 class DockerSection(Section):

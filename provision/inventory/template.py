@@ -73,7 +73,7 @@ docker:
   #   limit_open_files: false
   #   # Containers on Docker's default bridge do not reach each other, unless linked.
   #   isolate_default_bridge: false
-  #   # Published ports by packet rules alone; none on the IPv6 loopback address.
+  #   # Published ports by packet rules alone; not over IPv6.
   #   without_userland_proxy: false
 
 # Whether nodes let only each other reach 2376, 2379, 2380, 7946 and 4789, by a table of nftables.

@@ -38,6 +38,7 @@ _DEFAULTS = {
     "no_new_privileges": Default("no-new-privileges", "no-new-privileges", True),
     # Another driver may not know these options: dockerd would not start.
     "rotate_logs": Default("log-[do]", "log-opts", {"max-size": "10m", "max-file": "3"}),
+    # One that has less itself, and no CAP_SYS_RESOURCE, starts no container with it (seen on the lab): not by default.
     "limit_open_files": Default("default-ulimit", "default-ulimits", {"nofile": _OPEN_FILES}),
     "isolate_default_bridge": Default("icc", "icc", False),
     "without_userland_proxy": Default("userland-proxy", "userland-proxy", False),

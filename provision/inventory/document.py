@@ -106,13 +106,13 @@ class HardeningSection(Section):
 
     no_new_privileges: bool = Field(True, description="Setuid programs gain nothing in containers made from now on.")
     rotate_logs: bool = Field(True, description="A container's log ends at three files of 10 MB.")
-    limit_open_files: bool = Field(True, description="65536 a process, which may raise it to 1048576.")
+    limit_open_files: bool = Field(
+        False, description="65536 a process, up to 1048576; for a dockerd that may raise limits (CAP_SYS_RESOURCE)."
+    )
     isolate_default_bridge: bool = Field(
         False, description="Containers on Docker's default bridge do not reach each other, unless linked."
     )
-    without_userland_proxy: bool = Field(
-        False, description="Published ports by packet rules alone; none on the IPv6 loopback address."
-    )
+    without_userland_proxy: bool = Field(False, description="Published ports by packet rules alone; not over IPv6.")
 
 
 class DockerSection(Section):

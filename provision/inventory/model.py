@@ -80,7 +80,7 @@ class Hardening:
 
     no_new_privileges: bool = True
     rotate_logs: bool = True
-    limit_open_files: bool = True
+    limit_open_files: bool = False
     isolate_default_bridge: bool = False
     without_userland_proxy: bool = False
 

@@ -68,11 +68,12 @@ docker:
   #   no_new_privileges: true
   #   # A container's log ends at three files of 10 MB, in containers made from now on.
   #   rotate_logs: true
-  #   # Open files: 65536 a process, which may raise it to 1048576.
-  #   limit_open_files: true
+  #   # Open files: 65536 a process, which may raise it to 1048576. A dockerd that has less itself, and may not raise
+  #   # limits (CAP_SYS_RESOURCE), starts no container then.
+  #   limit_open_files: false
   #   # Containers on Docker's default bridge do not reach each other, unless linked.
   #   isolate_default_bridge: false
-  #   # Published ports by packet rules alone; none on the IPv6 loopback address.
+  #   # Published ports by packet rules alone; not over IPv6.
   #   without_userland_proxy: false
 
 # Whether nodes let only each other reach 2376, 2379, 2380, 7946 and 4789, by a table of nftables.

@@ -33,8 +33,8 @@ _PORTS = (
     (f"{layout.STORE_PORT}/tcp", "etcd: clients", "mutual TLS"),
     (f"{layout.PEER_PORT}/tcp", "etcd: members", "mutual TLS"),
     (f"{layout.DOCKER_PORT}/tcp", "the Docker API", "mutual TLS"),
-    (f"{layout.GOSSIP_PORT}/tcp, udp", "Docker's gossip", "nothing: clear text, from anybody"),
-    (f"{layout.VXLAN_PORT}/udp", "what containers send", "nothing: clear text, from anybody"),
+    (f"{layout.GOSSIP_PORT}/tcp, udp", "Docker's gossip", "nothing: clear text"),
+    (f"{layout.VXLAN_PORT}/udp", "what containers send", "nothing: clear text"),
 )
 _DAEMON = {"joined": "on the store", "waits": "without the store"}
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Fab, MakeLab
+from invariants import await_so
 from observe import document, run
 from proofs import connected, outcomes, red
 
@@ -81,4 +82,5 @@ def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
         run(trio, "node2", f"cp /run/kept {PROGRAM}; systemctl kill -s KILL docker")
         run(trio, "node2", "systemctl restart docker")
     assert told == {"node2": "its journal says: Initializing discovery without TLS"}
+    await_so(trio, "node2", "[ -e /run/overlay-provision/docker.joined ]")
     assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

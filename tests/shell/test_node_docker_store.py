@@ -81,7 +81,7 @@ def test_without_the_store_it_is_the_users_own(store_program: Program, users: st
 
 NOFILE = {"nofile": {"Name": "nofile", "Soft": 65536, "Hard": 1048576}}
 ROTATED = {"max-size": "10m", "max-file": "3"}
-EVERY = Hardening(isolate_default_bridge=True, without_userland_proxy=True)
+EVERY = Hardening(limit_open_files=True, isolate_default_bridge=True, without_userland_proxy=True)
 
 
 @pytest.mark.parametrize("call", ["configure", "configure store"])

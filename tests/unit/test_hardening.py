@@ -39,7 +39,7 @@ def test_each_can_be_switched() -> None:
 
 
 def test_what_users_rely_on_stays_unless_they_ask() -> None:
-    assert keys(Hardening()) == {"no-new-privileges", "log-opts", "default-ulimits"}
+    assert keys(Hardening()) == {"no-new-privileges", "log-opts"}
 
 
 @pytest.mark.parametrize(

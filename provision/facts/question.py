@@ -97,12 +97,12 @@ def script(question: Question) -> str:
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
     units = f"fact_units {_words(question.units)}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
-    return f"{library()}\n{began}\n{units}\n{asked}\n{ended}\n"
+    return f"{library('facts')}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:
     """Return a script that reads these paths of Docker's API only."""
-    return f"{library()}\nfact_units docker.service\nfact_docker {_words(paths)}\n"
+    return f"{library('facts')}\nfact_units docker.service\nfact_docker {_words(paths)}\n"
 
 
 def _words(arguments: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What runs on a node: one library of POSIX sh, sent before every script."""
+"""What runs on a node: POSIX sh. `library.sh` is sent before every script, the others with what needs them."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def program(name: str) -> bytes:
 
 @cache
 def library(*more: str) -> str:
-    """Return the shell functions that every script may call, and those of further files by name: `ports`."""
+    """Return the shell functions that every script may call, and those of further files by name: `facts`."""
     return "".join((files(__name__) / f"{name}.sh").read_text() for name in ("library", *more))

@@ -128,7 +128,7 @@ class Docker(Phase):
 
 def joined(remote: Remote) -> None:
     """Return once dockerd is on the store. StepFailed when it is not within a minute of a quorum."""
-    result = remote.run(f"{library()}\n{call('await_joined', str(JOIN_SECONDS))}\n", timeout=JOIN_SECONDS + 30)
+    result = remote.run(f"{library('changes')}\n{call('await_joined', str(JOIN_SECONDS))}\n", timeout=JOIN_SECONDS + 30)
     if result.code:
         words = f"dockerd does not join the store: {result.stderr.strip()[-1500:]}"
         advice = "mend the cause, run provision again: it goes on here"

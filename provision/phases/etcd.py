@@ -122,7 +122,7 @@ def wait_for_members(clients: Clients, nodes: Wave) -> None:
 
 
 def _stays_up(remote: Remote) -> None:
-    result = remote.run(f"{library()}\n{call('stays_up', layout.ETCD_UNIT)}\n", timeout=30)
+    result = remote.run(f"{library('changes')}\n{call('stays_up', layout.ETCD_UNIT)}\n", timeout=30)
     if result.code:
         what = f"start unit {layout.ETCD_UNIT} failed: {result.stderr.strip()[-1500:]}"
         advice = "mend the cause, run provision again: it goes on here"

@@ -77,4 +77,9 @@ class Firewall(Phase):
 
 
 def _drop(remote: Remote) -> None:
-    remote.run(f"{library()}\n{call('drop_firewall')}\n", timeout=60, changes=True, what="taking the firewall down")
+    remote.run(
+        f"{library('record', 'changes')}\n{call('drop_firewall')}\n",
+        timeout=60,
+        changes=True,
+        what="taking the firewall down",
+    )

@@ -1,6 +1,6 @@
 """What a node can hold. Each kind knows how to ask about itself, compare, and change.
 
-`compare` is pure: facts in, at most one difference out. `apply` returns POSIX sh that calls node/library.sh.
+`compare` is pure: facts in, at most one difference out. `apply` returns POSIX sh that calls node/changes.sh.
 A content or hash that is None is not made yet: it differs from whatever is there.
 """
 

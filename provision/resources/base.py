@@ -71,5 +71,5 @@ class OfPath:
 
 
 def call(*words: str) -> str:
-    """Return a call of one of node/library.sh's functions, quoted."""
+    """Return a call of one of node/changes.sh's functions, quoted."""
     return " ".join(shlex.quote(word) for word in words)

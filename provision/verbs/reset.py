@@ -138,7 +138,7 @@ def _on_the_store(facts: Facts) -> bool:
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
     def step(remote: Remote) -> None:
         session.progress.say(remote.node.name, what)
-        _done(remote, f"{library()}\n{function}\n", what)
+        _done(remote, f"{library('record', 'changes', 'reset')}\n{function}\n", what)
 
     with session.progress.stage("reset"):
         remotes.each(step, nodes)

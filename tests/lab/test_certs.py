@@ -223,7 +223,7 @@ def let_end(lab: Lab, days: int) -> None:
         leaves = (file for place in etcd_places(node) for file in leaf_files(situation, place))
         all_files = (*trusted_files(situation, node), *leaves, *docker_files(situation, node))
         changes = [file.apply(Difference("update")) for file in all_files]
-        run(lab, node.name, "\n".join([library(), *changes]))
+        run(lab, node.name, "\n".join([library("changes"), *changes]))
     for name in NAMES:
         run(lab, name, f"systemctl restart {layout.ETCD_UNIT} && systemctl restart {layout.DOCKER_UNIT}")
 

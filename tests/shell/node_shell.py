@@ -15,6 +15,8 @@ import pytest
 
 from provision.node import library
 
+#: Everything that is sent to a node, together.
+FILES = ("facts", "record", "changes", "reset")
 STRANGE = 'it\'s a "name" $(touch x)'
 OTHER = "nobody:nogroup"
 SHELLS = [
@@ -39,7 +41,7 @@ class Shell:
 
     def try_to(self, script: str, *before: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a script after the library; `before` are words before the shell's own command."""
-        text = f"{library()}\nstate={shlex.quote(str(self.folder / 'state'))}\n{script}\n"
+        text = f"{library(*FILES)}\nstate={shlex.quote(str(self.folder / 'state'))}\n{script}\n"
         command = [*before, *self.command]
         return subprocess.run(command, input=text, cwd=self.folder, capture_output=True, text=True, check=False)
 

@@ -308,8 +308,8 @@ def test_no_key_is_asked_for(tmp_path: Path) -> None:
 def test_a_nodes_script_remembers_everything_before_it_changes_anything(tmp_path: Path) -> None:
     todo = [step for step in steps(PLANE, bare_situation(sample(tmp_path))) if step.node.name == "node1"]
     script = node_script(todo)
-    assert script.startswith(library())
-    mine = script.removeprefix(library()).splitlines()
+    assert script.startswith(library("record", "changes"))
+    mine = script.removeprefix(library("record", "changes")).splitlines()
     first_change = mine.index("set -e")
     words = [line.partition(" ")[0] for line in mine]
     assert max(index for index, word in enumerate(words) if word.startswith("remember_")) < first_change

@@ -59,7 +59,7 @@ def test_87_no_program_that_a_script_starts_is_given_a_secret(
     key = certificates.key_pem(certificates.new_key())
     put = File("/run/put.key", key, 0o400, opaque=True).apply(Difference("create"))
     with traced(server, trace), connected(server, user) as remote:
-        done = remote.run(f"{library()}\n{put}\ncat /run/put.key", changes=True)
+        done = remote.run(f"{library('changes')}\n{put}\ncat /run/put.key", changes=True)
         assert done.stdout.encode() == key
         remote.push(key, "/run/pushed.key")
         remote.run("/bin/true argument-canary; WORD=environment-canary /bin/true")

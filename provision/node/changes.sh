@@ -1,0 +1,161 @@
+# What makes a node as it should be. POSIX sh; needs coreutils or busybox, and systemd.
+# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+
+sync_path() {
+    sync "$1" 2>/dev/null || sync
+}
+
+# give_up FILE WORDS…: die, and leave no temporary.
+give_up() {
+    rm -rf "$1"
+    shift
+    die "$@"
+}
+
+# put_file PATH MODE OWNER SHA256 < base64: whole or not at all, never readable by more than MODE.
+put_file() {
+    [ ! -d "$1" ] || [ -h "$1" ] || die "$1 is a folder; a file of ours must be"
+    folder=${1%/*}
+    temporary=$folder/.${1##*/}.overlay-provision
+    [ ! -e "$temporary" ] && [ ! -h "$temporary" ] || rm -f "$temporary"
+    (umask 077 && base64 -d >"$temporary") && sync_path "$temporary" || give_up "$temporary" "cannot write $temporary"
+    printf '%s  %s\n' "$4" "$temporary" | sha256sum -c >/dev/null 2>&1 ||
+        give_up "$temporary" "$1 arrived damaged: its checksum differs"
+    chown "$3" "$temporary" && chmod "$2" "$temporary" && mv -fT "$temporary" "$1" ||
+        give_up "$temporary" "cannot put $1 in place"
+    sync_path "$folder"
+}
+
+# put_folder PATH MODE OWNER
+put_folder() {
+    [ ! -h "$1" ] || die "$1 is a link; a folder of ours must not be"
+    # With four digits chmod leaves a folder its setgid bit.
+    mkdir -p "$1" && chown "$3" "$1" && chmod "0$2" "$1" || die "cannot make the folder $1"
+}
+
+# put_link PATH TARGET: switched in one step.
+put_link() {
+    temporary=${1%/*}/.${1##*/}.overlay-provision
+    ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || give_up "$temporary" "cannot make the link $1"
+}
+
+# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, run once, rename. The archive was checked
+# when it arrived, and carries checksums of its own.
+put_release() {
+    fresh=$2.overlay-provision
+    rm -rf "$fresh"
+    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" "$6/etcd" "$6/etcdctl" && mv "$fresh/$6/etcd" "$fresh/$6/etcdctl" "$fresh" &&
+        rm -rf "${fresh:?}/${6#./}" || give_up "$fresh" "cannot unpack $1"
+    chown -R root:root "$fresh" && chmod 00755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
+    "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || give_up "$fresh" "the etcd pushed does not run here as version $5"
+    sync_path "$fresh/etcd"
+    sync_path "$fresh/etcdctl"
+    rm -rf "$2"
+    mv -T "$fresh" "$2" || give_up "$fresh" "cannot put $2 in place"
+    sync_path "$(dirname "$2")"
+    stamp "$2/etcd" "$3"
+    stamp "$2/etcdctl" "$4"
+    rm -f "$1"
+}
+
+put_user() {
+    id "$1" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir "$2" --shell /usr/sbin/nologin "$1" ||
+        die "cannot make the user $1"
+}
+
+# put_keeper NAME NETWORK IMAGE: see phases/keeper.py. One of Docker's threads may lead nowhere, and leave a stale
+# endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to save.
+put_keeper() {
+    tries=0
+    while :; do
+        ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
+            --memory 16m --read-only --cap-drop ALL --ipc none --log-driver none "$3" sleep 2147483647 >/dev/null || return 0
+        tries=$((tries + 1))
+        [ "$tries" -lt 10 ] || die "docker cannot start $1"
+        docker rm -f "$1" >/dev/null 2>&1 || true
+        docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
+        sleep 0.3
+    done
+}
+
+# put_gateway_bridge SUBNET: what Docker would make with the first container on an overlay, elsewhere. Its own options.
+put_gateway_bridge() {
+    ! timeout 10 docker network inspect docker_gwbridge >/dev/null 2>&1 || return 0
+    timeout 60 docker network create --subnet "$1" -o com.docker.network.bridge.name=docker_gwbridge \
+        -o com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true \
+        docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge with $1"
+}
+
+# begin_unit UNIT: enable and start it, unless another unit's start has begun it.
+begin_unit() {
+    ! systemctl is-active -q "$1" || return 0
+    enable_unit "$1"
+    systemctl start --no-block "$1" || die "cannot start $1"
+}
+
+enable_unit() {
+    # Enabling reads the units anew, too.
+    if systemctl is-enabled -q "$1" 2>/dev/null; then
+        systemctl daemon-reload
+    else
+        systemctl enable -q "$1" || die "cannot enable $1"
+    fi
+    systemctl reset-failed "$1" 2>/dev/null || true
+}
+
+# journal_end UNIT…: on standard error, the last of what went wrong; where nothing says so, the last lines.
+journal_end() {
+    for unit; do set -- "$@" -u "$unit" && shift; done
+    said=$(journalctl "$@" -n 80 --no-pager -o cat)
+    errors=$(printf '%s\n' "$said" | grep -iE 'level"?[=:]"?(error|fatal|panic)|fail|panic' | tail -n 5)
+    printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}" >&2
+}
+
+# run_unit VERB UNIT SECONDS: start or restart and wait, bounded; on failure say what the journal says.
+run_unit() {
+    enable_unit "$2"
+    if ! timeout "$3" systemctl "$1" "$2"; then
+        printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
+        journal_end "$2"
+        exit 1
+    fi
+    [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
+}
+
+# stays_up UNIT: die, with the end of its journal, if it has ended and been started again more than once, and its
+# process has not been there for ten seconds now.
+stays_up() {
+    shown=$(systemctl show -p NRestarts -p ActiveState -p ExecMainStartTimestampMonotonic "$1" | tr '\n' ' ')
+    case $shown in
+    *ActiveState=failed* | *NRestarts=[2-9]* | *NRestarts=[1-9][0-9]*) ;;
+    *) return 0 ;;
+    esac
+    began=${shown##*ExecMainStartTimestampMonotonic=} now=$(cut -d. -f1 /proc/uptime)
+    case $shown in *ActiveState=active*) [ $((now - ${began%% *} / 1000000)) -lt 10 ] || return 0 ;; esac
+    printf '%s does not stay up. Its journal ends:\n' "$1" >&2
+    journal_end "$1"
+    exit 1
+}
+
+# await_joined SECONDS: until this node's dockerd is on the store; see docker_store.sh.
+await_joined() {
+    deadline=$(($(date +%s) + $1))
+    until [ -e /run/overlay-provision/docker.joined ]; do
+        if [ "$(date +%s)" -gt "$deadline" ]; then
+            printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$1" >&2
+            journal_end docker.service overlay-join.service
+            exit 1
+        fi
+        sleep 0.05
+    done
+}
+
+# drop_firewall: our table of nftables and what loads it, if it was ever there.
+drop_firewall() {
+    recorded unit overlay-firewall.service >/dev/null || return 0
+    systemctl disable -q --now overlay-firewall.service 2>/dev/null || true
+    nft delete table inet overlay_provision 2>/dev/null || true # where its unit was lost
+    put_back '/etc/overlay-provision|/etc/systemd/system/overlay-firewall.service'
+    rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
+    systemctl daemon-reload
+}

@@ -1,0 +1,89 @@
+# What was here before us: remembered before the first change, and put back by reset. POSIX sh.
+# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+
+# remember KIND NAME VALUE: append to the record, once. KIND: absent, kept, folder, user, unit, network, image.
+remember() {
+    ! remembered "$2" || return 0
+    [ -d "$state" ] || (umask 077 && mkdir -p "$state")
+    printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record"
+    names="$names$2
+"
+}
+
+# remembered NAME: names are read once, into a list with a line each.
+names=
+
+remembered() {
+    [ -n "$names" ] || names="
+$([ ! -f "$state/record" ] || cut -f2 "$state/record")
+"
+    case $names in
+    *"
+$1
+"*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# remember_path PATH…: that it was absent, or a copy of what it was.
+remember_path() {
+    for path; do
+        if remembered "$path"; then
+            continue
+        elif [ ! -e "$path" ] && [ ! -h "$path" ]; then
+            remember absent "$path" -
+        elif [ -d "$path" ] && [ ! -h "$path" ]; then
+            # A folder that was there: only its mode and owner are ours to put back.
+            remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
+        else
+            (umask 077 && mkdir -p "$state/kept")
+            copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
+            cp -a "$path" "$copy" && remember kept "$path" "$copy"
+        fi
+    done
+}
+
+remember_unit() {
+    for unit; do
+        # The first container on an overlay makes Docker make this one.
+        [ "$unit" != docker.service ] || remember_network docker_gwbridge
+        remember unit "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true) $(systemctl is-active "$unit" 2>/dev/null || true)"
+    done
+}
+
+remember_user() {
+    id "$1" >/dev/null 2>&1 || remember user "$1" -
+}
+
+remember_network() {
+    timeout 5 docker network inspect "$1" >/dev/null 2>&1 || remember network "$1" -
+}
+
+remember_image() {
+    timeout 5 docker image inspect "$1" >/dev/null 2>&1 || remember image "$1" -
+}
+
+# put_back PATTERN: what the record says of the paths that begin with one of the patterns (| between them).
+put_back() {
+    [ -f "$state/record" ] || return 0
+    sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
+        printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
+        # What a change was killed at.
+        case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
+        case $kind in
+        absent) rm -rf -- "$name" ;;
+        folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
+        kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
+        user) userdel "$name" ;;
+        esac || die "cannot put back $kind $name"
+    done || exit 1
+}
+
+# recorded KIND NAME: the value the record has, or fail.
+recorded() {
+    [ -f "$state/record" ] || return 1
+    while IFS=$tab read -r kind name value; do
+        [ "$kind $name" != "$1 $2" ] || { printf '%s\n' "$value"; return 0; }
+    done <"$state/record"
+    return 1
+}

@@ -27,7 +27,7 @@ def preflight(
     context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", *, ignore: list[str]
 ) -> None:
     """Look for every obstacle on every node; nothing is written."""
-    from provision.verbs.converge import run_preflight
+    from provision.verbs.preflight import run_preflight
 
     run(context, run_preflight, inventory=inventory, as_json=json, junit=junit, html=html, ignore=ignore)
 

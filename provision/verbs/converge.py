@@ -1,10 +1,10 @@
-"""preflight, plan, provision and verify: the same facts, taken further each time."""
+"""plan, provision and verify: the same facts, taken further each time."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from provision.plan import CONTROLLER, Change, Plan
 from provision.remote import Remotes
 from provision.report import Report
 from provision.situation import Situation
-from provision.verbs.session import Look, Session
+from provision.verbs.session import Session
 
 if TYPE_CHECKING:
     from provision.checks.proof import Check
@@ -32,32 +32,6 @@ SETTLE_SECONDS = 60
 CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
 
 
-def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
-    """Look for every obstacle on every node, and warn of what is ignored by name. Nothing is written."""
-    ignored = preflight.choose(ignore)
-    with session.looked() as look:
-        situation = _with_ways(session, tunnels.tried(look.situation, look.remotes), look.remotes)
-        outcomes = (*_way_there(session, look), *preflight.run(session.plane, situation, ignored))
-    bad = len(list(failed(outcomes)))
-    warned = sum(outcome.status == "warning" for outcome in outcomes)
-    passed = (
-        f"{len(outcomes) - warned} checks passed, {warned} ignored" if warned else f"all {len(outcomes)} checks passed"
-    )
-    return Report(
-        "preflight",
-        f"{bad} of {len(outcomes)} checks failed: nothing was touched" if bad else f"{passed} on {_nodes(session)}",
-        Exit.REFUSED if bad else Exit.DONE,
-        outcomes=outcomes,
-        ways=situation.matrix.ways,
-        warnings=(
-            *inventory.warnings(session.cluster),
-            *validity.warnings(situation),
-            *membership.warnings(situation),
-        ),
-        times=tuple(session.progress.times.items()),
-    )
-
-
 def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
     """Say what provision would change. Nothing is written."""
     return planned(session, "plan", AS_IT_IS, exit_code=exit_code, ignored=preflight.choose(ignore))
@@ -68,7 +42,7 @@ def planned(
 ) -> Report:
     """Say what the first of the aims would change, and what follows. Nothing is written."""
     with session.asked() as (remotes, situation):
-        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
+        situation = with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
         plan = engine.make_plan(session.plane, _aimed(session, situation, remotes, aims[0]))
     return Report(
@@ -92,7 +66,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
     """For each aim plan, carry the plan out, and see that nothing is left; prove the result of the last."""
     changes: tuple[Change, ...] = ()
     with session.asked(verb, CLIENTS) as (remotes, situation):
-        situation = _with_ways(session, tunnels.tried(situation, remotes), remotes)
+        situation = with_ways(session, tunnels.tried(situation, remotes), remotes)
         warnings = _warned(session, situation, ignored)
         if len(aims) > 1:
             _consent_to_all(session, situation, remotes, yes=yes)
@@ -191,22 +165,7 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
     )
 
 
-def _way_there(session: Session, look: Look) -> Iterator[Outcome]:
-    """Say whether the release is as it should be, and whether each node lets us in."""
-    release = look.situation.artifact
-    for problem in look.of_release:
-        yield Outcome("release", "controller", "failed", problem.what, problem.advice)
-    if not look.of_release:
-        evidence = f"{release.path.name}: etcd {release.version} for {release.cpu}, sha256 {release.sha256[:12]}…"
-        yield Outcome("release", "controller", "passed", evidence)
-    for problem in look.unreached:
-        yield Outcome("reachable", problem.where, "failed", problem.what, problem.advice)
-    for node in session.cluster.nodes:
-        if node.name in look.situation.facts:
-            yield Outcome("reachable", node.name, "passed", f"{node.ssh.host} lets us in")
-
-
-def _with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+def with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situation:
     """Return the situation with what crossed between the nodes, where our own daemons do not show it already."""
     with session.progress.stage("ports"):
         for node in session.cluster.nodes:

@@ -49,14 +49,14 @@ def _shown(session: Session) -> Report:
         found = tuple(validity.found(look.situation))
         warnings = (*look.unreached, *validity.warnings(look.situation))
     now = look.situation.identity.moment
-    rows = tuple((one.what, one.where, f"{one.end:%Y-%m-%d}", validity.left(one.end, now)) for one in found)
+    rows = tuple((one.what, f"{one.end:%Y-%m-%d}", validity.left(one.end, now), one.where) for one in found)
     first = min(found, key=lambda one: one.end, default=None)
     return Report(
         "certs",
         f"{len(rows)} certificates; the first to end: {first.what}, {validity.left(first.end, now)}"
         if first
         else "there are no certificates yet: provision makes them",
-        tables=(Table("certificates", "Certificates", ("certificate", "where", "end", "left"), rows),),
+        tables=(Table("certificates", "Certificates", ("certificate", "end", "left", "where"), rows),),
         warnings=warnings,
     )
 

@@ -42,12 +42,10 @@ class Fab(Protocol):
         timeout: float = 300,
         inside: bool = False,
         at: tuple[str, str, str] | None = None,
-        clock: str = "",
     ) -> subprocess.CompletedProcess[str]:
         """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal; `inside` needs no gateway.
 
-        `at`: a step, before or after, and what is done there; see interposed.py. `clock`: how far off the
-        controller's is, as faketime says it: `+5m`.
+        `at`: a step, before or after, and what is done there; see interposed.py.
         """
 
 
@@ -169,14 +167,11 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Fab:
         timeout: float = 300,
         inside: bool = False,
         at: tuple[str, str, str] | None = None,
-        clock: str = "",
     ) -> subprocess.CompletedProcess[str]:
         fab = (
             (sys.executable, str(HERE / "interposed.py"), *at) if at else (str(Path(sys.executable).with_name("fab")),)
         )
         command = (*fab, "-i", str(inventory or lab.inventory), *words)
-        if clock:
-            command = ("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", clock, *command)
         return subprocess.run(
             (*lab.inside, *command) if inside else command,
             cwd=ROOT,

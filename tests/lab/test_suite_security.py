@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore:ssl.TLSVersion
 
 WRONG, OPEN = "security/wrong-clients-are-refused", "security/certificates-open-one-port-alone"
 PLAIN, CLOSED = "security/nothing-on-the-plain-port", "security/keys-and-data-are-closed"
-AUTHORITIES = "security/no-key-of-an-authority"
+AUTHORITIES, SEEN = "security/no-key-of-an-authority", "security/keys-are-in-no-process"
 WITHOUT = "no certificate, expired certificate, foreign authority, wrong extended key usage"
 #: What the green ones begin with.
 COUNTED = {
@@ -30,6 +30,7 @@ COUNTED = {
     CLOSED: "4 keys 400, 8 certificates at most 444; ",
     AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth is sshd's
     PLAIN: "nothing listens on 2375",
+    SEEN: "4 keys: in no arguments, no environment, and no journal of a daemon",
 }
 
 #: What the daemons have against them, in Go's words. Of plain text dockerd tells its client alone ("400 Bad Request").
@@ -183,3 +184,18 @@ def test_86_an_authoritys_key_on_a_node_is_named(secured: Lab, proof: Proof) -> 
         "node2": "/tmp/copy.pem holds the key of the authority etcd-peer",
     }
     assert red(proof, AUTHORITIES) == {}
+
+
+def test_87_a_process_that_shows_a_key_is_named(secured: Lab, proof: Proof) -> None:
+    breaks = """
+        KEY="$(cat /etc/docker/overlay/store.key)" setsid sh -c 'echo $$ >/run/shows; sleep 1000; :' \\
+            "$(cat /etc/etcd/pki/peer.key)" >/dev/null 2>&1 &
+        until [ -s /run/shows ]; do sleep 0.1; done
+    """
+    with broken(secured, "node1", breaks, "kill -- -$(cat /run/shows); rm /run/shows"):
+        process = run(secured, "node1", "cat /run/shows").strip()
+        said = red(proof, SEEN)
+    assert list(said) == ["node1"]
+    assert f"/proc/{process}/cmdline" in said["node1"]
+    assert f"/proc/{process}/environ" in said["node1"]
+    assert red(proof, SEEN) == {}

@@ -105,3 +105,23 @@ def test_85_files_are_told_with_kind_mode_and_owner(shell: Shell) -> None:
         ("other", 0o644, "root:root", "pki/c"),
         ("folder", 0o700, "root:root", "link"),
     }
+
+
+def test_87_a_key_is_seen_in_arguments_environments_and_journals(shell: Shell) -> None:
+    for name, text in (("own.key", PEM), ("other.key", OTHER)):
+        (shell.folder / name).write_text(text)
+    look = "custody_seen own.key other.key absent.key"
+    quiet, loud = ("journalctl() { :; }", f"journalctl() {{ cat {shell.folder}/own.key; }}")
+    assert shell.run(f"{CUSTODY}\n{quiet}\n{look}").split() == ["own.key", "other.key"]
+    assert shell.run(f"{CUSTODY}\n{loud}\n{look}").split() == ["own.key", "other.key", "journal"]
+    command = ["sh", "-c", "echo ready; read line", PEM]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"KEY": OTHER}) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        told = shell.run(f"{CUSTODY}\n{quiet}\n{look}").split()
+        process.communicate(b"end\n")
+    assert {f"/proc/{process.pid}/cmdline", f"/proc/{process.pid}/environ"} <= set(told)
+
+
+def test_87_where_no_key_is_nothing_is_seen(shell: Shell) -> None:
+    assert shell.run(f"{CUSTODY}\njournalctl() {{ echo any; }}\ncustody_seen absent.key") == ""

@@ -145,3 +145,15 @@ def test_86_a_search_that_does_not_find_the_nodes_own_keys_proves_nothing(member
     outcome = custody.judged_keys(member, "\t/etc/docker/overlay/server.key\n", {"04aa": "docker"})
     assert outcome.status == "failed"
     assert outcome.evidence.startswith("nothing is proven")
+
+
+def test_87_a_key_that_is_seen_beside_its_file_is_named(member: Node) -> None:
+    own = "".join(f"{path}\n" for path in custody.wanted(member) if path.endswith(".key"))
+    good = custody.judged_sight(member, own)
+    assert (good.status, good.evidence) == (
+        "passed",
+        "4 keys: in no arguments, no environment, and no journal of a daemon",
+    )
+    bad = custody.judged_sight(member, f"{own}/proc/7/environ\njournal\n")
+    assert (bad.status, bad.evidence) == ("failed", "a key of this node is seen in /proc/7/environ, journal")
+    assert custody.judged_sight(member, "").evidence.startswith("nothing is proven")

@@ -128,7 +128,30 @@ def judged_keys(node: Node, told: str, authorities: Mapping[str, str]) -> Outcom
     ]
     if leaks:
         return failed(node.name, "; ".join(leaks), "remove it, find out who read it; fab certs --rotate --authority")
-    if not found.keys() >= {path for path in wanted(node) if path.endswith(".key")}:
+    if not found.keys() >= set(_keys(node)):
         return failed(node.name, "nothing is proven: the search did not find the node's own keys", "fab plan")
     searched = f"{len(found)} files with a private key, none of an authority"
     return passed(node.name, f"{searched} ({', '.join(authorities.values())})")
+
+
+@check("security")
+@on_each_node
+def keys_are_in_no_process(made: Made) -> Outcome:
+    """No line of the node's own keys is in the arguments or the environment of a process, or in a daemon's journal."""
+    script = f"{library('custody')}\ncustody_seen {shlex.join(_keys(made.node))}\n"
+    return judged_sight(made.node, made.remote().run(script, what="a search of its processes").stdout)
+
+
+def judged_sight(node: Node, told: str) -> Outcome:
+    """Say where a key was seen beside its file: `/proc/PID/cmdline`, `/proc/PID/environ`, `journal`."""
+    keys, found = _keys(node), told.splitlines()
+    if seen := [place for place in found if place not in keys]:
+        advice = "end what shows it and find out who read it; fab certs --rotate makes new ones"
+        return failed(node.name, f"a key of this node is seen in {', '.join(seen)}", advice)
+    if set(keys) - set(found):
+        return failed(node.name, "nothing is proven: the search did not find the node's own keys", "fab plan")
+    return passed(node.name, f"{len(keys)} keys: in no arguments, no environment, and no journal of a daemon")
+
+
+def _keys(node: Node) -> list[str]:
+    return [path for path in wanted(node) if path.endswith(".key")]

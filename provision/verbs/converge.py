@@ -76,7 +76,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
             with session.clients(remotes, situation.identity) as clients:
                 plan, situation = _carried_out(session, situation, clients, yes=yes)
             changes += plan.changes
-            situation = _waited_for(session, situation, remotes)
+            situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
         situation = _aimed(session, situation, remotes, aims[-1])
         with session.clients(remotes, situation.identity) as clients:
@@ -87,7 +87,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
                 outcomes = _proven(session, clients)
                 if found:
-                    _settled(session, found.result())
+                    _settled(session, _waited_for(session, found.result(), remotes))
     bad = len(list(failed(outcomes)))
     made = Plan(changes)
     return Report(
@@ -203,11 +203,10 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
 def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:
     """Look again until all has taken, bounded: containers of ours come back by themselves after their dockerd."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        situation = engine.gather(session.plane, situation, remotes)
-        if not len(engine.make_plan(session.plane, situation)) or time.monotonic() > deadline:
-            return situation
+    while len(engine.make_plan(session.plane, situation)) and time.monotonic() < deadline:
         time.sleep(1)
+        situation = engine.gather(session.plane, situation, remotes)
+    return situation
 
 
 def _consent_to_all(session: Session, situation: Situation, remotes: Remotes, *, yes: bool) -> None:

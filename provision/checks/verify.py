@@ -26,12 +26,12 @@ from provision.errors import Problem, UsageError
 
 
 def run(proof: Proof, chosen: Sequence[Check]) -> tuple[Outcome, ...]:
-    """Run the checks, the suites beside each other, and remove what killed runs left; outcomes in their order."""
+    """Remove what killed runs left, then run the checks, the suites beside each other; outcomes in their order."""
+    left = _run_check("docker/leftovers", leftovers.remove, proof)
     suites = {check.suite: [one for one in chosen if one.suite == check.suite] for check in chosen}
-    with ThreadPoolExecutor(1 + len(suites)) as pool:
-        left = pool.submit(_run_check, "docker/leftovers", leftovers.remove, proof)
+    with ThreadPoolExecutor(max(1, len(suites))) as pool:
         by_suite = list(pool.map(lambda checks: _run_suite(checks, proof), suites.values()))
-        return tuple(outcome for outcomes in (left.result(), *by_suite) for outcome in outcomes)
+    return tuple(outcome for outcomes in (left, *by_suite) for outcome in outcomes)
 
 
 def quick() -> list[Check]:

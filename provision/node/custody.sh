@@ -64,11 +64,13 @@ $file
 done'
 
 # custody_seen KEY…: where a line of these keys can be seen: the key itself, a process's arguments and environment, and
-# the daemons' journals. Lines are looked for as they lie here: none is sent, and none is in an argument list.
+# the daemons' journals; and whether there was a journal to read, as `read journal`. Lines are looked for as they lie
+# here: none is sent, and none is in an argument list.
 custody_seen() {
     lines=$(grep -hv -e ----- -- "$@" 2>/dev/null)
     [ -n "$lines" ] || return 0
     printf '%s\n' "$lines" | grep -alF -f - -- "$@" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
+    [ -z "$(journalctl -q -b -o cat -n 1 -u etcd -u docker -u overlay-join 2>/dev/null)" ] || echo read journal
     ! journalctl -q -b -o cat -u etcd -u docker -u overlay-join 2>/dev/null | grep -aqF -f /dev/fd/3 3<<EOF || echo journal
 $lines
 EOF

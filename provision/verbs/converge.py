@@ -203,7 +203,8 @@ def _consent(session: Session, plan: Plan, *, yes: bool) -> None:
 def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:
     """Look again until all has taken, bounded: containers of ours come back by themselves after their dockerd."""
     deadline = time.monotonic() + SETTLE_SECONDS
-    while len(engine.make_plan(session.plane, situation)) and time.monotonic() < deadline:
+    while len(plan := engine.make_plan(session.plane, situation)) and time.monotonic() < deadline:
+        session.progress.say("cluster", f"waiting until {plan.changes[0].resource} has taken")
         time.sleep(1)
         situation = engine.gather(session.plane, situation, remotes)
     return situation

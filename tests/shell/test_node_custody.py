@@ -112,8 +112,10 @@ def test_87_a_key_is_seen_in_arguments_environments_and_journals(shell: Shell) -
         (shell.folder / name).write_text(text)
     look = "custody_seen own.key other.key absent.key"
     quiet, loud = ("journalctl() { :; }", f"journalctl() {{ cat {shell.folder}/own.key; }}")
-    assert shell.run(f"{CUSTODY}\n{quiet}\n{look}").split() == ["own.key", "other.key"]
-    assert shell.run(f"{CUSTODY}\n{loud}\n{look}").split() == ["own.key", "other.key", "journal"]
+    assert shell.run(f"{CUSTODY}\n{quiet}\n{look}").splitlines() == ["own.key", "other.key"]
+    assert shell.run(f"{CUSTODY}\n{loud}\n{look}").splitlines() == [
+        *("own.key", "other.key", "read journal", "journal"),
+    ]
     command = ["sh", "-c", "echo ready; read line", PEM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"KEY": OTHER}) as process:
         assert process.stdout is not None

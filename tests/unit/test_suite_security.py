@@ -149,6 +149,8 @@ def test_86_a_search_that_does_not_find_the_nodes_own_keys_proves_nothing(member
 
 def test_87_a_key_that_is_seen_beside_its_file_is_named(member: Node) -> None:
     own = "".join(f"{path}\n" for path in custody.wanted(member) if path.endswith(".key"))
+    assert custody.judged_sight(member, own).evidence.endswith("and there was no journal of a daemon to read")
+    own += "read journal\n"
     good = custody.judged_sight(member, own)
     assert (good.status, good.evidence) == (
         "passed",

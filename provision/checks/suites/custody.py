@@ -23,6 +23,8 @@ PLACES = (
 )
 #: Homes may be large: 50,000 small files took 2.5 s.
 SEARCH_SECONDS = 300
+#: What a node says that has read its daemons' journals.
+_JOURNAL = "read journal"
 #: The largest mode of a certificate: everybody may read it.
 CERTIFICATE_MODE = 0o444
 
@@ -145,12 +147,13 @@ def keys_are_in_no_process(made: Made) -> Outcome:
 def judged_sight(node: Node, told: str) -> Outcome:
     """Say where a key was seen beside its file: `/proc/PID/cmdline`, `/proc/PID/environ`, `journal`."""
     keys, found = _keys(node), told.splitlines()
-    if seen := [place for place in found if place not in keys]:
+    if seen := [place for place in found if place not in (*keys, _JOURNAL)]:
         advice = "end what shows it and find out who read it; fab certs --rotate makes new ones"
         return failed(node.name, f"a key of this node is seen in {', '.join(seen)}", advice)
     if set(keys) - set(found):
         return failed(node.name, "nothing is proven: the search did not find the node's own keys", "fab plan")
-    return passed(node.name, f"{len(keys)} keys: in no arguments, no environment, and no journal of a daemon")
+    journal = "no journal of a daemon" if _JOURNAL in found else "there was no journal of a daemon to read"
+    return passed(node.name, f"{len(keys)} keys: in no arguments, no environment, and {journal}")
 
 
 def _keys(node: Node) -> list[str]:

@@ -62,6 +62,12 @@ class Plan:
         return tuple(change for change in self.changes if change.restarts)
 
     @property
+    def containers(self) -> frozenset[str]:
+        """The names of the containers that it starts."""
+        resources = (change.resource.partition(" ") for change in self.changes)
+        return frozenset(name for kind, _, name in resources if kind == "container")
+
+    @property
     def stopped(self) -> tuple[str, ...]:
         """Running containers that a restart stops and that nothing starts again, as `node: name`."""
         return tuple(f"{change.where}: {name}" for change in self.changes for name in change.stops)

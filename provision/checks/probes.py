@@ -19,6 +19,8 @@ from provision.checks import Outcome
 from provision.checks.proof import RUN_LABEL, Proof
 from provision.errors import Problem, StepFailed
 from provision.inventory.model import Cluster, Network, Node
+from provision.remote.remotes import in_parallel
+from provision.resources import keeper_name
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -43,6 +45,20 @@ for target; do
     time=${{seen##*time=}}
     case $seen in *time=*) echo "$target ${{time%% ms*}}" ;; *) echo "$target lost" ;; esac
 done
+"""
+
+
+#: Of a network by its ID: until a host knows the way to each address. Nothing is sent.
+_WORD = f"""
+for space in /run/docker/netns/*-*; do case $1 in "${{space##*-}}"*) break ;; esac; done
+shift
+nsenter --net="$space" sh -c 'end=$(($(date +%s) + {PATIENCE}))
+    for address; do
+        until ip neigh show to "$address" | grep -q PERMANENT; do
+            [ "$(date +%s)" -lt "$end" ] || exit 1
+            sleep 0.02
+        done
+    done' sh "$@"
 """
 
 
@@ -76,13 +92,17 @@ class Probe:
 
 
 class Crew:
-    """The probes of one network that the checks of a suite share: started when first asked for, removed at its end."""
+    """The probes of one network that the checks of a suite share: started when first asked for, removed at its end.
+
+    The network's keepers come first where this run has started them: they are as new on it as a probe would be.
+    """
 
     def __init__(self, proof: Proof, network: Network) -> None:
         """Start none yet."""
         self._proof, self._network = proof, network
         self._made: list[tuple[Node, str]] = []
         self._probes: list[Probe] = []
+        self._keepers_asked = False
 
     @cached_property
     def subnet(self) -> IPv4Network:
@@ -92,6 +112,8 @@ class Crew:
 
     def probes(self, each: int = 1) -> list[Probe]:
         """Return so many probes on every node, after starting those that are missing, all at once."""
+        if not self._keepers_asked:
+            self._keepers_asked, self._probes = True, new_keepers(self._proof, self._network)
         there = len(self._probes) // len(self._proof.cluster.nodes)
         wanted = [(node, slot) for slot in range(there, each) for node in self._proof.cluster.nodes]
         if wanted:
@@ -188,11 +210,34 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         networking_config=api.create_networking_config({network: api.create_endpoint_config(**given)}),
     )
     api.start(made["Id"])
-    container = proof.clients.docker(node).containers.get(made["Id"])
+    return _found(proof, node, network, name)
+
+
+def _found(proof: Proof, node: Node, network: str, name: str) -> Probe:
+    container = proof.clients.docker(node).containers.get(name)
     address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
     if not address:
         raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address")
     return Probe(node, container, name, address)
+
+
+def new_keepers(proof: Proof, network: Network) -> list[Probe]:
+    """Return the network's keepers where this run has started them all, once every host has had word of the others'.
+
+    None where it does not come in time. A keeper has the address that Docker chose, so nobody may have to ask for it.
+    """
+    names = {node: keeper_name(network.name, node.name) for node in proof.cluster.nodes}
+    if not proof.started.issuperset(names.values()):
+        return []
+    keepers = [_found(proof, node, network.name, name) for node, name in names.items()]
+
+    def hears_of_others(keeper: Probe) -> bool:
+        identity = keeper.container.attrs["NetworkSettings"]["Networks"][network.name]["NetworkID"]
+        others = [other.address for other in keepers if other is not keeper]
+        script = f"set -- {identity} {' '.join(others)}\n{_WORD}"
+        return proof.clients.remotes[keeper.node.name].run(script, what="waiting for word of others").code == 0
+
+    return keepers if all(in_parallel(hears_of_others, keepers)) else []
 
 
 def remove(proof: Proof, node: Node, container: str) -> None:

@@ -29,6 +29,7 @@ class Shared(Protocol):
 class Proof:
     """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched.
 
+    `started`: containers of the inventory's networks that this run itself has started, which prove as much as a probe.
     What the checks of a suite share is made by the first that needs it, and closed after the last.
     """
 
@@ -36,6 +37,7 @@ class Proof:
     clients: Clients
     run: str
     living: frozenset[str] = frozenset()
+    started: frozenset[str] = frozenset()
     shared: dict[str, Shared] = field(default_factory=dict, compare=False)
 
 

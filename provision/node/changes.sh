@@ -65,11 +65,12 @@ put_user() {
 
 # put_keeper NAME NETWORK IMAGE: see phases/keeper.py. One of Docker's threads may lead nowhere, and leave a stale
 # endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to save.
+# NET_RAW is for ping.
 put_keeper() {
     tries=0
     while :; do
         ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
-            --memory 16m --read-only --cap-drop ALL --ipc none --log-driver none "$3" sleep 2147483647 >/dev/null || return 0
+            --memory 16m --read-only --cap-drop ALL --cap-add NET_RAW --ipc none --log-driver none "$3" sleep 2147483647 >/dev/null || return 0
         tries=$((tries + 1))
         [ "$tries" -lt 10 ] || die "docker cannot start $1"
         docker rm -f "$1" >/dev/null 2>&1 || true
@@ -78,12 +79,12 @@ put_keeper() {
     done
 }
 
-# put_gateway_bridge SUBNET: what Docker would make with the first container on an overlay, elsewhere. Its own options.
+# put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options.
 put_gateway_bridge() {
     ! timeout 10 docker network inspect docker_gwbridge >/dev/null 2>&1 || return 0
-    timeout 60 docker network create --subnet "$1" -o com.docker.network.bridge.name=docker_gwbridge \
+    timeout 60 docker network create ${1:+--subnet "$1"} -o com.docker.network.bridge.name=docker_gwbridge \
         -o com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true \
-        docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge with $1"
+        docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge${1:+ with $1}"
 }
 
 # begin_unit UNIT: enable and start it, unless another unit's start has begun it.
@@ -94,13 +95,21 @@ begin_unit() {
 }
 
 enable_unit() {
-    # Enabling reads the units anew, too.
     if systemctl is-enabled -q "$1" 2>/dev/null; then
         systemctl daemon-reload
+    elif is_known_unit "$1"; then
+        systemctl enable -q "$1" || die "cannot enable $1" # which reads the units anew
     else
-        systemctl enable -q "$1" || die "cannot enable $1"
+        systemctl enable -q --no-reload "$1" || die "cannot enable $1"
+        return 0
     fi
     systemctl reset-failed "$1" 2>/dev/null || true
+}
+
+# is_known_unit UNIT: systemd has it in memory, read or missed. One that it does not know it reads when it starts it;
+# reading all anew takes a tenth of a second.
+is_known_unit() {
+    [ -n "$(systemctl list-units --all --plain --no-legend --no-pager "$1" 2>/dev/null)" ]
 }
 
 # journal_end UNIT…: on standard error, the last of what went wrong; where nothing says so, the last lines.

@@ -117,7 +117,7 @@ has_taken_store() {
 
 # is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
 is_joined() {
-    has_taken_store && ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
+    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"' && has_taken_store
 }
 
 # is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,
@@ -153,9 +153,9 @@ join() {
     polls=0
     until is_joined; do
         polls=$((polls + 1))
-        [ $((polls % 50)) != 0 ] || hang_up
-        [ $((polls % 150)) != 0 ] || ! is_deaf || start_anew
-        sleep 0.1
+        [ $((polls % 100)) != 0 ] || hang_up
+        [ $((polls % 300)) != 0 ] || ! is_deaf || start_anew
+        sleep 0.05
     done
     : >"$cleaned"
     end_turn
@@ -169,10 +169,10 @@ join() {
 
 # left: containers that should run, and could not be started for want of a network that is not this host's alone.
 left() {
-    here=$(docker network ls --filter scope=local --format '{{.Name}}' | tr '\n' ' ')
-    [ -n "$here" ] || return
     stopped=$(docker ps -aq --filter status=exited --filter status=created)
     [ -n "$stopped" ] || return
+    here=$(docker network ls --filter scope=local --format '{{.Name}}' | tr '\n' ' ')
+    [ -n "$here" ] || return
     # shellcheck disable=SC2016,SC2086 # $name is Docker's; a word a container
     docker inspect --format '{{if ne .HostConfig.RestartPolicy.Name "no"}}{{.Id}}{{range $name, $_ := .NetworkSettings.Networks
         }} {{$name}}{{end}} : {{.State.Error}}{{end}}' $stopped |

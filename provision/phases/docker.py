@@ -1,4 +1,4 @@
-"""dockerd on the store: its drop-in, the program that lets it join, and its restart."""
+"""dockerd on the store: its drop-in, the program that lets it join, its restart, and the bridge out of its overlays."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from provision.node import library, program
 from provision.phases import Phase, Wave, one_by_one
 from provision.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.plan import Change
-from provision.resources import File, Folder, Resource, Service, call
+from provision.resources import File, Folder, GatewayBridge, Resource, Service, call
 from provision.situation import Situation
+from provision.subnets import gateway_bridge
 from provision.templates import render
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class Docker(Phase):
     name = "docker"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return certificates, the list of members, the program that takes it up, the drop-in, and the services."""
+        """Return certificates, the list of members, the program that takes it up, the drop-in, and the services.
+
+        The bridge needs no store: it is made while that elects its leader.
+        """
         certificates = docker_files(situation, node)
         safety = File(layout.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
         read = (*certificates, safety)
@@ -84,6 +88,7 @@ class Docker(Phase):
             drop_in,
             service,
             join,
+            GatewayBridge(gateway_bridge(situation, node)),
         )
 
     def _join_unit(self, situation: Situation) -> bytes:

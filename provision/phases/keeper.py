@@ -12,7 +12,7 @@ from provision import membership
 from provision.inventory.model import Node
 from provision.phases import Phase
 from provision.phases.overlay import changed_networks
-from provision.resources import KEEPER, Keeper, Resource
+from provision.resources import Keeper, Resource, keeper_name
 from provision.situation import Situation
 
 
@@ -28,7 +28,7 @@ class Keepers(Phase):
         changed = changed_networks(situation)
         return tuple(
             Keeper(
-                f"{KEEPER}-{network.name}-{node.name}", network.name, situation.cluster.probe.image, network in changed
+                keeper_name(network.name, node.name), network.name, situation.cluster.probe.image, network in changed
             )
             for network in situation.cluster.networks
         )

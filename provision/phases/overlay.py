@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from provision import membership, underlay
 from provision.api import retry
-from provision.inventory.model import Network, Node
+from provision.inventory.model import Network
 from provision.phases import Phase
 from provision.plan import CLUSTER, Change
-from provision.resources import KEEPER, GatewayBridge, Resource
+from provision.resources import KEEPER
 from provision.situation import Situation
-from provision.subnets import assigned, gateway_bridge, subnets_of
+from provision.subnets import assigned, subnets_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -32,13 +32,6 @@ class Overlay(Phase):
     """A network is seen by one daemon and made through one: the store tells the others."""
 
     name = "overlay"
-
-    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the way out, where Docker's own choice is taken."""
-        if membership.networks_wait(situation):
-            return ()
-        subnet = gateway_bridge(situation, node)
-        return (GatewayBridge(subnet),) if subnet else ()
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks to make, and those that are there with another subnet or driver.

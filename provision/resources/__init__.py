@@ -5,12 +5,13 @@ A content or hash that is None is not made yet: it differs from whatever is ther
 """
 
 from provision.resources.base import UPLOADS, Difference, Resource, Upload, call
-from provision.resources.containers import KEEPER, GatewayBridge, Image, Keeper
+from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Release, Service, User
 
 __all__ = [
+    "GATEWAY_BRIDGE",
     "KEEPER",
     "UPLOADS",
     "Difference",
@@ -28,4 +29,5 @@ __all__ = [
     "Upload",
     "User",
     "call",
+    "keeper_name",
 ]

@@ -12,8 +12,13 @@ from provision.resources.base import UPLOADS, Difference, Upload, call
 #: The bridge by which containers of an overlay leave their host.
 GATEWAY_BRIDGE = "docker_gwbridge"
 
-#: Name and label of the containers that keep a network in use.
+#: Label of the containers that keep a network in use, and how their names begin.
 KEEPER = "overlay-keeper"
+
+
+def keeper_name(network: str, node: str) -> str:
+    """Return the name of a network's keeper on a node."""
+    return f"{KEEPER}-{network}-{node}"
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,12 @@ class Keeper:
 
 @dataclass(frozen=True)
 class GatewayBridge:
-    """docker_gwbridge, made before Docker makes it on a subnet that is in use: see subnets.gateway_bridge."""
+    """docker_gwbridge, which Docker would make with the first container on an overlay, while that one waits.
 
-    subnet: IPv4Network
+    With a subnet where Docker's own choice is in use: see subnets.gateway_bridge.
+    """
+
+    subnet: IPv4Network | None = None
 
     @property
     def name(self) -> str:
@@ -114,7 +122,9 @@ class GatewayBridge:
     def compare(self, facts: Facts) -> Difference | None:
         """Whether it is there, wherever: containers that use it would lose their way out."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
-        return None if there else Difference("create", note=f"bridge, {self.subnet} (chosen)")
+        if there or not facts.docker_answers:
+            return None
+        return Difference("create", note=f"bridge, {self.subnet} (chosen)" if self.subnet else "bridge")
 
     def remember(self) -> str:
         """That it was not there."""
@@ -126,4 +136,4 @@ class GatewayBridge:
 
     def apply(self, difference: Difference) -> str:
         """Make it."""
-        return call("put_gateway_bridge", str(self.subnet))
+        return call("put_gateway_bridge", *([str(self.subnet)] if self.subnet else []))

@@ -85,7 +85,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
-                outcomes = _proven(session, clients)
+                outcomes = _proven(session, clients, started=plan.containers)
                 if found:
                     _settled(session, _waited_for(session, found.result(), remotes))
     bad = len(list(failed(outcomes)))
@@ -233,7 +233,9 @@ def _settled(session: Session, situation: Situation) -> None:
         )
 
 
-def _proven(session: Session, clients: Clients, chosen: Sequence[Check] | None = None) -> tuple[Outcome, ...]:
+def _proven(
+    session: Session, clients: Clients, chosen: Sequence[Check] | None = None, started: frozenset[str] = frozenset()
+) -> tuple[Outcome, ...]:
     for node in session.cluster.nodes:
         session.progress.say(node.name, "proving")
     with session.progress.stage("proof"):
@@ -242,7 +244,8 @@ def _proven(session: Session, clients: Clients, chosen: Sequence[Check] | None =
 
         # Alone under the lock there is nobody to ask for.
         living = clients.remotes.living() if chosen else frozenset({clients.remotes.run})
-        return verify.run(Proof(session.cluster, clients, clients.remotes.run, living), chosen or verify.quick())
+        proof = Proof(session.cluster, clients, clients.remotes.run, living, started)
+        return verify.run(proof, chosen or verify.quick())
 
 
 def _as_planned(plan: Plan) -> Outcome:

@@ -20,7 +20,21 @@ from provision.facts import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.inventory.model import Cluster, Node
 from provision.pki import Identity
 from provision.plan import Change
-from provision.resources import File, Folder, Image, Keeper, Link, NoRuleset, Release, Resource, Ruleset, Service, User
+from provision.resources import (
+    GATEWAY_BRIDGE,
+    File,
+    Folder,
+    GatewayBridge,
+    Image,
+    Keeper,
+    Link,
+    NoRuleset,
+    Release,
+    Resource,
+    Ruleset,
+    Service,
+    User,
+)
 from provision.situation import Situation
 from provision.subnets import assigned
 
@@ -104,7 +118,10 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
         members=members,
         store_status={"leader": 1, "raftIndex": 99} if node.member else {},
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
-        networks=tuple(network(name, str(subnet)) for name, subnet in assigned(before).items()),
+        networks=(
+            *facts.networks,
+            *(network(name, str(subnet)) for name, subnet in assigned(before).items()),
+        ),
     )
 
 
@@ -149,6 +166,9 @@ def _with(facts: Facts, resource: Resource) -> Facts:
             return facts
         case Image():
             return replace(facts, images=facts.images | {resource.image})
+        case GatewayBridge():
+            bridge = {"Name": GATEWAY_BRIDGE, "Scope": "local", "Driver": "bridge"}
+            return replace(facts, networks=(*facts.networks, bridge))
         case Keeper():
             keeper = Container(resource.container * 2, resource.container, (resource.network,), "always")
             return replace(facts, containers=(*facts.containers, keeper))
@@ -163,6 +183,13 @@ def _led_to(facts: Facts, path: str) -> Path:
 def changed(situation: Situation, name: str, change: Callable[[Facts], Facts]) -> Situation:
     """The situation where one node's facts are others."""
     return replace(situation, facts={**situation.facts, name: change(situation.facts[name])})
+
+
+def sees(*networks: dict[str, Any]) -> Callable[[Facts], Facts]:
+    """A node's Docker has these overlays, beside the networks of its own."""
+    return lambda facts: replace(
+        facts, networks=(*(one for one in facts.networks if one["Scope"] != "global"), *networks)
+    )
 
 
 def with_path(path: str, **different: Any) -> Callable[[Facts], Facts]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster_sample import PLANE, changed, lines, planned, planned_sample
+from cluster_sample import PLANE, changed, lines, planned, planned_sample, sees
 from handshakes import RESTARTS, Held, content
 
 from provision import pki
@@ -59,7 +59,7 @@ def test_91_what_nodes_hold_is_taken_over_as_the_old_side_of_a_rotation(tmp_path
 def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_controller_in(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for node in situation.cluster.nodes:
-        situation = changed(situation, node.name, lambda facts: replace(facts, networks=()))
+        situation = changed(situation, node.name, sees())
     cluster = new_controller(tmp_path, situation)
     assert pki.take_over(cluster, *found_on(situation))
     plans = {

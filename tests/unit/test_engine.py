@@ -15,6 +15,7 @@ from cluster_sample import (
     lines,
     planned,
     planned_sample,
+    sees,
     with_path,
     with_unit,
     with_values,
@@ -97,6 +98,7 @@ def test_bare_hosts_get_everything_in_the_order_in_which_it_is_made(tmp_path: Pa
         "node1: create file /etc/systemd/system/docker.service.d/50-overlay.conf",
         "node1: restart unit docker.service",
         "node1: start unit overlay-join.service",
+        "node1: create network docker_gwbridge",
     ]
     assert lines(plan.of("cluster", "overlay")) == ["cluster: create network demo"]
     assert lines(plan)[-3:] == [f"{name}: create container overlay-keeper-demo-{name}" for name in NODES]
@@ -230,7 +232,7 @@ def test_no_key_is_shown_in_a_plan(tmp_path: Path) -> None:
 def test_a_network_gone_is_made_and_kept_anew(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for name in NODES:
-        situation = changed(situation, name, lambda facts: replace(facts, networks=()))
+        situation = changed(situation, name, sees())
     keepers = [f"{name}: create container overlay-keeper-demo-{name}" for name in NODES]
     assert plan_of(situation) == ["cluster: create network demo", *keepers]
 

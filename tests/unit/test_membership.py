@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_sample import bare_situation, changed, planned, planned_sample, store_member, with_unit, without_path
+from cluster_sample import bare_situation, changed, planned, planned_sample, sees, store_member, with_unit, without_path
 from pki_sample import node, sample
 
 from provision import engine, layout, membership, pki
@@ -175,7 +175,7 @@ def test_a_store_without_a_quorum_is_told_with_what_it_means_and_why(tmp_path: P
 def test_networks_that_cannot_be_seen_are_neither_made_nor_kept_anew(tmp_path: Path) -> None:
     unseen = without_quorum(planned_sample(tmp_path))
     for name in unseen.facts:
-        unseen = changed(unseen, name, lambda facts: replace(facts, networks=()))
+        unseen = changed(unseen, name, sees())
     assert engine.make_plan(PLANE, unseen).changes == ()
 
 

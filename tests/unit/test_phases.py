@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from cluster_sample import bare_situation, changed, lines, network, planned_sample, store_member, with_unit
+from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees, store_member, with_unit
 from pki_sample import node, sample
 
 from provision import layout
@@ -195,7 +195,7 @@ def test_only_a_member_wants_its_own_store(tmp_path: Path) -> None:
 
 def with_networks(situation: Situation, *found: dict[str, object]) -> Situation:
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, networks=found))
+        situation = changed(situation, name, sees(*found))
     return situation
 
 
@@ -225,7 +225,7 @@ def test_a_network_that_changes_is_kept_anew_on_every_node(
 def test_a_network_that_one_daemon_sees_is_there(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for name in ("node1", "node3"):
-        situation = changed(situation, name, lambda facts: replace(facts, networks=()))
+        situation = changed(situation, name, sees())
     assert changed_networks(situation) == ()
 
 

@@ -175,7 +175,7 @@ def ended(tmp_path: Path, days: int) -> Situation:
 def test_75_ended_leaves_are_told_since_when_and_renewed_by_provision(tmp_path: Path) -> None:
     situation = ended(tmp_path, 830)
     (problem,) = validity.warnings(situation)
-    end = NOW - timedelta(days=5)
+    end = NOW - timedelta(days=5, hours=1)
     assert f"leaf docker/node1-server on {end:%Y-%m-%d} (ended 5 days ago)" in problem.what
     assert "authority" not in problem.what
     assert "fab provision" in problem.advice
@@ -187,7 +187,7 @@ def test_76_an_ended_authority_is_told_since_when_and_cured_by_a_rotation_that_c
 ) -> None:
     situation = ended(tmp_path, 3660)
     (problem,) = validity.warnings(situation)
-    end = NOW - timedelta(days=10)
+    end = NOW - timedelta(days=10, hours=1)
     assert f"authority etcd-peer on {end:%Y-%m-%d} (ended 10 days ago)" in problem.what
     assert "fab certs --rotate --authority" in problem.advice
     # Connections that stay open may keep a quorum that no new one could make.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_sample import RELEASE, bare_situation, changed, lines, network, planned, with_values
+from cluster_sample import RELEASE, bare_situation, changed, lines, network, planned, sees, with_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pki_sample import sample
@@ -20,6 +20,7 @@ from provision.engine import make_plan
 from provision.facts import Facts
 from provision.inventory.model import Network
 from provision.pki import Identity
+from provision.plan import CLUSTER
 from provision.situation import Situation
 from provision.subnets import PRIVATE, assigned, claims, free, gateway_bridge, spare, taken
 
@@ -219,7 +220,7 @@ def test_a_subnet_is_chosen_around_all_that_is_known(tmp_path: Path) -> None:
         "more": IPv4Network("10.104.0.0/24"),
         "most": IPv4Network("10.105.0.0/24"),
     }
-    notes = [change.note for change in make_plan(PLANE, situation) if change.resource.startswith("network")]
+    notes = [change.note for change in make_plan(PLANE, situation) if change.where == CLUSTER]
     assert notes == ["overlay, 10.99.0.0/24", "overlay, 10.104.0.0/24 (chosen)", "overlay, 10.105.0.0/24 (chosen)"]
 
 
@@ -229,9 +230,9 @@ def test_a_network_that_is_there_keeps_its_subnet(tmp_path: Path) -> None:
     assert not len(make_plan(PLANE, situation))
     for there in ("10.7.0.0/24", "10.98.0.0/16"):
         moved = (network("demo", there),)
-        situation = changed(situation, "node2", lambda facts, moved=moved: replace(facts, networks=moved))
+        situation = changed(situation, "node2", sees(*moved))
         for other in ("node1", "node3"):
-            situation = changed(situation, other, lambda facts: replace(facts, networks=()))
+            situation = changed(situation, other, sees())
         assert assigned(situation) == {"demo": IPv4Network(there)}
         assert lines(make_plan(PLANE, situation)) == []
         assert lines(make_plan(PLANE, changed(situation, "node1", with_values(routes="10.99.0.0/16 dev a;")))) == []
@@ -239,10 +240,10 @@ def test_a_network_that_is_there_keeps_its_subnet(tmp_path: Path) -> None:
 
 def test_a_network_without_a_subnet_gets_one(tmp_path: Path) -> None:
     cluster = replace(sample(tmp_path), networks=(Network("demo", None),))
-    situation = changed(planned(cluster), "node1", lambda facts: replace(facts, networks=()))
+    situation = changed(planned(cluster), "node1", sees())
     bare = {**network("demo", ""), "IPAM": {"Config": None}}
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, networks=(bare,)))
+        situation = changed(situation, name, sees(bare))
     (change,) = (one for one in make_plan(PLANE, situation) if one.resource == "network demo")
     assert (change.action, change.note) == ("replace", "no subnet → 10.99.0.0/24")
 
@@ -296,8 +297,8 @@ def test_39_the_way_out_is_made_where_docker_would_be_in_the_way(
     situation = changed(situation, "node2", docker_has(*networks))
     expected = IPv4Network(subnet) if subnet else None
     assert gateway_bridge(situation, situation.cluster.node("node2")) == expected
-    made = [line for line in lines(make_plan(PLANE, situation)) if "docker_gwbridge" in line]
-    assert made == ["node2: create network docker_gwbridge"] * bool(subnet)
+    made = {one.where: one.note for one in make_plan(PLANE, situation) if one.resource == "network docker_gwbridge"}
+    assert made == {"node1": "bridge", "node2": f"bridge, {subnet} (chosen)" if subnet else "bridge", "node3": "bridge"}
 
 
 def test_39_the_way_out_avoids_name_servers_overlays_and_takes_from_the_users_pools(tmp_path: Path) -> None:

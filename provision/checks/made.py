@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from provision.checks import Outcome, probes
-from provision.checks.leftovers import FOLDER, IMAGE_NAME
-from provision.checks.proof import RUN_LABEL, Observe, Proof, failed, reason
+from provision.checks.proof import Observe, Proof, failed, reason
 from provision.errors import Problem, StepFailed
+from provision.facts import RUN_FOLDER, RUN_IMAGE, RUN_LABEL
 from provision.inventory.model import Node
 from provision.remote import Remote
 from provision.remote.remotes import in_parallel
@@ -157,9 +157,9 @@ class Made:
 
     def tag(self) -> str:
         """Tag the probe's image with the run's ID."""
-        name = f"{IMAGE_NAME}:{self.proof.run}"
+        name = f"{RUN_IMAGE}:{self.proof.run}"
         self._removals.callback(self.untag, name)
-        self.api.tag(self.proof.cluster.probe.image, IMAGE_NAME, self.proof.run)
+        self.api.tag(self.proof.cluster.probe.image, RUN_IMAGE, self.proof.run)
         return name
 
     def image(self, name: str, archive: Path | None) -> str:
@@ -173,12 +173,12 @@ class Made:
             advice = "pull or build it there, or name its archive in the inventory"
             raise StepFailed(Problem(f"there is no image {name}", self.node.name, advice))
         tag = f"{self.proof.run}-{secrets.token_hex(3)}"
-        self._removals.callback(self.untag, f"{IMAGE_NAME}:{tag}")
+        self._removals.callback(self.untag, f"{RUN_IMAGE}:{tag}")
         with archive.open("rb") as content:
             list(self.api.load_image(content))
-        self.api.tag(name, IMAGE_NAME, tag)
+        self.api.tag(name, RUN_IMAGE, tag)
         self.untag(name)
-        return f"{IMAGE_NAME}:{tag}"
+        return f"{RUN_IMAGE}:{tag}"
 
     def _tags(self) -> list[str]:
         return [tag for image in self.api.images() for tag in image["RepoTags"] or ()]
@@ -189,7 +189,7 @@ class Made:
 
     def folder(self) -> str:
         """Make a folder on the node."""
-        path = f"{FOLDER}{self.proof.run}"
+        path = f"{RUN_FOLDER}{self.proof.run}"
         self._removals.callback(self.remote().run, f"rm -rf {path}", what="removing a folder")
         self.remote().run(f"mkdir -m 700 {path}", what="making a folder")
         return path

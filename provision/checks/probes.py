@@ -16,8 +16,9 @@ from docker.errors import APIError
 from docker.types import LogConfig
 
 from provision.checks import Outcome
-from provision.checks.proof import RUN_LABEL, Proof
+from provision.checks.proof import Proof
 from provision.errors import Problem, StepFailed
+from provision.facts import RUN_LABEL
 from provision.inventory.model import Cluster, Network, Node
 from provision.remote.remotes import in_parallel
 from provision.resources import keeper_name

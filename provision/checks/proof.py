@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from provision.api import Clients, StoreError
 from provision.checks import Outcome, Way
 from provision.errors import StepFailed
+from provision.facts import Marked
 from provision.inventory.model import Cluster
 
-#: The label of everything that a run makes to prove something; its value is the run's ID.
-RUN_LABEL = "overlay-provision.run"
 #: The folder of every key that a run writes to prove something.
 KEYS = "/overlay-provision"
 
@@ -29,6 +28,7 @@ class Shared(Protocol):
 class Proof:
     """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched.
 
+    `left`: what runs marked that live no more, by node.
     `started`: containers of the inventory's networks that this run itself has started, which prove as much as a probe.
     What the checks of a suite share is made by the first that needs it, and closed after the last.
     """
@@ -37,6 +37,7 @@ class Proof:
     clients: Clients
     run: str
     living: frozenset[str] = frozenset()
+    left: Mapping[str, Sequence[Marked]] = field(default_factory=dict)
     started: frozenset[str] = frozenset()
     shared: dict[str, Shared] = field(default_factory=dict, compare=False)
 

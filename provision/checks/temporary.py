@@ -19,7 +19,8 @@ from docker.errors import APIError
 from docker.types import IPAMConfig, IPAMPool
 
 from provision.checks.probes import gone
-from provision.checks.proof import RUN_LABEL, Proof
+from provision.checks.proof import Proof
+from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
 from provision.remote.remotes import in_parallel
 from provision.subnets import ipv4, subnets_of

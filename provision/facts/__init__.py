@@ -1,15 +1,20 @@
 """What is so on a node: the script that asks, and the answer as a value."""
 
 from provision.facts.answer import docker_answers, parse, with_clock, with_policies
+from provision.facts.marked import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, Marked
 from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.facts.question import Question, docker_script, join, script
 
 __all__ = [
     "INPUTS",
+    "RUN_FOLDER",
+    "RUN_IMAGE",
+    "RUN_LABEL",
     "Clock",
     "Container",
     "Facts",
     "Listener",
+    "Marked",
     "Path",
     "Question",
     "Space",

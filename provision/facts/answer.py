@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from provision.facts.marked import NETWORKS, of_docker, of_folder
 from provision.facts.model import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.responses import responses
 
@@ -28,13 +29,14 @@ def parse(output: str) -> Facts:
         sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
-        docker_answers="/networks" in docker,
+        docker_answers=NETWORKS in docker,
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
-        networks=tuple(docker.get("/networks", ())),
+        networks=tuple(docker.get(NETWORKS, ())),
+        marked=(*of_docker(docker), *(of_folder(row[1]) for row in rows if row[0] == "marked" and row[1:])),
         images=frozenset(
             tag.removesuffix(":latest")
             for path, answer in docker.items()
-            if path.startswith("/images/")
+            if path.startswith("/images/") and path.endswith("/json")
             for tag in answer.get("RepoTags") or ()
         ),
         members=_members(rows),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.errors import Problem
+from provision.facts.marked import Marked
 
 #: Where a unit of ours leaves the hashes of the files that it was last started on.
 INPUTS = "/run/overlay-provision"
@@ -102,6 +103,8 @@ class Facts:
     #: Every network that Docker has here, as its API tells it.
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
+    #: What runs made to prove something, this one not yet.
+    marked: tuple[Marked, ...] = ()
     members: tuple[Mapping[str, Any], ...] | None = None
     #: What its member of the store says of itself; among it the leader, if it knows one.
     store_status: Mapping[str, Any] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
 
+from provision.facts.marked import CONTAINERS, FOLDERS, IMAGES, NETWORKS, VOLUMES
 from provision.node import library
 
 
@@ -85,13 +86,14 @@ def script(question: Question) -> str:
         ("fact_sources", question.neighbours),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
-    here = [SURVEY, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here = [SURVEY, FOLDERS, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     asked = "\n".join(here)
     of_docker = [
         "/containers/json",
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
-        "/networks",
+        *(CONTAINERS, VOLUMES, IMAGES),
+        NETWORKS,
     ]
     for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"

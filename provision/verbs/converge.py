@@ -85,7 +85,7 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
-                outcomes = _proven(session, clients, started=plan.containers)
+                outcomes = _proven(session, situation, clients, started=plan.containers)
                 if found:
                     _settled(session, _waited_for(session, found.result(), remotes))
     bad = len(list(failed(outcomes)))
@@ -149,7 +149,7 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
             )
         else:
             with session.clients(remotes, situation.identity) as clients:
-                outcomes = (_as_planned(plan), *_proven(session, clients, chosen))
+                outcomes = (_as_planned(plan), *_proven(session, situation, clients, chosen))
     bad = len(list(failed(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
     well = f"all {len(outcomes) - untried} checks passed on {_nodes(session)}"
@@ -234,7 +234,11 @@ def _settled(session: Session, situation: Situation) -> None:
 
 
 def _proven(
-    session: Session, clients: Clients, chosen: Sequence[Check] | None = None, started: frozenset[str] = frozenset()
+    session: Session,
+    situation: Situation,
+    clients: Clients,
+    chosen: Sequence[Check] | None = None,
+    started: frozenset[str] = frozenset(),
 ) -> tuple[Outcome, ...]:
     for node in session.cluster.nodes:
         session.progress.say(node.name, "proving")
@@ -244,7 +248,10 @@ def _proven(
 
         # Alone under the lock there is nobody to ask for.
         living = clients.remotes.living() if chosen else frozenset({clients.remotes.run})
-        proof = Proof(session.cluster, clients, clients.remotes.run, living, started)
+        left = {
+            name: tuple(one for one in facts.marked if one.run not in living) for name, facts in situation.facts.items()
+        }
+        proof = Proof(session.cluster, clients, clients.remotes.run, living, left, started)
         return verify.run(proof, chosen or verify.quick())
 
 

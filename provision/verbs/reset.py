@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 from provision import layout, membership, pki
 from provision.api import Clients, retry
-from provision.checks.proof import RUN_LABEL
 from provision.errors import ConsentMissing, Problem, StepFailed
-from provision.facts import Facts
+from provision.facts import RUN_LABEL, Facts
 from provision.inventory.model import Node
 from provision.node import library
 from provision.phases import overlay

@@ -159,10 +159,12 @@ join() {
     done
     : >"$cleaned"
     end_turn
-    put_names_back
-    # Who waits for dockerd to have joined finds the containers there, as after any start of it.
-    found=$(left 2>/dev/null)
-    [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
+    if [ -n "$(docker ps -aq)" ]; then
+        put_names_back
+        # Who waits for dockerd to have joined finds the containers there, as after any start of it.
+        found=$(left 2>/dev/null)
+        [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
+    fi
     : >"$joined"
     start_left
 }

@@ -1,4 +1,4 @@
-"""The store's first quorum, and dockerd on it: waited for here, so that other work is done meanwhile."""
+"""The store's first quorum: waited for here, so that other work is done meanwhile."""
 
 from __future__ import annotations
 
@@ -31,5 +31,6 @@ class Quorum(Phase):
         wait_for_members(clients, situation.cluster.members)
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """Every dockerd is on the store."""
-        clients.remotes.each(joined, wave)
+        """Where networks are to be looked for next, every dockerd is on the store. Else keepers wait by themselves."""
+        if membership.networks_wait(situation):
+            clients.remotes.each(joined, wave)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, cast
 from docker.errors import APIError
 from docker.types import LogConfig
 
-from provision.checks import Outcome
+from provision.checks import Outcome, attached
+from provision.checks.attached import Attached, ShellLostError
 from provision.checks.proof import Proof
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL
@@ -69,12 +70,13 @@ class NotOnTheNetworkError(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """A container of ours on one node and one network."""
+    """A container of ours on one node and one network; a keeper has no shell that is attached."""
 
     node: Node
     container: Container
     name: str
     address: str
+    shell: Attached | None = None
 
     @property
     def process(self) -> int:
@@ -83,8 +85,15 @@ class Probe:
 
     def run(self, script: str, *arguments: str) -> str:
         """Run a script in it; return what it wrote."""
+        if self.shell:
+            return self.shell.run(script, *arguments)
         answer = self.container.exec_run(["sh", "-c", script, "probe", *arguments])
         return str(answer.output.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Let go of it; it is removed by its crew, or by who started it."""
+        if self.shell:
+            self.shell.close()
 
     def reach(self, *targets: str) -> dict[str, str]:
         """Ping addresses and names until they answer: the milliseconds of those that did, in time."""
@@ -125,6 +134,8 @@ class Crew:
 
     def close(self) -> None:
         """Remove them all, those too that did not start well."""
+        for probe in self._probes:
+            probe.close()
         made, self._made, self._probes = self._made, [], []
         if made:
             with ThreadPoolExecutor(len(made)) as pool:
@@ -174,7 +185,7 @@ def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -
     for attempt in range(1, ATTEMPTS + 1):
         try:
             outcomes = observe(crew(proof, network).probes(each))
-        except (APIError, NotOnTheNetworkError) as error:
+        except (APIError, NotOnTheNetworkError, ShellLostError) as error:
             crew(proof, network).close()
             if attempt == ATTEMPTS:
                 raise
@@ -201,7 +212,8 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
     given = {"ipv4_address": address} if address else {}
     made = api.create_container(
         proof.cluster.probe.image,
-        command=["sleep", str(PROBE_SECONDS)],
+        command=attached.command(PROBE_SECONDS),
+        stdin_open=True,
         name=name,
         labels={RUN_LABEL: proof.run},
         # It says nothing and shares nothing: a tenth of its start less.
@@ -210,8 +222,13 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         ),
         networking_config=api.create_networking_config({network: api.create_endpoint_config(**given)}),
     )
-    api.start(made["Id"])
-    return _found(proof, node, network, name)
+    shell = Attached(api, made["Id"])
+    try:
+        api.start(made["Id"])
+        return replace(_found(proof, node, network, name), shell=shell)
+    except BaseException:
+        shell.close()
+        raise
 
 
 def _found(proof: Proof, node: Node, network: str, name: str) -> Probe:

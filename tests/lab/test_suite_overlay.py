@@ -178,6 +178,7 @@ def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
             outsider = probes.start(proof, node, other.name, name)
             proof.clients.docker(node).api.connect_container_to_network(name, network.name)
             told = list(networks.kept_apart(started.probes(), [outsider], "demo and a bridge"))
+            outsider.close()
         finally:
             probes.remove(proof, node, name)
             started.close()

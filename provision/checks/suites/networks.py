@@ -116,7 +116,9 @@ def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:
 
     def start(node: Node) -> Probe:
         network.make(node, "bridge")
-        return probes.start(proof, node, network.name, names[node])
+        probe = probes.start(proof, node, network.name, names[node])
+        end.callback(probe.close)
+        return probe
 
     def remove() -> None:
         in_parallel(lambda node: probes.remove(proof, node, names[node]), proof.cluster.nodes)

@@ -115,9 +115,9 @@ has_taken_store() {
     [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
 }
 
-# is_joined: on the store, and open for its neighbours' gossip; dockerd does both in its background.
+# is_joined: open for its neighbours' gossip, which dockerd is only on the store; it goes there in its background.
 is_joined() {
-    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"' && has_taken_store
+    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
 }
 
 # is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,

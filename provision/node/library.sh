@@ -33,7 +33,9 @@ stamp() {
 
 # stamped FACT PATH: the fact, or failure where no stamp still holds.
 stamped() {
-    now=$(stat -L -c '%i %s %z' "$2" 2>/dev/null) || return 1
-    line=$(grep -F -- "$tab$2$tab$now" "$state/stamps" 2>/dev/null) || return 1
-    fact "$1" "$2" "${line%%"$tab"*}"
+    [ -r "$state/stamps" ] && now=$(stat -L -c '%i %s %z' "$2" 2>/dev/null) || return 1
+    while IFS=$tab read -r known at when; do
+        [ "$at$tab$when" != "$2$tab$now" ] || { fact "$1" "$2" "$known"; return 0; }
+    done <"$state/stamps"
+    return 1
 }

@@ -18,7 +18,8 @@ PLANES = {"etcd", "swarm"}
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
     "provision/checks/suites/app.py": {"docker.errors"},
-    "provision/checks/leftovers.py": {"docker", "docker.errors"},
+    "provision/checks/attached.py": {"docker"},
+    "provision/checks/leftovers.py": {"docker.errors"},
     "provision/checks/made.py": {"docker"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers", "docker.types"},
     "provision/checks/suites/networks.py": {"docker.errors"},

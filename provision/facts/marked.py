@@ -44,7 +44,8 @@ FOLDERS = f'for folder in {RUN_FOLDER}*; do [ ! -d "$folder" ] || fact marked "$
 def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
     """Read what Docker's API said, by the path asked."""
     for one in answers.get(CONTAINERS) or ():
-        yield Marked("container", one["Names"][0].removeprefix("/"), one["Id"], one["Labels"][RUN_LABEL])
+        name = one["Names"][0].removeprefix("/") if one["Names"] else one["Id"][:12]
+        yield Marked("container", name, one["Id"], one["Labels"][RUN_LABEL])
     for one in (answers.get(VOLUMES) or {}).get("Volumes") or ():
         yield Marked("volume", one["Name"], one["Name"], one["Labels"][RUN_LABEL])
     for one in answers.get(NETWORKS) or ():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from conftest import Fab
@@ -19,13 +20,31 @@ def before(lab: Lab) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> Lab:
-    """The module's lab, provisioned as planned."""
+def made(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> dict[str, Any]:
+    """What the first run says of itself."""
     assert before
     planned = document(fab(lab, "plan", "--json", "--exit-code"), 7)
     made = document(fab(lab, "provision", "--json"))
     assert made["changes"] == planned["changes"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, made: dict[str, Any]) -> Lab:
+    """The module's lab, provisioned as planned."""
+    assert made
     return lab
+
+
+def test_a_first_run_proves_with_the_keepers_that_it_has_started(cluster: Lab, made: dict[str, Any]) -> None:
+    check = "overlay/containers-reach-each-other"
+    told = {one["where"]: one["evidence"] for one in made["outcomes"] if one["check"] == check}
+    address = "docker inspect -f '{{.NetworkSettings.Networks.demo.IPAddress}}' overlay-keeper-demo-"
+    probes = "docker events --since 1h --until 0s --filter label=overlay-provision.run --filter event=create"
+    for source, target in (("node1", "node2"), ("node2", "node1")):
+        keeper = run(cluster, target, address + target).strip()
+        assert told[f"{source} → {target}"].startswith(f"demo: {keeper} answers in ")
+        assert run(cluster, source, probes) == ""
 
 
 def test_a_second_run_changes_nothing(cluster: Lab, fab: Fab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -183,6 +183,25 @@ def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
             probes.remove(proof, node, name)
             started.close()
     assert {(one.where, one.status) for one in told} == {("node1", "failed"), ("node2", "failed")}
+
+
+def test_keepers_prove_once_each_host_has_had_word_of_the_others_and_not_where_it_does_not_come(
+    cluster: Lab, proof: Proof
+) -> None:
+    network = proof.cluster.networks[0]
+    names = [f"overlay-keeper-demo-{node.name}" for node in proof.cluster.nodes]
+    assert probes.new_keepers(proof, network) == []
+    started = replace(proof, started=frozenset(names))
+    keepers = probes.new_keepers(started, network)
+    assert [keeper.name for keeper in keepers] == names
+    away = keepers[1].address
+    entry = run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh show to {away}").strip()
+    run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh del {away} dev vxlan0")
+    try:
+        assert probes.new_keepers(started, network) == []
+    finally:
+        entry = entry.replace("PERMANENT", "nud permanent")
+        run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh replace {entry}")
 
 
 def test_a_network_seen_too_late_is_told(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,9 @@ from provision.facts import (
     script,
     with_policies,
 )
+from provision.facts.marked import CONTAINERS as CONTAINERS_OF_RUNS
+from provision.facts.marked import IMAGES as IMAGES_OF_RUNS
+from provision.facts.marked import VOLUMES as VOLUMES_OF_RUNS
 
 STRANGE = '/it\'s a "path" $(touch /x); `id`'
 EVERYTHING = Question(
@@ -217,6 +220,36 @@ def test_what_docker_says() -> None:
     assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "0" * 12, ()))
     assert facts.networks == (DEMO,)
     assert facts.images == {"busybox", "registry:5000/box:1"}
+
+
+def test_what_runs_made_is_known_by_its_mark() -> None:
+    label = {"Labels": {"overlay-provision.run": "dead"}}
+    answers = {
+        CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}, {"Id": "0" * 64, "Names": None, **label}],
+        VOLUMES_OF_RUNS: {"Volumes": [{"Name": "left", **label}], "Warnings": None},
+        IMAGES_OF_RUNS: [
+            {"RepoTags": ["overlay-provision-run:dead", "overlay-provision-run:dead-1", "busybox:latest"]}
+        ],
+        "/networks": [{"Name": "left", "Id": "1", **label}, {"Name": "demo", "Labels": None}, DEMO],
+    }
+    folder = row("marked", "dead")
+    facts = parse(docker(b"".join(map(response, answers.values())), *answers) + folder)
+    assert {(one.kind, one.name) for one in facts.marked} == {
+        ("container", "left"),
+        ("container", "0" * 12),
+        ("volume", "left"),
+        ("network", "left"),
+        ("image", "overlay-provision-run:dead"),
+        ("image", "overlay-provision-run:dead-1"),
+        ("folder", "/run/overlay-provision.run-dead"),
+    }
+    assert {one.run for one in facts.marked} == {"dead"}
+    assert facts.images == set()
+
+
+def test_where_runs_made_nothing_nothing_is_marked() -> None:
+    answers = {CONTAINERS_OF_RUNS: [], VOLUMES_OF_RUNS: {"Volumes": None}, IMAGES_OF_RUNS: [], "/networks": [DEMO]}
+    assert parse(docker(b"".join(map(response, answers.values())), *answers)).marked == ()
 
 
 def test_the_answer_to_the_ping_is_nobodys() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +45,16 @@ def test_after_every_verb_too_the_inventory_is_i() -> None:
     for name, verb in fabfile.namespace.tasks.items():
         flags = {argument.name: argument.names for argument in verb.get_arguments()}
         assert flags["inventory"] == ("inventory", "i"), name
+
+
+def test_a_checkout_is_compiled_once_unless_python_is_told_otherwise(tmp_path: Path) -> None:
+    for name in ("fabfile.py", "provision", "templates"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    bytecode = tmp_path / "provision/__pycache__"
+    shutil.rmtree(bytecode, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("fab")), "--list"]
+    for said, kept in (("1", False), ("", True)):
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": said}
+        subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=True)
+        assert bytecode.exists() == kept

@@ -267,12 +267,12 @@ def until(attempt: Callable[[], object], what: str, where: str, meanwhile: Calla
         pause = min(pause * 1.5, 1.0)
 
 
-def retry(attempt: Callable[[], object], what: str, where: str, seconds: float = DOCKER_SECONDS) -> None:
+def retry(attempt: Callable[[], object], what: str, where: str) -> None:
     """Repeat `attempt` while Docker answers with an error of its own (5xx). StepFailed with its last words."""
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + DOCKER_SECONDS
     while True:
         try:
             attempt()

@@ -94,6 +94,16 @@ def with_policies(plane: ControlPlane, situation: Situation, remotes: Remotes) -
     return replace(situation, facts={**situation.facts, **remotes.each(ask, tuple(stopped.values()))})
 
 
+def with_marked(situation: Situation, remotes: Remotes) -> Situation:
+    """Ask for what runs have marked where Docker did not answer before."""
+    silent = tuple(node for node in situation.cluster.nodes if not situation.of(node).docker_answers)
+
+    def ask(remote: Remote) -> facts.Facts:
+        return facts.with_marked(situation.of(remote.node), _answer(remote, facts.marked_script()))
+
+    return replace(situation, facts={**situation.facts, **remotes.each(ask, silent)})
+
+
 def _answer(remote: Remote, script: str) -> str:
     result = remote.run(script, timeout=60)
     if result.code:

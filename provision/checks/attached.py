@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import socket
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
-
     from docker import APIClient
 
 #: For an answer; scripts are bounded by themselves.
@@ -62,5 +62,7 @@ class Attached:
         return data
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. Docker's client holds the socket too: to close it alone would tell nobody."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -31,12 +31,17 @@ def _removed(proof: Proof, node: Node) -> list[str]:
     """Remove a node's: containers first, as they use the others."""
     api = proof.clients.docker(node).api
     remote = proof.clients.remotes[node.name]
+
+    def remove_folder(path: str) -> bool:
+        script = f"[ -d {quote(path)} ] && rm -rf -- {quote(path)}"
+        return remote.run(script, what="removing a folder").code == 0
+
     removals: dict[str, Callable[[str], object]] = {
         "container": lambda identity: remove_container(proof, node, identity),
         "volume": api.remove_volume,
         "network": api.remove_network,
         "image": lambda tag: api.remove_image(tag, noprune=True),
-        "folder": lambda path: remote.run(f"rm -rf -- {quote(path)}", what="removing a folder"),
+        "folder": remove_folder,
     }
     return [
         f"{kind} {one.name}"
@@ -47,10 +52,10 @@ def _removed(proof: Proof, node: Node) -> list[str]:
 
 
 def _went(removal: Callable[[str], object], one: Marked) -> bool:
+    """Say whether it was there, and is gone now."""
     try:
-        removal(one.identity)
+        return removal(one.identity) is not False
     except APIError as error:
         if error.status_code not in _NOT_OURS_TO_REMOVE:
             raise
         return False
-    return True

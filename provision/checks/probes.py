@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 300
 #: Seconds for an answer: a new endpoint is known on the other side within one or two (gossip every 200 ms).
 PATIENCE = 8
+#: Seconds for word of a keeper, likewise: probes are quicker than to wait for more.
+WORD_SECONDS = 3
 #: Fresh probes where Docker did not serve the first: phases/keeper.py tells of its threads that lead nowhere.
 ATTEMPTS = 3
 #: Seconds for a container or a network to go: Docker does it beside, and says 409 meanwhile.
@@ -54,7 +56,7 @@ done
 _WORD = f"""
 for space in /run/docker/netns/*-*; do case $1 in "${{space##*-}}"*) break ;; esac; done
 shift
-nsenter --net="$space" sh -c 'end=$(($(date +%s) + {PATIENCE}))
+nsenter --net="$space" sh -c 'end=$(($(date +%s) + {WORD_SECONDS}))
     for address; do
         until ip neigh show to "$address" | grep -q PERMANENT; do
             [ "$(date +%s)" -lt "$end" ] || exit 1
@@ -112,6 +114,7 @@ class Crew:
         self._proof, self._network = proof, network
         self._made: list[tuple[Node, str]] = []
         self._probes: list[Probe] = []
+        self._started: list[Probe] = []
         self._keepers_asked = False
 
     @cached_property
@@ -123,7 +126,8 @@ class Crew:
     def probes(self, each: int = 1) -> list[Probe]:
         """Return so many probes on every node, after starting those that are missing, all at once."""
         if not self._keepers_asked:
-            self._keepers_asked, self._probes = True, new_keepers(self._proof, self._network)
+            self._keepers_asked = True
+            self._probes = new_keepers(self._proof, self._network)
         there = len(self._probes) // len(self._proof.cluster.nodes)
         wanted = [(node, slot) for slot in range(there, each) for node in self._proof.cluster.nodes]
         if wanted:
@@ -134,9 +138,9 @@ class Crew:
 
     def close(self) -> None:
         """Remove them all, those too that did not start well."""
-        for probe in self._probes:
+        for probe in self._started:
             probe.close()
-        made, self._made, self._probes = self._made, [], []
+        made, self._made, self._probes, self._started = self._made, [], [], []
         if made:
             with ThreadPoolExecutor(len(made)) as pool:
                 list(pool.map(lambda one: remove(self._proof, *one), made))
@@ -146,10 +150,13 @@ class Crew:
             name = new_name(self._proof, node)
             self._made.append((node, name))
             try:
-                return start(self._proof, node, self._network.name, name, address)
+                probe = start(self._proof, node, self._network.name, name, address)
             except APIError as error:
                 if address is None or "already in use" not in str(error.explanation).lower():
                     raise
+            else:
+                self._started.append(probe)
+                return probe
         raise AssertionError("the last address is none")
 
 
@@ -233,7 +240,7 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
 
 def _found(proof: Proof, node: Node, network: str, name: str) -> Probe:
     container = proof.clients.docker(node).containers.get(name)
-    address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
+    address = container.attrs["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress")
     if not address:
         raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address")
     return Probe(node, container, name, address)
@@ -247,7 +254,7 @@ def new_keepers(proof: Proof, network: Network) -> list[Probe]:
     names = {node: keeper_name(network.name, node.name) for node in proof.cluster.nodes}
     if not proof.started.issuperset(names.values()):
         return []
-    keepers = [_found(proof, node, network.name, name) for node, name in names.items()]
+    keepers = in_parallel(lambda node: _found(proof, node, network.name, names[node]), proof.cluster.nodes)
 
     def hears_of_others(keeper: Probe) -> bool:
         identity = keeper.container.attrs["NetworkSettings"]["Networks"][network.name]["NetworkID"]
@@ -258,22 +265,27 @@ def new_keepers(proof: Proof, network: Network) -> list[Probe]:
     return keepers if all(in_parallel(hears_of_others, keepers)) else []
 
 
-def remove(proof: Proof, node: Node, container: str) -> None:
-    """Remove a container, by name or ID, and return when it is gone. StepFailed if it does not go."""
+def remove(proof: Proof, node: Node, container: str) -> bool:
+    """Remove a container, by name or ID; return when it is gone, and whether it was there. StepFailed if it stays."""
     api = proof.clients.docker(node).api
-    gone(lambda: api.remove_container(container, force=True), f"container {container}", node.name)
+    return gone(lambda: api.remove_container(container, force=True), f"container {container}", node.name)
 
 
-def gone(removal: Callable[[], object], what: str, where: str) -> None:
-    """Repeat a removal until it succeeds or there is nothing to remove. StepFailed, with Docker's last words."""
+def gone(removal: Callable[[], object], what: str, where: str) -> bool:
+    """Repeat a removal until it succeeds or there is nothing to remove: whether there was something.
+
+    StepFailed, with Docker's last words.
+    """
     deadline = time.monotonic() + REMOVAL_SECONDS
+    was_there = False
     while True:
         try:
             removal()
-            return
+            return True
         except APIError as error:
             if error.status_code == 404:
-                return
+                return was_there
+            was_there = True
             if time.monotonic() > deadline:
                 raise StepFailed(Problem(f"{what} is left behind: {error.explanation}", where)) from error
         time.sleep(0.02)

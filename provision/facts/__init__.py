@@ -1,9 +1,9 @@
 """What is so on a node: the script that asks, and the answer as a value."""
 
-from provision.facts.answer import docker_answers, parse, with_clock, with_policies
+from provision.facts.answer import docker_answers, parse, with_clock, with_marked, with_policies
 from provision.facts.marked import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, Marked
 from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, Path, Space, Unit
-from provision.facts.question import Question, docker_script, join, script
+from provision.facts.question import Question, docker_script, join, marked_script, script
 
 __all__ = [
     "INPUTS",
@@ -22,8 +22,10 @@ __all__ = [
     "docker_answers",
     "docker_script",
     "join",
+    "marked_script",
     "parse",
     "script",
     "with_clock",
+    "with_marked",
     "with_policies",
 ]

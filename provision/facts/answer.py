@@ -12,9 +12,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from provision.facts.marked import NETWORKS, of_docker, of_folder
+from provision.facts import marked
 from provision.facts.model import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.responses import responses
+
+#: Beside what everything hangs on.
+OF_RUNS = frozenset(marked.ASKED) - {marked.NETWORKS}
 
 
 def parse(output: str) -> Facts:
@@ -29,10 +32,13 @@ def parse(output: str) -> Facts:
         sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
-        docker_answers=NETWORKS in docker,
+        docker_answers=marked.NETWORKS in docker,
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
-        networks=tuple(docker.get(NETWORKS, ())),
-        marked=(*of_docker(docker), *(of_folder(row[1]) for row in rows if row[0] == "marked" and row[1:])),
+        networks=tuple(docker.get(marked.NETWORKS, ())),
+        marked=(
+            *marked.of_docker(docker),
+            *(marked.of_folder(row[1]) for row in rows if row[0] == "marked" and row[1:]),
+        ),
         images=frozenset(
             tag.removesuffix(":latest")
             for path, answer in docker.items()
@@ -50,19 +56,26 @@ def parse(output: str) -> Facts:
 def docker_answers(output: str) -> dict[str, Any]:
     """Return what Docker's API said, by the path asked, as far as it came; nothing at all where one is an error.
 
-    Without a quorum of the store it takes long over networks, which are asked for last.
+    Without a quorum of the store it takes long over networks, which are asked for late. What runs have marked is only
+    for them: an error there is no answer.
     """
     for row in (line.split("\t") for line in output.splitlines()):
         if row[0] == "docker" and len(row) > 2:
             paths = row[2:]
             answers = tuple(responses(base64.b64decode(row[1])))[: len(paths)]
-            if all(status in (200, 404) for status, _ in answers):
+            if all(status in (200, 404) or path in OF_RUNS for path, (status, _) in zip(paths, answers, strict=False)):
                 return {
                     path: json.loads(body)
                     for path, (status, body) in zip(paths, answers, strict=False)
                     if status == 200
                 }
     return {}
+
+
+def with_marked(facts: Facts, output: str) -> Facts:
+    """Return the facts with what runs have marked, as Docker tells it now; folders as they were."""
+    folders = (one for one in facts.marked if one.kind == "folder")
+    return replace(facts, marked=(*marked.of_docker(docker_answers(output)), *folders))
 
 
 def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:

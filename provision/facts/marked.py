@@ -26,16 +26,18 @@ class Marked:
     run: str
 
 
-def _filtered(path: str, by: str, value: str) -> str:
-    return f"{path}filters={quote(json.dumps({by: [value]}))}"
+def _filtered(path: str, **filters: str) -> str:
+    return f"{path}filters={quote(json.dumps({name: [value] for name, value in filters.items()}))}"
 
 
-CONTAINERS = _filtered("/containers/json?all=true&", "label", RUN_LABEL)
-VOLUMES = _filtered("/volumes?", "label", RUN_LABEL)
-IMAGES = _filtered("/images/json?", "reference", RUN_IMAGE)
-
-#: Networks are asked for anyway.
+CONTAINERS = _filtered("/containers/json?all=true&", label=RUN_LABEL)
+IMAGES = _filtered("/images/json?", reference=RUN_IMAGE)
+#: Of Docker's own driver: another may be gone, and answer nobody.
+VOLUMES = _filtered("/volumes?", driver="local", label=RUN_LABEL)
 NETWORKS = "/networks"
+
+#: What to ask Docker's API. What it does not answer of these, networks aside, hides nothing else.
+ASKED = (CONTAINERS, IMAGES, NETWORKS, VOLUMES)
 
 #: Says the run of each folder.
 FOLDERS = f'for folder in {RUN_FOLDER}*; do [ ! -d "$folder" ] || fact marked "${{folder#{RUN_FOLDER}}}"; done'

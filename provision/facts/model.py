@@ -103,7 +103,7 @@ class Facts:
     #: Every network that Docker has here, as its API tells it.
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
-    #: What runs made to prove something, this one not yet.
+    #: What runs made to prove something.
     marked: tuple[Marked, ...] = ()
     members: tuple[Mapping[str, Any], ...] | None = None
     #: What its member of the store says of itself; among it the leader, if it knows one.

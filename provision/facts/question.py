@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
 
-from provision.facts.marked import CONTAINERS, FOLDERS, IMAGES, NETWORKS, VOLUMES
+from provision.facts import marked
 from provision.node import library
 
 
@@ -86,14 +86,13 @@ def script(question: Question) -> str:
         ("fact_sources", question.neighbours),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
-    here = [SURVEY, FOLDERS, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here = [SURVEY, marked.FOLDERS, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     asked = "\n".join(here)
     of_docker = [
         "/containers/json",
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
-        *(CONTAINERS, VOLUMES, IMAGES),
-        NETWORKS,
+        *marked.ASKED,
     ]
     for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
@@ -105,6 +104,11 @@ def script(question: Question) -> str:
 def docker_script(paths: Iterable[str]) -> str:
     """Return a script that reads these paths of Docker's API only."""
     return f"{library('facts')}\nfact_units docker.service\nfact_docker {_words(paths)}\n"
+
+
+def marked_script() -> str:
+    """Return a script that asks for what runs have marked only, folders aside."""
+    return docker_script(marked.ASKED)
 
 
 def _words(arguments: Iterable[str]) -> str:

@@ -79,12 +79,14 @@ put_keeper() {
     done
 }
 
-# put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options.
+# put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options. One that is
+# started meanwhile may be first.
 put_gateway_bridge() {
     ! timeout 10 docker network inspect docker_gwbridge >/dev/null 2>&1 || return 0
     timeout 60 docker network create ${1:+--subnet "$1"} -o com.docker.network.bridge.name=docker_gwbridge \
         -o com.docker.network.bridge.enable_icc=false -o com.docker.network.bridge.enable_ip_masquerade=true \
-        docker_gwbridge >/dev/null || die "docker cannot make docker_gwbridge${1:+ with $1}"
+        docker_gwbridge >/dev/null || docker network inspect docker_gwbridge >/dev/null 2>&1 ||
+        die "docker cannot make docker_gwbridge${1:+ with $1}"
 }
 
 # begin_unit UNIT: enable and start it, unless another unit's start has begun it.

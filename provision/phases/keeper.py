@@ -8,25 +8,18 @@ threads are to be seen with `readlink /proc/$(pidof dockerd)/task/*/ns/net`. Wit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from provision import membership
 from provision.inventory.model import Node
-from provision.phases import Phase, Wave
-from provision.phases.docker import joined
+from provision.phases import Phase
 from provision.phases.overlay import changed_networks
 from provision.resources import Keeper, Resource, keeper_name
 from provision.situation import Situation
-
-if TYPE_CHECKING:
-    from provision.api import Clients
 
 
 class Keepers(Phase):
     """After the networks: they must be there to be kept."""
 
     name = "keeper"
-    waits_for = "Docker on every node to hear of its neighbours"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return one keeper a network; anew where the network itself is made anew. None where they cannot be seen."""
@@ -39,10 +32,3 @@ class Keepers(Phase):
             )
             for network in situation.cluster.networks
         )
-
-    def before(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """A network that a container enters before its dockerd's gossip is up never hears of containers elsewhere.
-
-        (libnetwork, drivers/overlay, initSandbox)
-        """
-        clients.remotes.each(joined, wave)

@@ -12,7 +12,6 @@ from provision import membership, underlay
 from provision.api import retry
 from provision.inventory.model import Network
 from provision.phases import Phase
-from provision.phases.docker import JOIN_SECONDS
 from provision.plan import CLUSTER, Change
 from provision.resources import KEEPER
 from provision.situation import Situation
@@ -69,9 +68,8 @@ class Overlay(Phase):
                     options=network.options,
                 )
 
-        # It may have to join the store first. And one of its threads may lead nowhere (phases/keeper.py): the next call
-        # gets another.
-        retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name, JOIN_SECONDS)
+        # One of Docker's threads may lead nowhere (phases/keeper.py): the next call gets another.
+        retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The store's first quorum: waited for here, so that other work is done meanwhile."""
+"""The store's first quorum, and dockerd on it: waited for here, so that other work is done meanwhile."""
 
 from __future__ import annotations
 
@@ -31,6 +31,5 @@ class Quorum(Phase):
         wait_for_members(clients, situation.cluster.members)
 
     def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
-        """Where networks are to be looked for next, every dockerd is on the store. Else keepers wait by themselves."""
-        if membership.networks_wait(situation):
-            clients.remotes.each(joined, wave)
+        """Every dockerd is on the store."""
+        clients.remotes.each(joined, wave)

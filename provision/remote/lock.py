@@ -6,7 +6,6 @@ import secrets
 import socket
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from getpass import getuser
 from ipaddress import IPv4Address
@@ -41,11 +40,8 @@ class Lock:
         """
         holder = f"{self._verb}\t{getuser()}@{socket.gethostname()}\t{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
-            with ThreadPoolExecutor(len(self._remotes)) as pool:
-                for remote, shell in zip(self._remotes, pool.map(_shell, self._remotes), strict=True):
-                    self._shells[remote.node.name] = shell
             for remote in self._remotes:
-                self._take(remote, holder)
+                self._shells[remote.node.name] = self._take(remote, holder)
         except BaseException:
             self._release()
             raise
@@ -79,20 +75,16 @@ class Lock:
         for shell in self._shells.values():
             shell.close()
 
-    def _take(self, remote: Remote, holder: str) -> None:
+    def _take(self, remote: Remote, holder: str) -> Shell:
         mark = secrets.token_hex(8)
-        shell = self._shells[remote.node.name]
+        shell = remote.shell("taking the run lock", START_TIMEOUT)
         shell.send(lock_line(mark, self.run, holder, shared=self._shared).encode())
         answer = shell.wait_for_line(mark)
         if answer == "held":
-            return
+            return shell
         told = shell.finish(mark).stdout.partition("\n")[2].splitlines() or ["a run\tsomebody\tjust now"]
         verb, who, since = (*told[0].split("\t"), "?", "?", "?")[:3]
         others = f", and {len(told) - 1} more" if told[1:] else ""
         what = f"locked by `{verb}` of {who} since {since}{others}"
         advice = "wait for it to end; a lock is released when its holder dies"
         raise LockHeld(Problem(what, remote.node.name, advice))
-
-
-def _shell(remote: Remote) -> Shell:
-    return remote.shell("taking the run lock", START_TIMEOUT)

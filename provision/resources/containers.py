@@ -122,7 +122,8 @@ class GatewayBridge:
     def compare(self, facts: Facts) -> Difference | None:
         """Whether it is there, wherever: containers that use it would lose their way out."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
-        if there or not facts.docker_answers:
+        # A Docker that is not asked may have one already; a subnet was chosen because it must not choose.
+        if there or not (facts.docker_answers or self.subnet):
             return None
         return Difference("create", note=f"bridge, {self.subnet} (chosen)" if self.subnet else "bridge")
 

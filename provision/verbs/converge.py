@@ -248,9 +248,8 @@ def _proven(
 
         # Alone under the lock there is nobody to ask for.
         living = clients.remotes.living() if chosen else frozenset({clients.remotes.run})
-        left = {
-            name: tuple(one for one in facts.marked if one.run not in living) for name, facts in situation.facts.items()
-        }
+        marked = {name: facts.marked for name, facts in engine.with_marked(situation, clients.remotes).facts.items()}
+        left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
         proof = Proof(session.cluster, clients, clients.remotes.run, living, left, started)
         return verify.run(proof, chosen or verify.quick())
 

@@ -24,6 +24,7 @@ from provision.facts import (
     join,
     parse,
     script,
+    with_marked,
     with_policies,
 )
 from provision.facts.marked import CONTAINERS as CONTAINERS_OF_RUNS
@@ -245,6 +246,20 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     }
     assert {one.run for one in facts.marked} == {"dead"}
     assert facts.images == set()
+
+
+@pytest.mark.parametrize("asked", [CONTAINERS_OF_RUNS, IMAGES_OF_RUNS, VOLUMES_OF_RUNS])
+def test_what_is_only_asked_for_marks_hides_nothing_where_docker_says_no(asked: str) -> None:
+    said = response({"message": "a plugin is gone"}, "500 Internal Server Error") + response([DEMO])
+    facts = parse(docker(said, asked, "/networks"))
+    assert (facts.docker_answers, facts.networks, facts.marked) == (True, (DEMO,), ())
+
+
+def test_marks_asked_for_again_take_the_place_of_those_before_and_leave_folders() -> None:
+    before = parse(row("marked", "dead"))
+    network = {"Name": "left", "Id": "1", "Labels": {"overlay-provision.run": "gone"}}
+    after = with_marked(before, docker(response([network]), "/networks"))
+    assert {(one.kind, one.run) for one in after.marked} == {("folder", "dead"), ("network", "gone")}
 
 
 def test_where_runs_made_nothing_nothing_is_marked() -> None:

@@ -39,6 +39,11 @@ def test_what_is_stopped_is_named_with_its_node() -> None:
     assert Plan((FILE, RESTART, ELSEWHERE)).stopped == ("node1: web", "node1: db", "node2: web")
 
 
+def test_containers_that_it_starts_are_known_by_name() -> None:
+    keeper = Change("node1", "keeper", "container overlay-keeper-demo-node1", "create")
+    assert Plan((FILE, RESTART, keeper)).containers == {"overlay-keeper-demo-node1"}
+
+
 def test_a_change_is_one_line() -> None:
     assert str(RESTART) == "node1: restart unit docker.service  (for a)"
     assert str(START) == "node2: start unit docker.service"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import socket
@@ -62,7 +63,8 @@ class Attached:
         return data
 
     def close(self) -> None:
-        """Let go of it. Docker's client holds the socket too: to close it alone would tell nobody."""
-        with suppress(OSError):
+        """Let go of it. Docker's client holds the socket, too, and `close` would wait until it is collected."""
+        with suppress(OSError):  # it may be closed already
             self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        with suppress(OSError):
+            os.close(self._socket.detach())

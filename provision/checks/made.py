@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from docker.errors import APIError
+
 from provision.checks import Outcome, probes
 from provision.checks.proof import Observe, Proof, failed, reason
 from provision.errors import Problem, StepFailed
-from provision.facts import RUN_FOLDER, RUN_IMAGE, RUN_LABEL
+from provision.facts import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, RUN_VOLUME
 from provision.inventory.model import Node
 from provision.remote import Remote
 from provision.remote.remotes import in_parallel
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 #: What a container does: one that is left by a killed run ends by itself.
 SLEEP = ("sleep", str(probes.PROBE_SECONDS))
+
+#: Docker's words where another host's container was first with the same key of the store, which it does not try again.
+_FORESTALLED = "key modified"
 
 _SERVE = """
 mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
@@ -125,25 +130,34 @@ class Made:
 
         A command of None is the image's own. `options` are those of Docker's host configuration.
         """
-        name = self.name()
         published = dict.fromkeys(ports)
         endpoint = {network: self.api.create_endpoint_config(ipv4_address=address)} if address else {}
-        made = self.api.create_container(
-            image or self.proof.cluster.probe.image,
-            command=command,
-            name=name,
-            labels=self.label,
-            environment=dict(environment or {}),
-            ports=list(published),
-            use_config_proxy=False,
-            host_config=self.api.create_host_config(
-                auto_remove=True, network_mode=network, port_bindings=published, **options
-            ),
-            networking_config=self.api.create_networking_config(endpoint) if endpoint else None,
-        )
-        self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
-        self.api.start(made["Id"])
-        return Inside(self.api, made["Id"], name)
+
+        def begin() -> Inside:
+            name = self.name()
+            made = self.api.create_container(
+                image or self.proof.cluster.probe.image,
+                command=command,
+                name=name,
+                labels=self.label,
+                environment=dict(environment or {}),
+                ports=list(published),
+                use_config_proxy=False,
+                host_config=self.api.create_host_config(
+                    auto_remove=True, network_mode=network, port_bindings=published, **options
+                ),
+                networking_config=self.api.create_networking_config(endpoint) if endpoint else None,
+            )
+            self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
+            self.api.start(made["Id"])
+            return Inside(self.api, made["Id"], name)
+
+        try:
+            return begin()
+        except APIError as error:
+            if _FORESTALLED not in str(error.explanation):
+                raise
+            return begin()
 
     def remove(self, container: Inside) -> None:
         """Remove a container before its time."""
@@ -151,7 +165,8 @@ class Made:
 
     def volume(self, labels: Mapping[str, str] | None = None) -> str:
         """Make a named volume, perhaps with more labels."""
-        name = str(self.api.create_volume(self.name(), labels={**self.label, **(labels or {})})["Name"])
+        new = f"{RUN_VOLUME}{self.proof.run}-{secrets.token_hex(3)}"
+        name = str(self.api.create_volume(new, labels={**self.label, **(labels or {})})["Name"])
         self._removals.callback(probes.gone, lambda: self.api.remove_volume(name), f"volume {name}", self.node.name)
         return name
 

@@ -1,7 +1,7 @@
 """What is so on a node: the script that asks, and the answer as a value."""
 
 from provision.facts.answer import docker_answers, parse, with_clock, with_marked, with_policies
-from provision.facts.marked import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, Marked
+from provision.facts.marked import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, RUN_VOLUME, Marked
 from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.facts.question import Question, docker_script, join, marked_script, script
 
@@ -10,6 +10,7 @@ __all__ = [
     "RUN_FOLDER",
     "RUN_IMAGE",
     "RUN_LABEL",
+    "RUN_VOLUME",
     "Clock",
     "Container",
     "Facts",

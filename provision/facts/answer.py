@@ -35,10 +35,7 @@ def parse(output: str) -> Facts:
         docker_answers=marked.NETWORKS in docker,
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
         networks=tuple(docker.get(marked.NETWORKS, ())),
-        marked=(
-            *marked.of_docker(docker),
-            *(marked.of_folder(row[1]) for row in rows if row[0] == "marked" and row[1:]),
-        ),
+        marked=(*marked.of_docker(docker), *marked.of_files(rows)),
         images=frozenset(
             tag.removesuffix(":latest")
             for path, answer in docker.items()
@@ -73,9 +70,9 @@ def docker_answers(output: str) -> dict[str, Any]:
 
 
 def with_marked(facts: Facts, output: str) -> Facts:
-    """Return the facts with what runs have marked, as Docker tells it now; folders as they were."""
-    folders = (one for one in facts.marked if one.kind == "folder")
-    return replace(facts, marked=(*marked.of_docker(docker_answers(output)), *folders))
+    """Return the facts with what runs have marked, as Docker tells it now; what was seen in files as it was."""
+    of_files = (one for one in facts.marked if one.kind in ("folder", "volume"))
+    return replace(facts, marked=(*marked.of_docker(docker_answers(output)), *of_files))
 
 
 def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:

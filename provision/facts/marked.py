@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-#: The label of containers, volumes and networks that a run makes to prove something; its value is the run's ID.
+#: The label of containers and networks that a run makes to prove something; its value is the run's ID.
 RUN_LABEL = "overlay-provision.run"
 #: The name under which an image is tagged to prove something; the run's ID is its tag, or the tag's first part.
 RUN_IMAGE = "overlay-provision-run"
-#: A folder on the node whose name starts so was made to prove something; the run's ID follows.
+#: A folder on the node, or a volume, whose name starts so was made to prove something; the run's ID follows.
 RUN_FOLDER = "/run/overlay-provision.run-"
+RUN_VOLUME = "overlay-provision-run-"
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,16 @@ def _filtered(path: str, **filters: str) -> str:
 
 CONTAINERS = _filtered("/containers/json?all=true&", label=RUN_LABEL)
 IMAGES = _filtered("/images/json?", reference=RUN_IMAGE)
-#: Of Docker's own driver: another may be gone, and answer nobody.
-VOLUMES = _filtered("/volumes?", driver="local", label=RUN_LABEL)
 NETWORKS = "/networks"
 
 #: What to ask Docker's API. What it does not answer of these, networks aside, hides nothing else.
-ASKED = (CONTAINERS, IMAGES, NETWORKS, VOLUMES)
+ASKED = (CONTAINERS, IMAGES, NETWORKS)
 
-#: Says the run of each folder.
-FOLDERS = f'for folder in {RUN_FOLDER}*; do [ ! -d "$folder" ] || fact marked "${{folder#{RUN_FOLDER}}}"; done'
+#: Looks for the others in files: of volumes Docker asks whoever may bring some, and may wait long for one that is gone.
+LOOK = f"""
+for found in {RUN_FOLDER}*; do [ ! -d "$found" ] || fact marked folder "$found"; done
+for found in "$docker"/volumes/{RUN_VOLUME}*; do [ ! -d "$found" ] || fact marked volume "${{found##*/}}"; done
+"""
 
 
 def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
@@ -48,8 +50,6 @@ def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
     for one in answers.get(CONTAINERS) or ():
         name = one["Names"][0].removeprefix("/") if one["Names"] else one["Id"][:12]
         yield Marked("container", name, one["Id"], one["Labels"][RUN_LABEL])
-    for one in (answers.get(VOLUMES) or {}).get("Volumes") or ():
-        yield Marked("volume", one["Name"], one["Name"], one["Labels"][RUN_LABEL])
     for one in answers.get(NETWORKS) or ():
         if run := (one.get("Labels") or {}).get(RUN_LABEL):
             yield Marked("network", one["Name"], one["Id"], run)
@@ -59,6 +59,10 @@ def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
             yield Marked("image", tag, tag, run.partition("-")[0])
 
 
-def of_folder(run: str) -> Marked:
-    """Return the folder that a run made."""
-    return Marked("folder", f"{RUN_FOLDER}{run}", f"{RUN_FOLDER}{run}", run)
+def of_files(rows: Iterable[Sequence[str]]) -> Iterator[Marked]:
+    """Read what `LOOK` said."""
+    for _, kind, name in (row for row in rows if row[0] == "marked" and len(row) == 3):
+        if kind == "folder":
+            yield Marked("folder", name, name, name.removeprefix(RUN_FOLDER))
+        if kind == "volume":
+            yield Marked("volume", name, name, name.removeprefix(RUN_VOLUME).partition("-")[0])

@@ -86,7 +86,7 @@ def script(question: Question) -> str:
         ("fact_sources", question.neighbours),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
-    here = [SURVEY, marked.FOLDERS, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here = [SURVEY, marked.LOOK, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     asked = "\n".join(here)
     of_docker = [
@@ -107,7 +107,7 @@ def docker_script(paths: Iterable[str]) -> str:
 
 
 def marked_script() -> str:
-    """Return a script that asks for what runs have marked only, folders aside."""
+    """Return a script that asks Docker for what runs have marked, and for nothing else."""
     return docker_script(marked.ASKED)
 
 

@@ -63,20 +63,26 @@ put_user() {
         die "cannot make the user $1"
 }
 
-# put_keeper NAME NETWORK IMAGE: see phases/keeper.py. One of Docker's threads may lead nowhere, and leave a stale
-# endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to save.
-# NET_RAW is for ping.
+# put_keeper NAME NETWORK IMAGE: see phases/keeper.py. One of Docker's threads may lead nowhere, give no address, and leave
+# a stale endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to
+# save. NET_RAW is for ping.
 put_keeper() {
     tries=0
     while :; do
-        ! docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
-            --memory 16m --read-only --cap-drop ALL --cap-add NET_RAW --ipc none --log-driver none "$3" sleep 2147483647 >/dev/null || return 0
+        ! { docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
+            --memory 16m --read-only --cap-drop ALL --cap-add NET_RAW --ipc none --log-driver none "$3" sleep 2147483647 &&
+            has_address "$1"; } >/dev/null || return 0
         tries=$((tries + 1))
         [ "$tries" -lt 10 ] || die "docker cannot start $1"
         docker rm -f "$1" >/dev/null 2>&1 || true
         docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
         sleep 0.3
     done
+}
+
+# has_address CONTAINER
+has_address() {
+    [ -n "$(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")" ]
 }
 
 # put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options. One that is

@@ -168,8 +168,8 @@ def test_every_suite_is_green_and_a_users_things_are_untouched(cluster: Lab, fab
 def test_what_a_killed_run_left_is_removed_and_told(cluster: Lab, fab: Fab, seen: dict[str, str]) -> None:
     label = "--label overlay-provision.run=dead"
     made = {
-        "container left": f"docker run -d --name left {label} -v left:/kept busybox sleep 600",
-        "volume left": f"docker volume create {label} left",
+        "container left": f"docker run -d --name left {label} -v overlay-provision-run-dead-1:/kept busybox sleep 600",
+        "volume overlay-provision-run-dead-1": "docker volume create overlay-provision-run-dead-1",
         "network left": f"docker network create {label} left",
         "image overlay-provision-run:dead": "docker tag busybox overlay-provision-run:dead",
         "image overlay-provision-run:dead-1": "docker tag busybox overlay-provision-run:dead-1",

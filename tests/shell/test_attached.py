@@ -77,6 +77,12 @@ def test_much_comes_whole(served: Served) -> None:
     assert served.attached.run("head -c 300000 /dev/zero | tr '\\0' x") == "x" * 300_000
 
 
+def test_a_shell_that_is_let_go_of_hears_the_end(served: Served) -> None:
+    served.attached.close()
+    assert served.process.wait(timeout=10) == 0
+    served.attached.close()
+
+
 def test_a_shell_that_has_ended_is_told(served: Served) -> None:
     served.process.kill()
     served.process.wait()

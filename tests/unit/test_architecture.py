@@ -20,7 +20,7 @@ CLIENTS = {
     "provision/checks/suites/app.py": {"docker.errors"},
     "provision/checks/attached.py": {"docker"},
     "provision/checks/leftovers.py": {"docker.errors"},
-    "provision/checks/made.py": {"docker"},
+    "provision/checks/made.py": {"docker", "docker.errors"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers", "docker.types"},
     "provision/checks/suites/networks.py": {"docker.errors"},
     "provision/checks/temporary.py": {"docker.errors", "docker.types"},

@@ -29,7 +29,6 @@ from provision.facts import (
 )
 from provision.facts.marked import CONTAINERS as CONTAINERS_OF_RUNS
 from provision.facts.marked import IMAGES as IMAGES_OF_RUNS
-from provision.facts.marked import VOLUMES as VOLUMES_OF_RUNS
 
 STRANGE = '/it\'s a "path" $(touch /x); `id`'
 EVERYTHING = Question(
@@ -227,18 +226,18 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     label = {"Labels": {"overlay-provision.run": "dead"}}
     answers = {
         CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}, {"Id": "0" * 64, "Names": None, **label}],
-        VOLUMES_OF_RUNS: {"Volumes": [{"Name": "left", **label}], "Warnings": None},
         IMAGES_OF_RUNS: [
             {"RepoTags": ["overlay-provision-run:dead", "overlay-provision-run:dead-1", "busybox:latest"]}
         ],
         "/networks": [{"Name": "left", "Id": "1", **label}, {"Name": "demo", "Labels": None}, DEMO],
     }
-    folder = row("marked", "dead")
-    facts = parse(docker(b"".join(map(response, answers.values())), *answers) + folder)
+    files = row("marked", "folder", "/run/overlay-provision.run-dead")
+    files += row("marked", "volume", "overlay-provision-run-dead-1")
+    facts = parse(docker(b"".join(map(response, answers.values())), *answers) + files)
     assert {(one.kind, one.name) for one in facts.marked} == {
         ("container", "left"),
         ("container", "0" * 12),
-        ("volume", "left"),
+        ("volume", "overlay-provision-run-dead-1"),
         ("network", "left"),
         ("image", "overlay-provision-run:dead"),
         ("image", "overlay-provision-run:dead-1"),
@@ -248,7 +247,7 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     assert facts.images == set()
 
 
-@pytest.mark.parametrize("asked", [CONTAINERS_OF_RUNS, IMAGES_OF_RUNS, VOLUMES_OF_RUNS])
+@pytest.mark.parametrize("asked", [CONTAINERS_OF_RUNS, IMAGES_OF_RUNS])
 def test_what_is_only_asked_for_marks_hides_nothing_where_docker_says_no(asked: str) -> None:
     said = response({"message": "a plugin is gone"}, "500 Internal Server Error") + response([DEMO])
     facts = parse(docker(said, asked, "/networks"))
@@ -256,14 +255,14 @@ def test_what_is_only_asked_for_marks_hides_nothing_where_docker_says_no(asked: 
 
 
 def test_marks_asked_for_again_take_the_place_of_those_before_and_leave_folders() -> None:
-    before = parse(row("marked", "dead"))
+    before = parse(row("marked", "folder", "/run/overlay-provision.run-dead"))
     network = {"Name": "left", "Id": "1", "Labels": {"overlay-provision.run": "gone"}}
     after = with_marked(before, docker(response([network]), "/networks"))
     assert {(one.kind, one.run) for one in after.marked} == {("folder", "dead"), ("network", "gone")}
 
 
 def test_where_runs_made_nothing_nothing_is_marked() -> None:
-    answers = {CONTAINERS_OF_RUNS: [], VOLUMES_OF_RUNS: {"Volumes": None}, IMAGES_OF_RUNS: [], "/networks": [DEMO]}
+    answers = {CONTAINERS_OF_RUNS: [], IMAGES_OF_RUNS: [], "/networks": [DEMO]}
     assert parse(docker(b"".join(map(response, answers.values())), *answers)).marked == ()
 
 

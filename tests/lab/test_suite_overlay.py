@@ -13,6 +13,7 @@ from observe import document, run
 from proofs import connected, outcomes, red
 
 from provision.checks import probes, verify
+from provision.checks.crew import crew, new_keepers
 from provision.checks.proof import Proof
 from provision.checks.suites import networks, traffic
 from provision.checks.suites.endpoints import ENDPOINTS, in_store
@@ -155,7 +156,7 @@ def test_a_fault_turns_its_check_red_there_and_leaves_nothing(cluster: Lab, proo
 
 def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof) -> None:
     """In the probe's own network: its datagrams are dropped, its connections are not."""
-    started = probes.crew(proof, proof.cluster.networks[0])
+    started = crew(proof, proof.cluster.networks[0])
     first, second = started.probes()
     inside = f"nsenter --net=/proc/{second.process}/ns/net iptables -I INPUT -p udp --dport 7001 -j DROP"
     try:
@@ -169,7 +170,7 @@ def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof
 
 def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
     network = proof.cluster.networks[0]
-    started = probes.crew(proof, network)
+    started = crew(proof, network)
     with temporary(proof) as other:
         node = proof.cluster.nodes[0]
         other.make(node, "bridge")
@@ -190,15 +191,15 @@ def test_keepers_prove_once_each_host_has_had_word_of_the_others_and_not_where_i
 ) -> None:
     network = proof.cluster.networks[0]
     names = [f"overlay-keeper-demo-{node.name}" for node in proof.cluster.nodes]
-    assert probes.new_keepers(proof, network) == []
+    assert new_keepers(proof, network) == []
     started = replace(proof, started=frozenset(names))
-    keepers = probes.new_keepers(started, network)
+    keepers = new_keepers(started, network)
     assert [keeper.name for keeper in keepers] == names
     away = keepers[1].address
     entry = run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh show to {away}").strip()
     run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh del {away} dev vxlan0")
     try:
-        assert probes.new_keepers(started, network) == []
+        assert new_keepers(started, network) == []
     finally:
         entry = entry.replace("PERMANENT", "nud permanent")
         run(cluster, "node1", f"{PORTS}\nin_overlay ip neigh replace {entry}")

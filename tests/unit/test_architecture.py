@@ -19,6 +19,7 @@ SSH = {"fabfile.py": {"fabric", "fabric.main"}}
 CLIENTS = {
     "provision/checks/suites/app.py": {"docker.errors"},
     "provision/checks/attached.py": {"docker"},
+    "provision/checks/crew.py": {"docker.errors"},
     "provision/checks/leftovers.py": {"docker.errors"},
     "provision/checks/made.py": {"docker", "docker.errors"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers", "docker.types"},

@@ -11,8 +11,8 @@ from typing import Any, cast
 from docker.errors import APIError
 
 from provision.checks import Outcome, Way
+from provision.checks.crew import own_addresses
 from provision.checks.made import Inside, Made
-from provision.checks.probes import own_addresses
 from provision.checks.proof import Proof, check, failed, not_tried, passed
 from provision.checks.suites.etcd import wait_for
 from provision.inventory.model import App

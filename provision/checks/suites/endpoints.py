@@ -70,7 +70,7 @@ def twice(said: Iterable[Endpoint]) -> list[list[Endpoint]]:
 def hosts_send_to_where_it_is(proof: Proof) -> Iterator[Outcome]:
     """What a host knows of the way to a container of another is true: none sends to where an address once was.
 
-    Docker 20.10 may remember a way for ever (`own_addresses` in checks/probes.py).
+    Docker 20.10 may remember a way for ever (`own_addresses` in checks/crew.py).
     """
     wrong: dict[str, list[str]] = {}
 

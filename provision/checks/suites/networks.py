@@ -11,6 +11,7 @@ from functools import partial
 from docker.errors import APIError
 
 from provision.checks import Outcome, probes
+from provision.checks.crew import crew
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof, check, failed, passed
 from provision.checks.suites.etcd import wait_for
@@ -101,12 +102,12 @@ def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
     """
     first, *more = proof.cluster.networks
     for other in more:
-        outsiders = probes.crew(proof, other).probes()
-        yield from kept_apart(probes.crew(proof, first).probes(), outsiders, f"{first.name} and {other.name}")
+        outsiders = crew(proof, other).probes()
+        yield from kept_apart(crew(proof, first).probes(), outsiders, f"{first.name} and {other.name}")
     if not more:
         with ExitStack() as bridges:
             outsiders = _on_bridges(proof, bridges)
-            yield from kept_apart(probes.crew(proof, first).probes(), outsiders, f"{first.name} and a bridge")
+            yield from kept_apart(crew(proof, first).probes(), outsiders, f"{first.name} and a bridge")
 
 
 def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from provision.checks import Outcome, Way, probes
+from provision.checks import Outcome, Way
+from provision.checks.crew import proven
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof, check, failed, passed
 from provision.inventory.model import Network, Node
@@ -34,14 +35,14 @@ def _ids(proof: Proof, node: Node, network: Network) -> tuple[str, ...]:
 def containers_reach_each_other(proof: Proof) -> Iterator[Outcome]:
     """A probe on each node reaches each other node's, by address and by name, on every network."""
     for network in proof.cluster.networks:
-        yield from probes.proven(proof, network, partial(_all_reached, network.name))
+        yield from proven(proof, network, partial(_all_reached, network.name))
 
 
 @check("overlay")
 def containers_of_one_host_reach_each_other(proof: Proof) -> Iterator[Outcome]:
     """Two probes on each node reach each other, by address and by name, on every network."""
     for network in proof.cluster.networks:
-        yield from probes.proven(proof, network, partial(_neighbours_reached, network.name), each=2)
+        yield from proven(proof, network, partial(_neighbours_reached, network.name), each=2)
 
 
 def _all_reached(network: str, started: Sequence[Probe]) -> list[Outcome]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from provision.checks import Outcome, Way
-from provision.checks.probes import Probe, proven
+from provision.checks.crew import proven
+from provision.checks.probes import Probe
 from provision.checks.proof import Proof, check, failed, passed
 from provision.errors import Problem, StepFailed
 from provision.node import library

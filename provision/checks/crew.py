@@ -20,7 +20,7 @@ from provision.inventory.model import Cluster, Network, Node
 from provision.remote.remotes import in_parallel
 from provision.resources import keeper_name
 
-#: Seconds for word of a keeper, likewise: probes are quicker than to wait for more.
+#: Seconds for word of a keeper, which gossip brings every 200 ms: probes are quicker than to wait for more.
 WORD_SECONDS = 3
 #: Fresh probes where Docker did not serve the first: phases/keeper.py tells of its threads that lead nowhere.
 ATTEMPTS = 3

@@ -80,9 +80,11 @@ put_keeper() {
     done
 }
 
-# has_address CONTAINER
+# has_address CONTAINER: or says that it has none.
 has_address() {
-    [ -n "$(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")" ]
+    [ -z "$(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")" ] || return 0
+    printf 'Docker started %s without an address\n' "$1" >&2
+    return 1
 }
 
 # put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options. One that is

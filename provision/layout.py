@@ -31,6 +31,12 @@ PROGRAMS = "/usr/local/lib/overlay-provision"
 STORE_PROGRAM = f"{PROGRAMS}/docker-store"
 JOIN_UNIT = "overlay-join.service"
 JOIN_UNIT_FILE = f"/etc/systemd/system/{JOIN_UNIT}"
+#: Mends what Docker gets wrong while it runs: see node/mend.sh.
+MEND_PROGRAM = f"{PROGRAMS}/mend"
+MEND_UNIT = "overlay-mend.service"
+MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"
+#: How many rows it has mended since the boot; absent before the first.
+MENDED_ROWS = "/run/overlay-provision/mend.rows"
 CONFIGURATION = "/etc/overlay-provision"
 FIREWALL_TABLE = "overlay_provision"
 FIREWALL_RULES = f"{CONFIGURATION}/firewall.nft"

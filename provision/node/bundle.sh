@@ -100,6 +100,7 @@ bundle_etcd() {
 bundle_docker() {
     bundle_unit docker docker.service
     part_if dockerd docker/version dockerd --version
+    bundle_unit mend overlay-mend.service
     part docker/files sh -c 'ls -laR /etc/docker /etc/systemd/system/docker.service.d'
     part_file docker/daemon.json /etc/docker/daemon.json
     part_file docker/default /etc/default/docker

@@ -70,8 +70,8 @@ custody_seen() {
     lines=$(grep -hv -e ----- -- "$@" 2>/dev/null)
     [ -n "$lines" ] || return 0
     printf '%s\n' "$lines" | grep -alF -f - -- "$@" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
-    [ -z "$(journalctl -q -b -o cat -n 1 -u etcd -u docker -u overlay-join 2>/dev/null)" ] || echo read journal
-    ! journalctl -q -b -o cat -u etcd -u docker -u overlay-join 2>/dev/null | grep -aqF -f /dev/fd/3 3<<EOF || echo journal
+    [ -z "$(journalctl -q -b -o cat -n 1 -u etcd -u docker -u overlay-join -u overlay-mend 2>/dev/null)" ] || echo read journal
+    ! journalctl -q -b -o cat -u etcd -u docker -u overlay-join -u overlay-mend 2>/dev/null | grep -aqF -f /dev/fd/3 3<<EOF || echo journal
 $lines
 EOF
 }

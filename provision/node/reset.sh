@@ -8,11 +8,12 @@ drop_keepers() {
 # put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
 put_back_docker() {
     systemctl stop overlay-join.service 2>/dev/null
-    put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-join.service'
+    systemctl disable -q --now overlay-mend.service 2>/dev/null
+    put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
     was=$(recorded unit docker.service) || return 0
     systemctl daemon-reload
     systemctl reset-failed docker.service 2>/dev/null
-    rm -f /run/overlay-provision/docker.* /run/overlay-provision/daemon.json
+    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     case $was in
     *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
     *) systemctl stop docker.service docker.socket ;;

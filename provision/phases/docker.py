@@ -1,4 +1,4 @@
-"""dockerd on the store: its drop-in, the program that lets it join, its restart, and the bridge out of its overlays."""
+"""dockerd on the store: its drop-in, the programs beside it, its restart, and the bridge out of its overlays."""
 
 from __future__ import annotations
 
@@ -74,6 +74,13 @@ class Docker(Phase):
             tuple((file.path, file.fit) for file in (store_program, join_unit)),
             waited_for=False,
         )
+        mend_program = File(layout.MEND_PROGRAM, program("mend"), 0o755)
+        mend_unit = File(layout.MEND_UNIT_FILE, self._mend_unit(situation))
+        mend = Service(
+            layout.MEND_UNIT,
+            tuple((file.path, file.fit) for file in (mend_program, mend_unit)),
+            waited_for=False,
+        )
         return (
             Folder(layout.DOCKER),
             Folder(layout.DOCKER_PKI, 0o700),
@@ -85,9 +92,12 @@ class Docker(Phase):
             safety,
             store_program,
             join_unit,
+            mend_program,
+            mend_unit,
             drop_in,
             service,
             join,
+            mend,
             GatewayBridge(gateway_bridge(situation, node)),
         )
 
@@ -98,6 +108,16 @@ class Docker(Phase):
             program=layout.STORE_PROGRAM,
             join_unit=layout.JOIN_UNIT,
             inputs=(layout.STORE_PROGRAM, layout.JOIN_UNIT_FILE),
+            inputs_folder=INPUTS,
+        )
+
+    def _mend_unit(self, situation: Situation) -> bytes:
+        return render(
+            "overlay-mend.service.j2",
+            cluster=situation.cluster.name,
+            program=layout.MEND_PROGRAM,
+            unit=layout.MEND_UNIT,
+            inputs=(layout.MEND_PROGRAM, layout.MEND_UNIT_FILE),
             inputs_folder=INPUTS,
         )
 

@@ -95,9 +95,12 @@ def test_bare_hosts_get_everything_in_the_order_in_which_it_is_made(tmp_path: Pa
         "node1: create file /etc/docker/overlay/hardening",
         "node1: create file /usr/local/lib/overlay-provision/docker-store",
         "node1: create file /etc/systemd/system/overlay-join.service",
+        "node1: create file /usr/local/lib/overlay-provision/mend",
+        "node1: create file /etc/systemd/system/overlay-mend.service",
         "node1: create file /etc/systemd/system/docker.service.d/50-overlay.conf",
         "node1: restart unit docker.service",
         "node1: start unit overlay-join.service",
+        "node1: start unit overlay-mend.service",
         "node1: create network docker_gwbridge",
     ]
     assert lines(plan.of("cluster", "overlay")) == ["cluster: create network demo"]
@@ -297,7 +300,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     expected = planned_sample(tmp_path).facts["node1"]
     assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE}
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
-    assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT, layout.JOIN_UNIT}
+    assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT, layout.JOIN_UNIT, layout.MEND_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
 
 

@@ -19,6 +19,7 @@ config=$run/daemon.json
 joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
 whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
+looked=$run/docker.looked   # when it was last asked for containers that could not start
 turn=/overlay-provision/joining
 aside=.overlay-join # ends the name of a container while its endpoint is freed
 
@@ -186,14 +187,17 @@ left() {
 }
 
 # start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
-# without a quorum none can start.
+# without a quorum none can start. Docker is asked when it has written down that a container's state changed.
 start_left() {
     tries=0
+    containers=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)/containers
     while :; do
+        : >"$looked"
         found=$(left 2>/dev/null)
         if [ -z "$found" ]; then
             tries=0
             sleep 10
+            while [ -d "$containers" ] && ! find "$containers" -name config.v2.json -newer "$looked" | grep -q .; do sleep 10; done
         elif store ls --quorum / >/dev/null && ! printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1; then
             for container in $found; do free "$container" >/dev/null 2>&1; done
             tries=$((tries + 1))

@@ -26,7 +26,7 @@ count_file=$run/mend.rows # how many rows were mended since the boot
 aside=.overlay-join       # ends the name of a container while its endpoint is freed: docker-store puts it back
 endpoints_key=/docker/network/v1.0/endpoint
 
-quiet=5     # seconds between looks while nothing happens
+quiet=8     # seconds between looks while nothing happens
 settle=0.5  # from word of a change to the first look
 again=0.7   # after a look that found something wrong
 busy=1.5    # after one that found nothing wrong after a change
@@ -69,20 +69,20 @@ entries() {
     sed 's/"key":/\n&/g' | tr -d '\134' | sed -n 's|^"key":"'"$endpoints_key/\($id\)/\($id\)"'","value":"{.*"ep_iface":{"addr":"\('"$address"'\)/.*"mac":"\([0-9a-f:]*\)".*"locator":"\('"$address"'\)".*"name":"\([^"]*\)".*"sandbox":"\('"$id"'\)".*|endpoint \1 \4 \3 \5 \6 \2 \7|p'
 }
 
-# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database.
+# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database. What is
+# left of a namespace is a file, which has none.
 rows() {
     for space in "$spaces"/*-*; do
-        # What is left of a namespace is a file.
-        ! found=$(nsenter --net="$space" bridge fdb show 2>/dev/null) ||
-            printf 'network %s %s\n%s\n' "${space##*-}" "$space" "$found"
+        printf 'network %s %s\n' "${space##*-}" "$space"
+        nsenter --net="$space" bridge fdb show 2>/dev/null
     done
 }
 
 # neighbours: likewise, and then its neighbour table.
 neighbours() {
     for space in "$spaces"/*-*; do
-        ! found=$(nsenter --net="$space" ip neigh show nud permanent 2>/dev/null) ||
-            printf 'network %s %s\n%s\n' "${space##*-}" "$space" "$found"
+        printf 'network %s %s\n' "${space##*-}" "$space"
+        nsenter --net="$space" ip neigh show nud permanent 2>/dev/null
     done
 }
 
@@ -97,7 +97,8 @@ wrong() {
         network_of[one] = $2; mac_of[substr($2, 1, 10), $4] = $3
         address[one] = $4; host[one] = $5; name[one] = $6; id[one] = $7; joined[one] = $8
     }
-    $1 == "network" { network = $2; space[network] = $3 }
+    $1 == "network" { network = $2; at_space = $3 }
+    $2 == "dev" { space[network] = at_space }
     $2 == "dev" && $3 ~ /^vxlan/ && !((network, $3) in devices) { devices[network, $3]; device[network] = $3; number[network]++ }
     / dst / && / self/ {
         for (i = 2; i < NF; i++) if ($i == "dst") to[network, $1] = $(i + 1)

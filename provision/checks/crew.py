@@ -104,14 +104,23 @@ def own_addresses(cluster: Cluster, subnet: IPv4Network, node: Node) -> list[str
     Docker 20.10 never forgets the host that answered for an address when it had to ask (libnetwork, drivers/overlay,
     watchMiss: a peer named "dummy", which no departure removes). It asks whenever two containers of one host first
     speak, and whenever one speaks to another host before word of it came. Once the address is given to a container of
-    another host, that first host sends its packets to the wrong place, until its dockerd is restarted. Docker gives the
-    lowest free address: so a probe takes none that it would pass on, and its own address never changes its host.
+    another host, that first host sends its packets to the wrong place, until node/mend.sh has mended its row. Docker
+    gives the lowest free address: so a probe takes none that it would pass on, and its own address never changes its
+    host.
     """
-    classes = max(16, 1 << (len(cluster.nodes) - 1).bit_length())
+    return _class_of_addresses(cluster, subnet, cluster.nodes.index(node))
+
+
+def moving_addresses(cluster: Cluster, subnet: IPv4Network) -> list[str]:
+    """Return the addresses of probes that move between hosts, which no other probe has."""
+    return _class_of_addresses(cluster, subnet, len(cluster.nodes))
+
+
+def _class_of_addresses(cluster: Cluster, subnet: IPv4Network, number: int) -> list[str]:
+    classes = max(16, 1 << len(cluster.nodes).bit_length())
     last = int(subnet.broadcast_address) - 1
     count = (subnet.num_addresses - 2) // 2
-    own = range(cluster.nodes.index(node), count, classes)
-    return [str(IPv4Address(last - index)) for index in islice(own, MOST_ADDRESSES)]
+    return [str(IPv4Address(last - index)) for index in islice(range(number, count, classes), MOST_ADDRESSES)]
 
 
 def crew(proof: Proof, network: Network) -> Crew:

@@ -16,6 +16,7 @@ from provision.checks.suites import (  # noqa: F401  they register themselves
     docker,
     endpoints,
     etcd,
+    moves,
     networks,
     overlay,
     security,

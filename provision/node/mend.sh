@@ -13,8 +13,7 @@
 # Threads. When the last container leaves a network, Docker's thread that watched the network stays in a namespace that is
 # gone, and is used for other work there. It is brought home.
 #
-# mend watch            for good
-# mend wrong ADDRESS    of endpoints and rows on standard input: the rows of this host, ADDRESS, that are wrong
+# mend watch   for good
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export DOCKER_HOST=unix:///var/run/docker.sock
@@ -280,6 +279,5 @@ watch() {
 
 case ${1-} in
 watch) watch ;;
-wrong) wrong "$2" ;;
-*) echo "usage: mend watch | wrong ADDRESS" >&2; exit 2 ;;
+*) echo "usage: mend watch" >&2; exit 2 ;;
 esac

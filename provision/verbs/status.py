@@ -20,10 +20,12 @@ from provision.verbs.session import Session
 
 T = TypeVar("T")
 
-#: Whether the node's dockerd is on the store; then what should run here, and says that it could not be started.
+#: Whether the node's dockerd is on the store; how many rows were mended; then what should run here, and says that it
+#: could not be started.
 _STATE = r"""
 [ -e %s ] || { echo none; exit 0; }
 [ -e %s ] && echo joined || echo waits
+cat %s 2>/dev/null || echo 0
 timeout 10 docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
     '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{slice .Name 1}}{{end}}{{end}}' | grep .
 true
@@ -41,10 +43,14 @@ _DAEMON = {"joined": "on the store", "waits": "without the store"}
 
 @dataclass(frozen=True)
 class State:
-    """What a dockerd is at: `joined`, `waits` for the store, or `none` of ours; and what it could not start."""
+    """What a dockerd is at: `joined`, `waits` for the store, or `none` of ours; and what it could not start.
+
+    `mended` is how many rows of its networks were mended since the boot: see node/mend.sh.
+    """
 
     daemon: str
-    containers: tuple[str, ...]
+    mended: str = ""
+    containers: tuple[str, ...] = ()
 
 
 def run_status(session: Session, *, store: bool) -> Report:
@@ -126,11 +132,9 @@ def _reads(clients: Clients, node: Node) -> bool:
 
 def _state(remote: Remote) -> State:
     """Ask a node what its dockerd is at; containers that would run and cannot wait with it."""
-    lines = remote.run(
-        _STATE % (layout.STORE_PROGRAM, layout.DOCKER_JOINED), timeout=30, what="a look at Docker"
-    ).stdout
-    first, *containers = lines.splitlines() or [""]
-    return State(first, tuple(containers))
+    script = _STATE % (layout.STORE_PROGRAM, layout.DOCKER_JOINED, layout.MENDED_ROWS)
+    first, *more = remote.run(script, timeout=30, what="a look at Docker").stdout.splitlines() or [""]
+    return State(first, more[0], tuple(more[1:])) if more else State(first)
 
 
 def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> tuple[Table, ...]:
@@ -153,7 +157,7 @@ def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], want
 def _nodes(session: Session, situation: Situation, states: Mapping[str, State]) -> Table:
     def row(node: Node) -> tuple[str, ...]:
         if node.name not in states:
-            return (node.name, node.address, "", "not reached", "", "")
+            return (node.name, node.address, "", "not reached", "", "", "")
         facts = situation.of(node)
         daemon = _DAEMON.get(states[node.name].daemon, "answers")
         names = [container.name for container in facts.containers]
@@ -162,11 +166,12 @@ def _nodes(session: Session, situation: Situation, states: Mapping[str, State]) 
             node.address,
             version_of(facts.values.get("dockerd", "")),
             daemon if facts.docker_answers else facts.unit("docker.service").state,
+            states[node.name].mended,
             str(len(names)),
             ", ".join(names[:8]) + (" …" if names[8:] else ""),
         )
 
-    columns = ("node", "address", "docker", "daemon", "containers", "names")
+    columns = ("node", "address", "docker", "daemon", "rows mended", "containers", "names")
     return Table("nodes", "Nodes", columns, tuple(map(row, session.cluster.nodes)))
 
 

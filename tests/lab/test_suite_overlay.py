@@ -238,18 +238,3 @@ def test_an_address_of_two_endpoints_is_told(proof: Proof) -> None:
         store.delete(f"{folder}/{twin}")
     assert told == {"cluster": f"{one.address} is that of {one.name} ({one.identity[:12]}) and twin ({twin[:12]})"}
     assert not red(proof, "overlay/no-address-twice")
-
-
-def test_a_way_that_docker_never_forgets_is_told_until_its_dockerd_is_restarted(cluster: Lab, proof: Proof) -> None:
-    """Docker's own fault: two on one host have spoken, and then the address moves to another host."""
-    start = "docker run -d --name {} --network demo --ip 10.99.0.{} busybox sleep 600 >/dev/null"
-    pair = "; ".join((start.format("left", 100), start.format("right", 101)))
-    run(cluster, "node1", f"{pair}; docker exec left ping -c 1 right; docker rm -f left right")
-    run(cluster, "node2", pair)
-    try:
-        told = red(proof, "overlay/hosts-send-to-where-it-is")
-        assert told == {"node1": "sends to the wrong host: right at 10.99.0.101 is on node2, not on node1"}
-        run(cluster, "node1", "systemctl restart docker")
-        assert not red(proof, "overlay/hosts-send-to-where-it-is")
-    finally:
-        run(cluster, "node2", "docker rm -f left right")

@@ -154,7 +154,7 @@ def make_second() -> str:
 def start(one: Traits, subnet: IPv4Network) -> str:
     """Return the script that runs a container anew."""
     words = ["docker", "run", "-d", "--name", one.name, "--network", FIRST]
-    words += ["--restart", "always", "--stop-signal", "KILL", "--label", "walk"]
+    words += ["--restart", "unless-stopped", "--stop-signal", "KILL", "--label", "walk"]
     if one.fixed:
         words += ["--ip", str(subnet[FIXED_FROM + one.number])]
     if one.alias:

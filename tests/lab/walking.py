@@ -1,7 +1,7 @@
 """The walk, carried out on a provisioned lab; after each step every pair is looked at, from both sides.
 
-By hand, as root: `python tests/lab/walking.py LAB --steps 100 --seed 7`. It says the seed and each step; exit code 1
-where a pair stays lost.
+By hand, as root: `python tests/lab/walking.py LAB --steps 100 --seed 7`; with `--faults` there are faults between the
+steps. It says the seed and each step; exit code 1 where a pair stays lost.
 """
 
 from __future__ import annotations
@@ -17,43 +17,49 @@ from ipaddress import IPv4Network
 from random import Random
 
 import walk
+from faults import Faults
+from invariants import BACK
 from walk import FIRST, Step, Walk
 
 from provision import lab as labs
+from provision.errors import ProvisionError
 from provision.lab import Lab
 
 #: Seconds that a pair may be lost after a step.
 PATIENCE = 5
 #: Lines of what is lost that are told.
 SHOWN = 6
+#: So many steps a fault, on average.
+FAULT_EVERY = 4
 
 #: Of each container of the walk that runs on a host: its name, its process, and its address on each network.
 _RUNNING = """
 docker ps -q -f label=walk | xargs -r docker inspect --format \
-    '{{slice .Name 1}} {{.State.Pid}}{{range $name, $one := .NetworkSettings.Networks}} {{$name}}={{$one.IPAddress}}{{end}}'
+    '{{slice .Name 1}} {{.State.Pid}}{{range $on, $one := .NetworkSettings.Networks}} {{$on}}={{$one.IPAddress}}{{end}}'
 """
 #: reach PROCESS SOURCE WORD ADDRESS: says how long it took, or that the word led nowhere, in time.
-_REACH = f"""
-reach() {{
-    tries=0
-    until seen=$(nsenter -t "$1" -m -n ping -c 1 -W 1 "$3" 2>&1) &&
-        case $seen in "PING $3 ($4)"*) ;; *) false ;; esac; do
-        tries=$((tries + 1))
-        [ "$(date +%s%3N)" -lt "$ends" ] || {{ echo "lost $2 $3 $4 $(echo "$seen" | tail -n 2 | tr -d '\\n' | tail -c 60)"; return; }}
-        sleep 0.1
-    done
-    [ "$tries" = 0 ] || echo "late $2 $3 $(($(date +%s%3N) - began))"
-}}
-# fetch SOURCE ADDRESS PORT NAME: what a published port answers.
-fetch() {{
-    until [ "$(timeout 2 bash -c 'exec 3<>/dev/tcp/$0/$1; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3' "$2" "$3" 2>/dev/null |
-        tail -n 1)" = "$4" ]; do
-        [ "$(date +%s%3N)" -lt "$ends" ] || {{ echo "lost $1 $2:$3 $4 published port"; return; }}
-        sleep 0.1
-    done
-}}
+#: fetch SOURCE ADDRESS PORT NAME: likewise what answers on a published port.
+_LOOK = """
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 began=$(date +%s%3N)
+until_it_is_time() {
+    [ "$(date +%s%3N)" -lt "$((began + patience * 1000))" ] && sleep 0.1
+}
+reach() {
+    late=
+    until seen=$(nsenter -t "$1" -m -n ping -c 1 -W 1 "$3" 2>&1) &&
+        case $seen in "PING $3 ($4)"*) ;; *) false ;; esac; do
+        late=yes
+        until_it_is_time || { echo "lost $2 $3 $4: $(echo "$seen" | tail -n 2 | tr '\\n' ' ' | tail -c 60)"; return; }
+    done
+    [ -z "$late" ] || echo "late $2 $3 $(($(date +%s%3N) - began))"
+}
+ask='exec 3<>/dev/tcp/$0/$1; printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3'
+fetch() {
+    until [ "$(timeout 2 bash -c "$ask" "$2" "$3" 2>/dev/null | tail -n 1)" = "$4" ]; do
+        until_it_is_time || { echo "lost $1 $2:$3, the published port of $4"; return; }
+    done
+}
 """
 
 
@@ -76,6 +82,8 @@ class Walker:
     patience: int = PATIENCE
     #: Milliseconds that the slowest pair of each step needed, where it was not there at once.
     waits: list[int] = field(default_factory=list)
+    #: What was refused at first.
+    refused: list[str] = field(default_factory=list)
 
     def prepare(self) -> None:
         """Make the second network, on hosts without containers of a walk."""
@@ -88,10 +96,32 @@ class Walker:
             self._do(node, "docker ps -aq -f label=walk | xargs -r docker rm -f")
         self._do(self.walk.nodes[0], f"! docker network inspect {walk.SECOND} || docker network rm {walk.SECOND}")
 
-    def take(self, step: Step) -> None:
-        """Do what the step says, script by script."""
+    def take(self, step: Step, patience: float = 0) -> None:
+        """Do what the step says, script by script. With patience, what is refused is tried again, as a person would."""
+        deadline = time.monotonic() + patience
         for node, script in step.scripts:
-            self._do(node, script)
+            while True:
+                try:
+                    self._do(node, script)
+                    break
+                except RuntimeError as error:
+                    if time.monotonic() > deadline:
+                        raise  # the step is in the message
+                    self.refused.append(str(error))
+                    time.sleep(1)
+                    if script.startswith("docker run"):
+                        self._do(node, f"docker rm -f {step.name}")
+
+    def still_lost(self, seconds: float) -> list[str]:
+        """Look again and again, for so long: what is lost at the end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                lost = self.lost(1)
+            except (RuntimeError, ProvisionError) as error:  # a host or its Docker is not back yet
+                lost = [f"lost {error}"]
+            if not lost or time.monotonic() > deadline:
+                return lost
 
     def lost(self, patience: int | None = None) -> list[str]:
         """Look from every running container at all others, and at the published ports from every host."""
@@ -113,8 +143,7 @@ class Walker:
 
     def _look(self, node: str, running: Sequence[Running], patience: int) -> list[str]:
         calls = [*self._reaches(node, running), *self._fetches(node, running)]
-        ends = f"ends=$((began + {patience} * 1000))"
-        script = "\n".join([_REACH, ends, *(f"{shlex.join(call)} &" for call in calls), "wait"])
+        script = "\n".join([f"patience={patience}", _LOOK, *(f"{shlex.join(call)} &" for call in calls), "wait"])
         return self._do(node, script, timeout=patience + 60).splitlines()
 
     def _reaches(self, node: str, running: Sequence[Running]) -> Iterator[list[str]]:
@@ -159,17 +188,39 @@ def walker(lab: Lab, seed: int, names: int = 8) -> Walker:
     return Walker(lab, Walk(Random(seed), nodes, IPv4Network(subnet), walk.cast(names)))
 
 
-def go(who: Walker, steps: int) -> Iterator[tuple[int, Step, list[str]]]:
-    """Walk; yield each step's number, the step, and what is lost after it."""
+@dataclass(frozen=True)
+class Taken:
+    """What was done, and what was lost after it for longer than it may be."""
+
+    number: int
+    what: str
+    lost: list[str]
+
+    def __str__(self) -> str:
+        """A line, and one for some of what is lost."""
+        more = [f"and {len(self.lost) - SHOWN} more"] if len(self.lost) > SHOWN else []
+        return "\n    ".join([f"{time.strftime('%X')} {self.number} {self.what}", *self.lost[:SHOWN], *more])
+
+
+def go(who: Walker, steps: int) -> Iterator[Taken]:
+    """Walk."""
     for number in range(1, steps + 1):
         step = who.walk.draw()
         who.take(step)
-        yield number, step, who.lost()
+        yield Taken(number, str(step), who.lost())
 
 
-def _some(lost: list[str]) -> list[str]:
-    """Return a few lines, and how many more there are."""
-    return lost if len(lost) <= SHOWN else [*lost[:SHOWN], f"and {len(lost) - SHOWN} more"]
+def go_through_faults(who: Walker, steps: int) -> Iterator[Taken]:
+    """Walk, with a fault before each fourth step or so, after which there is the time that is promised."""
+    faults = Faults(who.lab, who.walk.chance)
+    for number in range(1, steps + 1):
+        if who.walk.chance.random() < 1 / FAULT_EVERY:
+            fault = who.walk.chance.choice(faults.of_machines)
+            fault()
+            yield Taken(number, fault.__name__, who.still_lost(BACK))
+        step = who.walk.draw()
+        who.take(step, patience=BACK)
+        yield Taken(number, str(step), who.still_lost(BACK))
 
 
 def main() -> int:
@@ -178,15 +229,17 @@ def main() -> int:
     parser.add_argument("lab")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--faults", action="store_true")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
     who = walker(labs.find(arguments.lab), arguments.seed)
     who.prepare()
     bad = 0
-    for number, step, lost in go(who, arguments.steps):
-        print(f"{time.strftime('%X')} {number} {step}", *_some(lost), sep="\n    ", flush=True)
-        bad += bool(lost)
-    print(f"{bad} of {arguments.steps} steps lost a pair for longer than {PATIENCE} s; slowest {max(who.waits, default=0)} ms")
+    for taken in (go_through_faults if arguments.faults else go)(who, arguments.steps):
+        print(taken, flush=True)
+        bad += bool(taken.lost)
+    slowest = f"the slowest pair took {max(who.waits, default=0)} ms"
+    print(f"{bad} times a pair was lost for too long; {slowest}; {len(who.refused)} commands were refused at first")
     if not bad:
         who.clean()
     return 1 if bad else 0

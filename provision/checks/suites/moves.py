@@ -1,0 +1,78 @@
+"""Moves: a container comes up on another host with the address that it had, and is reached there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from docker.errors import APIError
+
+from provision import layout
+from provision.checks import Outcome, Way
+from provision.checks.crew import crew, moving_addresses
+from provision.checks.probes import Probe, new_name, remove, start
+from provision.checks.proof import Proof, check, failed, passed
+from provision.inventory.model import Network, Node
+from provision.remote.remotes import in_parallel
+
+_ADVICE = f"{layout.MEND_UNIT} leads packets to where a container is: journalctl -u {layout.MEND_UNIT}"
+
+
+@check("moves")
+def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
+    """An address moves from the first host to the second, after packets on the first, and every host reaches it there.
+
+    Docker 20.10 alone would lose it for good (`own_addresses` in checks/crew.py).
+    """
+    network = proof.cluster.networks[0]
+    probes = crew(proof, network).probes()
+    for address in moving_addresses(proof.cluster, crew(proof, network).subnet):
+        try:
+            yield from _moved(proof, network, probes, address)
+            return
+        except APIError as error:
+            if "already in use" not in str(error.explanation).lower():
+                raise
+    yield failed(
+        "cluster", f"{network.name}: every address for this is in use", "fab verify, again, when no other runs"
+    )
+
+
+def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str) -> list[Outcome]:
+    """Let the first host's probe talk to the address there, then all probes when it is on the second."""
+    here, there = proof.cluster.nodes[:2]
+    with _Visitor(proof, network, here, address):
+        neighbour = next(probe for probe in probes if probe.node == here)
+        if address not in neighbour.reach(address):
+            return [failed(here.name, f"{network.name}: {address} was not reached before it moved", "fab status")]
+    with _Visitor(proof, network, there, address):
+        began = time.monotonic()
+        reached = in_parallel(lambda probe: (probe.reach(address), time.monotonic() - began), probes)
+    moved = f"{network.name}: {address}, moved from {here.name} to {there.name},"
+    outcomes = []
+    for probe, (answers, seconds) in zip(probes, reached, strict=True):
+        where = there.name if probe.node == there else Way(probe.node.name, there.name, "a moved address")
+        if address in answers:
+            outcomes.append(passed(where, f"{moved} answered after {seconds:.1f} s"))
+        else:
+            outcomes.append(failed(where, f"{moved} does not answer", _ADVICE))
+    return outcomes
+
+
+class _Visitor:
+    """A probe with a given address, for as long as the block."""
+
+    def __init__(self, proof: Proof, network: Network, node: Node, address: str) -> None:
+        self._proof, self._network, self._node, self._address = proof, network, node, address
+        self._name = new_name(proof, node)
+
+    def __enter__(self) -> None:
+        try:
+            self._probe = start(self._proof, self._node, self._network.name, self._name, self._address)
+        except BaseException:
+            remove(self._proof, self._node, self._name)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._probe.close()
+        remove(self._proof, self._node, self._name)

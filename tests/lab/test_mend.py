@@ -1,0 +1,86 @@
+"""What Docker gets wrong in ordinary life: red while nobody mends it, green when the unit has had its time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from conftest import Fab
+from invariants import OWN_MEMBER, await_so
+from observe import document, run
+from proofs import connected, red
+
+from provision.checks.proof import Proof
+from provision.checks.suites.endpoints import in_store
+from provision.lab import Lab
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, fab: Fab) -> Lab:
+    document(fab(lab, "provision", "--json"))
+    return lab
+
+
+@pytest.fixture(scope="module")
+def proof(cluster: Lab) -> Iterator[Proof]:
+    with connected(cluster) as made:
+        yield made
+
+
+def test_133_an_address_that_moves_after_local_packets_is_lost_until_its_row_is_mended(
+    cluster: Lab, proof: Proof
+) -> None:
+    """Docker's own fault: two on one host have spoken, and then the address moves to another host."""
+    start = "docker run -d --name {} --network demo --ip 10.99.0.{} busybox sleep 600 >/dev/null"
+    pair = "; ".join((start.format("left", 100), start.format("right", 101)))
+    run(cluster, "node1", "systemctl stop overlay-mend")
+    run(cluster, "node1", f"{pair}; docker exec left ping -c 1 right; docker rm -f left right")
+    run(cluster, "node2", pair)
+    try:
+        told = red(proof, "overlay/hosts-send-to-where-it-is")
+        assert told == {"node1": "sends to the wrong host: right at 10.99.0.101 is on node2, not on node1"}
+        assert "does not answer" in red(proof, "moves/moved-address-is-reached")["node1 → node2"]
+        run(cluster, "node1", "systemctl start overlay-mend")
+        assert not red(proof, "overlay/hosts-send-to-where-it-is")
+        assert not red(proof, "moves/moved-address-is-reached")
+        said = run(cluster, "node1", "journalctl -u overlay-mend -o cat | grep mended")
+        assert re.search(r"mended: right \(10\.99\.0\.101, .*\) .* is on host \S+12; the row here said \S+11\n", said)
+        assert int(run(cluster, "node1", "cat /run/overlay-provision/mend.rows")) >= 1
+    finally:
+        run(cluster, "node1", "systemctl start overlay-mend")
+        run(cluster, "node2", "docker rm -f left right")
+
+
+def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -> None:
+    """Docker's own fault: what it does on such a thread finds no network."""
+    inodes = "stat -L -c %i /proc/$(cat /run/docker.pid)/task/*/ns/net"
+    lived = "stat -L -c %i /proc/self/ns/net /run/docker/netns/*"
+    away = f'{inodes} | grep -vxF "$({lived})"'
+    run(cluster, "node1", "docker network create -d overlay --subnet 10.96.0.0/24 left >/dev/null")
+    try:
+        run(cluster, "node1", "systemctl stop overlay-mend")
+        run(cluster, "node1", "docker run --rm --network left busybox true")
+        await_so(cluster, "node1", away)
+        run(cluster, "node1", "systemctl start overlay-mend")
+        await_so(cluster, "node1", f"! {away}")
+        run(cluster, "node1", "docker run --rm --network left busybox true")
+        await_so(cluster, "node1", f"! {away}")
+    finally:
+        run(cluster, "node1", "systemctl start overlay-mend; docker network rm left")
+
+
+def test_an_endpoint_that_nobody_has_is_freed(cluster: Lab, proof: Proof) -> None:
+    """As a dockerd leaves it that cannot reach the store: a container is removed there while no member answers."""
+    run(cluster, "node1", "docker run -d --name gone --network demo busybox sleep 600 >/dev/null")
+    run(cluster, "node1", "systemctl stop overlay-mend; systemctl stop etcd; docker rm -f gone || true")
+    run(cluster, "node1", "systemctl start etcd")
+    await_so(cluster, "node1", f"{OWN_MEMBER} get --limit 1 / >/dev/null 2>&1")
+    try:
+        assert any(one.name == "gone" for one in in_store(proof))
+        run(cluster, "node1", "systemctl start overlay-mend")
+        await_so(cluster, "node1", "journalctl -u overlay-mend -o cat | grep -q 'freed: an endpoint of gone'")
+        assert not any(one.name == "gone" for one in in_store(proof))
+        run(cluster, "node2", "docker run --rm --name gone --network demo busybox true")
+    finally:
+        run(cluster, "node1", "systemctl start overlay-mend")

@@ -1,0 +1,236 @@
+"""The program that mends what Docker gets wrong while it runs: what it takes for wrong, and what it does about it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from node_shell import SHELLS
+
+from provision.node import program
+
+FUNCTIONS, _, _ = program("mend").decode().rpartition("case ${1-} in")
+OWN, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+OTHER_MAC = "02:00:00:00:00:09"
+NETWORK, ID, SANDBOX = "a" * 64, "b" * 64, "c" * 64
+SPACE = "/run/docker/netns/1-aaaaaaaaaa"
+MAC, ADDRESS = "02:42:0a:63:00:05", "10.99.0.5"
+
+
+class Program:
+    """The program in a shell, with a folder of the test's own."""
+
+    def __init__(self, command: tuple[str, ...], folder: Path) -> None:
+        self.command, self.folder = command, folder
+        # Each shell with the awk that a host of its kind has.
+        self.awk = 'awk() { busybox awk "$@"; }\n' if command[0] == "busybox" else ""
+        (folder / "store.env").write_text(f"OVERLAY_STORE=etcd://{OWN}:2379\nOVERLAY_ADVERTISE={OWN}:2376\n")
+
+    def run(self, script: str, given: str = "") -> list[str]:
+        """Run a script after the functions; return its lines. It must have nothing to complain of."""
+        environment = {"OVERLAY_PKI": str(self.folder), "OVERLAY_RUN": str(self.folder), "PATH": "/usr/bin:/bin"}
+        (self.folder / "program").write_text(f"{FUNCTIONS}\n{self.awk}{script}\n")
+        command = [*self.command, str(self.folder / "program")]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+
+@pytest.fixture(params=SHELLS)
+def mend(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
+    return Program(request.param, tmp_path)
+
+
+def endpoint(host: str, *, address: str = ADDRESS, mac: str = MAC, sandbox: str = SANDBOX, name: str = "web") -> str:
+    return f"endpoint {NETWORK} {mac} {address} {host} {name} {ID} {sandbox}"
+
+
+def space(*rows: str) -> str:
+    """A network's namespace, with the row that each has."""
+    return "\n".join((f"network aaaaaaaaaa {SPACE}", "aa:aa:aa:aa:aa:aa dev vxlan0 master br0 permanent", *rows))
+
+
+def forwarding(host: str, mac: str = MAC, device: str = "vxlan0") -> str:
+    return f"{mac} dev {device} dst {host} link-netnsid 0 self permanent"
+
+
+def neighbour(mac: str = MAC, address: str = ADDRESS) -> str:
+    return f"{address} dev vxlan0 lladdr {mac} PERMANENT"
+
+
+def told(host: str, was: str) -> str:
+    return f"{SPACE} vxlan0 {MAC} {ADDRESS} {host} web {NETWORK} {ID} {was}"
+
+
+def store(*values: dict[str, object]) -> str:
+    """etcd's answer: a network's folder, and an endpoint a value."""
+    folder = f"/docker/network/v1.0/endpoint/{NETWORK}"
+    nodes = [{"key": f"{folder}/{value['id']}", "value": json.dumps(value, separators=(",", ":"))} for value in values]
+    tree = {"action": "get", "node": {"key": "/docker/network/v1.0/endpoint", "dir": True, "nodes": [
+        {"key": folder, "dir": True, "value": "", "nodes": nodes}]}}  # fmt: skip
+    return json.dumps(tree, separators=(",", ":"))
+
+
+def record(host: str, sandbox: str = SANDBOX) -> dict[str, object]:
+    """An endpoint as Docker 20.10 writes it, its fields in the order of the alphabet."""
+    return {
+        "anonymous": False,
+        "ep_iface": {"addr": f"{ADDRESS}/24", "dstPrefix": "eth", "mac": MAC, "v4PoolID": "GlobalDefault/10.99.0.0/24"},
+        "exposed_ports": [{"Proto": 6, "Port": 80}],
+        "generic": {"com.docker.network.portmap": [{"IP": "", "Port": 80, "HostPort": 18000}]},
+        "id": ID,
+        "locator": host,
+        "myAliases": ["0123456789ab", "name-of-another"],
+        "name": "web",
+        "sandbox": sandbox,
+        "svcName": "",
+        "virtualIP": "<nil>",
+    }
+
+
+@pytest.mark.parametrize("sandbox", [SANDBOX, ""])
+def test_endpoints_are_read_from_the_store(mend: Program, sandbox: str) -> None:
+    found = mend.run("entries", store(record(SECOND, sandbox)))
+    assert [line.strip() for line in found] == [endpoint(SECOND, sandbox=sandbox).strip()]
+
+
+def test_a_store_without_endpoints_has_none(mend: Program) -> None:
+    assert mend.run("entries", store()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([endpoint(SECOND), space(forwarding(SECOND), neighbour())], []),
+        ([endpoint(SECOND), space(forwarding(OWN), neighbour())], [told(SECOND, OWN)]),
+        ([endpoint(SECOND), space(forwarding(THIRD), neighbour())], [told(SECOND, THIRD)]),
+        # A container of this host: its own address is no fault (Docker writes that), another is.
+        ([endpoint(OWN), space(forwarding(OWN), neighbour())], []),
+        ([endpoint(OWN), space(forwarding(THIRD))], [told(OWN, THIRD)]),
+        ([endpoint(OWN), space()], []),
+        # Docker would ask for a missing row, but not where it takes it for known: no packet says which.
+        ([endpoint(SECOND), space()], [told(SECOND, "nothing")]),
+        ([endpoint(SECOND), space(neighbour())], [told(SECOND, "nothing")]),
+        # Only its neighbour's row is missing: Docker asks for it with the first packet.
+        ([endpoint(SECOND), space(forwarding(SECOND))], []),
+        # It is being started, and not yet announced.
+        ([endpoint(SECOND, sandbox=""), space()], []),
+        ([endpoint(SECOND), space(forwarding(SECOND), neighbour(OTHER_MAC))], [told(SECOND, OTHER_MAC)]),
+        # Two hosts claim one address: who is right is not known here.
+        ([endpoint(SECOND), endpoint(THIRD, name="twin"), space(forwarding(OWN))], []),
+        # A row of nobody's does no harm.
+        ([space(forwarding(SECOND), neighbour())], []),
+        # No container of the network is here; or a file is left of its namespace, before the one that lives.
+        ([endpoint(SECOND)], []),
+        ([endpoint(SECOND), f"network aaaaaaaaaa {SPACE}"], []),
+        ([endpoint(SECOND), f"{space(forwarding(OWN))}\nnetwork aaaaaaaaaa /dead"], [told(SECOND, OWN)]),
+        # Of a network with several subnets a missing row has no place that is known.
+        ([endpoint(SECOND), space(forwarding(THIRD, "02:42:00:00:00:01", "vxlan1"))], []),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_hosts_rows(mend: Program, given: list[str], expected: list[str]) -> None:
+    assert mend.run(f"wrong {OWN}", "\n".join(given)) == expected
+
+
+def test_a_network_that_shares_no_beginning_is_another(mend: Program) -> None:
+    other = space(forwarding(OWN)).replace("aaaaaaaaaa", "dddddddddd")
+    assert mend.run(f"wrong {OWN}", f"{endpoint(SECOND)}\n{other}") == []
+
+
+#: Looks at rows that stay wrong: what is mended, look by look.
+LOOKS = """
+own={own} known='{known}' right='' found=''
+rows() {{ cat "$OVERLAY_RUN/rows"; }}
+neighbours() {{ :; }}
+mend() {{ echo "mend $3 to $5, was $9"; }}
+"""
+
+
+def looks(mend: Program, *rows: str) -> list[str]:
+    """What comes of a look at each of the rows, one after another."""
+    lines = [LOOKS.format(own=OWN, known=endpoint(SECOND))]
+    for number, text in enumerate(rows):
+        (mend.folder / f"rows{number}").write_text(text)
+        lines.append(f'cp "$OVERLAY_RUN/rows{number}" "$OVERLAY_RUN/rows"; echo look; look')
+    return mend.run("\n".join(lines))
+
+
+def test_only_what_is_wrong_twice_is_mended(mend: Program) -> None:
+    mended = f"mend {MAC} to {SECOND}, was {OWN}"
+    wrong, right = space(forwarding(OWN)), space(forwarding(SECOND))
+    assert looks(mend, wrong, wrong) == ["look", "look", mended]
+    assert looks(mend, wrong, right, wrong) == ["look", "look", "look"]
+    assert looks(mend, wrong, space(forwarding(THIRD))) == ["look", "look"]
+    assert looks(mend, wrong, wrong, right, wrong, wrong) == ["look", "look", mended, "look", "look", "look", mended]
+
+
+def test_mended_rows_are_counted(mend: Program) -> None:
+    line = told(SECOND, OWN)
+    said = mend.run(f"nsenter() {{ :; }}\nmend {line}\nmend {line}")
+    assert (
+        said
+        == [f"mended: web ({ADDRESS}, {MAC}) on network {'a' * 12} is on host {SECOND}; the row here said {OWN}"] * 2
+    )
+    assert (mend.folder / "mend.rows").read_text() == "2\n"
+
+
+def test_rows_that_cannot_be_written_are_not_counted(mend: Program) -> None:
+    assert mend.run(f"nsenter() {{ return 1; }}\nmend {told(SECOND, OWN)}") == []
+    assert not (mend.folder / "mend.rows").exists()
+
+
+def test_without_a_quorum_what_was_known_holds(mend: Program) -> None:
+    script = f"own={OWN} known='{endpoint(SECOND)}' right=rows unclaimed=''\nlisted() {{ return 1; }}\nread_store"
+    assert mend.run(f'{script}\necho "$known" "$right"') == [f"{endpoint(SECOND)} rows"]
+
+
+#: Docker with containers that have the endpoints named; what is asked of it is written down.
+DOCKER = """
+docker() {{
+    case $1 in
+    ps) echo 1d ;;
+    inspect) printf '%s\\n' {claimed} ;;
+    rename) [ "$2" != web ] || {named}; echo "$*" ;;
+    *) echo "$*" ;;
+    esac
+}}
+store() {{ {stored}; }}
+"""
+FREED = f"freed: an endpoint of web on network {'a' * 12}, which no container here has"
+DISCONNECTED = f"network disconnect --force {NETWORK} web"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "stored", "named", "done"),
+    [
+        ("other", "true", "false", ["rename web web.overlay-join", DISCONNECTED, FREED, "rename web.overlay-join web"]),
+        (ID, "true", "true", []),
+        ("other", "false", "true", []),
+    ],
+    ids=["nobody's", "a container's of this host", "gone from the store meanwhile"],
+)
+def test_an_endpoint_is_freed_where_no_container_of_this_host_has_it(
+    mend: Program, claimed: str, stored: str, named: str, done: list[str]
+) -> None:
+    script = DOCKER.format(claimed=claimed, stored=stored, named=named)
+    assert mend.run(f"{script}\nfree {NETWORK} web {ID}") == done
+
+
+def test_a_docker_that_does_not_answer_frees_nothing(mend: Program) -> None:
+    assert mend.run(f"docker() {{ return 1; }}\nstore() {{ :; }}\nfree {NETWORK} web {ID} || :") == []
+
+
+def test_endpoints_whose_sandbox_is_empty_are_unclaimed_those_of_others_are_not(mend: Program) -> None:
+    known = "\n".join((endpoint(OWN, name="left"), endpoint(SECOND, name="elsewhere")))
+    assert mend.run(f"known='{known}'\nunclaimed {OWN}") == [f"{NETWORK} left {ID}"]
+
+
+def test_what_is_unclaimed_at_two_readings_is_freed(mend: Program) -> None:
+    script = f"""own={OWN} known='' right='' unclaimed=''
+listed() {{ echo '{endpoint(OWN)}'; }}
+unclaimed() {{ echo "{NETWORK} web {ID}"; }}
+free() {{ echo "free $2"; }}
+read_store; echo read; read_store"""
+    assert mend.run(script) == ["read", "free web"]

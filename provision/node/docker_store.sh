@@ -19,6 +19,7 @@ config=$run/daemon.json
 joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
 whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
+began=$run/docker.began     # when this dockerd was about to start
 looked=$run/docker.looked   # when it was last asked for containers that could not start
 turn=/overlay-provision/joining
 aside=.overlay-join # ends the name of a container while its endpoint is freed
@@ -86,6 +87,7 @@ defaults() {
 
 prepare() {
     rm -f "$joined"
+    mkdir -p "$run" && now >"$began"
     if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store
     else
@@ -144,7 +146,13 @@ start_whole() {
     start_anew
 }
 
+# now: as Docker writes it.
+now() {
+    date -u +%Y-%m-%dT%H:%M:%S.%NZ
+}
+
 join() {
+    served=$(now)
     if ! on_store; then
         until take_turn; do sleep 0.5; done # a lone host may ask for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
@@ -163,7 +171,7 @@ join() {
     if [ -n "$(docker ps -aq)" ]; then
         put_names_back
         # Who waits for dockerd to have joined finds the containers there, as after any start of it.
-        found=$(left 2>/dev/null)
+        found=$(left 2>/dev/null; shut_down 2>/dev/null)
         [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
     fi
     : >"$joined"
@@ -184,6 +192,15 @@ left() {
             case " $here" in *" $network "*) ;; *) printf '%s\n' "$container" && break ;; esac
         done
     done
+}
+
+# shut_down: a dockerd that was killed shuts down, when it starts again, what still runs, and takes those that are to run
+# `unless-stopped` for stopped by their user. They are told by the time: nobody could ask for it then.
+shut_down() {
+    # shellcheck disable=SC2046 # a word a container
+    docker inspect --format '{{if and (eq .HostConfig.RestartPolicy.Name "unless-stopped")
+        (gt .State.FinishedAt "'"$(cat "$began")"'") (lt .State.FinishedAt "'"$served"'")}}{{.Id}}{{end}}' \
+        $(docker ps -aq --filter status=exited) | grep .
 }
 
 # start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;

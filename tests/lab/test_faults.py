@@ -50,6 +50,22 @@ def test_63_dockerd_killed(restored: Lab, back: Back) -> None:
     back()
 
 
+def test_63_dockerd_killed_and_who_is_to_run_unless_stopped(cluster: Lab, back: Back) -> None:
+    """Docker takes it for stopped by its user; one that was stays down."""
+    start = "docker run -d --restart unless-stopped --stop-signal KILL --network demo --name"
+    for name in ("running", "stopped"):
+        run(cluster, "node1", f"{start} {name} busybox sleep 1000000")
+    run(cluster, "node1", "docker stop stopped")
+    try:
+        killed(cluster, "node1", "dockerd")
+        await_so(cluster, "node1", "docker exec running true 2>/dev/null")
+        names = run(cluster, "node1", "docker ps --format '{{.Names}}'").split()
+        assert "stopped" not in names
+    finally:
+        run(cluster, "node1", "docker rm -f running stopped")
+    back()
+
+
 @pytest.mark.parametrize("off", [("node1",), ("node2",), NAMES], ids=["one", "the other", "both"])
 def test_64_65_power_cut(restored: Lab, back: Back, off: tuple[str, ...]) -> None:
     for name in off:

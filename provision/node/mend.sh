@@ -256,7 +256,8 @@ watch() {
     mkdir -p "$run"
     trap 'changed=yes' USR1
     follow $$ &
-    while :; do
+    follower=$!
+    while kill -0 "$follower"; do
         if [ "$changed$unclaimed" ] || [ "$calm" -ge "$refresh" ]; then
             [ -z "$changed" ] || after=$follow_up
             changed='' calm=0

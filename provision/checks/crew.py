@@ -14,7 +14,7 @@ from docker.errors import APIError
 
 from provision.checks import Outcome
 from provision.checks.attached import ShellLostError
-from provision.checks.probes import NotOnTheNetworkError, Probe, found, new_name, remove, start
+from provision.checks.probes import AddressTakenError, NotOnTheNetworkError, Probe, found, new_name, remove, start
 from provision.checks.proof import Proof
 from provision.inventory.model import Cluster, Network, Node
 from provision.remote.remotes import in_parallel
@@ -89,12 +89,10 @@ class Crew:
             self._made.append((node, name))
             try:
                 probe = start(self._proof, node, self._network.name, name, address)
-            except APIError as error:
-                if address is None or "already in use" not in str(error.explanation).lower():
-                    raise
-            else:
-                self._started.append(probe)
-                return probe
+            except AddressTakenError:
+                continue
+            self._started.append(probe)
+            return probe
         raise AssertionError("the last address is none")
 
 

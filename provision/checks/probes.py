@@ -43,6 +43,10 @@ class NotOnTheNetworkError(Exception):
     """Docker started a container on a network and gave it no address there."""
 
 
+class AddressTakenError(Exception):
+    """Another container of the network has the address that was asked for."""
+
+
 @dataclass(frozen=True)
 class Probe:
     """A container of ours on one node and one network; a keeper has no shell that is attached."""
@@ -82,7 +86,10 @@ def new_name(proof: Proof, node: Node) -> str:
 
 
 def start(proof: Proof, node: Node, network: str, name: str, address: str | None = None) -> Probe:
-    """Start a probe, at an address or wherever Docker puts it. NotOnTheNetworkError, or what Docker says."""
+    """Start a probe, at an address or wherever Docker puts it.
+
+    AddressTakenError, NotOnTheNetworkError, or what Docker says.
+    """
     api = proof.clients.docker(node).api
     given = {"ipv4_address": address} if address else {}
     made = api.create_container(
@@ -101,8 +108,10 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
     try:
         api.start(made["Id"])
         return replace(found(proof, node, network, name), shell=shell)
-    except BaseException:
+    except BaseException as error:
         shell.close()
+        if address and isinstance(error, APIError) and "already in use" in str(error.explanation).lower():
+            raise AddressTakenError(f"{address} on {network} is in use") from error
         raise
 
 

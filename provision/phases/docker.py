@@ -14,7 +14,7 @@ from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS, Facts
 from provision.hardening import defaults
 from provision.inventory.model import Node
-from provision.node import library, program
+from provision.node import MEND, library, program
 from provision.phases import Phase, Wave, one_by_one
 from provision.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.plan import Change
@@ -74,7 +74,7 @@ class Docker(Phase):
             tuple((file.path, file.fit) for file in (store_program, join_unit)),
             waited_for=False,
         )
-        mend_program = File(layout.MEND_PROGRAM, program("mend"), 0o755)
+        mend_program = File(layout.MEND_PROGRAM, program(*MEND), 0o755)
         mend_unit = File(layout.MEND_UNIT_FILE, self._mend_unit(situation))
         mend = Service(
             layout.MEND_UNIT,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from node_shell import SHELLS
 
-from provision.node import program
+from provision.node import MEND, program
 
-FUNCTIONS, _, _ = program("mend").decode().rpartition("case ${1-} in")
+FUNCTIONS, _, _ = program(*MEND).decode().rpartition("case ${1-} in")
 OWN, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 OTHER_MAC = "02:00:00:00:00:09"
 NETWORK, ID, SANDBOX = "a" * 64, "b" * 64, "c" * 64
@@ -234,3 +234,54 @@ unclaimed() {{ echo "{NETWORK} web {ID}"; }}
 free() {{ echo "free $2"; }}
 read_store; echo read; read_store"""
     assert mend.run(script) == ["read", "free web"]
+
+
+def counted(number: int, index: int = 7) -> str:
+    """etcd's answer: the number of endpoints that a network is said to have."""
+    key = f"/docker/network/v1.0/endpoint_count/{NETWORK}"
+    node = {"key": key, "value": json.dumps({"Count": number}, separators=(",", ":")), "createdIndex": 5}
+    tree = {"action": "get", "node": {"key": "folder", "dir": True, "nodes": [{**node, "modifiedIndex": index}]}}
+    return json.dumps(tree, separators=(",", ":"))
+
+
+#: A store with one endpoint, and a number for it, recount by recount.
+COUNTS = """own={own} miscounted=''
+listed() {{ echo '{endpoint}'; }}
+store() {{
+    case $* in
+    *ls*) cat "$OVERLAY_RUN/counts" ;;
+    *) echo "$*" >>"$OVERLAY_RUN/did" ;;
+    esac
+}}
+"""
+
+
+def recounts(mend: Program, *answers: str) -> tuple[list[str], list[str]]:
+    """What is said, and what is written to the store, when these are the answers, one after another."""
+    lines = [COUNTS.format(own=OWN, endpoint=endpoint(SECOND)), 'rm -f "$OVERLAY_RUN/did"']
+    for number, text in enumerate(answers):
+        (mend.folder / f"counts{number}").write_text(text)
+        lines.append(f'cp "$OVERLAY_RUN/counts{number}" "$OVERLAY_RUN/counts"; recount')
+    said = mend.run("\n".join(lines))
+    did = mend.folder / "did"
+    return said, did.read_text().splitlines() if did.exists() else []
+
+
+def test_a_number_of_endpoints_that_stays_wrong_is_put_right(mend: Program) -> None:
+    said, did = recounts(mend, counted(3), counted(3))
+    assert said == [f"recounted: network {'a' * 12} has 1 endpoints, not 3"]
+    key = f"/docker/network/v1.0/endpoint_count/{NETWORK}"
+    assert did == [f'set --swap-with-value {{"Count":3}} {key} {{"Count":1}}']
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [counted(1), counted(1)],
+        [counted(3)],
+        [counted(3), counted(1), counted(3)],
+        [counted(3, index=7), counted(3, index=9)],  # a container came and went: the next may be coming now
+    ],
+)
+def test_a_number_of_endpoints_that_is_right_or_changes_is_left(mend: Program, answers: list[str]) -> None:
+    assert recounts(mend, *answers) == ([], [])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from docker.errors import APIError
-
 from provision import layout
 from provision.checks import Outcome, Way
 from provision.checks.crew import crew, moving_addresses
-from provision.checks.probes import Probe, new_name, remove, start
+from provision.checks.probes import AddressTakenError, Probe, new_name, remove, start
 from provision.checks.proof import Proof, check, failed, passed
 from provision.inventory.model import Network, Node
 from provision.remote.remotes import in_parallel
@@ -30,9 +28,8 @@ def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
         try:
             yield from _moved(proof, network, probes, address)
             return
-        except APIError as error:
-            if "already in use" not in str(error.explanation).lower():
-                raise
+        except AddressTakenError:
+            continue
     yield failed(
         "cluster", f"{network.name}: every address for this is in use", "fab verify, again, when no other runs"
     )

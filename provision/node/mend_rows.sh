@@ -1,0 +1,78 @@
+# Rows of a network's namespace that contradict the store, written anew. POSIX sh.
+
+# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database. What is
+# left of a namespace is a file, which has none.
+rows() {
+    for space in "$spaces"/*-*; do
+        printf 'network %s %s\n' "${space##*-}" "$space"
+        nsenter --net="$space" bridge fdb show 2>/dev/null
+    done
+}
+
+# neighbours: likewise, and then its neighbour table.
+neighbours() {
+    for space in "$spaces"/*-*; do
+        printf 'network %s %s\n' "${space##*-}" "$space"
+        nsenter --net="$space" ip neigh show nud permanent 2>/dev/null
+    done
+}
+
+# wrong ADDRESS < endpoints, rows, neighbours: a line for each container that packets from here would miss:
+# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host needs no row. Of a MAC address that two hosts
+# claim nothing is said.
+wrong() {
+    awk -v own="$1" '
+    $1 == "endpoint" {
+        one = substr($2, 1, 10) SUBSEP $3
+        if (one in host && host[one] != $5) claimed[one]
+        network_of[one] = $2; mac_of[substr($2, 1, 10), $4] = $3
+        address[one] = $4; host[one] = $5; name[one] = $6; id[one] = $7; joined[one] = $8
+    }
+    $1 == "network" { network = $2; at_space = $3 }
+    $2 == "dev" { space[network] = at_space }
+    $2 == "dev" && $3 ~ /^vxlan/ && !((network, $3) in devices) { devices[network, $3]; device[network] = $3; number[network]++ }
+    / dst / && / self/ {
+        for (i = 2; i < NF; i++) if ($i == "dst") to[network, $1] = $(i + 1)
+        at[network, $1] = $3
+    }
+    $4 == "lladdr" && $NF == "PERMANENT" { mac = mac_of[network, $1]; if (mac && mac != $5) other[network, mac] = $5 }
+    END {
+        for (one in host) {
+            split(one, key, SUBSEP)
+            if (one in claimed || !(key[1] in space)) continue
+            remote = host[one] != own
+            was = ""
+            # Which of several subnets a row that is missing belongs to is not told here.
+            if (!(one in to)) { if (remote && joined[one] && number[key[1]] == 1) was = "nothing" }
+            else if (to[one] != host[one]) was = to[one]
+            else if (remote) was = other[one]
+            if (was) print space[key[1]], one in at ? at[one] : device[key[1]], key[2], address[one], host[one], name[one],
+                network_of[one], id[one], was
+        }
+    }'
+}
+
+# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows. Right ones over right ones cost no packet.
+mend() {
+    # shellcheck disable=SC2016 # the inner shell's
+    nsenter --net="$1" sh -c 'bridge fdb replace "$2" dev "$1" dst "$4" self permanent &&
+        ip neigh replace "$3" lladdr "$2" dev "$1" nud permanent' sh "$2" "$3" "$4" "$5" || return 0
+    count=0
+    [ ! -r "$count_file" ] || read -r count <"$count_file"
+    printf '%s\n' $((count + 1)) >"$count_file.new" && mv -f "$count_file.new" "$count_file"
+    printf 'mended: %s (%s, %s) on network %.12s is on host %s; the row here said %s\n' "$6" "$4" "$3" "$7" "$5" "$9"
+}
+
+# look: sets `found` to what is wrong, and mends what was wrong at the last look too. Sets `right` to rows that need no look.
+look() {
+    seen=$(rows)
+    [ "$seen" != "$right" ] || return 0
+    before=$found right=
+    found=$(printf '%s\n%s\n%s\n' "$known" "$seen" "$(neighbours)" | wrong "$own")
+    [ "$found" ] || right=$seen
+    printf '%s\n' "$found" | while read -r line; do
+        # shellcheck disable=SC2086 # a word a field
+        [ -z "$line" ] || ! is_line "$line" "$before" || mend $line
+    done
+}
+

@@ -1,0 +1,51 @@
+# Threads of dockerd that are in a namespace that is gone, brought home. POSIX sh.
+
+# strays: the threads of dockerd that are in the network namespace of nothing that runs.
+strays() {
+    process=$(cat "$pidfile" 2>/dev/null) || return 0
+    {
+        stat -L -c 'home %i' /proc/self/ns/net "$spaces"/*
+        stat -L -c 'thread %i %n' "/proc/$process"/task/*/ns/net
+    } 2>/dev/null | awk '
+    $1 == "home" { home[$2] }
+    $1 == "thread" && !($2 in home) { sub("/ns/net", "", $3); print $3 }'
+}
+
+# bring_home: libnetwork brings home each thread that it works on for a container's sake, for example to ask for a name that
+# it does not know; and the thread that has just come back from watching is the next to be used. So it is called back into
+# such work. One that came back long ago is reached where more are busy at once.
+bring_home() {
+    tries=0
+    while there=$(strays) && [ "$there" ] && [ "$tries" -lt 20 ]; do
+        [ -e "$keeper" ] || keeper=$(docker inspect -f '{{.NetworkSettings.SandboxKey}}' "$(a_keeper)")
+        ask_for_nothing &
+        asking=$!
+        for thread in $there; do
+            case $(cat "$thread/wchan") in __skb_wait*) call_back "$thread" ;; esac
+        done
+        [ $((tries % 10)) != 9 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
+        wait "$asking"
+        tries=$((tries + 1))
+        [ "$tries" -lt 3 ] || sleep 0.1
+    done
+} 2>/dev/null
+
+a_keeper() {
+    docker ps -q -f label=overlay-keeper | head -n 1
+}
+
+# call_back THREAD: it waits, for up to 3 s, for news of its namespace's neighbours: an address of documentation (RFC 5737).
+call_back() {
+    nsenter --net="$1/ns/net" ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev lo nud permanent
+}
+
+# ask_for_nothing: in a keeper's place, for a name that cannot be (RFC 6761), of type A, for some milliseconds.
+ask_for_nothing() {
+    # shellcheck disable=SC2016 # bash's
+    nsenter --net="$keeper" bash -c 'exec 4<> <(:)
+        for _ in 1 2 3 4 5 6; do
+            printf "\1\1\1\0\0\1\0\0\0\0\0\0\10overlays\7invalid\0\0\1\0\1" >/dev/udp/127.0.0.11/53
+            read -rt 0.002 <&4
+        done'
+}
+

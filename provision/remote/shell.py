@@ -198,9 +198,11 @@ class Shell:
 
     def lost(self, error: BaseException | None) -> StepFailed:
         """Close the shell, and return the error that says the connection is gone."""
-        silent = isinstance(error, TimeoutError) or self._link.transport.fell_silent
+        transport = self._link.transport
+        silent = isinstance(error, TimeoutError) or transport.fell_silent
         reason = "nothing moves any more" if silent else "the connection was lost"
-        return self.failed(f"{reason} during {self.what}", "what was begun there ends by itself; run again")
+        said = f"; sshd said: {transport.last_words}" if transport.last_words else ""
+        return self.failed(f"{reason} during {self.what}{said}", "what was begun there ends by itself; run again")
 
     def close(self) -> None:
         """Close the channel; work still going on there ends when the node notices."""

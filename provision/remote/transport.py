@@ -7,7 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from paramiko import ChannelException, Message, SSHException, Transport
-from paramiko.common import CONNECTION_FAILED_CODE
+from paramiko.common import (
+    CONNECTION_FAILED_CODE,
+    cMSG_CHANNEL_CLOSE,
+    cMSG_CHANNEL_FAILURE,
+    cMSG_CHANNEL_WINDOW_ADJUST,
+)
 
 PULSE = 5.0
 """Seconds between two questions to the server whether it is there."""
@@ -15,11 +20,17 @@ PULSE = 5.0
 SILENCE_LIMIT = 30.0
 """Seconds without an answer after which it is given up."""
 
+CHANNEL_MESSAGES = range(cMSG_CHANNEL_WINDOW_ADJUST[0], cMSG_CHANNEL_FAILURE[0] + 1)
+"""The messages that begin with the server's number of a channel (RFC 4254, section 9)."""
+
 
 class SharedTransport(Transport):
-    """Tells each thread why its own channel was refused.
+    """What happens to one channel is no matter of the others.
 
-    The library keeps one reason for the whole connection: of two refused at once one gets none, or the other's.
+    Each thread is told why its own channel was refused: the library keeps one reason for the whole connection, and of two
+    refused at once one gets none, or the other's. And nothing is sent to a channel after its end: the library looks whether
+    the channel is open, and sends after that, while its reader may close the channel between. OpenSSH ends the whole
+    connection then ("nonexistent channel").
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -27,6 +38,10 @@ class SharedTransport(Transport):
         super().__init__(*arguments, **options)
         self._asked = threading.local()
         self._refusals: dict[int, ChannelException] = {}
+        #: The server's numbers of channels that we have closed, until it gives them to others.
+        self._parted: set[int] = set()
+        #: What the server said when it ended the connection; empty where it did not.
+        self.last_words = ""
         self._ended = threading.Event()
         #: Whether it was closed because nothing came back any more.
         self.fell_silent = False
@@ -60,6 +75,29 @@ class SharedTransport(Transport):
         number: int = super()._next_channel()  # type: ignore[misc]
         self._asked.channel = number
         return number
+
+    def _send_message(self, message: Message) -> None:
+        """Send one message; the library calls this for one thread at a time."""
+        data = message.asbytes()
+        if data[0] in CHANNEL_MESSAGES:
+            number = int.from_bytes(data[1:5], "big")
+            if number in self._parted:
+                return
+            if data[0] == cMSG_CHANNEL_CLOSE[0]:
+                self._parted.add(number)
+        super()._send_message(message)  # type: ignore[misc]
+
+    def _parse_channel_open_success(self, message: Message) -> None:
+        message.get_int()
+        self._parted.discard(message.get_int())
+        message.rewind()
+        super()._parse_channel_open_success(message)  # type: ignore[misc]
+
+    def _parse_disconnect(self, message: Message) -> None:
+        message.get_int()
+        self.last_words = message.get_text()
+        message.rewind()
+        super()._parse_disconnect(message)  # type: ignore[misc]
 
     def _parse_channel_open_failure(self, message: Message) -> None:
         number, code = message.get_int(), message.get_int()

@@ -19,7 +19,7 @@ config=$run/daemon.json
 joined=$run/docker.joined   # this dockerd is on the store
 cleaned=$run/docker.cleaned # one was, since the host was booted
 whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
-began=$run/docker.began     # when this dockerd was about to start
+began=$run/docker.began     # when this dockerd was about to start, or one before it that never served
 looked=$run/docker.looked   # when it was last asked for containers that could not start
 turn=/overlay-provision/joining
 aside=.overlay-join # ends the name of a container while its endpoint is freed
@@ -87,7 +87,8 @@ defaults() {
 
 prepare() {
     rm -f "$joined"
-    mkdir -p "$run" && now >"$began"
+    mkdir -p "$run"
+    [ -e "$began" ] || now >"$began"
     if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store
     else
@@ -146,13 +147,13 @@ start_whole() {
     start_anew
 }
 
-# now: as Docker writes it.
+# now: the second, as Docker begins to write it.
 now() {
-    date -u +%Y-%m-%dT%H:%M:%S.%NZ
+    date -u +%Y-%m-%dT%H:%M:%S
 }
 
 join() {
-    served=$(now)
+    start_shut_down
     if ! on_store; then
         until take_turn; do sleep 0.5; done # a lone host may ask for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
@@ -171,7 +172,7 @@ join() {
     if [ -n "$(docker ps -aq)" ]; then
         put_names_back
         # Who waits for dockerd to have joined finds the containers there, as after any start of it.
-        found=$(left 2>/dev/null; shut_down 2>/dev/null)
+        found=$(left 2>/dev/null)
         [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
     fi
     : >"$joined"
@@ -194,13 +195,16 @@ left() {
     done
 }
 
-# shut_down: a dockerd that was killed shuts down, when it starts again, what still runs, and takes those that are to run
-# `unless-stopped` for stopped by their user. They are told by the time: nobody could ask for it then.
-shut_down() {
+# start_shut_down: a dockerd that was killed shuts down, when it starts again, what still runs, and takes those that are to run
+# `unless-stopped` for stopped by their user. They are told by the time: nobody could ask for it before Docker served.
+start_shut_down() {
+    [ -e "$began" ] || return 0
+    from=$(cat "$began") till=$(now)Z # a Z comes after any fraction
+    rm -f "$began"
     # shellcheck disable=SC2046 # a word a container
-    docker inspect --format '{{if and (eq .HostConfig.RestartPolicy.Name "unless-stopped")
-        (gt .State.FinishedAt "'"$(cat "$began")"'") (lt .State.FinishedAt "'"$served"'")}}{{.Id}}{{end}}' \
-        $(docker ps -aq --filter status=exited) | grep .
+    docker inspect --format '{{if and (eq .HostConfig.RestartPolicy.Name "unless-stopped") (gt .State.FinishedAt "'"$from"'")
+        (lt .State.FinishedAt "'"$till"'")}}{{.Id}}{{end}}' $(docker ps -aq --filter status=exited) 2>/dev/null |
+        grep . | xargs -r timeout 20 docker start >/dev/null 2>&1
 }
 
 # start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
@@ -214,7 +218,11 @@ start_left() {
         if [ -z "$found" ]; then
             tries=0
             sleep 10
-            while [ -d "$containers" ] && ! find "$containers" -name config.v2.json -newer "$looked" | grep -q .; do sleep 10; done
+            rounds=0
+            while [ "$rounds" -lt 6 ] && ! has_changed "$containers"; do
+                rounds=$((rounds + 1))
+                sleep 10
+            done
         elif store ls --quorum / >/dev/null && ! printf '%s\n' "$found" | xargs timeout 60 docker start >/dev/null 2>&1; then
             for container in $found; do free "$container" >/dev/null 2>&1; done
             tries=$((tries + 1))
@@ -223,6 +231,11 @@ start_left() {
             sleep 1
         fi
     done
+}
+
+# has_changed FOLDER: Docker has written down something about a container since it was asked; or that cannot be seen.
+has_changed() {
+    [ ! -d "$1" ] || find "$1" -mindepth 2 -maxdepth 2 -name config.v2.json -newer "$looked" | grep -q .
 }
 
 # free CONTAINER: a dockerd that was killed may leave a container's endpoint on the store, where it is in the container's

@@ -15,6 +15,7 @@
 # gone, and is used for other work there. It is brought home.
 #
 # mend watch   for good
+# mend names   names of containers that were set aside when the power went, put back
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export DOCKER_HOST=unix:///var/run/docker.sock
@@ -23,7 +24,10 @@ run=${OVERLAY_RUN:-/run/overlay-provision}
 spaces=${OVERLAY_SPACES:-/run/docker/netns}
 pidfile=/run/docker.pid
 count_file=$run/mend.rows # how many rows were mended since the boot
-aside=.overlay-join       # ends the name of a container while its endpoint is freed: docker-store puts it back
+joined=$run/docker.joined # dockerd is on the store: see docker-store
+left_away=$run/mend.away  # threads that could not be brought home
+keeper_file=$run/mend.keeper
+aside=.overlay-mend       # ends the name of a container while an endpoint of its name is freed
 endpoints_key=/docker/network/v1.0/endpoint
 counts_key=/docker/network/v1.0/endpoint_count
 
@@ -32,6 +36,7 @@ settle=0.5  # from word of a change to the first look
 again=0.7   # after a look that found something wrong
 busy=1.5    # after one that found nothing wrong after a change
 follow_up=3 # such looks
+hurry=8     # looks in a row that may find something wrong, until the next change; what stays so cannot be mended
 refresh=12  # quiet looks, after which the store is read again, whatever the watch has said
 
 # store WORD...: a command of etcdctl at the store. Members and certificates are those of now.

@@ -1,10 +1,10 @@
 # Rows of a network's namespace that contradict the store, written anew. POSIX sh.
 
-# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database. What is
-# left of a namespace is a file, which has none.
+# rows: `network ID SPACE INODE` (the ID's beginning) of each network with containers here, then its forwarding database.
+# What is left of a namespace is a file, which has none.
 rows() {
     for space in "$spaces"/*-*; do
-        printf 'network %s %s\n' "${space##*-}" "$space"
+        stat -L -c "network ${space##*-} $space %i" "$space" 2>/dev/null
         nsenter --net="$space" bridge fdb show 2>/dev/null
     done
 }
@@ -12,25 +12,35 @@ rows() {
 # neighbours: likewise, and then its neighbour table.
 neighbours() {
     for space in "$spaces"/*-*; do
-        printf 'network %s %s\n' "${space##*-}" "$space"
+        printf 'network %s\n' "${space##*-}"
         nsenter --net="$space" ip neigh show nud permanent 2>/dev/null
     done
 }
 
-# wrong ADDRESS < endpoints, rows, neighbours: a line for each container that packets from here would miss:
-# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host needs no row. Of a MAC address that two hosts
-# claim nothing is said.
+# had < rows: `had INODE MAC` of each row there.
+had() {
+    awk '$1 == "network" { inode = $4 } / dst / && / self/ { print "had", inode, $1 }'
+}
+
+# wrong ADDRESS < endpoints, had, rows, neighbours: a line for each container that packets from here would miss:
+# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host needs no row. Where two claim one address
+# nothing is said. A row that is missing is asked for by Docker with the first packet; but not where there was one in this
+# namespace, which Docker may still take for written.
 wrong() {
     awk -v own="$1" '
     $1 == "endpoint" {
-        one = substr($2, 1, 10) SUBSEP $3
+        network = substr($2, 1, 10); one = network SUBSEP $3; place = network SUBSEP $4
         if (one in host && host[one] != $5) claimed[one]
-        network_of[one] = $2; mac_of[substr($2, 1, 10), $4] = $3
+        if (place in mac_of && mac_of[place] != $3) { claimed[one]; claimed[network, mac_of[place]] }
+        network_of[one] = $2; mac_of[place] = $3
         address[one] = $4; host[one] = $5; name[one] = $6; id[one] = $7; joined[one] = $8
     }
-    $1 == "network" { network = $2; at_space = $3 }
-    $2 == "dev" { space[network] = at_space }
-    $2 == "dev" && $3 ~ /^vxlan/ && !((network, $3) in devices) { devices[network, $3]; device[network] = $3; number[network]++ }
+    $1 == "had" { had[$2, $3] }
+    $1 == "network" { network = $2; if (NF > 2) { at_space = $3; at_inode = $4 } }
+    $2 == "dev" && $3 ~ /^vxlan/ {
+        space[network] = at_space; inode[network] = at_inode
+        if (!((network, $3) in devices)) { devices[network, $3]; device[network] = $3; number[network]++ }
+    }
     / dst / && / self/ {
         for (i = 2; i < NF; i++) if ($i == "dst") to[network, $1] = $(i + 1)
         at[network, $1] = $3
@@ -42,8 +52,10 @@ wrong() {
             if (one in claimed || !(key[1] in space)) continue
             remote = host[one] != own
             was = ""
-            # Which of several subnets a row that is missing belongs to is not told here.
-            if (!(one in to)) { if (remote && joined[one] && number[key[1]] == 1) was = "nothing" }
+            if (!(one in to)) {
+                # Which of several subnets it belongs to is not told here.
+                if (remote && joined[one] && number[key[1]] == 1 && (inode[key[1]], key[2]) in had) was = "nothing"
+            }
             else if (to[one] != host[one]) was = to[one]
             else if (remote) was = other[one]
             if (was) print space[key[1]], one in at ? at[one] : device[key[1]], key[2], address[one], host[one], name[one],
@@ -63,16 +75,27 @@ mend() {
     printf 'mended: %s (%s, %s) on network %.12s is on host %s; the row here said %s\n' "$6" "$4" "$3" "$7" "$5" "$9"
 }
 
-# look: sets `found` to what is wrong, and mends what was wrong at the last look too. Sets `right` to rows that need no look.
+# look: sets `found` to what is wrong, and mends what was wrong at the last look too. Sets `right` to rows that need no look,
+# and `had` to those that were there in the namespaces of now.
 look() {
     seen=$(rows)
     [ "$seen" != "$right" ] || return 0
-    before=$found right=
-    found=$(printf '%s\n%s\n%s\n' "$known" "$seen" "$(neighbours)" | wrong "$own")
+    wrong_before=$found right=
+    found=$(printf '%s\n%s\n%s\n%s\n' "$known" "$had" "$seen" "$(neighbours)" | wrong "$own")
     [ "$found" ] || right=$seen
-    printf '%s\n' "$found" | while read -r line; do
+    had=$({ printf '%s\n' "$had"; printf '%s\n' "$seen" | had; } | living "$seen")
+    while read -r line; do
         # shellcheck disable=SC2086 # a word a field
-        [ -z "$line" ] || ! is_line "$line" "$before" || mend $line
-    done
+        [ -z "$line" ] || ! is_line "$line" "$wrong_before" || mend $line
+    done <<EOF
+$found
+EOF
+}
+
+# living ROWS < had: each once, of the namespaces that are there.
+living() {
+    awk -v rows="$1" '
+    BEGIN { count = split(rows, line, "\n"); for (i = 1; i <= count; i++) if (line[i] ~ /^network /) { split(line[i], word, " "); there[word[4]] } }
+    $1 == "had" && $2 in there && !seen[$0]++'
 }
 

@@ -13,36 +13,55 @@ strays() {
 
 # bring_home: libnetwork brings home each thread that it works on for a container's sake, for example to ask for a name that
 # it does not know; and the thread that has just come back from watching is the next to be used. So it is called back into
-# such work. One that came back long ago is reached where more are busy at once.
+# such work. One that came back long ago is reached where more are busy at once. What does not come is left until others do.
 bring_home() {
-    tries=0
-    while there=$(strays) && [ "$there" ] && [ "$tries" -lt 20 ]; do
-        [ -e "$keeper" ] || keeper=$(docker inspect -f '{{.NetworkSettings.SandboxKey}}' "$(a_keeper)")
-        ask_for_nothing &
+    tries=0 before=
+    while there=$(strays) && [ "$there" ] && [ "$there" != "$(cat "$left_away")" ] && keeper=$(keeper_space); do
+        [ "$there" = "$before" ] || tries=0 before=$there
+        tries=$((tries + 1))
+        if [ "$tries" -gt 12 ]; then
+            printf '%s\n' "$there" >"$left_away"
+            break
+        fi
+        ask_for_nothing "$keeper" &
         asking=$!
         for thread in $there; do
             case $(cat "$thread/wchan") in __skb_wait*) call_back "$thread" ;; esac
         done
-        [ $((tries % 10)) != 9 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
+        [ "$tries" != 6 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
         wait "$asking"
-        tries=$((tries + 1))
         [ "$tries" -lt 3 ] || sleep 0.1
     done
 } 2>/dev/null
+
+# keeper_space: the namespace of a keeper, which has Docker's resolver. Docker is asked when the last one is gone.
+keeper_space() {
+    space=$(cat "$keeper_file")
+    if [ ! -e "$space" ]; then
+        space=$(docker inspect -f '{{.NetworkSettings.SandboxKey}}' "$(a_keeper)")
+        [ -e "$space" ] || return
+        printf '%s\n' "$space" >"$keeper_file"
+    fi
+    printf '%s\n' "$space"
+}
 
 a_keeper() {
     docker ps -q -f label=overlay-keeper | head -n 1
 }
 
 # call_back THREAD: it waits, for up to 3 s, for news of its namespace's neighbours: an address of documentation (RFC 5737).
+# It may have come home meanwhile, where no such news is to be.
 call_back() {
-    nsenter --net="$1/ns/net" ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev lo nud permanent
+    {
+        [ "$(stat -L -c %i /proc/self/fd/3)" = "$(stat -L -c %i /proc/self/ns/net)" ] ||
+            nsenter --net=/proc/self/fd/3 ip neigh replace 192.0.2.1 lladdr 02:00:00:00:00:01 dev lo nud permanent
+    } 3<"$1/ns/net"
 }
 
-# ask_for_nothing: in a keeper's place, for a name that cannot be (RFC 6761), of type A, for some milliseconds.
+# ask_for_nothing SPACE: in its place, for a name that cannot be (RFC 6761), of type A, for some milliseconds.
 ask_for_nothing() {
     # shellcheck disable=SC2016 # bash's
-    nsenter --net="$keeper" bash -c 'exec 4<> <(:)
+    nsenter --net="$1" bash -c 'exec 4<> <(:)
         for _ in 1 2 3 4 5 6; do
             printf "\1\1\1\0\0\1\0\0\0\0\0\0\10overlays\7invalid\0\0\1\0\1" >/dev/udp/127.0.0.11/53
             read -rt 0.002 <&4

@@ -1,55 +1,71 @@
 # When to look, and the command line. POSIX sh.
 
-# follow PROCESS: tell it of changes of the store. Where the watch ends, with a member for example, some were missed.
+# follow PROCESS: tell it of changes of the store. Where the watch ends, with a member for example, some were missed: it is
+# told when the next watch is there.
 follow() {
-    keeper=
+    bring_home
     while :; do
-        bring_home
-        kill -USR1 "$1" || exit 0
-        store watch --recursive --forever "$endpoints_key" | while read -r action _; do
-            case $action in
-            '[delete]' | '[compareAndDelete]') bring_home ;;
-            '['*) ;;
-            *) continue ;; # the value
-            esac
-            kill -USR1 "$1" || exit 0
-        done
-        sleep 3
+        store watch --recursive --forever "$endpoints_key" | {
+            sleep 1
+            kill -USR1 "$1" || exit
+            homing=
+            while read -r action _; do
+                case $action in '['*) kill -USR1 "$1" || exit ;; esac # else it is the value
+                case $action in
+                '[delete]' | '[compareAndDelete]') kill -0 "${homing:-x}" 2>/dev/null || { bring_home & homing=$!; } ;;
+                esac
+            done
+        }
+        sleep 5
     done
+}
+
+# nap SECONDS: or until there is word of a change.
+nap() {
+    sleep "$1" &
+    napping=$!
+    [ -z "$changed" ] || kill "$napping"
+    wait "$napping"
+    napping=
 }
 
 watch() {
     # shellcheck disable=SC1091 # on the node
     . "$pki/store.env"
     own=${OVERLAY_ADVERTISE%:*}
-    known='' right='' found='' unclaimed='' miscounted='' changed='' after=0 calm=0
+    known='' right='' had='' found='' unclaimed='' miscounted='' changed='' napping='' after=0 calm=0 hurrying=0
     mkdir -p "$run"
-    trap 'changed=yes' USR1
+    rm -f "$left_away"
+    put_names_back
+    trap 'changed=yes; [ -z "$napping" ] || kill "$napping"' USR1
     follow $$ &
     follower=$!
     while kill -0 "$follower"; do
-        if [ "$changed$unclaimed" ] || [ "$calm" -ge "$refresh" ]; then
+        if [ "$changed" ] || [ "$calm" -ge "$refresh" ]; then
             [ -z "$changed" ] || after=$follow_up
-            changed='' calm=0
+            changed='' calm=0 hurrying=$hurry
+            read_store
+        elif [ "$found$unclaimed" ] && [ "$hurrying" -gt 0 ]; then
             read_store
         fi
         look
-        if [ "$found$unclaimed" ]; then
+        if [ "$found$unclaimed" ] && [ "$hurrying" -gt 0 ]; then
+            hurrying=$((hurrying - 1))
             sleep "$again"
         elif [ "$after" -gt 0 ]; then
             after=$((after - 1))
             sleep "$busy"
-        elif [ -z "$changed" ]; then
+        else
             calm=$((calm + 1))
             [ "$calm" -gt 2 ] || recount
-            sleep "$quiet" &
-            wait $!
-            [ -z "$changed" ] || { kill $! 2>/dev/null; sleep "$settle"; }
+            nap "$quiet"
+            [ -z "$changed" ] || sleep "$settle"
         fi
     done
 }
 
 case ${1-} in
 watch) watch ;;
-*) echo "usage: mend watch" >&2; exit 2 ;;
+names) put_names_back ;;
+*) echo "usage: mend watch | names" >&2; exit 2 ;;
 esac

@@ -9,6 +9,7 @@ drop_keepers() {
 put_back_docker() {
     systemctl stop overlay-join.service 2>/dev/null
     systemctl disable -q --now overlay-mend.service 2>/dev/null
+    [ ! -x /usr/local/lib/overlay-provision/mend ] || timeout 60 /usr/local/lib/overlay-provision/mend names >/dev/null 2>&1
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
     was=$(recorded unit docker.service) || return 0
     systemctl daemon-reload

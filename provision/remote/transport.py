@@ -27,10 +27,10 @@ CHANNEL_MESSAGES = range(cMSG_CHANNEL_WINDOW_ADJUST[0], cMSG_CHANNEL_FAILURE[0] 
 class SharedTransport(Transport):
     """What happens to one channel is no matter of the others.
 
-    Each thread is told why its own channel was refused: the library keeps one reason for the whole connection, and of two
-    refused at once one gets none, or the other's. And nothing is sent to a channel after its end: the library looks whether
-    the channel is open, and sends after that, while its reader may close the channel between. OpenSSH ends the whole
-    connection then ("nonexistent channel").
+    Each thread is told why its own channel was refused: the library keeps one reason for the whole connection, and of
+    two refused at once one gets none, or the other's. And nothing is sent to a channel after its end: the library looks
+    whether the channel is open, and sends after that, while its reader may close the channel between. OpenSSH ends the
+    whole connection then ("nonexistent channel").
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -74,11 +74,11 @@ def holds(lab: Lab, name: str, script: str) -> bool:
         return False
 
 
-def await_so(lab: Lab, name: str, script: str) -> None:
+def await_so(lab: Lab, name: str, script: str, seconds: float = BACK) -> None:
     """Wait until a script succeeds on a node, no longer than is promised."""
-    deadline = time.monotonic() + BACK
+    deadline = time.monotonic() + seconds
     while not holds(lab, name, script):
-        assert time.monotonic() < deadline, f"{name}: not within {BACK} s: {script}"
+        assert time.monotonic() < deadline, f"{name}: not within {seconds} s: {script}"
         time.sleep(0.2)
 
 

@@ -28,7 +28,7 @@ from provision.lab import Lab
 #: Seconds that a pair may be lost after a step.
 PATIENCE = 5
 #: Lines of what is lost that are told.
-SHOWN = 6
+SHOWN = 12
 #: So many steps a fault, on average.
 FAULT_EVERY = 4
 
@@ -129,8 +129,11 @@ class Walker:
         with ThreadPoolExecutor(len(self.walk.nodes)) as pool:
             told = pool.map(lambda node: self._look(node, running, patience or self.patience), self.walk.nodes)
             lines = [line for lines in told for line in lines]
-        if late := [int(line.split()[-1]) for line in lines if line.startswith("late")]:
-            self.waits.append(max(late))
+        late = {line: int(line.split()[-1]) for line in lines if line.startswith("late")}
+        self.waits += [max(late.values())] if late else []
+        lines += [
+            f"lost until late: {line}" for line, took in late.items() if took > (patience or self.patience) * 1000
+        ]
         expected = {name for name, place in self.walk.places.items() if place.running}
         down = [f"lost {name}, which does not run" for name in sorted(expected - {one.name for one in running})]
         return [*down, *(line for line in lines if line.startswith("lost"))]
@@ -154,10 +157,10 @@ class Walker:
                 for network in shared:
                     address = target.addresses[network]
                     yield ["reach", str(source.process), source.name, address, address]
-                if FIRST in shared:
-                    for word in filter(None, (target.name, aliases[target.name])):
-                        # On two networks either address is the right one.
-                        yield ["reach", str(source.process), source.name, f"{word}.{FIRST}", target.addresses[FIRST]]
+                    names = [target.name, aliases[target.name] if network == FIRST else ""]
+                    for word in filter(None, names):
+                        # On two networks a bare name may mean either address.
+                        yield ["reach", str(source.process), source.name, f"{word}.{network}", address]
 
     def _fetches(self, node: str, running: Sequence[Running]) -> Iterator[list[str]]:
         ports = {one.name: one.port for one in self.walk.traits}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,46 @@ def test_an_endpoint_that_a_killed_dockerd_left_is_freed_by_its_name(store_progr
 def test_an_endpoint_of_another_hosts_container_of_that_name_is_not_touched(store_program: Program) -> None:
     store_program.run("configure\n" + ORPHAN % "192.0.2.2" + "free 1d || :")
     assert not (store_program.folder / "run" / "did").exists()
+
+
+#: What is asked for and started is written down. Docker itself judges the times.
+SHUT_DOWN = """
+docker() { case $1 in ps) echo 1d ;; inspect) echo "$3" >>"$OVERLAY_RUN/asked"; echo 1d ;; esac; }
+xargs() { cat >>"$OVERLAY_RUN/did"; }
+"""
+
+
+def test_who_was_shut_down_by_a_dockerd_that_started_is_started_once(store_program: Program) -> None:
+    run = store_program.folder / "run"
+    store_program.run(f"{SHUT_DOWN}prepare; sleep 0.01; prepare\nstart_shut_down; start_shut_down")
+    assert (run / "did").read_text() == "1d\n"
+    asked = (run / "asked").read_text()
+    assert asked.count("gt .State.FinishedAt") == 1
+    began, served = re.findall(r'FinishedAt "([0-9TZ:-]+)"', asked)
+    assert began < f"{began}.1Z" < f"{served[:-1]}.9Z" < served
+
+
+def test_a_start_of_the_unit_alone_starts_nobody(store_program: Program) -> None:
+    """Nor does the first one of a version that notes when dockerd began."""
+    store_program.run(f"configure\n{SHUT_DOWN}start_shut_down")
+    assert not (store_program.folder / "run" / "did").exists()
+
+
+def test_docker_is_asked_when_it_has_written_something_down(store_program: Program) -> None:
+    containers = store_program.folder / "containers" / "1d"
+    containers.mkdir(parents=True)
+    (containers / "config.v2.json").touch()
+    looked = store_program.folder / "run" / "docker.looked"
+    say = 'has_changed "$OVERLAY_PKI/containers" && echo yes >>"$OVERLAY_RUN/said"; :'
+    store_program.run("configure")
+    looked.touch()
+    os.utime(looked, (9, 9))  # busybox compares seconds
+    os.utime(containers / "config.v2.json", (0, 0))
+    store_program.run(say)
+    assert not (store_program.folder / "run" / "said").exists()
+    (containers / "config.v2.json").touch()
+    store_program.run(say)
+    assert (store_program.folder / "run" / "said").exists()
 
 
 #: As the format of `left` prints them: on an overlay or not, failed for want of it or otherwise.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +20,16 @@ FUNCTIONS, _, _ = program(*MEND).decode().rpartition("case ${1-} in")
 OWN, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 OTHER_MAC = "02:00:00:00:00:09"
 NETWORK, ID, SANDBOX = "a" * 64, "b" * 64, "c" * 64
-SPACE = "/run/docker/netns/1-aaaaaaaaaa"
+SPACE, INODE = "/run/docker/netns/1-aaaaaaaaaa", "4026532646"
+HAD = f"had {INODE} 02:42:0a:63:00:05"
 MAC, ADDRESS = "02:42:0a:63:00:05", "10.99.0.5"
+
+
+def await_true(condition: Callable[[], bool], limit: float = 30) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Program:
@@ -49,7 +62,9 @@ def endpoint(host: str, *, address: str = ADDRESS, mac: str = MAC, sandbox: str 
 
 def space(*rows: str) -> str:
     """A network's namespace, with the row that each has."""
-    return "\n".join((f"network aaaaaaaaaa {SPACE}", "aa:aa:aa:aa:aa:aa dev vxlan0 master br0 permanent", *rows))
+    return "\n".join(
+        (f"network aaaaaaaaaa {SPACE} {INODE}", "aa:aa:aa:aa:aa:aa dev vxlan0 master br0 permanent", *rows)
+    )
 
 
 def forwarding(host: str, mac: str = MAC, device: str = "vxlan0") -> str:
@@ -110,24 +125,27 @@ def test_a_store_without_endpoints_has_none(mend: Program) -> None:
         ([endpoint(OWN), space(forwarding(OWN), neighbour())], []),
         ([endpoint(OWN), space(forwarding(THIRD))], [told(OWN, THIRD)]),
         ([endpoint(OWN), space()], []),
-        # Docker would ask for a missing row, but not where it takes it for known: no packet says which.
-        ([endpoint(SECOND), space()], [told(SECOND, "nothing")]),
-        ([endpoint(SECOND), space(neighbour())], [told(SECOND, "nothing")]),
+        # Docker asks for a missing row; but not where there was one, which it may take for written.
+        ([endpoint(SECOND), space()], []),
+        ([endpoint(SECOND), HAD, space()], [told(SECOND, "nothing")]),
+        ([endpoint(SECOND), HAD, space(neighbour())], [told(SECOND, "nothing")]),
+        ([endpoint(SECOND), HAD.replace(INODE, "4026532111"), space()], []),
         # Only its neighbour's row is missing: Docker asks for it with the first packet.
         ([endpoint(SECOND), space(forwarding(SECOND))], []),
         # It is being started, and not yet announced.
-        ([endpoint(SECOND, sandbox=""), space()], []),
+        ([endpoint(SECOND, sandbox=""), HAD, space()], []),
         ([endpoint(SECOND), space(forwarding(SECOND), neighbour(OTHER_MAC))], [told(SECOND, OTHER_MAC)]),
         # Two hosts claim one address: who is right is not known here.
         ([endpoint(SECOND), endpoint(THIRD, name="twin"), space(forwarding(OWN))], []),
+        ([endpoint(SECOND), endpoint(SECOND, mac=OTHER_MAC, name="twin"), space(forwarding(OWN), neighbour())], []),
         # A row of nobody's does no harm.
         ([space(forwarding(SECOND), neighbour())], []),
         # No container of the network is here; or a file is left of its namespace, before the one that lives.
         ([endpoint(SECOND)], []),
-        ([endpoint(SECOND), f"network aaaaaaaaaa {SPACE}"], []),
-        ([endpoint(SECOND), f"{space(forwarding(OWN))}\nnetwork aaaaaaaaaa /dead"], [told(SECOND, OWN)]),
+        ([endpoint(SECOND), f"network aaaaaaaaaa {SPACE} 7"], []),
+        ([endpoint(SECOND), f"{space(forwarding(OWN))}\nnetwork aaaaaaaaaa /dead 7"], [told(SECOND, OWN)]),
         # Of a network with several subnets a missing row has no place that is known.
-        ([endpoint(SECOND), space(forwarding(THIRD, "02:42:00:00:00:01", "vxlan1"))], []),
+        ([endpoint(SECOND), HAD, space(forwarding(THIRD, OTHER_MAC, "vxlan1"))], []),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_hosts_rows(mend: Program, given: list[str], expected: list[str]) -> None:
@@ -141,7 +159,7 @@ def test_a_network_that_shares_no_beginning_is_another(mend: Program) -> None:
 
 #: Looks at rows that stay wrong: what is mended, look by look.
 LOOKS = """
-own={own} known='{known}' right='' found=''
+own={own} known='{known}' right='' had='' found=''
 rows() {{ cat "$OVERLAY_RUN/rows"; }}
 neighbours() {{ :; }}
 mend() {{ echo "mend $3 to $5, was $9"; }}
@@ -166,6 +184,24 @@ def test_only_what_is_wrong_twice_is_mended(mend: Program) -> None:
     assert looks(mend, wrong, wrong, right, wrong, wrong) == ["look", "look", mended, "look", "look", "look", mended]
 
 
+def test_what_the_store_says_at_the_second_look_counts(mend: Program) -> None:
+    """Word of a move may come later to us than to Docker, whose row is right then."""
+    script = LOOKS.format(own=OWN, known=endpoint(SECOND))
+    (mend.folder / "rows").write_text(space(forwarding(THIRD)))
+    assert mend.run(f"{script}\nlook; known='{endpoint(THIRD)}'; look; echo looked") == ["looked"]
+
+
+def test_a_row_that_was_there_and_is_gone_is_mended(mend: Program) -> None:
+    gone = space()
+    assert looks(mend, space(forwarding(SECOND)), gone, gone) == [
+        *["look"] * 3,
+        f"mend {MAC} to {SECOND}, was nothing",
+    ]
+    assert looks(mend, gone, gone) == ["look", "look"]
+    anew = gone.replace(INODE, "4026532111")  # of the network's next namespace Docker knows nothing
+    assert looks(mend, space(forwarding(SECOND)), anew, anew) == ["look"] * 3
+
+
 def test_mended_rows_are_counted(mend: Program) -> None:
     line = told(SECOND, OWN)
     said = mend.run(f"nsenter() {{ :; }}\nmend {line}\nmend {line}")
@@ -186,13 +222,15 @@ def test_without_a_quorum_what_was_known_holds(mend: Program) -> None:
     assert mend.run(f'{script}\necho "$known" "$right"') == [f"{endpoint(SECOND)} rows"]
 
 
-#: Docker with containers that have the endpoints named; what is asked of it is written down.
+#: Docker with a container that has the endpoint named, and perhaps the name; what is asked of it is written down.
 DOCKER = """
 docker() {{
-    case $1 in
-    ps) echo 1d ;;
-    inspect) printf '%s\\n' {claimed} ;;
-    rename) [ "$2" != web ] || {named}; echo "$*" ;;
+    case "$*" in
+    'ps -aq --no-trunc') echo 1d ;;
+    ps*) echo {owner} ;;
+    inspect*) printf '%s\\n' {claimed} ;;
+    container*) {found} ;;
+    rename*) echo "$*"; {renames} ;;
     *) echo "$*" ;;
     esac
 }}
@@ -200,40 +238,119 @@ store() {{ {stored}; }}
 """
 FREED = f"freed: an endpoint of web on network {'a' * 12}, which no container here has"
 DISCONNECTED = f"network disconnect --force {NETWORK} web"
+ASIDE, BACK = "rename 1d web.overlay-mend", "rename 1d web"
 
 
 @pytest.mark.parametrize(
-    ("claimed", "stored", "named", "done"),
+    ("docker", "done"),
     [
-        ("other", "true", "false", ["rename web web.overlay-join", DISCONNECTED, FREED, "rename web.overlay-join web"]),
-        (ID, "true", "true", []),
-        ("other", "false", "true", []),
+        ({}, [DISCONNECTED, FREED]),
+        ({"owner": "1d"}, [ASIDE, DISCONNECTED, FREED, BACK]),
+        ({"claimed": ID}, []),
+        ({"stored": "false"}, []),
+        ({"owner": "1d", "renames": "false"}, [ASIDE]),
+        ({"found": "true"}, []),  # somebody's ID begins so
+        ({"owner": "1d", "found": "true"}, [ASIDE, BACK]),
     ],
-    ids=["nobody's", "a container's of this host", "gone from the store meanwhile"],
+    ids=["nobody's", "a name's", "a container's", "gone meanwhile", "not renamed", "an ID", "an ID and a name"],
 )
 def test_an_endpoint_is_freed_where_no_container_of_this_host_has_it(
-    mend: Program, claimed: str, stored: str, named: str, done: list[str]
+    mend: Program, docker: dict[str, str], done: list[str]
 ) -> None:
-    script = DOCKER.format(claimed=claimed, stored=stored, named=named)
-    assert mend.run(f"{script}\nfree {NETWORK} web {ID}") == done
+    (mend.folder / "docker.joined").touch()
+    usual = {"owner": "", "claimed": "other", "found": "false", "renames": "true", "stored": "true"}
+    assert mend.run(f"{DOCKER.format(**usual | docker)}\nfree {NETWORK} web {ID} || :") == done
 
 
-def test_a_docker_that_does_not_answer_frees_nothing(mend: Program) -> None:
-    assert mend.run(f"docker() {{ return 1; }}\nstore() {{ :; }}\nfree {NETWORK} web {ID} || :") == []
+def test_before_dockerd_is_on_the_store_nothing_is_freed(mend: Program) -> None:
+    usual = {"owner": "", "claimed": "other", "found": "false", "renames": "true", "stored": "true"}
+    assert mend.run(f"{DOCKER.format(**usual)}\nfree {NETWORK} web {ID} || :") == []
 
 
-def test_endpoints_whose_sandbox_is_empty_are_unclaimed_those_of_others_are_not(mend: Program) -> None:
-    known = "\n".join((endpoint(OWN, name="left"), endpoint(SECOND, name="elsewhere")))
-    assert mend.run(f"known='{known}'\nunclaimed {OWN}") == [f"{NETWORK} left {ID}"]
+@pytest.mark.parametrize("silent", ["ps", "inspect"])
+def test_a_docker_that_does_not_answer_frees_nothing(mend: Program, silent: str) -> None:
+    (mend.folder / "docker.joined").touch()
+    docker = f'docker() {{ case $1 in {silent}) return 1 ;; ps) echo 1d ;; inspect) ;; *) echo "$*" ;; esac; }}'
+    assert mend.run(f"{docker}\nstore() {{ :; }}\nfree {NETWORK} web {ID} || :") == []
+
+
+def test_a_name_that_was_set_aside_is_put_back(mend: Program) -> None:
+    docker = 'docker() { case $1 in ps) printf "web.overlay-mend\\nother\\n" ;; *) echo "$*" ;; esac; }'
+    assert mend.run(f"{docker}\nput_names_back") == ["rename web.overlay-mend web"]
+
+
+def test_endpoints_with_an_empty_sandbox_are_this_hosts_own_and_no_others(mend: Program) -> None:
+    (mend.folder / "cccccccccccc").symlink_to("/proc/self/ns/net")  # a process is there
+    known = "\n".join(
+        (
+            endpoint(OWN, name="left", sandbox="d" * 64),
+            endpoint(OWN, name="starts", sandbox=""),
+            endpoint(OWN, name="lives"),
+            endpoint(SECOND, name="elsewhere", sandbox="d" * 64),
+        )
+    )
+    found = mend.run(f"spaces=$OVERLAY_RUN known='{known}'\nempty {OWN}")
+    assert found == [f"{NETWORK} left {ID}", f"{NETWORK} starts {ID}"]
 
 
 def test_what_is_unclaimed_at_two_readings_is_freed(mend: Program) -> None:
     script = f"""own={OWN} known='' right='' unclaimed=''
 listed() {{ echo '{endpoint(OWN)}'; }}
-unclaimed() {{ echo "{NETWORK} web {ID}"; }}
+empty() {{ echo "{NETWORK} web {ID}"; }}
 free() {{ echo "free $2"; }}
 read_store; echo read; read_store"""
     assert mend.run(script) == ["read", "free web"]
+
+
+#: The loop itself, with a store whose watch tells what is in a file; what it does is written down.
+WATCH = """
+store() {{ case $* in *watch*) cat "$OVERLAY_RUN/events"; exec sleep 60 ;; esac; }}
+did() {{ echo "$*" >>"$OVERLAY_RUN/did"; }}
+listed() {{ did read; echo '{endpoint}'; }}
+rows() {{ echo "{rows}"; }}
+neighbours() {{ :; }}
+empty() {{ :; }}
+recount() {{ :; }}
+put_names_back() {{ :; }}
+bring_home() {{ did home; }}
+mend() {{ did mend; }}
+again=0.01 busy=0.01 hurry=3
+{more}
+watch
+"""
+
+
+@contextmanager
+def watching(mend: Program, rows: str, *, events: str = "", more: str = "") -> Iterator[Callable[[], list[str]]]:
+    """The loop at work; what it has done by now."""
+    (mend.folder / "events").write_text(events)
+    did = mend.folder / "did"
+    script = f"{FUNCTIONS}\n{mend.awk}{WATCH.format(endpoint=endpoint(SECOND), rows=rows, more=more)}"
+    (mend.folder / "program").write_text(script)
+    environment = {"OVERLAY_PKI": str(mend.folder), "OVERLAY_RUN": str(mend.folder), "PATH": "/usr/bin:/bin"}
+    command = [*mend.command, str(mend.folder / "program")]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            yield lambda: did.read_text().splitlines() if did.exists() else []
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_row_that_stays_wrong_whatever_is_done_is_hurried_after_for_some_looks_only(mend: Program) -> None:
+    naps = "nap() { did nap; sleep 0.01; }"
+    with watching(mend, space(forwarding(OWN)), more=f"{naps}\nfollow() {{ sleep 60; }}") as did:
+        await_true(lambda: did().count("nap") > 30)
+        done = did()
+    first = done.index("read")
+    hurried = done[first : done.index("nap", first)]
+    assert hurried.count("read") == 3  # at the beginning, and twice in a hurry
+    assert done.count("read") <= 3 * (1 + done.count("nap") // 12)
+
+
+def test_a_change_of_the_store_ends_a_nap_and_an_endpoints_end_brings_threads_home(mend: Program) -> None:
+    with watching(mend, space(), events="[delete] /docker/x\n\n", more="quiet=600") as did:
+        await_true(lambda: did().count("read") >= 1)  # told when the watch is there
+        await_true(lambda: did().count("home") == 2)  # at the beginning, and now
 
 
 def counted(number: int, index: int = 7) -> str:

@@ -36,8 +36,8 @@ wrong() {
         address[one] = $4; host[one] = $5; name[one] = $6; id[one] = $7; joined[one] = $8
     }
     $1 == "had" { had[$2, $3] }
-    $1 == "network" { network = $2; if (NF > 2) { at_space = $3; at_inode = $4 } }
-    $2 == "dev" && $3 ~ /^vxlan/ {
+    $1 == "network" { network = $2; at_space = $3; at_inode = $4 }
+    at_space && $2 == "dev" && $3 ~ /^vxlan/ {
         space[network] = at_space; inode[network] = at_inode
         if (!((network, $3) in devices)) { devices[network, $3]; device[network] = $3; number[network]++ }
     }

@@ -152,6 +152,17 @@ def test_what_is_wrong_with_a_hosts_rows(mend: Program, given: list[str], expect
     assert mend.run(f"wrong {OWN}", "\n".join(given)) == expected
 
 
+def test_each_network_is_told_with_its_own_namespace(mend: Program) -> None:
+    """The rows of all of them come first, then the neighbours of all of them."""
+    second = space(forwarding(OWN, OTHER_MAC)).replace("aaaaaaaaaa", "dddddddddd").replace(SPACE, "/second")
+    neighbours = [f"network aaaaaaaaaa\n{neighbour()}", f"network dddddddddd\n{neighbour(OTHER_MAC)}"]
+    given = [endpoint(SECOND), space(forwarding(OWN)), second, *neighbours]
+    assert mend.run(f"wrong {OWN}", "\n".join(given)) == [told(SECOND, OWN)]
+    assert mend.run(f"wrong {OWN}", "\n".join([given[0], second, given[1], *reversed(neighbours)])) == [
+        told(SECOND, OWN)
+    ]
+
+
 def test_a_network_that_shares_no_beginning_is_another(mend: Program) -> None:
     other = space(forwarding(OWN)).replace("aaaaaaaaaa", "dddddddddd")
     assert mend.run(f"wrong {OWN}", f"{endpoint(SECOND)}\n{other}") == []

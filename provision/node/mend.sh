@@ -37,7 +37,7 @@ again=0.7   # after a look that found something wrong
 busy=1.5    # after one that found nothing wrong after a change
 follow_up=3 # such looks
 hurry=8     # looks in a row that may find something wrong, until the next change; what stays so cannot be mended
-refresh=12  # quiet looks, after which the store is read again, whatever the watch has said
+refresh=24  # quiet looks, after which the store is read again, whatever the watch has said
 
 # store WORD...: a command of etcdctl at the store. Members and certificates are those of now.
 store() {

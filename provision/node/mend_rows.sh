@@ -1,10 +1,10 @@
 # Rows of a network's namespace that contradict the store, written anew. POSIX sh.
 
-# rows: `network ID SPACE INODE` (the ID's beginning) of each network with containers here, then its forwarding database.
-# What is left of a namespace is a file, which has none.
+# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database. What is
+# left of a namespace is a file, which has none.
 rows() {
     for space in "$spaces"/*-*; do
-        stat -L -c "network ${space##*-} $space %i" "$space" 2>/dev/null
+        printf 'network %s %s\n' "${space##*-}" "$space"
         nsenter --net="$space" bridge fdb show 2>/dev/null
     done
 }
@@ -17,12 +17,21 @@ neighbours() {
     done
 }
 
-# had < rows: `had INODE MAC` of each row there.
-had() {
-    awk '$1 == "network" { inode = $4 } / dst / && / self/ { print "had", inode, $1 }'
+# living: `space SPACE INODE` of each namespace: another one may come to have its name.
+living() {
+    stat -L -c 'space %n %i' "$spaces"/*-* 2>/dev/null
 }
 
-# wrong ADDRESS < endpoints, had, rows, neighbours: a line for each container that packets from here would miss:
+# have_been < living, had, rows: `had INODE MAC` of each row that is there or was, in a namespace that lives.
+have_been() {
+    awk '
+    $1 == "space" { inode[$2] = $3; lives[$3] }
+    $1 == "network" { here = inode[$3] }
+    $1 == "had" && $2 in lives && !seen[$2, $3]++
+    / dst / && / self/ && here && !seen[here, $1]++ { print "had", here, $1 }'
+}
+
+# wrong ADDRESS < endpoints, living, had, rows, neighbours: a line for each container that packets from here would miss:
 # `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host needs no row. Where two claim one address
 # nothing is said. A row that is missing is asked for by Docker with the first packet; but not where there was one in this
 # namespace, which Docker may still take for written.
@@ -35,10 +44,11 @@ wrong() {
         network_of[one] = $2; mac_of[place] = $3
         address[one] = $4; host[one] = $5; name[one] = $6; id[one] = $7; joined[one] = $8
     }
+    $1 == "space" { inode_of[$2] = $3 }
     $1 == "had" { had[$2, $3] }
-    $1 == "network" { network = $2; at_space = $3; at_inode = $4 }
+    $1 == "network" { network = $2; at_space = $3 }
     at_space && $2 == "dev" && $3 ~ /^vxlan/ {
-        space[network] = at_space; inode[network] = at_inode
+        space[network] = at_space; inode[network] = inode_of[at_space]
         if (!((network, $3) in devices)) { devices[network, $3]; device[network] = $3; number[network]++ }
     }
     / dst / && / self/ {
@@ -81,21 +91,15 @@ look() {
     seen=$(rows)
     [ "$seen" != "$right" ] || return 0
     wrong_before=$found right=
-    found=$(printf '%s\n%s\n%s\n%s\n' "$known" "$had" "$seen" "$(neighbours)" | wrong "$own")
+    spaces_now=$(living)
+    found=$(printf '%s\n' "$known" "$spaces_now" "$had" "$seen" "$(neighbours)" | wrong "$own")
     [ "$found" ] || right=$seen
-    had=$({ printf '%s\n' "$had"; printf '%s\n' "$seen" | had; } | living "$seen")
+    had=$(printf '%s\n' "$spaces_now" "$had" "$seen" | have_been)
     while read -r line; do
         # shellcheck disable=SC2086 # a word a field
         [ -z "$line" ] || ! is_line "$line" "$wrong_before" || mend $line
     done <<EOF
 $found
 EOF
-}
-
-# living ROWS < had: each once, of the namespaces that are there.
-living() {
-    awk -v rows="$1" '
-    BEGIN { count = split(rows, line, "\n"); for (i = 1; i <= count; i++) if (line[i] ~ /^network /) { split(line[i], word, " "); there[word[4]] } }
-    $1 == "had" && $2 in there && !seen[$0]++'
 }
 

@@ -33,7 +33,7 @@ watch() {
     # shellcheck disable=SC1091 # on the node
     . "$pki/store.env"
     own=${OVERLAY_ADVERTISE%:*}
-    known='' right='' had='' found='' unclaimed='' miscounted='' changed='' napping='' after=0 calm=0 hurrying=0
+    known='' right='' had='' found='' unclaimed='' miscounted='' changed='' napping='' after=0 calm=0 hurrying=0 recounts=0
     mkdir -p "$run"
     rm -f "$left_away"
     put_names_back
@@ -42,7 +42,7 @@ watch() {
     follower=$!
     while kill -0 "$follower"; do
         if [ "$changed" ] || [ "$calm" -ge "$refresh" ]; then
-            [ -z "$changed" ] || after=$follow_up
+            [ -z "$changed" ] || after=$follow_up recounts=2
             changed='' calm=0 hurrying=$hurry
             read_store
         elif [ "$found$unclaimed" ] && [ "$hurrying" -gt 0 ]; then
@@ -57,7 +57,7 @@ watch() {
             sleep "$busy"
         else
             calm=$((calm + 1))
-            [ "$calm" -gt 2 ] || recount
+            [ "$recounts" = 0 ] || { recounts=$((recounts - 1)); recount; }
             nap "$quiet"
             [ -z "$changed" ] || sleep "$settle"
         fi

@@ -13,26 +13,31 @@ strays() {
 
 # bring_home: libnetwork brings home each thread that it works on for a container's sake, for example to ask for a name that
 # it does not know; and the thread that has just come back from watching is the next to be used. So it is called back into
-# such work. One that came back long ago is reached where more are busy at once. What does not come is left until others do.
+# such work. One that came back long ago is reached where more are busy at once.
 bring_home() {
-    tries=0 before=
-    while there=$(strays) && [ "$there" ] && [ "$there" != "$(cat "$left_away")" ] && keeper=$(keeper_space); do
-        [ "$there" = "$before" ] || tries=0 before=$there
-        tries=$((tries + 1))
-        if [ "$tries" -gt 12 ]; then
-            printf '%s\n' "$there" >"$left_away"
-            break
-        fi
+    ! is_left_away || return 0
+    tries=0 until=$(($(date +%s) + 5)) # by itself a thread comes back within 3 s
+    while there=$(strays) && [ "$there" ] && keeper=$(keeper_space); do
         ask_for_nothing "$keeper" &
         asking=$!
         for thread in $there; do
             case $(cat "$thread/wchan") in __skb_wait*) call_back "$thread" ;; esac
         done
-        [ "$tries" != 6 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
         wait "$asking"
+        tries=$((tries + 1))
+        [ $((tries % 6)) != 0 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
+        [ "$(date +%s)" -le "$until" ] || {
+            printf '%s\n' "$there" >"$left_away"
+            break
+        }
         [ "$tries" -lt 3 ] || sleep 0.1
     done
 } 2>/dev/null
+
+# is_left_away: some threads did not come home, less than ten seconds ago.
+is_left_away() {
+    [ -e "$left_away" ] && [ $(($(date +%s) - $(stat -c %Y "$left_away"))) -lt 10 ]
+}
 
 # keeper_space: the namespace of a keeper, which has Docker's resolver. Docker is asked when the last one is gone.
 keeper_space() {

@@ -10,10 +10,12 @@ follow() {
             kill -USR1 "$1" || exit
             homing=
             while read -r action _; do
-                case $action in '['*) kill -USR1 "$1" || exit ;; esac # else it is the value
                 case $action in
                 '[delete]' | '[compareAndDelete]') kill -0 "${homing:-x}" 2>/dev/null || { bring_home & homing=$!; } ;;
+                '['*) ;;
+                *) continue ;; # the value
                 esac
+                kill -USR1 "$1" || exit
             done
         }
         sleep 5
@@ -57,7 +59,11 @@ watch() {
             sleep "$busy"
         else
             calm=$((calm + 1))
-            [ "$recounts" = 0 ] || { recounts=$((recounts - 1)); recount; }
+            if [ "$recounts" -gt 0 ]; then
+                recounts=$((recounts - 1))
+                recount
+                bring_home
+            fi
             nap "$quiet"
             [ -z "$changed" ] || sleep "$settle"
         fi

@@ -23,7 +23,7 @@ bring_home() {
         for thread in $there; do
             case $(cat "$thread/wchan") in __skb_wait*) call_back "$thread" ;; esac
         done
-        wait "$asking"
+        wait "$asking" || rm -f "$keeper_file" # it was another dockerd's
         tries=$((tries + 1))
         [ $((tries % 6)) != 0 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
         [ "$(date +%s)" -le "$until" ] || {
@@ -32,6 +32,7 @@ bring_home() {
         }
         [ "$tries" -lt 3 ] || sleep 0.1
     done
+    [ "$there" ] || rm -f "$left_away"
 } 2>/dev/null
 
 # is_left_away: some threads did not come home, less than ten seconds ago.
@@ -70,6 +71,7 @@ ask_for_nothing() {
         for _ in 1 2 3 4 5 6; do
             printf "\1\1\1\0\0\1\0\0\0\0\0\0\10overlays\7invalid\0\0\1\0\1" >/dev/udp/127.0.0.11/53
             read -rt 0.002 <&4
-        done'
+        done
+        exit 0'
 }
 

@@ -27,7 +27,7 @@ nap() {
     sleep "$1" &
     napping=$!
     [ -z "$changed" ] || kill "$napping"
-    wait "$napping"
+    wait "$napping" 2>/dev/null
     napping=
 }
 
@@ -62,6 +62,8 @@ watch() {
             if [ "$recounts" -gt 0 ]; then
                 recounts=$((recounts - 1))
                 recount
+                bring_home
+            elif [ -e "$left_away" ]; then
                 bring_home
             fi
             nap "$quiet"

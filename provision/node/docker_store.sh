@@ -147,9 +147,9 @@ start_whole() {
     start_anew
 }
 
-# now: the second, as Docker begins to write it.
+# now: the moment, as Docker begins to write it; busybox knows the second.
 now() {
-    date -u +%Y-%m-%dT%H:%M:%S
+    date -u +%Y-%m-%dT%H:%M:%S.%N | sed 's/[.][^0-9].*//; s/[.]$//'
 }
 
 join() {

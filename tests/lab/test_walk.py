@@ -40,6 +40,7 @@ def test_132_a_random_walk_loses_nobody(
     for taken in go(who, steps):
         print(taken, flush=True)
         assert not taken.lost, f"lost for {PATIENCE} s and more"
+    print(f"the slowest pair took {max(who.waits, default=0)} ms; refused at first: {who.refused}")
     who.clean()
     assert_settled(who.lab, fab)
 

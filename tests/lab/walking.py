@@ -27,6 +27,8 @@ from provision.lab import Lab
 
 #: Seconds that a pair may be lost after a step.
 PATIENCE = 5
+#: Seconds in which a command that is refused is tried again; the walk says at its end how many were.
+REFUSED_FOR = 10
 #: Lines of what is lost that are told.
 SHOWN = 12
 #: So many steps a fault, on average.
@@ -209,7 +211,7 @@ def go(who: Walker, steps: int) -> Iterator[Taken]:
     """Walk."""
     for number in range(1, steps + 1):
         step = who.walk.draw()
-        who.take(step)
+        who.take(step, patience=REFUSED_FOR)
         yield Taken(number, str(step), who.lost())
 
 

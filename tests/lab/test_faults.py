@@ -45,11 +45,6 @@ def test_62_etcd_killed(cluster: Lab, back: Back) -> None:
     back()
 
 
-def test_63_dockerd_killed(restored: Lab, back: Back) -> None:
-    killed(restored, "node1", "dockerd")
-    back()
-
-
 def test_63_dockerd_killed_and_who_is_to_run_unless_stopped(cluster: Lab, back: Back) -> None:
     """Docker takes it for stopped by its user; one that was stays down."""
     start = "docker run -d --restart unless-stopped --stop-signal KILL --network demo --name"
@@ -63,6 +58,11 @@ def test_63_dockerd_killed_and_who_is_to_run_unless_stopped(cluster: Lab, back: 
         assert "stopped" not in names
     finally:
         run(cluster, "node1", "docker rm -f running stopped")
+    back()
+
+
+def test_63_dockerd_killed(restored: Lab, back: Back) -> None:
+    killed(restored, "node1", "dockerd")
     back()
 
 

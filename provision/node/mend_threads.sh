@@ -16,7 +16,7 @@ strays() {
 # such work. One that came back long ago is reached where more are busy at once.
 bring_home() {
     ! is_left_away || return 0
-    tries=0 until=$(($(date +%s) + 5)) # by itself a thread comes back within 3 s
+    tries=0 deadline=$(($(date +%s) + 5)) # by itself a thread comes back within 3 s
     while there=$(strays) && [ "$there" ] && keeper=$(keeper_space); do
         ask_for_nothing "$keeper" &
         asking=$!
@@ -26,7 +26,7 @@ bring_home() {
         wait "$asking" || rm -f "$keeper_file" # it was another dockerd's
         tries=$((tries + 1))
         [ $((tries % 6)) != 0 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
-        [ "$(date +%s)" -le "$until" ] || {
+        [ "$(date +%s)" -le "$deadline" ] || {
             printf '%s\n' "$there" >"$left_away"
             break
         }

@@ -55,8 +55,13 @@ class Docker(Phase):
         store_file = partial(_store_file, node=node, config=vendor_config(vendor))
         turns = len(situation.cluster.nodes) >= NODES_IN_TURN
         store = File(layout.DOCKER_STORE, store_file(_endpoints(situation, node), turns), update_note=WAITS)
-        store_program = File(layout.STORE_PROGRAM, program("docker_store"), 0o755)
-        join_unit = File(layout.JOIN_UNIT_FILE, self._join_unit(situation))
+        # The first is started with dockerd, which wants it, and anew when dockerd is.
+        store_program, join_unit, join = _beside(
+            situation, program("docker_store"), layout.STORE_PROGRAM, layout.JOIN_UNIT, layout.JOIN_UNIT_FILE
+        )
+        mend_program, mend_unit, mend = _beside(
+            situation, program(*MEND), layout.MEND_PROGRAM, layout.MEND_UNIT, layout.MEND_UNIT_FILE
+        )
         fit = {file.path: file.fit for file in (*read, drop_in)}
         fit[layout.DOCKER_STORE] = frozenset(
             hashlib.sha256(store_file(endpoints, turns)).hexdigest()
@@ -67,19 +72,6 @@ class Docker(Phase):
             tuple((path, fit[path]) for path in watched),
             seconds=120,
             stops_containers=True,
-        )
-        # It is started with dockerd, which wants it, and anew when dockerd is.
-        join = Service(
-            layout.JOIN_UNIT,
-            tuple((file.path, file.fit) for file in (store_program, join_unit)),
-            waited_for=False,
-        )
-        mend_program = File(layout.MEND_PROGRAM, program(*MEND), 0o755)
-        mend_unit = File(layout.MEND_UNIT_FILE, self._mend_unit(situation))
-        mend = Service(
-            layout.MEND_UNIT,
-            tuple((file.path, file.fit) for file in (mend_program, mend_unit)),
-            waited_for=False,
         )
         return (
             Folder(layout.DOCKER),
@@ -99,26 +91,6 @@ class Docker(Phase):
             join,
             mend,
             GatewayBridge(gateway_bridge(situation, node)),
-        )
-
-    def _join_unit(self, situation: Situation) -> bytes:
-        return render(
-            "overlay-join.service.j2",
-            cluster=situation.cluster.name,
-            program=layout.STORE_PROGRAM,
-            join_unit=layout.JOIN_UNIT,
-            inputs=(layout.STORE_PROGRAM, layout.JOIN_UNIT_FILE),
-            inputs_folder=INPUTS,
-        )
-
-    def _mend_unit(self, situation: Situation) -> bytes:
-        return render(
-            "overlay-mend.service.j2",
-            cluster=situation.cluster.name,
-            program=layout.MEND_PROGRAM,
-            unit=layout.MEND_UNIT,
-            inputs=(layout.MEND_PROGRAM, layout.MEND_UNIT_FILE),
-            inputs_folder=INPUTS,
         )
 
     def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str]) -> bytes:
@@ -149,6 +121,15 @@ class Docker(Phase):
         """They are on the store. One that bootstraps has no quorum yet: phases/quorum.py waits then."""
         if membership.is_running(situation):
             clients.remotes.each(joined, wave)
+
+
+def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_path: str) -> tuple[File, File, Service]:
+    """Return a program that stays beside dockerd, the file of its unit, and the service."""
+    cluster = situation.cluster.name
+    inputs = (path, unit_path)
+    text = render(f"{unit}.j2", cluster=cluster, program=path, unit=unit, inputs=inputs, inputs_folder=INPUTS)
+    files = File(path, content, 0o755), File(unit_path, text)
+    return (*files, Service(unit, tuple((file.path, file.fit) for file in files), waited_for=False))
 
 
 def joined(remote: Remote) -> None:

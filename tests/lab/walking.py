@@ -134,11 +134,17 @@ class Walker:
         late = {line: int(line.split()[-1]) for line in lines if line.startswith("late")}
         self.waits += [max(late.values())] if late else []
         lines += [
-            f"lost until late: {line}" for line, took in late.items() if took > (patience or self.patience) * 1000
+            f"lost for too long: {line}" for line, took in late.items() if took > (patience or self.patience) * 1000
         ]
         expected = {name for name, place in self.walk.places.items() if place.running}
         down = [f"lost {name}, which does not run" for name in sorted(expected - {one.name for one in running})]
-        return [*down, *(line for line in lines if line.startswith("lost"))]
+        off = [f"lost {one.name}, which is not on {walk.SECOND}" for one in running if self._is_off(one)]
+        return [*down, *off, *(line for line in lines if line.startswith("lost"))]
+
+    def _is_off(self, one: Running) -> bool:
+        """Whether it should be on the second network and has no address there: nobody would be missed for that."""
+        place = self.walk.places.get(one.name)
+        return bool(place and place.second and not one.addresses.get(walk.SECOND))
 
     def running(self) -> list[Running]:
         """Return the walk's containers that run, host by host."""

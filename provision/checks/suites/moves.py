@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
 from provision import layout
 from provision.checks import Outcome, Way
@@ -38,11 +39,11 @@ def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
 def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str) -> list[Outcome]:
     """Let the first host's probe talk to the address there, then all probes when it is on the second."""
     here, there = proof.cluster.nodes[:2]
-    with _Visitor(proof, network, here, address):
+    with _visiting(proof, network, here, address):
         neighbour = next(probe for probe in probes if probe.node == here)
         if address not in neighbour.reach(address):
             return [failed(here.name, f"{network.name}: {address} was not reached before it moved", "fab status")]
-    with _Visitor(proof, network, there, address):
+    with _visiting(proof, network, there, address):
         began = time.monotonic()
         reached = in_parallel(lambda probe: (probe.reach(address), time.monotonic() - began), probes)
     moved = f"{network.name}: {address}, moved from {here.name} to {there.name},"
@@ -56,20 +57,12 @@ def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str
     return outcomes
 
 
-class _Visitor:
-    """A probe with a given address, for as long as the block."""
-
-    def __init__(self, proof: Proof, network: Network, node: Node, address: str) -> None:
-        self._proof, self._network, self._node, self._address = proof, network, node, address
-        self._name = new_name(proof, node)
-
-    def __enter__(self) -> None:
-        try:
-            self._probe = start(self._proof, self._node, self._network.name, self._name, self._address)
-        except BaseException:
-            remove(self._proof, self._node, self._name)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._probe.close()
-        remove(self._proof, self._node, self._name)
+@contextmanager
+def _visiting(proof: Proof, network: Network, node: Node, address: str) -> Iterator[None]:
+    """Have a probe with this address for as long as the block."""
+    name = new_name(proof, node)
+    try:
+        with closing(start(proof, node, network.name, name, address)):
+            yield
+    finally:
+        remove(proof, node, name)

@@ -39,6 +39,9 @@ watch() {
     mkdir -p "$run"
     rm -f "$left_away"
     put_names_back
+    until [ -e "$joined" ]; do # before, Docker has no rows of the store's networks
+        sleep 1
+    done
     trap 'changed=yes; [ -z "$napping" ] || kill "$napping"' USR1
     follow $$ &
     follower=$!

@@ -342,8 +342,12 @@ watch
 
 
 @contextmanager
-def watching(mend: Program, rows: str, *, events: str = "", more: str = "") -> Iterator[Callable[[], list[str]]]:
+def watching(
+    mend: Program, rows: str, *, events: str = "", more: str = "", joined: bool = True
+) -> Iterator[Callable[[], list[str]]]:
     """The loop at work; what it has done by now."""
+    if joined:
+        (mend.folder / "docker.joined").touch()
     (mend.folder / "events").write_text(events)
     did = mend.folder / "did"
     script = f"{FUNCTIONS}\n{mend.awk}{WATCH.format(endpoint=endpoint(SECOND), rows=rows, more=more)}"
@@ -366,6 +370,15 @@ def test_a_row_that_stays_wrong_whatever_is_done_is_hurried_after_for_some_looks
     hurried = done[first : done.index("nap", first)]
     assert hurried.count("read") == 3  # at the beginning, and twice in a hurry
     assert done.count("read") <= 3 * (1 + done.count("nap") // 24)
+
+
+def test_the_first_look_waits_until_dockerd_is_on_the_store(mend: Program) -> None:
+    slept = "sleep() { did sleep; command sleep 0.01; }"
+    with watching(mend, space(), more=slept, joined=False) as did:
+        await_true(lambda: did().count("sleep") > 3)
+        assert "read" not in did()
+        (mend.folder / "docker.joined").touch()
+        await_true(lambda: "read" in did())
 
 
 def test_a_change_of_the_store_ends_a_nap_and_an_endpoints_end_brings_threads_home(mend: Program) -> None:

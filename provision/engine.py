@@ -7,18 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import facts, membership, pki
-from provision.api import Clients
-from provision.control_plane import ControlPlane
-from provision.errors import Problem, StepFailed
+from provision import facts
+from provision.core.phase import Phase
+from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
+from provision.core.plane import Coordinator, Plane
+from provision.core.situation import Situation
+from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.inventory.model import Node
 from provision.node import library
-from provision.phases import Phase
-from provision.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
 from provision.resources import UPLOADS, Difference, Resource, Service
-from provision.situation import Situation
 
 
 @dataclass(frozen=True)
@@ -44,21 +43,20 @@ class Step:
         )
 
 
-def question(plane: ControlPlane, situation: Situation, node: Node) -> facts.Question:
+def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     """Return all that has to be asked of a node, for every phase at once."""
     resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
-    ports = plane.node_ports + (plane.member_ports if node.member else ())
-    return facts.join([*(resource.question() for resource in resources), facts.Question(ports=ports)])
+    ports = tuple(dict.fromkeys(port.number for port in plane.ports if node.member or not port.members))
+    own = (facts.Question(ports=ports), plane.question(situation, node))
+    return facts.join([*(resource.question() for resource in resources), *own])
 
 
-def scripts(plane: ControlPlane, situation: Situation) -> Mapping[str, str]:
+def scripts(plane: Plane, situation: Situation) -> Mapping[str, str]:
     """Return the script that asks each node everything, by the node's name. Pure."""
     return {node.name: facts.script(question(plane, situation, node)) for node in situation.cluster.nodes}
 
 
-def gather(
-    plane: ControlPlane, situation: Situation, remotes: Remotes, asked: Mapping[str, str] | None = None
-) -> Situation:
+def gather(plane: Plane, situation: Situation, remotes: Remotes, asked: Mapping[str, str] | None = None) -> Situation:
     """Ask every node and return the situation with the answers. `asked`: `scripts`, where they are made already."""
     made = asked or scripts(plane, situation)
     # Steady: should this clock be set meanwhile, no node's would seem to be.
@@ -77,7 +75,7 @@ def gather(
     return with_policies(plane, replace(situation, facts=remotes.each(ask)), remotes)
 
 
-def with_policies(plane: ControlPlane, situation: Situation, remotes: Remotes) -> Situation:
+def with_policies(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
     """Ask for the restart policies of containers, where a restart of their daemon makes them matter."""
     stopped = {
         step.node.name: step.node
@@ -112,7 +110,7 @@ def _answer(remote: Remote, script: str) -> str:
     return result.stdout
 
 
-def steps(plane: ControlPlane, situation: Situation) -> tuple[Step, ...]:
+def steps(plane: Plane, situation: Situation) -> tuple[Step, ...]:
     """Compare everything with its facts. Pure."""
     return tuple(
         Step(node, phase, resource, difference)
@@ -123,9 +121,10 @@ def steps(plane: ControlPlane, situation: Situation) -> tuple[Step, ...]:
     )
 
 
-def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
+def make_plan(plane: Plane, situation: Situation) -> Plan:
     """Return every change in the order it is made. Pure. PreflightRefused where no order leads there."""
-    membership.refuse_stranded(situation)
+    if problems := plane.blockers(situation):
+        raise PreflightRefused(*problems)
     todo = steps(plane, situation)
     changes: list[Change] = []
     for phase in plane.phases:
@@ -136,38 +135,41 @@ def make_plan(plane: ControlPlane, situation: Situation) -> Plan:
     return Plan(tuple(changes))
 
 
-def carry_out(plane: ControlPlane, situation: Situation, plan: Plan, clients: Clients, progress: Progress) -> Situation:
+def carry_out(
+    plane: Plane, situation: Situation, plan: Plan, coordinator: Coordinator, progress: Progress
+) -> Situation:
     """Make every change of the plan; return the situation with the certificates made for it.
 
     StepFailed names the node, the step, and what was done before it.
     """
-    if plan.of(CONTROLLER, "pki"):
-        progress.say(CONTROLLER, "certificates")
-        situation = replace(situation, identity=pki.make(situation.cluster, aim=situation.identity.aim))
-        clients.identity = situation.identity
+    for phase in plane.phases:
+        if plan.of(CONTROLLER, phase.name):
+            progress.say(CONTROLLER, f"phase {phase.name}")
+            situation = phase.change_controller(situation)
+            coordinator.aim(situation)
     todo = steps(plane, situation)
     for phase in plane.phases:
         with progress.stage(phase.name):
             mine = tuple(step for step in todo if step.phase is phase)
-            _change_nodes(phase, situation, clients, mine, progress)
+            _change_nodes(phase, situation, coordinator, mine, progress)
             for change in plan.of(CLUSTER, phase.name):
                 progress.say(CLUSTER, f"{change.action} {change.resource}")
-                phase.change_cluster(situation, clients, change)
+                phase.change_cluster(situation, coordinator, change)
     return situation
 
 
 def _change_nodes(
-    phase: Phase, situation: Situation, clients: Clients, mine: tuple[Step, ...], progress: Progress
+    phase: Phase, situation: Situation, coordinator: Coordinator, mine: tuple[Step, ...], progress: Progress
 ) -> None:
     for wave in phase.waves(situation, _changes_by_node(mine)):
         if wave:
-            clients.remotes.check_lock()
+            coordinator.remotes.check_lock()
             if phase.waits_for:
                 progress.say(CLUSTER, f"waiting for {phase.waits_for}")
-            phase.before(situation, clients, wave)
+            phase.before(situation, coordinator, wave)
             if mine:
-                clients.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
-            phase.after(situation, clients, wave)
+                coordinator.remotes.each(lambda remote: _change_node(remote, phase, mine, progress), wave)
+            phase.after(situation, coordinator, wave)
 
 
 def _changes_by_node(mine: Sequence[Step]) -> Mapping[str, list[Change]]:

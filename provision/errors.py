@@ -7,7 +7,6 @@ ProvisionError
 │   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
 │   └── ConsentMissing     3   a change that needs a yes, and nobody to ask
 ├── StepFailed             4   a step failed on a node: what it left is named
-├── VerificationFailed     5   something that should hold was seen not to
 └── LockHeld               6   another run is changing these nodes
 
 Exit code 7 (changes pending) and 130 (interrupted) are outcomes, not errors; 1 is Fabric's own.
@@ -96,15 +95,12 @@ class StepFailed(ProvisionError):
     title = "a step failed"
 
 
-class VerificationFailed(ProvisionError):
-    """What should hold was seen not to."""
-
-    exit_code = Exit.VERIFICATION_FAILED
-    title = "verification failed"
-
-
 class LockHeld(ProvisionError):
     """Another run holds the lock of a node."""
 
     exit_code = Exit.LOCKED
     title = "another run is at work"
+
+
+class Unanswered(Exception):
+    """A daemon did not answer, or said no: caught where an answer is waited for."""

@@ -25,24 +25,27 @@ _END = "end"
 
 @dataclass(frozen=True)
 class Told:
-    """A node's parts by name, `etcd/journal`, and what is missing of them; empty where all is there."""
+    """A node's parts by name, `docker/journal`, and what is missing of them; empty where all is there."""
 
     parts: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
 
 
-def collect(nodes: Sequence[Node], login: Login) -> dict[str, Told]:
-    """Return what every node tells, by its name, over connections of its own. A node that does not is no error."""
+def collect(nodes: Sequence[Node], login: Login, functions: str) -> dict[str, Told]:
+    """Return what every node tells, by its name, over connections of its own. A node that does not is no error.
+
+    `functions`: the control plane's, for its own parts.
+    """
     remotes, refused = Remotes.reach(nodes, replace(login, ask=None))
     with remotes:
-        told = remotes.each(_ask)
+        told = remotes.each(lambda remote: _ask(remote, functions))
     told |= {name: Told(missing=str(error)) for name, error in refused.items()}
     return {node.name: told[node.name] for node in nodes}
 
 
-def _ask(remote: Remote) -> Told:
+def _ask(remote: Remote, functions: str) -> Told:
     mark = secrets.token_hex(8)
-    script = f"{library('bundle')}\nbundle {mark} {NODE_SECONDS} {PART_BYTES}\n"
+    script = f"{library('bundle')}\n{functions}\nbundle {mark} {NODE_SECONDS} {PART_BYTES}\n"
     try:
         answer, ended = remote.collect(script, timeout=NODE_SECONDS + GRACE, what="collecting for the bundle")
     except ProvisionError as error:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from docker.errors import APIError
 from docker.types import LogConfig
 
-from provision.checks import attached
-from provision.checks.attached import Attached
+from provision.checks import attached_shell
+from provision.checks.attached_shell import Attached
 from provision.checks.proof import Proof
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL
@@ -90,11 +90,11 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
 
     AddressTakenError, NotOnTheNetworkError, or what Docker says.
     """
-    api = proof.clients.docker(node).api
+    api = proof.coordinator.docker(node).api
     given = {"ipv4_address": address} if address else {}
     made = api.create_container(
         proof.cluster.probe.image,
-        command=attached.command(PROBE_SECONDS),
+        command=attached_shell.command(PROBE_SECONDS),
         stdin_open=True,
         name=name,
         labels={RUN_LABEL: proof.run},
@@ -117,7 +117,7 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
 
 def found(proof: Proof, node: Node, network: str, name: str) -> Probe:
     """Return a container that is on a network as a probe. NotOnTheNetworkError, or what Docker says."""
-    container = proof.clients.docker(node).containers.get(name)
+    container = proof.coordinator.docker(node).containers.get(name)
     address = container.attrs["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress")
     if not address:
         raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address")
@@ -126,7 +126,7 @@ def found(proof: Proof, node: Node, network: str, name: str) -> Probe:
 
 def remove(proof: Proof, node: Node, container: str) -> bool:
     """Remove a container, by name or ID; return when it is gone, and whether it was there. StepFailed if it stays."""
-    api = proof.clients.docker(node).api
+    api = proof.coordinator.docker(node).api
     return gone(lambda: api.remove_container(container, force=True), f"container {container}", node.name)
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from provision.api import Clients, StoreError
-from provision.checks import Outcome, Way
-from provision.errors import StepFailed
+from provision.core.plane import Coordinator
+from provision.errors import StepFailed, Unanswered
 from provision.facts import Marked
 from provision.inventory.model import Cluster
-
-#: The folder of every key that a run writes to prove something.
-KEYS = "/overlay-provision"
 
 
 class Shared(Protocol):
@@ -34,7 +30,7 @@ class Proof:
     """
 
     cluster: Cluster
-    clients: Clients
+    coordinator: Coordinator
     run: str
     living: frozenset[str] = frozenset()
     left: Mapping[str, Sequence[Marked]] = field(default_factory=dict)
@@ -42,55 +38,9 @@ class Proof:
     shared: dict[str, Shared] = field(default_factory=dict, compare=False)
 
 
-Observe = Callable[[Proof], Iterator[Outcome]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check of a suite. `quick` ones are made after every provision, the others by `verify` alone."""
-
-    suite: str
-    name: str
-    observe: Observe
-    quick: bool
-
-    def __str__(self) -> str:
-        """As --only and --skip match it: `etcd/one-leader`."""
-        return f"{self.suite}/{self.name}"
-
-
-CHECKS: list[Check] = []
-
-
-def check(suite: str, *, quick: bool = False) -> Callable[[Observe], Observe]:
-    """Register a check in a suite, under the name of its function."""
-
-    def register(function: Observe) -> Observe:
-        CHECKS.append(Check(suite, function.__name__.replace("_", "-"), function, quick))
-        return function
-
-    return register
-
-
-def passed(where: str | Way, evidence: str) -> Outcome:
-    """Say what was seen."""
-    return Outcome("", str(where), "passed", evidence, way=where if isinstance(where, Way) else None)
-
-
-def failed(where: str | Way, evidence: str, advice: str) -> Outcome:
-    """Say what was seen instead."""
-    way = replace(where, came=False) if isinstance(where, Way) else None
-    return Outcome("", str(where), "failed", evidence, advice, way=way)
-
-
-def not_tried(where: str, why: str, advice: str) -> Outcome:
-    """Say why there was nothing to see."""
-    return Outcome("", where, "warning", f"not tried: {why}", advice)
-
-
 def reason(error: Exception) -> str:
     """Say on one line what a daemon, its client or the way to it said no with."""
-    if isinstance(error, StoreError | StepFailed):
+    if isinstance(error, Unanswered | StepFailed):
         return str(error)
     text = re.sub(r"\s+", " ", str(error)).strip()
     return f"{type(error).__name__}: {text}"[:400]

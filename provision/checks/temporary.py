@@ -1,6 +1,6 @@
 """Networks that a check makes and takes away. No container is ever on a temporary overlay.
 
-When the last container on a node leaves an overlay, Docker 20.10 loses a thread inside it (phases/keeper.py), and the
+When the last container on a node leaves an overlay, Docker 20.10 loses a thread inside it (phases/keepers.py), and the
 network's end does not bring it back. Made and removed with nobody on it, an overlay costs a daemon nothing.
 """
 
@@ -22,15 +22,12 @@ from provision.checks.probes import gone
 from provision.checks.proof import Proof
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
+from provision.network.subnets import ipv4, subnets_of
 from provision.remote.remotes import in_parallel
-from provision.subnets import ipv4, subnets_of
 
 #: Where their subnets are taken from, each tried from a place of the run's own.
 POOLS = tuple(map(IPv4Network, ("10.254.0.0/16", "172.31.0.0/16", "192.168.0.0/16")))
 LENGTH = 24
-#: Folders in the store that Docker leaves behind, empty: one a network made, or refused; one a subnet.
-OF_NETWORKS = "/docker/network/v1.0/endpoint"
-OF_SUBNETS = "/docker/network/v1.0/ipam/default/data/GlobalDefault"
 
 _ROUTES = "ip -4 -o route show table all type unicast"
 
@@ -42,11 +39,10 @@ class Temporary:
     proof: Proof
     name: str
     subnet: IPv4Network
-    folders: frozenset[str]
 
     def make(self, node: Node, driver: str = "overlay") -> str:
         """Make it through a node; return its ID. What Docker says if it refuses."""
-        made = self.proof.clients.docker(node).api.create_network(
+        made = self.proof.coordinator.docker(node).api.create_network(
             self.name,
             driver,
             check_duplicate=True,
@@ -57,37 +53,27 @@ class Temporary:
 
     def seen(self, node: Node) -> list[str]:
         """Return the IDs of the networks of that name on a node."""
-        listed: list[dict[str, Any]] = self.proof.clients.docker(node).api.networks(names=[self.name])
+        listed: list[dict[str, Any]] = self.proof.coordinator.docker(node).api.networks(names=[self.name])
         return sorted(one["Id"] for one in listed if one["Name"] == self.name)
 
     def remove(self) -> None:
         """Remove every network of that name, wherever it was made. StepFailed if one does not go."""
         for node in self.proof.cluster.nodes:
             for identity in self.seen(node):
-                removal = partial(self.proof.clients.docker(node).api.remove_network, identity)
+                removal = partial(self.proof.coordinator.docker(node).api.remove_network, identity)
                 gone(removal, f"network {self.name}", node.name)
-        nodes = self.proof.cluster.nodes
-        known = {network["Id"] for node in nodes for network in self.proof.clients.docker(node).api.networks()}
-        for folder in _folders(self.proof) - self.folders:
-            if folder.rpartition("/")[2] not in known:
-                self.proof.clients.store().delete_empty(folder)
-        self.proof.clients.store().delete_empty(f"{OF_SUBNETS}/{self.subnet.network_address}")
 
 
 @contextmanager
 def temporary(proof: Proof) -> Iterator[Temporary]:
     """Give a network that may be made, and see to it that it is gone in the end."""
-    one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", _spare(proof), _folders(proof))
-    try:
-        yield one
-    finally:
-        one.remove()
-
-
-def _folders(proof: Proof) -> frozenset[str]:
-    """Return the folders of networks that hold no endpoint."""
-    found = (proof.clients.store().get(OF_NETWORKS) or {}).get("nodes", ())
-    return frozenset(folder["key"] for folder in found if not folder.get("nodes"))
+    subnet = _spare(proof)
+    one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", subnet)
+    with proof.coordinator.cleaning_up_after(subnet):
+        try:
+            yield one
+        finally:
+            one.remove()
 
 
 def _spare(proof: Proof) -> IPv4Network:
@@ -105,8 +91,8 @@ def candidates(seed: str) -> Iterator[IPv4Network]:
 
 def _used(proof: Proof, node: Node) -> list[IPv4Network]:
     """Return what a node's networks and routes have; its default route aside."""
-    networks = proof.clients.docker(node).api.networks()
-    routes = proof.clients.remotes[node.name].run(_ROUTES, what="a look at its routes").stdout.splitlines()
+    networks = proof.coordinator.docker(node).api.networks()
+    routes = proof.coordinator.remotes[node.name].run(_ROUTES, what="a look at its routes").stdout.splitlines()
     targets = (ipv4(line.split()[0]) for line in routes if line.strip())
     return [
         *(subnet for network in networks for subnet in subnets_of(network)),

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from provision.checks import Outcome, leftovers
-from provision.checks.proof import CHECKS, Check, Observe, Proof, Shared, reason
-from provision.checks.suites import (  # noqa: F401  they register themselves
-    app,
-    custody,
-    docker,
-    endpoints,
-    etcd,
-    moves,
-    networks,
-    overlay,
-    security,
-    store,
-    traffic,
-)
-from provision.errors import Problem, UsageError
+from provision.checks import orphans
+from provision.checks.proof import Proof, Shared, reason
+from provision.checks.suites import app, docker, networks, overlay, traffic
+from provision.core.check import Check, collect
+from provision.core.outcome import Outcome
+
+CHECKS = collect(overlay, networks, traffic, docker, app)
+ORPHANS = Check("docker", "leftovers", orphans.remove)
 
 
 def run(proof: Proof, chosen: Sequence[Check]) -> tuple[Outcome, ...]:
     """Remove what killed runs left, then run the checks, the suites beside each other; outcomes in their order."""
-    left = _run_check("docker/leftovers", leftovers.remove, proof)
+    left = _run_check(ORPHANS, proof)
     suites = {check.suite: [one for one in chosen if one.suite == check.suite] for check in chosen}
     with ThreadPoolExecutor(max(1, len(suites))) as pool:
         # Those whose containers Docker takes a while to start go first.
@@ -37,30 +28,9 @@ def run(proof: Proof, chosen: Sequence[Check]) -> tuple[Outcome, ...]:
     return tuple(outcome for outcomes in (left, *by_suite) for outcome in outcomes)
 
 
-def quick() -> list[Check]:
-    """Return what is proven after every provision."""
-    return [check for check in CHECKS if check.quick]
-
-
-def choose(only: str, skip: str) -> list[Check]:
-    """Return the checks whose `suite/name` the one expression finds and the other does not; empty ones are passed over.
-
-    UsageError where an expression is none, or nothing is left.
-    """
-    try:
-        wanted, unwanted = re.compile(only or ""), re.compile(skip or r"(?!)")
-    except re.error as error:
-        raise UsageError(Problem(f"{error.pattern!r} is no regular expression: {error}", "--only, --skip")) from None
-    chosen = [check for check in CHECKS if wanted.search(str(check)) and not unwanted.search(str(check))]
-    if not chosen:
-        names = ", ".join(map(str, CHECKS))
-        raise UsageError(Problem("no check is left", "--only, --skip", f"there are: {names}"))
-    return chosen
-
-
 def _run_suite(checks: Sequence[Check], proof: Proof) -> list[Outcome]:
     own = replace(proof, shared={})
-    outcomes = [outcome for check in checks for outcome in _run_check(str(check), check.observe, own)]
+    outcomes = [outcome for check in checks for outcome in _run_check(check, own)]
     return outcomes + [outcome for thing in own.shared.values() for outcome in _close(checks[-1], thing)]
 
 
@@ -72,14 +42,16 @@ def _close(last: Check, thing: Shared) -> Iterator[Outcome]:
         yield Outcome(str(last), "cluster", "failed", f"not all was taken away: {reason(error)}", "fab status")
 
 
-def _run_check(name: str, function: Observe, proof: Proof) -> Sequence[Outcome]:
+def _run_check(check: Check, proof: Proof) -> Sequence[Outcome]:
     started = time.monotonic()
+    name, about = str(check), check.about
     outcomes: list[Outcome] = []
     try:
-        for outcome in function(proof):
+        for outcome in check(proof):
             moment = time.monotonic()
-            outcomes.append(replace(outcome, check=name, seconds=round(moment - started, 3)))
+            outcomes.append(replace(outcome, check=name, about=about, seconds=round(moment - started, 3)))
             started = moment
     except Exception as error:  # whatever a daemon or its client says, it is this check that fails
-        outcomes.append(Outcome(name, "cluster", "failed", reason(error), "fab status", time.monotonic() - started))
+        seconds = time.monotonic() - started
+        outcomes.append(Outcome(name, "cluster", "failed", reason(error), "fab status", seconds, about=about))
     return outcomes

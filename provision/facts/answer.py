@@ -12,12 +12,12 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from provision.facts import marked
+from provision.docker.responses import responses
+from provision.facts import run_labels
 from provision.facts.model import Clock, Container, Facts, Listener, Path, Space, Unit
-from provision.responses import responses
 
 #: Beside what everything hangs on.
-OF_RUNS = frozenset(marked.ASKED) - {marked.NETWORKS}
+OF_RUNS = frozenset(run_labels.ASKED) - {run_labels.NETWORKS}
 
 
 def parse(output: str) -> Facts:
@@ -32,18 +32,18 @@ def parse(output: str) -> Facts:
         sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
-        docker_answers=marked.NETWORKS in docker,
+        docker_answers=run_labels.NETWORKS in docker,
         containers=tuple(map(_container, docker.get("/containers/json", ()))),
-        networks=tuple(docker.get(marked.NETWORKS, ())),
-        marked=(*marked.of_docker(docker), *marked.of_files(rows)),
+        networks=tuple(docker.get(run_labels.NETWORKS, ())),
+        marked=(*run_labels.of_docker(docker), *run_labels.of_files(rows)),
         images=frozenset(
             tag.removesuffix(":latest")
             for path, answer in docker.items()
             if path.startswith("/images/") and path.endswith("/json")
             for tag in answer.get("RepoTags") or ()
         ),
-        members=_members(rows),
-        store_status=_store_status(rows),
+        docker=docker,
+        answers={row[1]: decoded(row[2]) for row in rows if row[0] == "answer" and row[2:]},
         spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(row[2]))},
         mtus={row[1]: int(row[2]) for row in rows if row[0] == "address" and row[2:] and row[2].isdigit()},
         resolvers=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "resolver" and row[1:])),
@@ -72,7 +72,7 @@ def docker_answers(output: str) -> dict[str, Any]:
 def with_marked(facts: Facts, output: str) -> Facts:
     """Return the facts with what runs have marked, as Docker tells it now; what was seen in files as it was."""
     of_files = (one for one in facts.marked if one.kind in ("folder", "volume"))
-    return replace(facts, marked=(*marked.of_docker(docker_answers(output)), *of_files))
+    return replace(facts, marked=(*run_labels.of_docker(docker_answers(output)), *of_files))
 
 
 def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:
@@ -111,7 +111,7 @@ def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     values = {row[1]: row[2] for row in rows if row[0] == "value" and len(row) > 2}
     values["dockerd"] = next((row[2] for row in rows if row[0] == "dockerd"), "")
     uname = dict(zip(("hostname", "kernel", "machine"), values.get("uname", "").split(), strict=False))
-    return {name: _decode(value) if name in _ENCODED else value for name, value in values.items()} | uname
+    return {name: decoded(value) if name in _ENCODED else value for name, value in values.items()} | uname
 
 
 def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
@@ -184,20 +184,6 @@ def _container(answer: Mapping[str, Any]) -> Container:
     return Container(answer["Id"], name, tuple(networks))
 
 
-def _members(rows: Sequence[Sequence[str]]) -> tuple[Mapping[str, Any], ...] | None:
-    told = _said_by_etcd(rows, "members")
-    return tuple(told.get("members", ())) if told else None
-
-
-def _store_status(rows: Sequence[Sequence[str]]) -> Mapping[str, Any]:
-    told = _said_by_etcd(rows, "store-status")
-    return dict(told[0].get("Status", {})) if told else {}
-
-
-def _said_by_etcd(rows: Sequence[Sequence[str]], name: str) -> Any:
-    """Return what etcdctl answered, None where it said nothing."""
-    return next((json.loads(_decode(row[2])) for row in rows if row[:2] == ["value", name] and row[2]), None)
-
-
-def _decode(text: str) -> str:
+def decoded(text: str) -> str:
+    """Return a text that came as base64."""
     return base64.b64decode(text).decode(errors="replace")

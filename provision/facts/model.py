@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision.errors import Problem
-from provision.facts.marked import Marked
+from provision.facts.run_labels import Marked
 
 #: Where a unit of ours leaves the hashes of the files that it was last started on.
 INPUTS = "/run/overlay-provision"
@@ -105,9 +105,10 @@ class Facts:
     images: frozenset[str] = frozenset()
     #: What runs made to prove something.
     marked: tuple[Marked, ...] = ()
-    members: tuple[Mapping[str, Any], ...] | None = None
-    #: What its member of the store says of itself; among it the leader, if it knows one.
-    store_status: Mapping[str, Any] = field(default_factory=dict)
+    #: What Docker's API answered, by the path that was asked.
+    docker: Mapping[str, Any] = field(default_factory=dict)
+    #: What a control plane's own shell functions answered, by the name that each gave its answer.
+    answers: Mapping[str, str] = field(default_factory=dict)
     clock: Clock | None = None
     spaces: Mapping[str, Space] = field(default_factory=dict)
     #: Bytes of the largest packet of the interface that has the address.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
 
-from provision.facts import marked
+from provision.facts import run_labels
 from provision.node import library
 
 
@@ -26,6 +26,15 @@ class Question:
     large: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
+    #: Folders whose file systems are looked at.
+    spaces: tuple[str, ...] = ()
+    #: Further paths of Docker's API.
+    docker: tuple[str, ...] = ()
+    #: Shell functions of a control plane, as text; calls of them; and calls that take a while and run beside the rest.
+    #: Each answers by `fact_encoded answer NAME`.
+    functions: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    slow_calls: tuple[str, ...] = ()
 
 
 def join(questions: Iterable[Question]) -> Question:
@@ -55,7 +64,6 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 [ ! -f "$state/record" ] || fact value record yes
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
-! holds_something /var/lib/etcd || fact value etcd-data yes
 docker=/var/lib/docker
 if [ -f /etc/docker/daemon.json ]; then
     fact_encoded value daemon-json </etc/docker/daemon.json
@@ -65,7 +73,7 @@ fi
 fact value docker-root "$docker"
 # What dockerd itself reads when it starts.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
-fact_spaces /etc /usr/local/lib/etcd /var/lib/overlay-provision /var/lib/etcd "$docker"
+fact_spaces /etc /var/lib/overlay-provision "$docker"
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
 sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value docker-options
 """
@@ -74,7 +82,7 @@ sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value
 def script(question: Question) -> str:
     """Return the one script that asks all of it, and changes nothing.
 
-    What takes Docker or etcd a while is asked beside the rest: each pipe's left side runs at once and waits with its
+    What takes a daemon a while is asked beside the rest: each pipe's left side runs at once and waits with its
     answer until the right side has given its own.
     """
     calls = [
@@ -84,21 +92,24 @@ def script(question: Question) -> str:
         ("fact_texts", question.shown),
         ("fact_tables", question.tables),
         ("fact_sources", question.neighbours),
+        ("fact_spaces", question.spaces),
         ("fact_ports", [str(port) for port in question.ports]),
     ]
-    here = [SURVEY, marked.LOOK, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
+    here = [SURVEY, run_labels.LOOK, *(f"{name} {_words(arguments)}" for name, arguments in calls if arguments)]
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
-    asked = "\n".join(here)
+    asked = "\n".join([*here, *question.calls])
     of_docker = [
         "/containers/json",
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
-        *marked.ASKED,
+        *run_labels.ASKED,
+        *question.docker,
     ]
-    for beside in ("fact_members", f"fact_docker {_words(of_docker)}"):
+    for beside in (*question.slow_calls, f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
     units = f"fact_units {_words(question.units)}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
-    return f"{library('facts')}\n{began}\n{units}\n{asked}\n{ended}\n"
+    functions = "\n".join((library("facts"), *question.functions))
+    return f"{functions}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:
@@ -108,7 +119,7 @@ def docker_script(paths: Iterable[str]) -> str:
 
 def marked_script() -> str:
     """Return a script that asks Docker for what runs have marked, and for nothing else."""
-    return docker_script(marked.ASKED)
+    return docker_script(run_labels.ASKED)
 
 
 def _words(arguments: Iterable[str]) -> str:

@@ -12,8 +12,10 @@ template      addresses → an inventory to start from
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from provision.core.ports import Port
 from provision.errors import InventoryError
 from provision.inventory import source
 from provision.inventory.build import build
@@ -29,14 +31,17 @@ from provision.inventory.template import template
 __all__ = ["load", "schema", "template", "warnings"]
 
 
-def load(path: Path) -> Cluster:
-    """Return the cluster. InventoryError with every mistake; UsageError where there is no such file."""
+def load(path: Path, ports: Collection[Port] = ()) -> Cluster:
+    """Return the cluster. InventoryError with every mistake; UsageError where there is no such file.
+
+    `ports`: those that a cluster opens, which an sshd has to leave free.
+    """
     page = parse(source.read(path))
     mistakes = list(page.mistakes)
     document = None
     if isinstance(page.values, dict):
         document, complaints = check(page)
-        mistakes += [*complaints, *broken(page)]
+        mistakes += [*complaints, *broken(page, ports)]
     elif not mistakes:
         what = "nothing is written here" if page.values is None else "`key: value` lines are meant here"
         advice = "start from a template: remove this file, then fab init --host ADDRESS --host ADDRESS"

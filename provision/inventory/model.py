@@ -44,7 +44,7 @@ class Etcd:
 
 @dataclass(frozen=True)
 class Network:
-    """An overlay network. No subnet: one is chosen that is free (provision/subnets.py)."""
+    """An overlay network. No subnet: one is chosen that is free (provision/network/subnets.py)."""
 
     name: str
     subnet: IPv4Network | None
@@ -96,7 +96,7 @@ class Cluster:
     networks: tuple[Network, ...]
     probe: Probe
     path: Path
-    #: Bytes of the largest packet between the nodes; None: as their links say (provision/underlay.py).
+    #: Bytes of the largest packet between the nodes; None: as their links say (provision/network/underlay.py).
     mtu: int | None = None
     #: None: the counter is not tried.
     app: App | None = None

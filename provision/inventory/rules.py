@@ -5,15 +5,17 @@ The rules read the page, not the document, and pass over what is wrong in itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Any
 
+from provision.core.ports import Port
 from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
-from provision.inventory.mistakes import Mistake, show, visible
+from provision.inventory.mistakes import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
+from provision.inventory.values import unused_port
 
 NOT_FOR_CONTAINERS = 3
 """Addresses of a subnet: its first, its last, the gateway."""
@@ -21,9 +23,21 @@ NOT_FOR_CONTAINERS = 3
 OWN_RANGE = "choose a range that nothing else uses, such as 10.99.0.0/24"
 
 
-def broken(page: Page) -> tuple[Mistake, ...]:
-    """Return every mistake that takes two values to see."""
-    return tuple(mistake for rule in RULES for mistake in rule(page))
+def broken(page: Page, ports: Collection[Port]) -> tuple[Mistake, ...]:
+    """Return every mistake that takes two values to see, and every port of ours that an sshd shall have."""
+    return (*(mistake for rule in RULES for mistake in rule(page)), *ssh_leaves_our_ports(page, ports))
+
+
+def ssh_leaves_our_ports(page: Page, ports: Collection[Port]) -> Iterator[Mistake]:
+    """An sshd and a daemon cannot listen on one port."""
+    nodes = (("nodes", name, "ssh") for name in _section(page, "nodes"))
+    for location in (("ssh",), *nodes):
+        number = _section(page, *location).get("port")
+        try:
+            if isinstance(number, int):
+                unused_port(number, ports)
+        except Wrong as wrong:
+            yield Mistake(page.line((*location, "port")), f"{'.'.join(location)}.port: {wrong.what}", wrong.advice)
 
 
 def names_differ(page: Page) -> Iterator[Mistake]:

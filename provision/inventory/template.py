@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.core.ports import Port
 from provision.errors import Problem, UsageError
 from provision.inventory import addresses, values
 from provision.inventory.document import ETCD_RELEASE
@@ -112,9 +113,16 @@ class _Host:
         return (*user, f"port: {self.port}") if self.port else user
 
 
-def template(hosts: Sequence[str], *, cluster: str = "demo", source: str = ETCD_RELEASE, schema: Path = SCHEMA) -> str:
+def template(
+    hosts: Sequence[str],
+    *,
+    ports: Collection[Port] = (),
+    cluster: str = "demo",
+    source: str = ETCD_RELEASE,
+    schema: Path = SCHEMA,
+) -> str:
     """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError with every one that cannot be."""
-    known = _checked(hosts)
+    known = _checked(hosts, ports)
     shared = known[0].login if len({host.login for host in known}) == 1 else ()
     said = dict(line.split(": ", 1) for line in shared)
     return _TEXT.format(
@@ -137,11 +145,11 @@ def _typed(text: str) -> str:
     return text if parse(f"key: {text}").values == {"key": text} else json.dumps(text)
 
 
-def _checked(hosts: Sequence[str]) -> tuple[_Host, ...]:
+def _checked(hosts: Sequence[str], ports: Collection[Port]) -> tuple[_Host, ...]:
     known, problems = [], []
     for host in hosts:
         try:
-            known.append(_host(host))
+            known.append(_host(host, ports))
         except Wrong as wrong:
             problems.append(Problem(f"{show(host)}: {wrong.what}", "init", wrong.advice))
     seen = [host.address for host in known]
@@ -159,7 +167,7 @@ def _checked(hosts: Sequence[str]) -> tuple[_Host, ...]:
     return tuple(known)
 
 
-def _host(text: str) -> _Host:
+def _host(text: str, ports: Collection[Port]) -> _Host:
     user, at, rest = text.rpartition("@")
     address, colon, port = rest.partition(":")
     if colon and not re.fullmatch(r"[0-9]{1,5}", port):
@@ -167,5 +175,5 @@ def _host(text: str) -> _Host:
     return _Host(
         addresses.address(address),
         values.user(user) if at else None,
-        values.port(int(port)) if colon else None,
+        values.unused_port(values.port(int(port)), ports) if colon else None,
     )

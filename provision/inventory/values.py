@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from provision import layout
+from provision.core.ports import Port
 from provision.inventory.mistakes import Wrong, describe, is_unseen, show
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
@@ -28,14 +29,6 @@ DOCKERS_NETWORKS = ("bridge", "host", "none", "docker_gwbridge", "ingress")
 
 MTUS = (576, 9000)
 """Bytes: what any host must take (RFC 791), and what is meant by jumbo frames."""
-
-OUR_PORTS = {
-    layout.STORE_PORT: "etcd",
-    layout.PEER_PORT: "etcd",
-    layout.DOCKER_PORT: "the Docker API",
-    layout.GOSSIP_PORT: "Docker's overlay",
-    layout.VXLAN_PORT: "Docker's overlay",
-}
 
 
 def text(value: str) -> str:
@@ -90,9 +83,15 @@ def port(value: int) -> int:
     """The port of an sshd."""
     if not 1 <= value <= 65535:
         raise Wrong(f"{show(value)} is no port", "write a number from 1 to 65535; sshd's own default is 22")
-    if value in OUR_PORTS:
-        used = ", ".join(str(each) for each in sorted(OUR_PORTS))
-        raise Wrong(f"{value} is taken by {OUR_PORTS[value]}", f"let sshd listen on another port than {used}")
+    return value
+
+
+def unused_port(value: int, ports: Collection[Port]) -> int:
+    """The port of an sshd that leaves those of a cluster free."""
+    purposes = {port.number: port.purpose for port in ports}
+    if value in purposes:
+        used = ", ".join(map(str, sorted(purposes)))
+        raise Wrong(f"{value} is taken by {purposes[value]}", f"let sshd listen on another port than {used}")
     return value
 
 

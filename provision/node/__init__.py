@@ -5,14 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-#: The parts of the program that mends what Docker gets wrong, in their order.
-MEND = ("mend", "mend_rows", "mend_endpoints", "mend_threads", "mend_watch")
-
-
-def program(*names: str) -> bytes:
-    """Return a program that stays on a node, by the names of its parts: `docker_store`."""
-    return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
-
 
 @cache
 def library(*more: str) -> str:

@@ -77,34 +77,12 @@ bundle_system() {
     part system/inputs sh -c 'cd /run/overlay-provision && grep -H . ./*.inputs'
 }
 
-bundle_etcd() {
-    bundle_unit etcd etcd.service
-    part_if etcd etcd/version etcd --version
-    # shellcheck disable=SC2012 # for people
-    part etcd/files sh -c 'ls -laR /etc/etcd /usr/local/lib/etcd; ls -la /var/lib/etcd; du -sk /var/lib/etcd'
-    part_file etcd/etcd.env /etc/etcd/etcd.env
-    part_file etcd/bootstrap.env /etc/etcd/bootstrap.env
-    command -v etcdctl >/dev/null && [ -f /etc/etcd/etcd.env ] || return 0
-    # shellcheck disable=SC1091 # our own, on the node
-    (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY
-        set -a && . /etc/etcd/etcd.env
-        export ETCDCTL_API=3
-        for what in 'endpoint status --cluster' 'endpoint health --cluster' 'member list' 'alarm list'; do
-            # shellcheck disable=SC2086 # words
-            part "etcd/$(printf %s "${what%% --*}" | tr ' ' -)" etcdctl --command-timeout=3s --dial-timeout=2s -w json \
-                --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
-                --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" $what
-        done)
-}
-
 bundle_docker() {
     bundle_unit docker docker.service
     part_if dockerd docker/version dockerd --version
-    bundle_unit mend overlay-mend.service
     part docker/files sh -c 'ls -laR /etc/docker /etc/systemd/system/docker.service.d'
     part_file docker/daemon.json /etc/docker/daemon.json
     part_file docker/default /etc/default/docker
-    part_file docker/store.env /etc/docker/overlay/store.env
     command -v docker >/dev/null || return 0
     # A daemon that waits for its store answers nobody: once is enough to see it.
     if ! timeout -k 1 3 docker version >/dev/null 2>&1; then
@@ -145,7 +123,7 @@ bundle_network() {
 # bundle MARK SECONDS BYTES: all of it, what tells most first.
 bundle() {
     bundle_begin "$@"
-    bundle_etcd
+    bundle_plane
     bundle_docker
     bundle_network
     bundle_system

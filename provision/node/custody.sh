@@ -63,15 +63,18 @@ $file
     printf "%s\t%s\n" "$found" "$(printf %s "$file" | tr -c " -~" "?")"
 done'
 
-# custody_seen KEY…: where a line of these keys can be seen: the key itself, a process's arguments and environment, and
-# the daemons' journals; and whether there was a journal to read, as `read journal`. Lines are looked for as they lie
-# here: none is sent, and none is in an argument list.
+# custody_seen UNITS KEY…: where a line of these keys can be seen: the key itself, a process's arguments and environment, and
+# the journals of the units, a list of words; and whether there was a journal to read, as `read journal`. Lines are looked
+# for as they lie here: none is sent, and none is in an argument list.
 custody_seen() {
+    # shellcheck disable=SC2086 # a unit's name has no blank
+    journal="journalctl -q -b -o cat$(printf ' -u %s' $1)"
+    shift
     lines=$(grep -hv -e ----- -- "$@" 2>/dev/null)
     [ -n "$lines" ] || return 0
     printf '%s\n' "$lines" | grep -alF -f - -- "$@" /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null
-    [ -z "$(journalctl -q -b -o cat -n 1 -u etcd -u docker -u overlay-join -u overlay-mend 2>/dev/null)" ] || echo read journal
-    ! journalctl -q -b -o cat -u etcd -u docker -u overlay-join -u overlay-mend 2>/dev/null | grep -aqF -f /dev/fd/3 3<<EOF || echo journal
+    [ -z "$($journal -n 1 2>/dev/null)" ] || echo read journal
+    ! $journal 2>/dev/null | grep -aqF -f /dev/fd/3 3<<EOF || echo journal
 $lines
 EOF
 }

@@ -140,19 +140,3 @@ fact_docker() {
             timeout 5 docker system dial-stdio 2>/dev/null | base64 -w 0
     )" "$@"
 }
-
-# own_member WORD...: what this node's own member says.
-own_member() {
-    # shellcheck disable=SC1091 # our own, on the node
-    (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY # it takes none of them beside its flags
-        set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
-        --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
-        --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
-}
-
-# fact_members: the member list as this node's own member gives it, and how it is.
-fact_members() {
-    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
-    own_member member list | fact_encoded value members
-    own_member endpoint status | fact_encoded value store-status
-}

@@ -1,4 +1,5 @@
-# Everything as it was, last change first. POSIX sh.
+# Everything as it was, last change first. POSIX sh. The control plane's own reset.sh comes after it, with leave_network and
+# end_membership.
 
 # drop_keepers: ours only, by their label.
 drop_keepers() {
@@ -7,9 +8,7 @@ drop_keepers() {
 
 # put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
 put_back_docker() {
-    systemctl stop overlay-join.service 2>/dev/null
-    systemctl disable -q --now overlay-mend.service 2>/dev/null
-    [ ! -x /usr/local/lib/overlay-provision/mend ] || timeout 60 /usr/local/lib/overlay-provision/mend names >/dev/null 2>&1
+    leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
     was=$(recorded unit docker.service) || return 0
     systemctl daemon-reload
@@ -30,16 +29,12 @@ put_back_docker() {
     done
 }
 
-# put_back_rest: etcd stopped and gone, every other path as it was, the record last.
+# put_back_rest: the membership ended, every other path as it was, the record last.
 put_back_rest() {
-    if recorded unit etcd.service >/dev/null; then
-        systemctl disable -q --now etcd.service 2>/dev/null
-        rm -rf /var/lib/etcd/data
-    fi
+    end_membership
     drop_firewall
     put_back '.*'
     systemctl daemon-reload
-    systemctl reset-failed etcd.service 2>/dev/null
     rm -f /run/overlay-provision/*.inputs
     rm -rf "$state"
 }

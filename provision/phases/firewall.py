@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from provision import layout, port_matrix
+from provision import layout
+from provision.core.phase import Phase, Wave
+from provision.core.ports import Port
+from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
+from provision.network import port_matrix
 from provision.node import library
-from provision.phases import Phase, Wave
 from provision.resources import File, Folder, NoRuleset, Resource, Ruleset, call
-from provision.situation import Situation
 from provision.templates import render
 
 if TYPE_CHECKING:
-    from provision.api import Clients
+    from provision.core.plane import Coordinator
     from provision.remote import Remote
 
 
@@ -23,6 +26,10 @@ class Firewall(Phase):
     """Before the daemons: their ports are never open to others, and a new node is let in before it knocks."""
 
     name = "firewall"
+
+    def __init__(self, ports: Sequence[Port], before: Sequence[str]) -> None:
+        """Guard `ports`; the table is loaded before the units in `before` start."""
+        self._ports, self._before = ports, before
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the rules, the unit that loads them at every boot, and the table in the kernel."""
@@ -40,19 +47,19 @@ class Firewall(Phase):
         )
 
     def _rules(self, situation: Situation) -> bytes:
-        ways = (*port_matrix.EVERYWHERE, *port_matrix.MEMBERS)
         return render(
             "firewall.nft.j2",
             cluster=situation.cluster.name,
             table=layout.FIREWALL_TABLE,
             addresses=[node.address for node in situation.cluster.nodes],
-            tcp=sorted(port for port, protocol in ways if protocol == "tcp"),
-            udp=sorted(port for port, protocol in ways if protocol == "udp"),
+            tcp=sorted(port.number for port in self._ports if port.protocol == "tcp"),
+            udp=sorted(port.number for port in self._ports if port.protocol == "udp"),
         )
 
     def _unit(self, situation: Situation) -> bytes:
         return render(
             "overlay-firewall.service.j2",
+            before=" ".join(self._before),
             cluster=situation.cluster.name,
             unit=layout.FIREWALL_UNIT,
             table=layout.FIREWALL_TABLE,
@@ -61,13 +68,15 @@ class Firewall(Phase):
             inputs_folder=INPUTS,
         )
 
-    def after(self, situation: Situation, clients: Clients, wave: Wave) -> None:
+    def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """Every way between the nodes is still open. Where one is not, the tables go again, and StepFailed says why."""
         if not situation.cluster.firewall:
             return
-        shut = port_matrix.shut(situation.cluster, situation.facts, clients.remotes, clients.remotes.run)
+        shut = port_matrix.shut(
+            situation.cluster, self._ports, situation.facts, coordinator.remotes, coordinator.remotes.run
+        )
         if shut:
-            clients.remotes.each(_drop, wave)
+            coordinator.remotes.each(_drop, wave)
             advice = (
                 "a node's packets have to come from its address in the inventory (ip route get ADDRESS shows the src)"
             )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from provision.pki.leaves import Leaf
+from provision.pki.leaf import Leaf
 
 if TYPE_CHECKING:
     from cryptography import x509

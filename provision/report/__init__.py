@@ -12,22 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from provision.checks import Outcome, Way
+from provision.core.outcome import Outcome
+from provision.core.plan import Change
+from provision.core.reach import Flow
+from provision.core.table import Table
 from provision.errors import Exit, Problem
-from provision.plan import Change
 
 if TYPE_CHECKING:
     from provision.inventory.model import Cluster
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a title. `name` is its key in JSON; the columns are the keys of each row."""
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     times: tuple[tuple[str, float], ...] = ()
     #: What was sent from node to node, and whether it came.
-    ways: tuple[Way, ...] = ()
+    flows: tuple[Flow, ...] = ()
     #: Of which cluster; None where no inventory was read.
     subject: Cluster | None = None
     #: The archive of what was found on the nodes; empty where none was written.

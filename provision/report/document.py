@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from provision.checks import Outcome, Way
+from provision.core.outcome import Outcome, Status
+from provision.core.reach import Flow
 from provision.errors import Exit, Problem
 from provision.report import Report
 
@@ -26,6 +27,20 @@ class Made(BaseModel):
     restarts: bool = Field(description="whether something that runs now is interrupted")
 
 
+class Seen(BaseModel):
+    """What one check saw in one place."""
+
+    model_config = ConfigDict(extra="forbid")
+    check: str
+    where: str
+    status: Status
+    evidence: str
+    advice: str
+    seconds: float
+    way: Flow | None = Field(description="what went from one node to another, where the check is about that")
+    about: str = Field(description="what the check is for")
+
+
 class Document(BaseModel):
     """One verb's result. Beside these there is a list of rows for each table that the verb shows."""
 
@@ -39,8 +54,8 @@ class Document(BaseModel):
     exit_code: int = Field(description="; ".join(f"{code.value}: {code.name.lower()}" for code in Exit))
     summary: str
     changes: list[Made]
-    outcomes: list[Outcome] = Field(description="what each check saw, in the order of the checks")
-    ways: list[Way] = Field(description="what was sent from node to node, and whether it came")
+    outcomes: list[Seen] = Field(description="what each check saw, in the order of the checks")
+    ways: list[Flow] = Field(description="what was sent from node to node, and whether it came")
     warnings: list[Problem]
     problems: list[Problem]
     seconds: dict[str, float] = Field(description="by phase")
@@ -56,8 +71,8 @@ def document(report: Report) -> dict[str, Any]:
         exit_code=report.exit_code,
         summary=report.summary,
         changes=[Made(**asdict(change), restarts=change.restarts) for change in report.changes],
-        outcomes=list(report.outcomes),
-        ways=list(report.ways),
+        outcomes=[_seen(outcome) for outcome in report.outcomes],
+        ways=list(report.flows),
         warnings=list(report.warnings),
         problems=list(report.problems),
         seconds=dict(report.times),
@@ -65,6 +80,12 @@ def document(report: Report) -> dict[str, Any]:
         **tables,
     )
     return whole.model_dump(mode="json")
+
+
+def _seen(outcome: Outcome) -> Seen:
+    values = asdict(replace(outcome, flow=None))
+    del values["flow"]
+    return Seen(**values, way=outcome.flow)
 
 
 def schema() -> dict[str, Any]:

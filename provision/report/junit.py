@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from provision.checks import Outcome
+from provision.core.outcome import Outcome
 from provision.errors import Exit
 from provision.report import Report
 

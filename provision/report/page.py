@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from provision.checks import Outcome, Way
+from provision.core.outcome import Outcome
+from provision.core.plan import Change
+from provision.core.reach import Flow
 from provision.errors import Exit
-from provision.plan import Change
 from provision.report import Report
 from provision.report.topology import drawn
 
@@ -73,10 +74,10 @@ def page(report: Report) -> str:
         word=word,
         now=datetime.now(UTC),
         tiles=_tiles(report),
-        picture=drawn(report.subject, report.ways) if report.subject else None,
+        picture=drawn(report.subject, report.flows) if report.subject else None,
         names=names,
-        matrix=matrix(report.ways),
-        checks=checks(report.outcomes, _reasons()),
+        matrix=matrix(report.flows),
+        checks=checks(report.outcomes),
         changes=[(where, tuple(one)) for where, one in groupby(report.changes, key=_place)],
         pending=_is_pending(report),
         seconds=sum(seconds for _, seconds in report.times),
@@ -84,25 +85,25 @@ def page(report: Report) -> str:
     )
 
 
-def checks(outcomes: Iterable[Outcome], why: Mapping[str, str]) -> list[Checked]:
+def checks(outcomes: Iterable[Outcome]) -> list[Checked]:
     """Gather what each check saw, in the order in which they first said something."""
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.check, []).append(outcome)
     # What failed stands first: of 380 ways one may be closed.
     failed_first = ((name, sorted(seen, key=lambda one: one.status != "failed")) for name, seen in by_name.items())
-    return [Checked(name, why.get(name, ""), tuple(seen)) for name, seen in failed_first]
+    return [Checked(name, seen[0].about, tuple(seen)) for name, seen in failed_first]
 
 
-def matrix(ways: Iterable[Way]) -> dict[tuple[str, str], Cell]:
+def matrix(ways: Iterable[Flow]) -> dict[tuple[str, str], Cell]:
     """Return the cell of each way between two nodes that something was sent on."""
-    seen: dict[tuple[str, str], list[Way]] = {}
+    seen: dict[tuple[str, str], list[Flow]] = {}
     for way in ways:
         seen.setdefault((way.source, way.target), []).append(way)
     return {pair: _cell(each) for pair, each in seen.items()}
 
 
-def _cell(ways: list[Way]) -> Cell:
+def _cell(ways: list[Flow]) -> Cell:
     told = "\n".join(f"{'✔' if way.came else '✘'} {way.what}" for way in ways)
     lost = [way for way in ways if not way.came]
     if lost:
@@ -135,11 +136,3 @@ def _is_pending(report: Report) -> bool:
 
 def _place(change: Change) -> tuple[str, str]:
     return change.where, change.phase
-
-
-def _reasons() -> dict[str, str]:
-    """Return why there is each check: the first line of its own words."""
-    from provision.checks import preflight, verify
-
-    functions = {**preflight.CHECKS, **{str(check): check.observe for check in verify.choose("", "")}}
-    return {name: (function.__doc__ or "").strip().partition("\n")[0] for name, function in functions.items()}

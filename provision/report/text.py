@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, TextIO
 
-from provision.checks import Outcome
+from provision.core.outcome import Outcome
+from provision.core.plan import Change
+from provision.core.table import Table
 from provision.errors import Exit, Problem
-from provision.plan import Change
-from provision.report import Report, Table
+from provision.report import Report
 
 
 class Line(NamedTuple):

@@ -8,7 +8,7 @@ from itertools import combinations
 from math import cos, pi, sin
 from typing import Literal
 
-from provision.checks import Way
+from provision.core.reach import Flow
 from provision.inventory.model import Cluster, Node
 
 WIDTH, HEIGHT, MARGIN = 172, 64, 10
@@ -52,7 +52,7 @@ class Drawing:
     height: float
 
 
-def drawn(cluster: Cluster, ways: Iterable[Way]) -> Drawing:
+def drawn(cluster: Cluster, ways: Iterable[Flow]) -> Drawing:
     """Place the nodes on an ellipse, two of them side by side, and join each to each."""
     count = len(cluster.nodes)
     wide, high = (152.0, 0.0) if count == 2 else (max(200.0, count * 34.0), max(110.0, count * 24.0))
@@ -67,7 +67,7 @@ def drawn(cluster: Cluster, ways: Iterable[Way]) -> Drawing:
     return Drawing(boxes, lines, 2 * wide + WIDTH + 2 * MARGIN, 2 * high + HEIGHT + 2 * MARGIN)
 
 
-def _line(start: Box, end: Box, ways: tuple[Way, ...], *, labelled: bool) -> Line:
+def _line(start: Box, end: Box, ways: tuple[Flow, ...], *, labelled: bool) -> Line:
     both = {start.node.name, end.node.name}
     between = [way for way in ways if {way.source, way.target} == both]
     lost = list(dict.fromkeys(str(way) for way in between if not way.came))

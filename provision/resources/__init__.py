@@ -8,7 +8,7 @@ from provision.resources.base import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link
-from provision.resources.system import Release, Service, User
+from provision.resources.system import Service, User
 
 __all__ = [
     "GATEWAY_BRIDGE",
@@ -22,7 +22,6 @@ __all__ = [
     "Keeper",
     "Link",
     "NoRuleset",
-    "Release",
     "Resource",
     "Ruleset",
     "Service",

@@ -7,8 +7,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Protocol
 
+from provision.core.plan import Action
 from provision.facts import Facts, Question
-from provision.plan import Action
 
 #: Where uploads wait on a node until they are used: on the disk, not in /tmp, root only.
 UPLOADS = "/var/lib/overlay-provision"

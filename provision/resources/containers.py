@@ -65,7 +65,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Keeper:
-    """A container that sleeps on a network: see phases/keeper.py. `anew` where its network is about to be replaced."""
+    """A container that sleeps on a network: see phases/keepers.py. `anew` where its network is about to be replaced."""
 
     container: str
     network: str

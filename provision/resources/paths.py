@@ -6,8 +6,8 @@ import base64
 import hashlib
 from dataclasses import dataclass, field
 
+from provision.core.plan import diff
 from provision.facts import Facts, Question
-from provision.plan import diff
 from provision.resources.base import Difference, OfPath, call
 
 

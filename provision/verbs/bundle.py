@@ -18,13 +18,13 @@ from provision.verbs.session import Session
 
 #: What leaves a bundle without being asked: something was touched, or should hold and does not.
 _BY_ITSELF = (Exit.STEP_FAILED, Exit.VERIFICATION_FAILED)
-_LIBRARIES = ("overlay-provision", "cryptography", "docker", "etcd3", "fabric", "paramiko", "protobuf", "urllib3")
+_LIBRARIES = ("overlay-provision", "cryptography", "docker", "fabric", "paramiko")
 
 _README = """\
 {verb}, run {run}: {summary}
 
 controller/  the inventory, the report as text and as JSON (with the plan), and versions
-NODE/        what each node told: etcd, docker, network, system; of a command on both its streams
+NODE/        what each node told: {plane}, docker, network, system; of a command on both its streams
 
 {nodes}
 
@@ -64,7 +64,7 @@ def _packed(session: Session, report: Report) -> bytes:
     nodes = session.cluster.nodes
     for node in nodes:
         session.progress.say(node.name, "collecting for the bundle")
-    told = collect(nodes, session.login)
+    told = collect(nodes, session.login, session.plane.node_functions("bundle"))
     texts = _controller(session, report)
     texts |= {f"{name}/{part}.txt": text for name, one in told.items() for part, text in one.parts.items()}
     texts = {"README.txt": _readme(session, report, told, texts), **texts}
@@ -77,13 +77,13 @@ def _controller(session: Session, report: Report) -> dict[str, str]:
         "controller/inventory.yml": session.path.read_text(errors="replace"),
         "controller/report.txt": "\n".join(line.text for line in lines(report)) + "\n",
         "controller/report.json": json.dumps(document(report), indent=2),
-        "controller/versions.txt": "".join(f"{name} {version}\n" for name, version in _versions().items()),
+        "controller/versions.txt": "".join(f"{name} {version}\n" for name, version in _versions(session).items()),
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(session: Session) -> dict[str, str]:
     found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *session.plane.libraries):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -97,6 +97,7 @@ def _readme(session: Session, report: Report, told: Mapping[str, Told], texts: M
     return _README.format(
         verb=report.verb,
         run=session.run,
+        plane=session.plane.name,
         summary=report.summary,
         nodes="\n".join(f"{name}: {_said(one)}" for name, one in told.items()),
         mark=MARK,

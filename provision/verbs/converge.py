@@ -7,44 +7,37 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from provision import engine, inventory, membership, pki, port_matrix, tunnels, validity
-from provision.api import Clients
-from provision.checks import Outcome, failed, preflight, ways
+from provision import engine, inventory
+from provision.checks import catalogue, node_view
+from provision.core.check import Check, matching
+from provision.core.outcome import Outcome, failures, flows
+from provision.core.plan import CONTROLLER, Change, Plan
+from provision.core.plane import Coordinator, Goal, Stage
+from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
-from provision.plan import CONTROLLER, Change, Plan
+from provision.network import port_matrix, tunnels
 from provision.remote import Remotes
 from provision.report import Report
-from provision.situation import Situation
 from provision.verbs.session import Session
-
-if TYPE_CHECKING:
-    from provision.checks.proof import Check
-
-#: Certificates as the folder is: what ends is renewed, and a rotation stays at its step.
-AS_IT_IS = (pki.Aim(),)
 
 #: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
 SETTLE_SECONDS = 60
 
-#: Of the APIs: half a second's import where Python finds it for the first time.
-CLIENTS = ("docker.types", "etcd3", "provision.checks.verify")
-
 
 def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
     """Say what provision would change. Nothing is written."""
-    return planned(session, "plan", AS_IT_IS, exit_code=exit_code, ignored=preflight.choose(ignore))
+    return planned(session, "plan", _stages(session), exit_code=exit_code, ignored=session.ignored(ignore))
 
 
 def planned(
-    session: Session, verb: str, aims: Sequence[pki.Aim], *, exit_code: bool, ignored: Collection[str]
+    session: Session, verb: str, stages: Sequence[Stage], *, exit_code: bool, ignored: Collection[str]
 ) -> Report:
     """Say what the first of the aims would change, and what follows. Nothing is written."""
-    with session.asked() as (remotes, situation):
-        situation = with_ways(session, tunnels.tried(situation, remotes), remotes)
+    with session.survey() as (remotes, situation):
+        situation = with_flows(session, tunnels.tried(situation, session.plane.ports, remotes), remotes)
         warnings = _warned(session, situation, ignored)
-        plan = engine.make_plan(session.plane, _aimed(session, situation, remotes, aims[0]))
+        plan = engine.make_plan(session.plane, _entered(session, situation, remotes, stages[0]))
     return Report(
         verb,
         f"{_changes(plan)} pending" + (f", {_restarts(plan)}" if plan.restarts else "")
@@ -52,43 +45,43 @@ def planned(
         else "nothing to change",
         Exit.PENDING if exit_code and len(plan) else Exit.DONE,
         changes=plan.changes,
-        warnings=(*warnings, *(Problem(f"afterwards {aim.step.told}", "cluster") for aim in aims[1:] if aim.step)),
+        warnings=(*warnings, *(Problem(f"afterwards {stage.title}", "cluster") for stage in stages[1:])),
         times=tuple(session.progress.times.items()),
     )
 
 
 def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
     """Plan, carry the plan out, and prove the result."""
-    return converged(session, "provision", AS_IT_IS, yes=yes, ignored=preflight.choose(ignore))
+    return converged(session, "provision", _stages(session), yes=yes, ignored=session.ignored(ignore))
 
 
-def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool, ignored: Collection[str]) -> Report:
+def converged(session: Session, verb: str, stages: Sequence[Stage], *, yes: bool, ignored: Collection[str]) -> Report:
     """For each aim plan, carry the plan out, and see that nothing is left; prove the result of the last."""
     changes: tuple[Change, ...] = ()
-    with session.asked(verb, CLIENTS) as (remotes, situation):
-        situation = with_ways(session, tunnels.tried(situation, remotes), remotes)
+    with session.survey(verb, _modules(session)) as (remotes, situation):
+        situation = with_flows(session, tunnels.tried(situation, session.plane.ports, remotes), remotes)
         warnings = _warned(session, situation, ignored)
-        if len(aims) > 1:
+        if len(stages) > 1:
             _consent_to_all(session, situation, remotes, yes=yes)
             yes = True
-        for aim in aims[:-1]:
-            situation = _aimed(session, situation, remotes, aim)
-            with session.clients(remotes, situation.identity) as clients:
-                plan, situation = _carried_out(session, situation, clients, yes=yes)
+        for stage in stages[:-1]:
+            situation = _entered(session, situation, remotes, stage)
+            with session.coordinator(remotes, situation) as coordinator:
+                plan, situation = _carried_out(session, situation, coordinator, yes=yes)
             changes += plan.changes
             situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
-        situation = _aimed(session, situation, remotes, aims[-1])
-        with session.clients(remotes, situation.identity) as clients:
-            plan, situation = _carried_out(session, situation, clients, yes=yes)
+        situation = _entered(session, situation, remotes, stages[-1])
+        with session.coordinator(remotes, situation) as coordinator:
+            plan, situation = _carried_out(session, situation, coordinator, yes=yes)
             changes += plan.changes
             # What was changed is looked at again while containers are started to prove it.
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
-                outcomes = _proven(session, situation, clients, started=plan.containers)
+                outcomes = _proven(session, situation, coordinator, started=plan.containers)
                 if found:
                     _settled(session, _waited_for(session, found.result(), remotes))
-    bad = len(list(failed(outcomes)))
+    bad = len(list(failures(outcomes)))
     made = Plan(changes)
     return Report(
         verb,
@@ -101,56 +94,64 @@ def converged(session: Session, verb: str, aims: Sequence[pki.Aim], *, yes: bool
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=changes,
         outcomes=outcomes,
-        ways=ways(outcomes),
+        flows=flows(outcomes),
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
 
 
-def _aimed(session: Session, situation: Situation, remotes: Remotes, aim: pki.Aim) -> Situation:
-    """Return the situation whose certificates are to be brought to this aim."""
-    if aim == situation.identity.aim:
+def _stages(session: Session) -> tuple[Stage, ...]:
+    return session.plane.stages(session.cluster, Goal.CONVERGE)
+
+
+def _modules(session: Session) -> tuple[str, ...]:
+    return (*session.plane.modules, "provision.checks.verify")
+
+
+def _entered(session: Session, situation: Situation, remotes: Remotes, stage: Stage) -> Situation:
+    """Return the situation that aims at this stage, with what its restarts make worth knowing."""
+    entered = stage.enter(situation)
+    if entered is situation:
         return situation
-    if aim.step:
-        session.progress.say(CONTROLLER, aim.step.told)
-    identity = pki.Identity.read(session.cluster, aim=aim)
-    return engine.with_policies(session.plane, replace(situation, identity=identity), remotes)
+    if stage.title:
+        session.progress.say(CONTROLLER, stage.title)
+    return engine.with_policies(session.plane, entered, remotes)
 
 
-def _carried_out(session: Session, situation: Situation, clients: Clients, *, yes: bool) -> tuple[Plan, Situation]:
+def _carried_out(
+    session: Session, situation: Situation, coordinator: Coordinator, *, yes: bool
+) -> tuple[Plan, Situation]:
     """Plan and do it. Where the store had no quorum at first, look again when it has, and do the rest."""
     plan = engine.make_plan(session.plane, situation)
     _consent(session, plan, yes=yes)
-    lost = membership.warnings(situation)
+    lost = session.plane.outage(situation)
     if len(plan) or lost:
         try:
-            situation = engine.carry_out(session.plane, situation, plan, clients, session.progress)
+            situation = engine.carry_out(session.plane, situation, plan, coordinator, session.progress)
         except StepFailed as error:
             raise StepFailed(*error.problems, *lost) from None
     if not lost:
         return plan, situation
-    seen = engine.gather(session.plane, situation, clients.remotes)
-    rest, situation = _carried_out(session, seen, clients, yes=yes)
+    seen = engine.gather(session.plane, situation, coordinator.remotes)
+    rest, situation = _carried_out(session, seen, coordinator, yes=yes)
     return Plan(plan.changes + rest.changes), situation
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
     """Call a non-empty plan a failure, and prove the rest: nothing of it holds while the store has no quorum."""
-    from provision.checks import verify
-
-    chosen, ignored = verify.choose(only, skip), preflight.choose(ignore)
-    with session.asked("verify", CLIENTS, shared=True) as (remotes, situation):
+    chosen, ignored = matching(catalogue.of_verify(session.plane), only, skip), session.ignored(ignore)
+    with session.survey("verify", _modules(session), shared=True) as (remotes, situation):
         warnings = _warned(session, situation, ignored)
         plan = engine.make_plan(session.plane, situation)
-        if lost := membership.warnings(situation):
+        if lost := session.plane.outage(situation):
             outcomes = (
                 _as_planned(plan),
-                *(Outcome("etcd/quorum", "cluster", "failed", p.what, p.advice) for p in lost),
+                *(Outcome(f"{session.plane.name}/quorum", "cluster", "failed", p.what, p.advice) for p in lost),
             )
         else:
-            with session.clients(remotes, situation.identity) as clients:
-                outcomes = (_as_planned(plan), *_proven(session, situation, clients, chosen))
-    bad = len(list(failed(outcomes)))
+            with session.coordinator(remotes, situation) as coordinator:
+                outcomes = (_as_planned(plan), *_proven(session, situation, coordinator, chosen))
+    bad = len(list(failures(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
     well = f"all {len(outcomes) - untried} checks passed on {_nodes(session)}"
     return Report(
@@ -159,31 +160,35 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=plan.changes,
         outcomes=outcomes,
-        ways=ways(outcomes),
+        flows=flows(outcomes),
         warnings=warnings,
         times=tuple(session.progress.times.items()),
     )
 
 
-def with_ways(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+def with_flows(session: Session, situation: Situation, remotes: Remotes) -> Situation:
     """Return the situation with what crossed between the nodes, where our own daemons do not show it already."""
     with session.progress.stage("ports"):
         for node in session.cluster.nodes:
             session.progress.say(node.name, "trying the ports between the nodes")
         asked = tuple(node for node in session.cluster.nodes if node.name in situation.facts)
         among = replace(session.cluster, nodes=asked)
-        matrix = port_matrix.measure(among, situation.facts, remotes, secrets.token_hex(4))
+        matrix = port_matrix.measure(among, session.plane.ports, situation.facts, remotes, secrets.token_hex(4))
     return replace(situation, matrix=matrix)
 
 
 def _warned(session: Session, situation: Situation, ignored: Collection[str] = ()) -> tuple[Problem, ...]:
     """Return the inventory's warnings, and of each obstacle ignored. PreflightRefused with all others."""
-    outcomes = preflight.run(session.plane, situation, ignored)
-    obstacles = [outcome.problem for outcome in failed(outcomes)]
+    outcomes = node_view.run(session.plane, situation, session.preflight_checks, ignored)
+    obstacles = [outcome.problem for outcome in failures(outcomes)]
     if obstacles:
         raise PreflightRefused(*obstacles)
     warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
-    said = (*inventory.warnings(session.cluster), *validity.warnings(situation), *membership.warnings(situation))
+    said = (
+        *inventory.warnings(session.cluster),
+        *session.plane.warnings(situation),
+        *session.plane.outage(situation),
+    )
     return (*said, *warned)
 
 
@@ -212,7 +217,7 @@ def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Sit
 
 def _consent_to_all(session: Session, situation: Situation, remotes: Remotes, *, yes: bool) -> None:
     """Ask, before the first of several plans, about the restart of every dockerd that one of them brings."""
-    bare = replace(situation, identity=replace(situation.identity, issued={}))
+    bare = session.plane.without_certificates(situation)
     plan = engine.make_plan(session.plane, engine.with_policies(session.plane, bare, remotes))
     _consent(session, plan, yes=yes)
 
@@ -236,7 +241,7 @@ def _settled(session: Session, situation: Situation) -> None:
 def _proven(
     session: Session,
     situation: Situation,
-    clients: Clients,
+    coordinator: Coordinator,
     chosen: Sequence[Check] | None = None,
     started: frozenset[str] = frozenset(),
 ) -> tuple[Outcome, ...]:
@@ -247,11 +252,13 @@ def _proven(
         from provision.checks.proof import Proof
 
         # Alone under the lock there is nobody to ask for.
-        living = clients.remotes.living() if chosen else frozenset({clients.remotes.run})
-        marked = {name: facts.marked for name, facts in engine.with_marked(situation, clients.remotes).facts.items()}
+        living = coordinator.remotes.living() if chosen else frozenset({coordinator.remotes.run})
+        marked = {
+            name: facts.marked for name, facts in engine.with_marked(situation, coordinator.remotes).facts.items()
+        }
         left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
-        proof = Proof(session.cluster, clients, clients.remotes.run, living, left, started)
-        return verify.run(proof, chosen or verify.quick())
+        proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started)
+        return verify.run(proof, chosen or [check for check in catalogue.of_verify(session.plane) if check.quick])
 
 
 def _as_planned(plan: Plan) -> Outcome:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision import inventory
-from provision.checks import Outcome
+from provision import inventory, planes
+from provision.core.outcome import Outcome
+from provision.core.table import Table
 from provision.errors import Exit, Problem, UsageError
 from provision.remote import Remote, Result, trust
-from provision.report import Report, Table
+from provision.report import Report
 from provision.verbs.session import Session
 
 
 def run_init(session: Session, *, hosts: Sequence[str], cluster: str) -> Report:
     """Write a commented inventory. UsageError where one is there already, or an address cannot be."""
-    text = inventory.template(hosts, cluster=cluster)
+    text = inventory.template(hosts, ports=planes.ports(), cluster=cluster)
     try:
         with session.path.open("x") as file:
             file.write(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from provision import lab
-from provision.report import Report, Table
+from provision.core.table import Table
+from provision.report import Report
 from provision.verbs.session import Session
 
 

@@ -8,22 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from provision import layout, membership, pki
-from provision.api import Clients, retry
+from provision import layout
+from provision.core.plan import Change
+from provision.core.plane import Coordinator
+from provision.core.situation import Situation
+from provision.docker.client import retry
 from provision.errors import ConsentMissing, Problem, StepFailed
-from provision.facts import RUN_LABEL, Facts
+from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
 from provision.node import library
-from provision.phases import overlay
-from provision.plan import Change
+from provision.phases import networks
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.resources import KEEPER
-from provision.situation import Situation
 from provision.verbs.session import Session
-
-#: Whose keys in the store are not a user's: Docker's network state, and our own probes.
-OUR_KEYS = ("/docker", "/overlay-provision")
 
 _CONTAINERS = (
     'timeout 60 docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
@@ -39,22 +37,22 @@ class Foreign(NamedTuple):
 
 def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
     """Undo provision. ConsentMissing where a user's containers or keys would go with it."""
-    with session.asked("reset") as (remotes, situation):
+    with session.survey("reset") as (remotes, situation):
         changed = [node for node in session.cluster.nodes if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")
-        for warning in membership.warnings(situation):
+        for warning in session.plane.outage(situation):
             session.progress.say(warning.where, warning.what)
-        with session.clients(remotes, situation.identity) as clients:
+        with session.coordinator(remotes, situation) as coordinator:
             found = remotes.each(partial(_users_containers, situation))
             if not delete_user_data:
-                _respect_users(found, _users_keys(session, situation, clients))
+                _respect_users(found, coordinator.users_data(situation))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
             remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]))
             _run(session, remotes, changed, "drop_keepers", "keepers gone")
-            _remove_networks(session, situation, clients, changed)
+            _remove_networks(session, situation, coordinator, changed)
         _run(session, remotes, changed, "put_back_docker", "docker as it was")
         _run(session, remotes, changed, "put_back_rest", "everything else as it was")
     changes = tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed)
@@ -95,49 +93,29 @@ def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
         _done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
 
 
-def _users_keys(session: Session, situation: Situation, clients: Clients) -> list[Problem]:
-    running = [node for node in session.cluster.members if situation.of(node).unit(layout.ETCD_UNIT).running]
-    if not running:
-        return []
-    try:
-        root = clients.store(running[0]).get("/", quorum=False) or {}
-        v2 = [entry["key"] for entry in root.get("nodes", ()) if entry["key"] not in OUR_KEYS]
-        # What the member has of its own: it tells that without a quorum, too.
-        held = clients.etcd(running[0]).get_range("\0", "\0", keys_only=True, serializable=True)
-        v3 = [meta.key.decode(errors="replace") for _, meta in held]
-    except Exception as error:  # the store may be beyond answering, and reset is then the way out
-        session.progress.say("cluster", f"the store does not say what it holds: {error}")
-        return []
-    foreign = [*v2, *(key for key in v3 if not key.startswith(OUR_KEYS))]
-    return [Problem(f"key {key} is in the store and not ours", "cluster") for key in foreign]
-
-
-def _remove_networks(session: Session, situation: Situation, clients: Clients, changed: list[Node]) -> None:
-    """While the store still answers; without it they vanish with dockerd's leaving it."""
-    answering = [node for node in changed if _on_the_store(situation.of(node))]
-    if not answering or not situation.identity.get(pki.CONTROLLER_DOCKER):
+def _remove_networks(session: Session, situation: Situation, coordinator: Coordinator, changed: list[Node]) -> None:
+    """Remove them while a quorum still answers; without one they vanish when dockerd leaves the cluster."""
+    answering = [node for node in changed if session.plane.on_the_network(situation, node)]
+    if not answering:
         return
-    docker = clients.docker(answering[0])
+    docker = coordinator.docker(answering[0])
 
     def remove() -> None:
-        for network in docker.networks.list(filters={"label": f"{overlay.LABEL}={session.cluster.name}"}):
+        for network in docker.networks.list(filters={"label": f"{networks.LABEL}={session.cluster.name}"}):
             session.progress.say("cluster", f"remove network {network.name}")
             network.remove()
 
     try:
         retry(remove, "Docker removes the networks", answering[0].name)
     except StepFailed as error:
-        session.progress.say("cluster", f"the networks go with the store: {error}")
-
-
-def _on_the_store(facts: Facts) -> bool:
-    return facts.docker_answers and bool(facts.unit(layout.DOCKER_UNIT).inputs)
+        session.progress.say("cluster", f"the networks go when Docker leaves the cluster: {error}")
 
 
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
     def step(remote: Remote) -> None:
         session.progress.say(remote.node.name, what)
-        _done(remote, f"{library('record', 'changes', 'reset')}\n{function}\n", what)
+        functions = f"{library('record', 'changes', 'reset')}\n{session.plane.node_functions('reset')}"
+        _done(remote, f"{functions}\n{function}\n", what)
 
     with session.progress.stage("reset"):
         remotes.each(step, nodes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,25 +12,24 @@ from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 
-from provision import artifact, engine, inventory
-from provision.api import Clients
-from provision.artifact import Artifact
-from provision.control_plane import ControlPlane, select
+from provision import engine, inventory, planes
+from provision.checks import catalogue
+from provision.core.check import Check, named
+from provision.core.plane import Coordinator, Plane
+from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster
-from provision.pki import Identity
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
-from provision.situation import Situation
 
 
 @dataclass(frozen=True)
-class Look:
-    """What could be seen, and why not the rest: of the etcd release, and of nodes that could not be asked."""
+class Survey:
+    """What the nodes that let us in have answered; what is wrong on the controller, and which nodes did not answer."""
 
     remotes: Remotes
     situation: Situation
-    of_release: tuple[Problem, ...]
+    of_local: tuple[Problem, ...]
     unreached: tuple[Problem, ...]
 
 
@@ -46,7 +45,7 @@ class Session:
     @cached_property
     def cluster(self) -> Cluster:
         """The inventory, loaded. InventoryError or UsageError."""
-        return inventory.load(self.path)
+        return inventory.load(self.path, planes.ports())
 
     @property
     def is_loaded(self) -> bool:
@@ -54,9 +53,18 @@ class Session:
         return "cluster" in vars(self)
 
     @cached_property
-    def plane(self) -> ControlPlane:
+    def plane(self) -> Plane:
         """The control plane that the inventory asks for."""
-        return select(self.cluster)
+        return planes.select(self.cluster)
+
+    @cached_property
+    def preflight_checks(self) -> tuple[Check, ...]:
+        """The checks that are made before anything is touched."""
+        return catalogue.of_preflight(self.plane)
+
+    def ignored(self, names: Collection[str]) -> frozenset[str]:
+        """Return the checks of preflight that shall only warn. UsageError where there is none of a name."""
+        return named(self.preflight_checks, names, "--ignore")
 
     @contextmanager
     def connected(self, lock: str = "", *, shared: bool = False) -> Iterator[Remotes]:
@@ -77,16 +85,18 @@ class Session:
                 held.__exit__(None, None, None)
 
     @contextmanager
-    def asked(
+    def survey(
         self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False
     ) -> Iterator[tuple[Remotes, Situation]]:
-        """Connect, and ask every node everything. PreflightRefused where the release will not do.
+        """Connect, and ask every node everything. PreflightRefused where something is wrong on the controller.
 
-        What to ask is made while the connections are, and `needed_later` imported meanwhile.
+        The questions are made while the connections are, and `needed_later` is imported meanwhile.
         """
-        release = artifact.load(self.cluster)
+        local, problems = self.plane.local(self.cluster)
+        if problems:
+            raise PreflightRefused(*problems)
         with ThreadPoolExecutor(1) as beside:
-            ready = beside.submit(self._questions, release)
+            ready = beside.submit(self._questions, local)
             for module in needed_later:
                 beside.submit(import_module, module)
             with self.connected(lock, shared=shared) as remotes:
@@ -98,35 +108,31 @@ class Session:
                 yield remotes, situation
 
     @contextmanager
-    def looked(self) -> Iterator[Look]:
-        """Connect to the nodes that let us in, and ask them everything. What stands in the way is told, not raised."""
-        release, of_release = artifact.UNKNOWN, tuple[Problem, ...]()
-        try:
-            release = artifact.load(self.cluster)
-        except PreflightRefused as error:
-            of_release = error.problems
-        start, scripts = self._questions(release)
+    def partial_survey(self) -> Iterator[Survey]:
+        """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised."""
+        local, problems = self.plane.local(self.cluster)
+        start, scripts = self._questions(local)
         with self.progress.stage("connect"):
             remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
         with remotes:
             with self.progress.stage("facts"):
                 situation = engine.gather(self.plane, start, remotes, scripts)
-            # Of a jump host that all go through each of them tells the same.
-            told = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
-            yield Look(remotes, situation, of_release, tuple(told))
+            # Where all nodes are reached through one jump host, each repeats the jump host's problem.
+            unreached = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
+            yield Survey(remotes, situation, problems, tuple(unreached))
 
-    def _questions(self, release: Artifact) -> tuple[Situation, Mapping[str, str]]:
-        start = Situation(self.cluster, release, Identity.read(self.cluster))
+    def _questions(self, local: object) -> tuple[Situation, Mapping[str, str]]:
+        start = Situation(self.cluster, local)
         return start, engine.scripts(self.plane, start)
 
     @contextmanager
-    def clients(self, remotes: Remotes, identity: Identity) -> Iterator[Clients]:
-        """API clients through `remotes`, closed at the end."""
-        clients = Clients(self.cluster, remotes, identity)
+    def coordinator(self, remotes: Remotes, situation: Situation) -> Iterator[Coordinator]:
+        """Give the door to the running cluster, closed at the end."""
+        coordinator = self.plane.open(remotes, situation)
         try:
-            yield clients
+            yield coordinator
         finally:
-            clients.close()
+            coordinator.close()
 
     def agreed(self, question: str) -> bool:
         """Ask on the terminal. False without one."""

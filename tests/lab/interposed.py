@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from provision import pki
-from provision.phases import Phase
-from provision.phases.overlay import Overlay
+from provision.core.phase import Phase
+from provision.phases.networks import Networks
+from provision.planes.etcd import pki
 from provision.remote import Remote
 
 NEVER = 99
@@ -41,7 +41,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         if name == step and when == "after":
             do()
 
-    run, push, change, make = Remote.run, Remote.push, Overlay.change_cluster, pki.make
+    run, push, change, make = Remote.run, Remote.push, Networks.change_cluster, pki.make
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):
@@ -59,7 +59,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         with around("controller: phase pki"):
             return make(*arguments, **options)
 
-    Remote.run, Remote.push, Overlay.change_cluster, pki.make = (
+    Remote.run, Remote.push, Networks.change_cluster, pki.make = (
         interposed_run,
         interposed_push,
         interposed_change,

@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from provision import inventory
-from provision.api import Clients
-from provision.checks import Outcome, verify
+from provision.checks import catalogue, verify
 from provision.checks.proof import Proof
+from provision.core.check import matching
+from provision.core.outcome import Outcome
 from provision.lab import Lab
-from provision.pki import Identity
+from provision.planes.etcd.coordinator import EtcdCoordinator
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
 from provision.remote import Login, Remotes
 
 
@@ -21,16 +24,16 @@ def connected(lab: Lab) -> Iterator[Proof]:
     """Connect to a provisioned lab's nodes and its daemons."""
     cluster = inventory.load(lab.inventory)
     with Remotes.open(cluster.nodes, Login(None, (), None)) as remotes:
-        clients = Clients(cluster, remotes, Identity.read(cluster))
+        coordinator = EtcdCoordinator(cluster, remotes, Identity.read(cluster))
         try:
-            yield Proof(cluster, clients, secrets.token_hex(4))
+            yield Proof(cluster, coordinator, secrets.token_hex(4))
         finally:
-            clients.close()
+            coordinator.close()
 
 
 def outcomes(proof: Proof, check: str) -> list[Outcome]:
     """Make one check as `verify` would, as a run of its own."""
-    made = verify.run(replace(proof, run=secrets.token_hex(4)), verify.choose(f"^{check}$", ""))
+    made = verify.run(replace(proof, run=secrets.token_hex(4)), matching(catalogue.of_verify(PLANE), f"^{check}$", ""))
     return [outcome for outcome in made if outcome.check == check]
 
 

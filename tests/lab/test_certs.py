@@ -17,12 +17,14 @@ from conftest import Fab
 from invariants import _ETCDCTL, _EVERY, PREFIX, Writer, assert_nothing_lost, assert_settled, await_packets, holds
 from observe import document, run, start
 
-from provision import artifact, inventory, layout, pki
+from provision import inventory, layout
+from provision.core.situation import Situation
 from provision.lab import Lab, controller
 from provision.node import library
-from provision.phases.pki import docker_files, etcd_places, leaf_files, trusted_files
+from provision.planes.etcd import paths, pki, release
+from provision.planes.etcd.local import Local
+from provision.planes.etcd.phases.pki import docker_files, etcd_places, leaf_files, trusted_files
 from provision.resources import Difference
-from provision.situation import Situation
 
 pytestmark = pytest.mark.lab
 
@@ -218,14 +220,14 @@ def let_end(lab: Lab, days: int) -> None:
     """Issue what lacks in the folder as it was so many days ago, and let the daemons run on it: no clock is touched."""
     loaded = inventory.load(lab.inventory)
     moment = datetime.now(UTC) - timedelta(days=days)
-    situation = Situation(loaded, artifact.UNKNOWN, pki.make(loaded, moment))
+    situation = Situation(loaded, Local(release.UNKNOWN, pki.make(loaded, moment)))
     for node in loaded.nodes:
         leaves = (file for place in etcd_places(node) for file in leaf_files(situation, place))
         all_files = (*trusted_files(situation, node), *leaves, *docker_files(situation, node))
         changes = [file.apply(Difference("update")) for file in all_files]
         run(lab, node.name, "\n".join([library("changes"), *changes]))
     for name in NAMES:
-        run(lab, name, f"systemctl restart {layout.ETCD_UNIT} && systemctl restart {layout.DOCKER_UNIT}")
+        run(lab, name, f"systemctl restart {paths.ETCD_UNIT} && systemctl restart {layout.DOCKER_UNIT}")
 
 
 def told(result: subprocess.CompletedProcess[str], code: int) -> str:

@@ -16,10 +16,11 @@ from invariants import assert_settled, await_so
 from observe import document, run
 from runs import begin, wait_for
 
-from provision import inventory, pki
+from provision import inventory
 from provision import lab as labs
 from provision.errors import Exit
 from provision.lab import Lab
+from provision.planes.etcd import pki
 
 pytestmark = pytest.mark.lab
 

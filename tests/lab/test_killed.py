@@ -19,10 +19,10 @@ from pki_sample import node
 
 from provision import engine
 from provision import lab as labs
-from provision.control_plane.etcd import PLANE
 from provision.inventory.model import Cluster, Etcd, Network, Probe
 from provision.lab import Lab
-from provision.pki import Identity
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
 
 SOME = 7
 NOWHERE = Path("/nonexistent")

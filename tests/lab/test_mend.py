@@ -12,8 +12,8 @@ from observe import document, run
 from proofs import connected, red
 
 from provision.checks.proof import Proof
-from provision.checks.suites.endpoints import in_store
 from provision.lab import Lab
+from provision.planes.etcd.suites.endpoints import in_store
 
 
 @pytest.fixture(scope="module")

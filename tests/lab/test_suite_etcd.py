@@ -11,8 +11,9 @@ from observe import document, run
 from proofs import connected, outcomes, red
 
 from provision.checks.proof import Proof
-from provision.checks.suites.etcd import wait_for
 from provision.lab import Lab
+from provision.planes.etcd.coordinator import opened
+from provision.waiting import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -36,7 +37,7 @@ def proof(trio: Lab) -> Iterator[Proof]:
 
 @pytest.mark.parametrize("kind", ["NOSPACE", "CORRUPT"])
 def test_an_alarm_is_named_by_every_member(proof: Proof, kind: str) -> None:
-    store = proof.clients.store(proof.cluster.nodes[0])
+    store = opened(proof.coordinator).store(proof.cluster.nodes[0])
     (member,) = [one["ID"] for one in store.members() if one["name"] == "node1"]
     alarm = {"memberID": member, "alarm": kind}
     store._call("/v3/maintenance/alarm", {"action": "ACTIVATE", **alarm})
@@ -49,11 +50,11 @@ def test_an_alarm_is_named_by_every_member(proof: Proof, kind: str) -> None:
 
 
 def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, proof: Proof) -> None:
-    store = proof.clients.store(proof.cluster.nodes[0])
+    store = opened(proof.coordinator).store(proof.cluster.nodes[0])
     rules = [f"{chain} -p tcp --{end} 2380 -j DROP" for chain in ("INPUT", "OUTPUT") for end in ("dport", "sport")]
     run(trio, "node3", "\n".join(f"iptables -I {rule}" for rule in rules))
     try:
-        proof.clients.wait_for_quorum("a member was cut off")
+        proof.coordinator.await_quorum("a member was cut off")
         for number in range(110):
             store.put(f"{KEYS}/{number}", "written while one was away")
         behind, differing = red(proof, "etcd/no-member-behind"), red(proof, "etcd/one-tree-everywhere")
@@ -65,7 +66,7 @@ def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, p
     # What was lost is sent again after pauses that grow with the time that it was.
     assert wait_for(lambda: not red(proof, "etcd/no-member-behind"), 30)
     assert not red(proof, "etcd/one-tree-everywhere")
-    proof.clients.wait_for_quorum("the member is back")
+    proof.coordinator.await_quorum("the member is back")
     store.delete(KEYS)
 
 

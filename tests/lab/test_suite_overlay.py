@@ -12,13 +12,16 @@ from conftest import Fab
 from observe import document, run
 from proofs import connected, outcomes, red
 
-from provision.checks import probes, verify
-from provision.checks.crew import crew, new_keepers
+from provision.checks import catalogue, probes
+from provision.checks.probe_pool import crew, new_keepers
 from provision.checks.proof import Proof
 from provision.checks.suites import networks, traffic
-from provision.checks.suites.endpoints import ENDPOINTS, in_store
 from provision.checks.temporary import temporary
+from provision.core.check import matching
 from provision.lab import Lab
+from provision.planes.etcd.coordinator import opened
+from provision.planes.etcd.plane import PLANE
+from provision.planes.etcd.suites.endpoints import ENDPOINTS, in_store
 
 pytestmark = pytest.mark.lab
 
@@ -51,8 +54,8 @@ def keys(proof: Proof) -> set[str]:
         for below in node.get("nodes", ()):
             yield from walk(below)
 
-    there = {one["Id"] for node in proof.cluster.nodes for one in proof.clients.docker(node).api.networks()}
-    found = walk(dict(proof.clients.store().get("/docker") or {}))
+    there = {one["Id"] for node in proof.cluster.nodes for one in proof.coordinator.docker(node).api.networks()}
+    found = walk(dict(opened(proof.coordinator).store().get("/docker") or {}))
     return {key for key in found if key.rpartition("/")[2] not in there}
 
 
@@ -61,7 +64,7 @@ def test_both_suites_are_green_and_leave_nothing(cluster: Lab, fab: Fab, proof: 
     report = document(fab(cluster, "verify", "--only", SUITES, "--json"))
     made = {outcome["check"] for outcome in report["outcomes"]} - {"plan/nothing-pending"}
     print(f"{len(made)} checks, {len(report['outcomes'])} outcomes: {report['summary']}")
-    assert made == {str(check) for check in verify.choose(SUITES, "")}
+    assert made == {str(check) for check in matching(catalogue.of_verify(PLANE), SUITES, "")}
     assert {outcome["status"] for outcome in report["outcomes"]} == {"passed"}
     assert keys(proof) == before
     for node in cluster.nodes:
@@ -177,7 +180,7 @@ def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
         name = probes.new_name(proof, node)
         try:
             outsider = probes.start(proof, node, other.name, name)
-            proof.clients.docker(node).api.connect_container_to_network(name, network.name)
+            proof.coordinator.docker(node).api.connect_container_to_network(name, network.name)
             told = list(networks.kept_apart(started.probes(), [outsider], "demo and a bridge"))
             outsider.close()
         finally:
@@ -215,7 +218,7 @@ def test_a_network_seen_too_late_is_told(proof: Proof, monkeypatch: pytest.Monke
 def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> None:
     """What Docker makes of a name without a subnet on two nodes at once."""
     with temporary(proof) as network:
-        make = partial(proof.clients.docker(proof.cluster.nodes[0]).api.create_network, network.name, "overlay")
+        make = partial(proof.coordinator.docker(proof.cluster.nodes[0]).api.create_network, network.name, "overlay")
         identities = {make(check_duplicate=False)["Id"] for _ in range(2)}
         seen = networks.judged(network, [])
     assert len(identities) == 2
@@ -226,7 +229,7 @@ def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> Non
 
 def test_an_address_of_two_endpoints_is_told(proof: Proof) -> None:
     """A record of another endpoint with the address of the first, such as an old backup brings."""
-    store = proof.clients.store()
+    store = opened(proof.coordinator).store()
     one = next(found for found in in_store(proof) if found.name.startswith("overlay-keeper"))
     folder = f"{ENDPOINTS}/{one.place}"
     record = json.loads((store.get(f"{folder}/{one.identity}") or {})["value"])

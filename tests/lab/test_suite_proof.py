@@ -11,6 +11,7 @@ from observe import document, run
 from proofs import connected, red
 
 from provision.lab import Lab
+from provision.planes.etcd.coordinator import opened
 
 #: etcd3's generated code, when it is first imported.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated create function")
@@ -61,7 +62,7 @@ def test_a_dockerd_that_does_not_announce_itself_is_named(proven: Lab) -> None:
     run(proven, "node2", "kill -STOP $(pidof dockerd)")
     try:
         with connected(proven) as proof:
-            proof.clients.store(proof.cluster.nodes[0]).delete(f"/docker/nodes/{advertised}")
+            opened(proof.coordinator).store(proof.cluster.nodes[0]).delete(f"/docker/nodes/{advertised}")
             said = red(proof, "etcd/docker-on-the-store")
     finally:
         run(proven, "node2", "kill -CONT $(pidof dockerd)")

@@ -11,11 +11,14 @@ from control_server import let_in
 from observe import document, run
 from proofs import connected, red
 
-from provision.checks import verify
+from provision.checks import catalogue
 from provision.checks.proof import Proof
-from provision.checks.suites.security import doors, wrong_clients
+from provision.core.check import matching
 from provision.lab import Lab
-from provision.pki import Authority
+from provision.planes.etcd.coordinator import opened
+from provision.planes.etcd.pki import Authority
+from provision.planes.etcd.plane import PLANE
+from provision.planes.etcd.suites.security import doors, wrong_clients
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore:ssl.TLSVersion.* is deprecated")]
 
@@ -86,14 +89,16 @@ def broken(lab: Lab, node: str, breaks: str, mends: str) -> Iterator[None]:
 
 
 def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: Fab, proof: Proof) -> None:
-    identity = proof.clients.identity
+    identity = opened(proof.coordinator).identity
     for node in proof.cluster.nodes:
         for door in doors(node):
             with wrong_clients(proof.cluster, identity, door) as clients:
                 assert [client.name for client in clients if not let_in(identity, door, client)] == []
     report = document(fab(secured, "verify", "--only", "^security/", "--json"))
     told = [one for one in report["outcomes"] if one["check"].startswith("security/")]
-    assert {one["check"] for one in told} == {str(check) for check in verify.choose("^security/", "")}
+    assert {one["check"] for one in told} == {
+        str(check) for check in matching(catalogue.of_verify(PLANE), "^security/", "")
+    }
     assert {one["status"] for one in report["outcomes"]} == {"passed"}
     for one in told:
         print(f"{one['where']} {one['check']}: {one['evidence']}")
@@ -172,8 +177,8 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
 def test_86_an_authoritys_key_on_a_node_is_named(secured: Lab, proof: Proof) -> None:
     copies = {"node1": (Authority.DOCKER, "/root/copy.pem"), "node2": (Authority.PEER, "/tmp/copy.pem")}
     for name, (authority, path) in copies.items():
-        key = proof.clients.identity.folder / authority / "ca.key"
-        proof.clients.remotes[name].push(key.read_bytes(), path)
+        key = opened(proof.coordinator).identity.folder / authority / "ca.key"
+        proof.coordinator.remotes[name].push(key.read_bytes(), path)
     try:
         said = red(proof, AUTHORITIES)
     finally:

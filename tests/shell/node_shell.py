@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from provision.node import library
+from provision.planes.etcd.node import functions
 
 #: Everything that is sent to a node, together.
 FILES = ("facts", "record", "changes", "reset")
+#: What the control plane adds to these.
+PLANE = "\n".join(map(functions, ("facts", "changes", "reset")))
 STRANGE = 'it\'s a "name" $(touch x)'
 OTHER = "nobody:nogroup"
 SHELLS = [
@@ -41,7 +44,7 @@ class Shell:
 
     def try_to(self, script: str, *before: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a script after the library; `before` are words before the shell's own command."""
-        text = f"{library(*FILES)}\nstate={shlex.quote(str(self.folder / 'state'))}\n{script}\n"
+        text = f"{library(*FILES)}\n{PLANE}\nstate={shlex.quote(str(self.folder / 'state'))}\n{script}\n"
         command = [*before, *self.command]
         return subprocess.run(command, input=text, cwd=self.folder, capture_output=True, text=True, check=False)
 

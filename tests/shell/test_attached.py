@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from node_shell import SHELLS, STRANGE
 
-from provision.checks.attached import Attached, ShellLostError
+from provision.checks.attached_shell import Attached, ShellLostError
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pytest
 from control_server import FLAWS, LENIENT, STRICT, let_in, plain_server, tried
 from pki_sample import sample
 
-from provision import pki
-from provision.checks import knock as knocking
-from provision.checks.knock import Client, knock
-from provision.checks.suites.security import Door, doors, wrong_clients
+from provision.checks import tls_probe as knocking
+from provision.checks.tls_probe import Client, knock
 from provision.inventory.model import Cluster
-from provision.pki import Identity
+from provision.planes.etcd import pki
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.suites.security import Door, doors, wrong_clients
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.* is deprecated")
 

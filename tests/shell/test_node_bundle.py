@@ -10,8 +10,9 @@ from node_shell import SHELLS, STRANGE, Shell, calling
 from provision.bundle import collection
 from provision.bundle.collection import read
 from provision.node import library
+from provision.planes.etcd.node import functions
 
-BUNDLE = library("bundle").removeprefix(library())
+BUNDLE = library("bundle").removeprefix(library()) + functions("bundle")
 
 
 @pytest.fixture(params=SHELLS)

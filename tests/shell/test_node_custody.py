@@ -11,9 +11,9 @@ from textwrap import indent
 import pytest
 from node_shell import SHELLS, STRANGE, Shell
 
-from provision.checks.suites.custody import read
 from provision.node import library
 from provision.pki import certificates
+from provision.planes.etcd.suites.key_permissions import read
 
 CUSTODY = library("custody").removeprefix(library())
 KEY = certificates.new_key()
@@ -110,7 +110,7 @@ def test_85_files_are_told_with_kind_mode_and_owner(shell: Shell) -> None:
 def test_87_a_key_is_seen_in_arguments_environments_and_journals(shell: Shell) -> None:
     for name, text in (("own.key", PEM), ("other.key", OTHER)):
         (shell.folder / name).write_text(text)
-    look = "custody_seen own.key other.key absent.key"
+    look = "custody_seen 'docker etcd' own.key other.key absent.key"
     quiet, loud = ("journalctl() { :; }", f"journalctl() {{ cat {shell.folder}/own.key; }}")
     assert shell.run(f"{CUSTODY}\n{quiet}\n{look}").splitlines() == ["own.key", "other.key"]
     assert shell.run(f"{CUSTODY}\n{loud}\n{look}").splitlines() == [
@@ -126,4 +126,4 @@ def test_87_a_key_is_seen_in_arguments_environments_and_journals(shell: Shell) -
 
 
 def test_87_where_no_key_is_nothing_is_seen(shell: Shell) -> None:
-    assert shell.run(f"{CUSTODY}\njournalctl() {{ echo any; }}\ncustody_seen absent.key") == ""
+    assert shell.run(f"{CUSTODY}\njournalctl() {{ echo any; }}\ncustody_seen docker absent.key") == ""

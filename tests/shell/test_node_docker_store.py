@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from node_shell import SHELLS
 
-from provision.hardening import defaults
+from provision.docker.hardening import defaults
 from provision.inventory.model import Hardening
-from provision.node import program
+from provision.planes.etcd.node import program
 
 STORE = "etcd://192.0.2.1:2379,192.0.2.2:2379"
 KEYS = {"cluster-store", "cluster-advertise", "cluster-store-opts"}

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from node_shell import SHELLS
 
-from provision.node import MEND, program
+from provision.planes.etcd.node import MEND, program
 
 FUNCTIONS, _, _ = program(*MEND).decode().rpartition("case ${1-} in")
 OWN, SECOND, THIRD = "192.0.2.1", "192.0.2.2", "192.0.2.3"

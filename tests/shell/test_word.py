@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from node_shell import SHELLS
 
-from provision.checks import crew
+from provision.checks import probe_pool
 
 #: It enters no namespace, and the neighbours are those of a file. Functions: busybox has both commands in itself.
 STUBS = """
@@ -32,6 +32,6 @@ def test_word_has_come_when_the_way_to_each_is_known(
     tmp_path: Path, shell: tuple[str, ...], known: str, code: int
 ) -> None:
     (tmp_path / "neighbours").write_text(known)
-    script = f"{STUBS}\nset -- 0123456789abcdef 10.99.0.3 10.99.0.4\n{crew._WORD}"
+    script = f"{STUBS}\nset -- 0123456789abcdef 10.99.0.3 10.99.0.4\n{probe_pool._WORD}"
     environment = os.environ | {"NEIGHBOURS": str(tmp_path / "neighbours")}
     assert subprocess.run([*shell, "-c", script], env=environment, timeout=30, check=False).returncode == code

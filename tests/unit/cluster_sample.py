@@ -5,6 +5,7 @@ The identity is a real one. `planned` says, by rules of its own, what a host sho
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
@@ -13,13 +14,18 @@ from typing import Any
 
 from pki_sample import sample
 
-from provision import layout, pki
-from provision.artifact import Artifact
-from provision.control_plane.etcd import PLANE
+from provision import layout
+from provision.core.plan import Change
+from provision.core.situation import Situation
 from provision.facts import Clock, Container, Facts, Listener, Path, Space, Unit
 from provision.inventory.model import Cluster, Node
-from provision.pki import Identity
-from provision.plan import Change
+from provision.network.subnets import assigned
+from provision.planes.etcd import paths, pki
+from provision.planes.etcd.local import Local
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
+from provision.planes.etcd.release import Artifact
+from provision.planes.etcd.resources import Release
 from provision.resources import (
     GATEWAY_BRIDGE,
     File,
@@ -29,14 +35,11 @@ from provision.resources import (
     Keeper,
     Link,
     NoRuleset,
-    Release,
     Resource,
     Ruleset,
     Service,
     User,
 )
-from provision.situation import Situation
-from provision.subnets import assigned
 
 RELEASE = Artifact(
     archive="/srv/etcd-v3.5.30-linux-amd64.tar.gz",
@@ -80,14 +83,14 @@ def bare(node: Node) -> Facts:
         clock=Clock(0.0, 0.1),
         mtus={"127.0.0.1": 65536, node.address: 1500},
         resolvers=("192.0.2.53",),
-        spaces=dict.fromkeys(("/etc", "/usr/local/lib/etcd", layout.STATE, layout.DATA, "/var/lib/docker"), disk),
+        spaces=dict.fromkeys(("/etc", "/usr/local/lib/etcd", layout.STATE, paths.DATA, "/var/lib/docker"), disk),
     )
 
 
 def bare_situation(cluster: Cluster, identity: Identity | None = None) -> Situation:
     """Bare hosts; the certificates are made, unless an identity is given."""
     facts = {node.name: bare(node) for node in cluster.nodes}
-    return Situation(cluster, RELEASE, identity or pki.make(cluster), facts)
+    return Situation(cluster, Local(RELEASE, identity or pki.make(cluster)), facts)
 
 
 def planned(cluster: Cluster, identity: Identity | None = None) -> Situation:
@@ -114,15 +117,43 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
     )
     return replace(
         facts,
-        values={**facts.values, **({"etcd-data": "yes"} if node.member else {})},
-        members=members,
-        store_status={"leader": 1, "raftIndex": 99} if node.member else {},
+        answers=answers(members, {"leader": 1, "raftIndex": 99}) | {"store-data": "yes"} if node.member else {},
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
         networks=(
             *facts.networks,
             *(network(name, str(subnet)) for name, subnet in assigned(before).items()),
         ),
     )
+
+
+def answers(members: Iterable[dict[str, Any]] | None, status: dict[str, Any] | None = None) -> dict[str, str]:
+    """What a member of the store answers to the question for its list, and for itself; None: nothing."""
+    listed = {} if members is None else {"members": json.dumps({"members": list(members)})}
+    return listed | ({"member-status": json.dumps([{"Status": status}])} if status else {})
+
+
+def answering(**different: Any) -> Callable[[Facts], Facts]:
+    """A member answers otherwise: `members`, its list, and `status`, what it says of itself; None: nothing."""
+
+    def change(facts: Facts) -> Facts:
+        kept = dict(facts.answers)
+        for name, key in (("members", "members"), ("status", "member-status")):
+            if name in different:
+                kept.pop(key, None)
+                kept |= answers(**{"members": None, name: different[name]})
+        return replace(facts, answers=kept)
+
+    return change
+
+
+def without_data(facts: Facts) -> Facts:
+    """A node's folder of the store's data is empty."""
+    return replace(facts, answers={name: text for name, text in facts.answers.items() if name != "store-data"})
+
+
+def with_data(facts: Facts) -> Facts:
+    """There is something in a node's folder of the store's data."""
+    return replace(facts, answers={**facts.answers, "store-data": "yes"})
 
 
 def store_member(node: Node, **more: Any) -> dict[str, Any]:
@@ -153,7 +184,7 @@ def _with(facts: Facts, resource: Resource) -> Facts:
         case User():
             return replace(facts, users=facts.users | {resource.user})
         case Service():
-            process = ETCD_PROCESS if resource.unit == layout.ETCD_UNIT else DOCKER_PROCESS
+            process = ETCD_PROCESS if resource.unit == paths.ETCD_UNIT else DOCKER_PROCESS
             inputs = {path: _led_to(facts, path).sha256 for path, _ in resource.inputs}
             return replace(
                 facts, units={**facts.units, resource.unit: Unit("active", "enabled", process, inputs=inputs)}

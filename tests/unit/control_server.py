@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from provision import layout, pki
-from provision.checks.knock import Answer, Client, knock
-from provision.checks.suites.security import Door
-from provision.pki import Identity
+from provision.checks.tls_probe import Answer, Client, knock
+from provision.planes.etcd import pki, ports
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.suites.security import Door
 
 LENIENT = ("-verify", "2", "-min_protocol", "TLSv1", "-cipher", "ALL:@SECLEVEL=0")
 STRICT = ("-Verify", "2", "-verify_return_error", "-min_protocol", "TLSv1.2")
@@ -30,7 +30,7 @@ FLAWS: dict[str, set[int]] = {
 
 
 def server_leaf(door: Door) -> pki.Leaf:
-    leaf = {layout.DOCKER_PORT: pki.docker_leaf, layout.STORE_PORT: pki.store_leaf, layout.PEER_PORT: pki.peer_leaf}
+    leaf = {ports.DOCKER_PORT: pki.docker_leaf, ports.STORE_PORT: pki.store_leaf, ports.PEER_PORT: pki.peer_leaf}
     return leaf[door.port](door.node)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pytest
-from cluster_sample import PLANE
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from provision import pki
+from provision.core.situation import Situation
 from provision.inventory.model import Node
-from provision.phases.pki import docker_places, etcd_places
-from provision.pki import Authority, Step
+from provision.planes.etcd import pki
+from provision.planes.etcd.local import local
+from provision.planes.etcd.phases.pki import docker_places, etcd_places
+from provision.planes.etcd.pki import Authority, Step
+from provision.planes.etcd.plane import PLANE
 from provision.resources import File
-from provision.situation import Situation
 
 #: What each step of a rotation restarts, in order.
 RESTARTS = {
@@ -58,7 +59,7 @@ class Held:
 
     def refusals(self, controller: Situation) -> Iterator[str]:
         """Yield each handshake that is needed and fails. The controller has taken the step already."""
-        cluster, mine = controller.cluster, controller.identity
+        cluster, mine = controller.cluster, local(controller).identity
         peer, server = ({node.name: etcd_places(node)[i] for node in cluster.members} for i in (0, 1))
         for member in cluster.members:
             for other in cluster.members:

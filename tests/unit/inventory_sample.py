@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from provision import inventory
+from provision import inventory, planes
 from provision.errors import Exit, InventoryError, Problem
 from provision.inventory.model import Cluster
 
@@ -32,7 +32,7 @@ def changed(old: str, new: str) -> str:
 def loaded(folder: Path, content: str | bytes) -> Cluster:
     path = folder / "inventory.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return inventory.load(path)
+    return inventory.load(path, planes.ports())
 
 
 def mistakes(folder: Path, content: str | bytes) -> tuple[Problem, ...]:

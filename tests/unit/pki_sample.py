@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from provision.inventory.model import SSH, Cluster, Etcd, Network, Node, Probe
-from provision.pki import Authority
+from provision.planes.etcd.pki import Authority
 
 
 def node(name: str, address: str, *, member: bool = True) -> Node:

@@ -9,10 +9,12 @@ from pathlib import Path
 from cluster_sample import bare_situation, changed, with_values
 from pki_sample import sample
 
-from provision.checks import Outcome, failed, preflight
-from provision.control_plane.etcd import PLANE
+from provision.checks import catalogue, node_view
+from provision.core import outcome
+from provision.core.outcome import Outcome
+from provision.core.situation import Situation
 from provision.facts import Facts, Listener
-from provision.situation import Situation
+from provision.planes.etcd.plane import PLANE
 
 Change = Callable[[Facts], Facts]
 values = with_values
@@ -27,12 +29,12 @@ def docker(version: str) -> Change:
 
 
 def failures(situation: Situation) -> list[Outcome]:
-    return list(failed(preflight.run(PLANE, situation)))
+    return list(outcome.failures(node_view.run(PLANE, situation, catalogue.of_preflight(PLANE))))
 
 
 def obstacle(folder: Path, change: Change, check: str, where: str = "node2") -> Outcome:
     """What is said of bare hosts of which one is otherwise: one thing, by this check, there, with advice."""
-    (outcome,) = failures(changed(bare_situation(sample(folder)), where, change))
-    assert (outcome.check, outcome.where) == (check, where)
-    assert outcome.advice
-    return outcome
+    (found,) = failures(changed(bare_situation(sample(folder)), where, change))
+    assert (found.check, found.where) == (check, where)
+    assert found.advice
+    return found

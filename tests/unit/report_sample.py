@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from provision.checks import Outcome, Way
+from provision.core.outcome import Outcome
+from provision.core.plan import Change
+from provision.core.reach import Flow
 from provision.errors import Exit, Problem
-from provision.plan import Change
 from provision.report import Report
 
-THERE, BACK = Way("node1", "node2", "ping on demo", 0.25), Way("node2", "node1", "ping on demo", came=False)
+THERE, BACK = Flow("node1", "node2", "ping on demo", 0.25), Flow("node2", "node1", "ping on demo", came=False)
 REPORT = Report(
     "verify",
     "1 of 3 checks failed",
@@ -21,11 +22,11 @@ REPORT = Report(
             "failed",
             "no answer\n<script>alert(1)</script>",
             "open 4789",
-            way=BACK,
+            flow=BACK,
         ),
         Outcome("app/counter", "cluster", "warning", "not tried: \x00\x1b[31mno\x1b[0m images", "name them"),
     ),
-    ways=(THERE, BACK),
+    flows=(THERE, BACK),
     warnings=(Problem("two members outlive no loss", "inventory.yml:3", "add a third"),),
     times=(("facts", 1.25), ("proof", 2.5)),
 )

@@ -6,18 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster_sample import PLANE, changed, lines, planned, planned_sample, sees
+from cluster_sample import changed, lines, planned, planned_sample, sees
 from handshakes import RESTARTS, Held, content
 
-from provision import pki
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.inventory.model import Cluster, Node
-from provision.phases.pki import Place, docker_places, etcd_places
-from provision.pki import Aim, Authority, Identity, Step
-from provision.situation import Situation
+from provision.pki.leaf import Leaf
+from provision.planes.etcd import pki
+from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.phases.pki import Place, docker_places, etcd_places
+from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
+from provision.planes.etcd.plane import PLANE
 
 
-def found_on(situation: Situation) -> tuple[dict[Authority, set[str]], dict[pki.Leaf, tuple[bytes, bytes]]]:
+def found_on(situation: Situation) -> tuple[dict[Authority, set[str]], dict[Leaf, tuple[bytes, bytes]]]:
     """What an adopting controller reads from the nodes."""
     authorities: dict[Authority, set[str]] = {name: set() for name in Authority}
     pairs = {}
@@ -25,7 +28,7 @@ def found_on(situation: Situation) -> tuple[dict[Authority, set[str]], dict[pki.
         (node, place) for node in situation.cluster.nodes for place in (*etcd_places(node), *docker_places(node))
     ]
     for node, place in places:
-        authorities[place.leaf.authority].add(content(situation, node, place.authority).decode())
+        authorities[Authority(place.leaf.authority)].add(content(situation, node, place.authority).decode())
         pairs[place.leaf] = (content(situation, node, place.certificate), content(situation, node, place.key))
     return authorities, pairs
 
@@ -41,17 +44,17 @@ def test_91_what_nodes_hold_is_taken_over_as_the_old_side_of_a_rotation(tmp_path
     situation = planned_sample(tmp_path)
     cluster = new_controller(tmp_path, situation)
     assert pki.take_over(cluster, *found_on(situation))
-    assert [aim.step for aim in pki.remaining(cluster.folder)] == list(Step)
+    assert [target.step for target in pki.remaining(cluster.folder)] == list(Step)
     situation = replace(situation, cluster=cluster)
     for step in Step:
-        before = replace(situation, identity=Identity.read(cluster, aim=Aim(step)))
+        before = with_identity(situation, Identity.read(cluster, target=RotationTarget(step)))
         assert lines(make_plan(PLANE, before).restarts) == RESTARTS[step]
-        after = replace(before, identity=pki.make(cluster, aim=Aim(step)))
+        after = with_identity(before, pki.make(cluster, target=RotationTarget(step)))
         names = ("node1", "node3", "node2")
         for number in range(len(names) + 1):
             held = Held({name: after if name in names[:number] else situation for name in names})
             assert list(held.refusals(after)) == []
-        situation = planned(cluster, after.identity)
+        situation = planned(cluster, local(after).identity)
     assert {path.stat().st_mode & 0o777 for path in cluster.folder.rglob("*.key")} == {0o400}
     assert Identity.read(cluster).missing() == ()
 
@@ -63,7 +66,9 @@ def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_cont
     cluster = new_controller(tmp_path, situation)
     assert pki.take_over(cluster, *found_on(situation))
     plans = {
-        step: make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster, aim=Aim(step))))
+        step: make_plan(
+            PLANE, with_identity(replace(situation, cluster=cluster), pki.make(cluster, target=RotationTarget(step)))
+        )
         for step in (Step.TRUST, Step.LEAVES)
     }
     assert {step: len(plan.of("cluster", "overlay")) for step, plan in plans.items()} == {Step.TRUST: 0, Step.LEAVES: 1}
@@ -73,10 +78,10 @@ def test_91_a_taken_over_cluster_has_no_network_made_before_docker_lets_the_cont
 def test_91_a_cluster_whose_controller_was_lost_in_a_rotation_is_taken_over_too(tmp_path: Path, step: Step) -> None:
     situation = planned_sample(tmp_path)
     for each in list(Step)[: step.number]:
-        situation = planned(situation.cluster, pki.make(situation.cluster, aim=Aim(each)))
+        situation = planned(situation.cluster, pki.make(situation.cluster, target=RotationTarget(each)))
     cluster = new_controller(tmp_path, situation)
     assert pki.take_over(cluster, *found_on(situation))
-    after = replace(situation, cluster=cluster, identity=pki.make(cluster, aim=Aim(Step.TRUST)))
+    after = with_identity(replace(situation, cluster=cluster), pki.make(cluster, target=RotationTarget(Step.TRUST)))
     for changed_nodes in ((), ("node1",), ("node1", "node2", "node3")):
         held = Held({node.name: after if node.name in changed_nodes else situation for node in cluster.nodes})
         assert list(held.refusals(after)) == []

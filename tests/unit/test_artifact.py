@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from pki_sample import sample
 
-from provision import artifact
-from provision.artifact import Artifact
 from provision.errors import Exit, PreflightRefused, Problem
 from provision.inventory.model import Etcd
+from provision.planes.etcd import release
+from provision.planes.etcd.release import Artifact
 
 TOP = "etcd-v3.5.30-linux-amd64"
 
@@ -47,7 +47,7 @@ def archived(path: Path, files: dict[str, bytes]) -> Path:
 
 def load(source: Path | str, sha256: str | None = None) -> Artifact:
     folder = Path(source).parent if isinstance(source, Path) else Path("/srv")
-    return artifact.load(replace(sample(folder), etcd=Etcd(str(source), sha256)))
+    return release.load(replace(sample(folder), etcd=Etcd(str(source), sha256)))
 
 
 def refusal(source: Path | str, sha256: str | None = None) -> Problem:

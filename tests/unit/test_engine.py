@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cluster_sample import (
+    answering,
     bare_situation,
     changed,
     lines,
@@ -23,16 +24,18 @@ from cluster_sample import (
 )
 from pki_sample import node, sample
 
-from provision import engine, layout, pki
-from provision.control_plane.etcd import PLANE
+from provision import engine, layout
+from provision.core.situation import Situation
 from provision.engine import make_plan, node_script, steps
 from provision.errors import PreflightRefused
 from provision.facts import Container, Facts
 from provision.inventory.model import Network
 from provision.node import library
-from provision.pki import Identity
+from provision.planes.etcd import paths, pki
+from provision.planes.etcd.local import with_identity
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
 from provision.resources import NoRuleset
-from provision.situation import Situation
 
 Change = Callable[[Facts], Facts]
 NODES = ("node1", "node2", "node3")
@@ -144,14 +147,14 @@ DROP_IN = "/etc/systemd/system/docker.service.d/50-overlay.conf"
 SINGLE: list[tuple[str, Change, list[str]]] = [
     (
         "a file edited that nothing was started on since",
-        with_path(layout.ETCD_ENVIRONMENT, sha256="0" * 64, text="ETCD_NAME=other\n"),
+        with_path(paths.ETCD_ENVIRONMENT, sha256="0" * 64, text="ETCD_NAME=other\n"),
         ["update file /etc/etcd/etcd.env"],
     ),
     (
         "a file edited and the unit restarted on it",
         both(
-            with_path(layout.ETCD_ENVIRONMENT, sha256="0" * 64),
-            restarted_on_other(layout.ETCD_UNIT, layout.ETCD_ENVIRONMENT),
+            with_path(paths.ETCD_ENVIRONMENT, sha256="0" * 64),
+            restarted_on_other(paths.ETCD_UNIT, paths.ETCD_ENVIRONMENT),
         ),
         ["update file /etc/etcd/etcd.env", "restart unit etcd.service"],
     ),
@@ -162,8 +165,8 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
     ),
     ("a mode opened", with_path("/etc/etcd/pki/peer.key", mode=0o444), ["update file /etc/etcd/pki/peer.key"]),
     ("a key gone", without_path("/etc/docker/overlay/server.key"), ["create file /etc/docker/overlay/server.key"]),
-    ("a unit stopped", with_unit(layout.ETCD_UNIT, state="failed"), ["start unit etcd.service"]),
-    ("a unit disabled", with_unit(layout.ETCD_UNIT, enablement="disabled"), ["enable unit etcd.service"]),
+    ("a unit stopped", with_unit(paths.ETCD_UNIT, state="failed"), ["start unit etcd.service"]),
+    ("a unit disabled", with_unit(paths.ETCD_UNIT, enablement="disabled"), ["enable unit etcd.service"]),
     (
         "the vendor's docker started without our drop-in",
         with_unit(layout.DOCKER_UNIT, inputs={}),
@@ -178,7 +181,7 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
         "the links switched to another release",
         both(
             with_path("/usr/local/bin/etcd", target="/opt/etcd"),
-            restarted_on_other(layout.ETCD_UNIT, "/usr/local/bin/etcd"),
+            restarted_on_other(paths.ETCD_UNIT, "/usr/local/bin/etcd"),
         ),
         ["update link /usr/local/bin/etcd", "restart unit etcd.service"],
     ),
@@ -188,12 +191,12 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
         lambda facts: replace(facts, containers=()),
         ["create container overlay-keeper-demo-node1"],
     ),
-    ("bootstrap.env edited: it was read once", with_path(layout.ETCD_BOOTSTRAP, sha256="0" * 64), []),
+    ("bootstrap.env edited: it was read once", with_path(paths.ETCD_BOOTSTRAP, sha256="0" * 64), []),
     ("a folder opened", with_path("/etc/docker/overlay", mode=0o755), ["update folder /etc/docker/overlay"]),
     (
         "other members listed: it waits",
-        with_path(layout.DOCKER_STORE, sha256="0" * 64),
-        [f"update file {layout.DOCKER_STORE}"],
+        with_path(paths.DOCKER_STORE, sha256="0" * 64),
+        [f"update file {paths.DOCKER_STORE}"],
     ),
     (
         "somebody's container",
@@ -202,13 +205,13 @@ SINGLE: list[tuple[str, Change, list[str]]] = [
     ),
     (
         "the store waited for in vain",
-        with_unit(layout.JOIN_UNIT, state="failed"),
-        [f"start unit {layout.JOIN_UNIT}"],
+        with_unit(paths.JOIN_UNIT, state="failed"),
+        [f"start unit {paths.JOIN_UNIT}"],
     ),
-    ("a daemon too busy to answer", with_unit(layout.ETCD_UNIT, state="activating", process=42), []),
+    ("a daemon too busy to answer", with_unit(paths.ETCD_UNIT, state="activating", process=42), []),
     (
         "a daemon that ends again and again",
-        with_unit(layout.ETCD_UNIT, state="activating", process=0),
+        with_unit(paths.ETCD_UNIT, state="activating", process=0),
         ["start unit etcd.service"],
     ),
 ]
@@ -222,8 +225,8 @@ def test_each_single_difference_gives_exactly_its_changes(tmp_path: Path, change
 
 def test_82_an_edited_file_shows_what_was_changed_by_hand(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
-    right = situation.facts["node1"].paths[layout.ETCD_ENVIRONMENT].text or ""
-    edited = with_path(layout.ETCD_ENVIRONMENT, sha256="0" * 64, text=right.replace("PRE_VOTE=true", "PRE_VOTE=false"))
+    right = situation.facts["node1"].paths[paths.ETCD_ENVIRONMENT].text or ""
+    edited = with_path(paths.ETCD_ENVIRONMENT, sha256="0" * 64, text=right.replace("PRE_VOTE=true", "PRE_VOTE=false"))
     (change,) = make_plan(PLANE, changed(situation, "node1", edited))
     assert "-ETCD_PRE_VOTE=false\n+ETCD_PRE_VOTE=true\n" in change.diff
 
@@ -255,7 +258,7 @@ def test_one_member_more_restarts_nothing_on_the_old_nodes(tmp_path: Path) -> No
     plan = make_plan(PLANE, replace(new, facts={**new.facts, **old.facts}))
     assert lines(plan.restarts) == ["node4: restart unit docker.service"]
     on_old = [change for change in plan if change.where in NODES]
-    assert lines(on_old) == [f"{name}: update file {layout.DOCKER_STORE}" for name in NODES]
+    assert lines(on_old) == [f"{name}: update file {paths.DOCKER_STORE}" for name in NODES]
     assert {change.note for change in on_old} == {"waits for the next restart"}
     assert "cluster: add member node4" in lines(plan)
     assert "node4: start unit etcd.service" in lines(plan)
@@ -272,9 +275,9 @@ def restarted_on_earlier_members(old: Situation) -> Change:
 
     def change(facts: Facts) -> Facts:
         inputs = facts.unit(layout.DOCKER_UNIT).inputs
-        earlier = old.facts["node1"].unit(layout.DOCKER_UNIT).inputs[layout.DOCKER_STORE]
-        assert inputs[layout.DOCKER_STORE] != earlier
-        return with_unit(layout.DOCKER_UNIT, inputs={**inputs, layout.DOCKER_STORE: earlier})(facts)
+        earlier = old.facts["node1"].unit(layout.DOCKER_UNIT).inputs[paths.DOCKER_STORE]
+        assert inputs[paths.DOCKER_STORE] != earlier
+        return with_unit(layout.DOCKER_UNIT, inputs={**inputs, paths.DOCKER_STORE: earlier})(facts)
 
     return change
 
@@ -289,9 +292,9 @@ def test_a_plan_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     cluster = replace(situation.cluster, nodes=(*situation.cluster.nodes, node("node4", "192.0.2.4")))
     for name in NODES:
-        situation = changed(situation, name, lambda facts: replace(facts, members=None, store_status={}))
+        situation = changed(situation, name, answering(members=None, status=None))
     with pytest.raises(PreflightRefused, match="node4 is to join the store, but that has no quorum"):
-        make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster)))
+        make_plan(PLANE, with_identity(replace(situation, cluster=cluster), pki.make(cluster)))
 
 
 def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
@@ -300,7 +303,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     expected = planned_sample(tmp_path).facts["node1"]
     assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE}
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
-    assert set(asked.units) == {layout.ETCD_UNIT, layout.DOCKER_UNIT, layout.JOIN_UNIT, layout.MEND_UNIT}
+    assert set(asked.units) == {paths.ETCD_UNIT, layout.DOCKER_UNIT, paths.JOIN_UNIT, paths.MEND_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
 
 

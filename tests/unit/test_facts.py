@@ -27,8 +27,10 @@ from provision.facts import (
     with_marked,
     with_policies,
 )
-from provision.facts.marked import CONTAINERS as CONTAINERS_OF_RUNS
-from provision.facts.marked import IMAGES as IMAGES_OF_RUNS
+from provision.facts.run_labels import CONTAINERS as CONTAINERS_OF_RUNS
+from provision.facts.run_labels import IMAGES as IMAGES_OF_RUNS
+from provision.planes.etcd import membership
+from provision.planes.etcd.node import functions
 
 STRANGE = '/it\'s a "path" $(touch /x); `id`'
 EVERYTHING = Question(
@@ -42,6 +44,11 @@ EVERYTHING = Question(
     large=(STRANGE,),
     tables=(STRANGE,),
     neighbours=(STRANGE,),
+    spaces=(STRANGE,),
+    docker=(STRANGE,),
+    functions=(functions("facts"),),
+    calls=("fact_store_data",),
+    slow_calls=("fact_members",),
 )
 
 
@@ -302,10 +309,10 @@ def test_restart_policies_come_by_container() -> None:
     ("answer", "members"),
     [
         ("", None),
-        (row("value", "members", ""), None),
-        (row("value", "members", encoded('{"members": [{"name": "node1"}]}')), ({"name": "node1"},)),
+        (row("answer", "members", ""), None),
+        (row("answer", "members", encoded('{"members": [{"name": "node1"}]}')), ({"name": "node1"},)),
     ],
     ids=["not asked", "no member answers", "a list"],
 )
 def test_members(answer: str, members: tuple[dict[str, str], ...] | None) -> None:
-    assert parse(answer).members == members
+    assert membership.listed(parse(answer)) == members

@@ -11,15 +11,17 @@ from cluster_sample import bare_situation, changed, lines, planned, with_path, w
 from pki_sample import node, sample
 from preflight_sample import failures
 
-from provision import layout, pki
-from provision.control_plane.etcd import PLANE
+from provision import layout
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.facts import Path as There
 from provision.inventory.model import Cluster
 from provision.phases.firewall import Firewall
-from provision.port_matrix import EVERYWHERE, MEMBERS
+from provision.planes.etcd import pki
+from provision.planes.etcd.local import with_identity
+from provision.planes.etcd.plane import PLANE
+from provision.planes.etcd.ports import PORTS
 from provision.resources import File
-from provision.situation import Situation
 from provision.verbs.status import ports
 
 
@@ -28,7 +30,7 @@ def guarded(folder: Path) -> Cluster:
 
 
 def rules(situation: Situation) -> str:
-    held = Firewall().resources(situation, situation.cluster.nodes[0])
+    held = Firewall(PORTS, ()).resources(situation, situation.cluster.nodes[0])
     (found,) = (one for one in held if isinstance(one, File) and one.path == layout.FIREWALL_RULES)
     return (found.content or b"").decode()
 
@@ -41,7 +43,7 @@ def test_every_port_of_ours_is_shut_to_all_but_the_nodes(tmp_path: Path) -> None
         for protocol, listed in re.findall(r"(tcp|udp) dport \{ ([0-9, ]+) \} counter drop", text)
         for port in listed.split(", ")
     }
-    assert shut == {*EVERYWHERE, *MEMBERS}
+    assert shut == {(port.number, port.protocol) for port in PORTS}
 
 
 def test_nobody_elses_table_is_named(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_node_more_is_let_in_without_a_restart(tmp_path: Path) -> None:
     situation = planned(guarded(tmp_path))
     nodes = (*situation.cluster.nodes, node("node4", "192.0.2.4", member=False))
     cluster = replace(situation.cluster, nodes=nodes)
-    plan = make_plan(PLANE, replace(situation, cluster=cluster, identity=pki.make(cluster)))
+    plan = make_plan(PLANE, with_identity(replace(situation, cluster=cluster), pki.make(cluster)))
     for name in ("node1", "node2", "node3"):
         assert lines(plan.of(name, "firewall")) == [
             f"{name}: update file /etc/overlay-provision/firewall.nft",
@@ -132,11 +134,11 @@ def test_a_host_that_comes_from_another_address_is_refused(tmp_path: Path) -> No
 
 
 def open_to(situation: Situation) -> set[str]:
-    return {row[3] for row in ports(situation).rows}
+    return {row[3] for row in ports(situation, PORTS).rows}
 
 
 def test_status_says_what_is_clear_text_and_who_reaches_it(tmp_path: Path) -> None:
-    rows = {row[0]: row[2] for row in ports(planned(sample(tmp_path))).rows}
+    rows = {row[0]: row[2] for row in ports(planned(sample(tmp_path)), PORTS).rows}
     assert {port for port, protection in rows.items() if "clear text" in protection} == {"7946/tcp, udp", "4789/udp"}
     assert open_to(planned(sample(tmp_path))) == {"whoever reaches the node"}
     situation = planned(guarded(tmp_path))

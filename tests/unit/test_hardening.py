@@ -13,12 +13,13 @@ from cluster_sample import VENDOR_UNIT, bare_situation, changed, lines, planned_
 from pki_sample import sample
 
 from provision import layout
-from provision.control_plane.etcd import PLANE
+from provision.core.situation import Situation
+from provision.docker.hardening import defaults
 from provision.engine import make_plan
-from provision.hardening import defaults
 from provision.inventory.model import Hardening
+from provision.planes.etcd import paths
+from provision.planes.etcd.plane import PLANE
 from provision.resources import File, Folder, Resource
-from provision.situation import Situation
 
 EVERY = Hardening(**{field.name: True for field in fields(Hardening)})
 KEYS = {"no-new-privileges", "log-opts", "default-ulimits", "icc", "userland-proxy"}
@@ -75,7 +76,7 @@ def test_the_vendors_command_line_is_looked_at(tmp_path: Path, values: dict[str,
         (one.content or b"").decode()
         for node in ("node1", "node2")
         for one in held(situation, node)
-        if isinstance(one, File) and one.path == layout.DOCKER_HARDENING
+        if isinstance(one, File) and one.path == paths.DOCKER_HARDENING
     ]
     assert ["no-new-privileges" in text for text in texts] == [False, True]
 
@@ -102,11 +103,11 @@ def test_nothing_of_ours_can_be_written_by_others_and_no_key_or_data_read(tmp_pa
             assert one.mode == 0o400, one.path
         elif isinstance(one, File) and one.path.endswith(".crt"):
             assert one.mode == 0o444, one.path
-        elif isinstance(one, File) and one.path not in (layout.STORE_PROGRAM, layout.MEND_PROGRAM):
+        elif isinstance(one, File) and one.path not in (paths.STORE_PROGRAM, paths.MEND_PROGRAM):
             assert one.mode == 0o644, one.path
     modes = {one.path: (one.mode, one.owner) for one in held(situation, "node1") if isinstance(one, Folder)}
-    assert modes[layout.DATA] == (0o700, "etcd:etcd")
-    assert modes[layout.DOCKER_PKI] == modes[layout.STATE] == (0o700, "root:root")
+    assert modes[paths.DATA] == (0o700, "etcd:etcd")
+    assert modes[paths.DOCKER_PKI] == modes[layout.STATE] == (0o700, "root:root")
     assert modes[layout.DOCKER] == modes[layout.DOCKER_DROP_IN_FOLDER] == (0o755, "root:root")
 
 
@@ -124,7 +125,7 @@ def exposure(folder: Path, unit: str) -> float:
 def test_systemd_finds_little_exposed_in_etcds_unit(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
     files = {one.path: one.content or b"" for one in held(situation, "node1") if isinstance(one, File)}
-    unit = files[layout.ETCD_UNIT_FILE].decode().replace("/usr/local/bin/etcd\n", "/bin/true\n")
+    unit = files[paths.ETCD_UNIT_FILE].decode().replace("/usr/local/bin/etcd\n", "/bin/true\n")
     assert exposure(tmp_path, unit) <= MOST_EXPOSED
     confined = unit.index("# It needs its data folder")
     assert exposure(tmp_path, unit[:confined]) > MOST_EXPOSED, "it tells one from the other"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 
-from provision import inventory
+from provision import inventory, planes
 from provision.errors import UsageError
 from provision.inventory.model import SSH, App, AppImage, Hardening
 
@@ -330,6 +330,6 @@ def test_a_template_says_a_common_login_once(tmp_path: Path) -> None:
 )
 def test_no_template_from_what_cannot_be(hosts: list[str], what: str) -> None:
     with pytest.raises(UsageError) as caught:
-        inventory.template(hosts)
+        inventory.template(hosts, ports=planes.ports())
     assert what in str(caught.value)
     assert all(problem.advice for problem in caught.value.problems)

@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_sample import bare_situation, changed, planned, planned_sample, sees, store_member, with_unit, without_path
+from cluster_sample import (
+    answering,
+    bare_situation,
+    changed,
+    planned,
+    planned_sample,
+    sees,
+    store_member,
+    with_unit,
+    without_path,
+)
 from pki_sample import node, sample
 
-from provision import engine, layout, membership, pki
-from provision.control_plane.etcd import PLANE
-from provision.errors import PreflightRefused
+from provision import engine
+from provision.core.situation import Situation
 from provision.facts import Facts
 from provision.facts import Path as Found
 from provision.inventory.model import Node
-from provision.situation import Situation
+from provision.planes.etcd import membership, paths, pki
+from provision.planes.etcd.local import with_identity
+from provision.planes.etcd.plane import PLANE
 
 NODE1, NODE2, NODE3 = (node(f"node{n}", f"192.0.2.{n}") for n in (1, 2, 3))
 BOTH = "node1=https://192.0.2.1:2380,node2=https://192.0.2.2:2380"
@@ -27,11 +38,11 @@ ALL = f"{BOTH},node3=https://192.0.2.3:2380"
 def started(text: str) -> Callable[[Facts], Facts]:
     """A bootstrap file that an earlier run wrote."""
     found = Found("file", 0o644, "root:root", "0" * 64, text=text)
-    return lambda facts: replace(facts, paths={**facts.paths, layout.ETCD_BOOTSTRAP: found})
+    return lambda facts: replace(facts, paths={**facts.paths, paths.ETCD_BOOTSTRAP: found})
 
 
 def listed(*members: dict[str, Any]) -> Callable[[Facts], Facts]:
-    return lambda facts: replace(facts, members=members)
+    return answering(members=members)
 
 
 def bare(folder: Path, *nodes: Node) -> Situation:
@@ -49,7 +60,7 @@ def grown(folder: Path) -> Situation:
 def silent(situation: Situation) -> Situation:
     """No member answers."""
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, members=None, store_status={}))
+        situation = changed(situation, name, answering(members=None, status=None))
     return situation
 
 
@@ -90,7 +101,7 @@ def test_a_member_named_since_the_interrupted_bootstrap_is_stranded_until_the_st
 @pytest.mark.parametrize("name", ["node1", "node2"])
 def test_a_member_that_lost_its_bootstrap_file_finds_it_with_the_other(tmp_path: Path, name: str) -> None:
     situation = silent(planned(replace(sample(tmp_path), nodes=(NODE1, NODE2))))
-    situation = changed(situation, name, without_path(layout.ETCD_BOOTSTRAP))
+    situation = changed(situation, name, without_path(paths.ETCD_BOOTSTRAP))
     assert bootstrap(situation, situation.cluster.node(name)) == (BOTH, "new")
     assert membership.stranded(situation) == ()
 
@@ -107,7 +118,7 @@ def test_who_joins_names_who_joined_before_it_and_nobody_after(tmp_path: Path) -
     situation = grown(tmp_path)
     node4 = node("node4", "192.0.2.4")
     cluster = replace(situation.cluster, nodes=(node4, *situation.cluster.nodes))
-    situation = replace(situation, cluster=cluster, identity=pki.make(cluster))
+    situation = with_identity(replace(situation, cluster=cluster), pki.make(cluster))
     assert membership.joining(situation) == (node4, NODE3)
     assert bootstrap(situation, node4) == (f"node4=https://192.0.2.4:2380,{BOTH}", "existing")
     assert bootstrap(situation, NODE3) == (f"node4=https://192.0.2.4:2380,{ALL}", "existing")
@@ -138,26 +149,26 @@ def test_77_a_learner_half_way_keeps_the_members_it_was_given(tmp_path: Path) ->
 
 
 def test_73_no_member_joins_a_store_that_does_not_answer(tmp_path: Path) -> None:
-    with pytest.raises(PreflightRefused, match="node3 is to join the store, but that has no quorum"):
-        membership.refuse_stranded(silent(grown(tmp_path)))
+    (problem,) = membership.stranded(silent(grown(tmp_path)))
+    assert problem.what == "node3 is to join the store, but that has no quorum"
 
 
 def test_a_joined_member_of_a_store_that_is_down_is_not_stranded(tmp_path: Path) -> None:
     situation = silent(grown(tmp_path))
     joined = "ETCD_INITIAL_CLUSTER_STATE=existing\n"
-    membership.refuse_stranded(changed(situation, "node3", started(joined)))
+    assert membership.stranded(changed(situation, "node3", started(joined))) == ()
 
 
 def without_quorum(situation: Situation) -> Situation:
     """Members that answer for themselves, and know no leader."""
     for name in situation.facts:
-        situation = changed(situation, name, lambda facts: replace(facts, store_status={"raftIndex": 99}))
+        situation = changed(situation, name, answering(status={"raftIndex": 99}))
     return situation
 
 
 def test_73_no_member_joins_one_that_has_no_quorum_though_its_members_answer(tmp_path: Path) -> None:
-    with pytest.raises(PreflightRefused, match="node3 is to join the store, but that has no quorum"):
-        membership.refuse_stranded(without_quorum(grown(tmp_path)))
+    (problem,) = membership.stranded(without_quorum(grown(tmp_path)))
+    assert problem.what == "node3 is to join the store, but that has no quorum"
 
 
 def test_a_store_without_a_quorum_is_told_with_what_it_means_and_why(tmp_path: Path) -> None:
@@ -166,7 +177,7 @@ def test_a_store_without_a_quorum_is_told_with_what_it_means_and_why(tmp_path: P
     (apart,) = membership.warnings(without_quorum(planned))
     assert apart.what.startswith("the store has no quorum: 2 of 2 members have to find each other; until then")
     assert "2380/tcp between them" in apart.advice
-    down = changed(without_quorum(planned), "node2", with_unit(layout.ETCD_UNIT, state="failed", process=0))
+    down = changed(without_quorum(planned), "node2", with_unit(paths.ETCD_UNIT, state="failed", process=0))
     (problem,) = membership.warnings(down)
     assert problem.what.endswith("(etcd on node2: failed)")
     assert "provision starts etcd" in problem.advice
@@ -180,7 +191,7 @@ def test_networks_that_cannot_be_seen_are_neither_made_nor_kept_anew(tmp_path: P
 
 
 def test_one_member_that_answers_is_enough(tmp_path: Path) -> None:
-    situation = changed(grown(tmp_path), "node1", lambda facts: replace(facts, members=None))
+    situation = changed(grown(tmp_path), "node1", answering(members=None))
     assert membership.is_running(situation)
     assert membership.known(situation) == (store_member(NODE1), store_member(NODE2))
     assert membership.joining(situation) == (NODE3,)

@@ -8,20 +8,31 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees, store_member, with_unit
+from cluster_sample import (
+    answering,
+    bare_situation,
+    changed,
+    lines,
+    network,
+    planned_sample,
+    sees,
+    store_member,
+    with_unit,
+)
 from pki_sample import node, sample
 
 from provision import layout
-from provision.control_plane import Window
-from provision.control_plane.etcd import PLANE
+from provision.core.phase import Phase, Wave
+from provision.core.plane import Window
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.facts import Facts
 from provision.inventory.model import Network
-from provision.phases import Phase, Wave
-from provision.phases.docker import vendor_command, vendor_config
-from provision.phases.overlay import changed_networks
+from provision.phases.networks import changed_networks
+from provision.planes.etcd import paths
+from provision.planes.etcd.phases.docker import vendor_command, vendor_config
+from provision.planes.etcd.plane import PLANE
 from provision.resources import Image, Resource
-from provision.situation import Situation
 
 PHASES = {phase.name: phase for phase in PLANE.phases}
 
@@ -71,7 +82,7 @@ def test_hosts_as_planned_change_in_no_wave(tmp_path: Path, phase: str) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "unit", "on"),
-    [("etcd", layout.ETCD_UNIT, ["node1", "node2"]), ("docker", layout.DOCKER_UNIT, ["node1", "node3", "node2"])],
+    [("etcd", paths.ETCD_UNIT, ["node1", "node2"]), ("docker", layout.DOCKER_UNIT, ["node1", "node3", "node2"])],
 )
 def test_units_of_ours_that_run_restart_one_by_one(tmp_path: Path, phase: str, unit: str, on: list[str]) -> None:
     situation = disturbed(planned_sample(tmp_path), unit, *on)
@@ -88,12 +99,12 @@ def test_who_restarts_nothing_of_ours_goes_first_and_together(tmp_path: Path) ->
 def test_a_file_changed_without_a_restart_needs_no_turn_of_its_own(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for name in ("node1", "node2"):
-        situation = changed(situation, name, with_unit(layout.ETCD_UNIT, enablement="disabled"))
+        situation = changed(situation, name, with_unit(paths.ETCD_UNIT, enablement="disabled"))
     assert waves(PHASES["etcd"], situation) == [["node1", "node2"]]
 
 
 def test_who_joins_comes_last_and_each_alone(tmp_path: Path) -> None:
-    situation = disturbed(planned_sample(tmp_path), layout.ETCD_UNIT, "node1")
+    situation = disturbed(planned_sample(tmp_path), paths.ETCD_UNIT, "node1")
     nodes = (*(replace(one, member=True) for one in situation.cluster.nodes), node("node4", "192.0.2.4"))
     situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes))
     assert waves(PHASES["etcd"], situation) == [["node1"], ["node3"], ["node4"]]
@@ -104,13 +115,13 @@ def test_a_learner_with_nothing_to_change_is_still_promoted(tmp_path: Path) -> N
     node1, node2 = situation.cluster.members
     members = (store_member(node1), store_member(node2, isLearner=True))
     for name in ("node1", "node2"):
-        situation = changed(situation, name, lambda facts: replace(facts, members=members))
+        situation = changed(situation, name, answering(members=members))
     assert lines(make_plan(PLANE, situation)) == ["cluster: add member node2"]
     assert waves(PHASES["etcd"], situation) == [["node2"]]
 
 
 VENDOR = "# /lib/systemd/system/docker.service\n[Service]\n"
-OURS = f"# {layout.DOCKER_DROP_IN}\n[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --cluster-store=x\n"
+OURS = f"# {paths.DOCKER_DROP_IN}\n[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --cluster-store=x\n"
 THEIRS = "# /etc/systemd/system/docker.service.d/10-proxy.conf\n[Service]\n"
 
 
@@ -161,7 +172,7 @@ def test_the_vendors_command_is_kept(unit: str, command: str) -> None:
 def drop_in(situation: Situation, name: str) -> str:
     node = situation.cluster.node(name)
     held = {r.name: r for r in PHASES["docker"].resources(situation, node)}
-    return held[f"file {layout.DOCKER_DROP_IN}"].content.decode()  # type: ignore[attr-defined,no-any-return]
+    return held[f"file {paths.DOCKER_DROP_IN}"].content.decode()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_command(tmp_path: Path) -> None:
@@ -169,7 +180,7 @@ def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_
     (command,) = (line for line in text.splitlines() if line.startswith("ExecStart=/"))
     words = command.removeprefix("ExecStart=").split()
     assert words[:4] == ["/usr/sbin/dockerd", "-H", "fd://", "$DOCKER_OPTS"]
-    assert {"--tlsverify", "tcp://192.0.2.1:2376", f"--config-file={layout.DOCKER_RUN_CONFIG}"} <= set(words)
+    assert {"--tlsverify", "tcp://192.0.2.1:2376", f"--config-file={paths.DOCKER_RUN_CONFIG}"} <= set(words)
 
 
 @pytest.mark.parametrize(

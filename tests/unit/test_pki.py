@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pki_sample import contents, node, sample, verify
 
-from provision import pki
 from provision.inventory.model import Cluster
-from provision.pki import Authority, Identity
+from provision.planes.etcd import pki
+from provision.planes.etcd.pki import Authority, Identity
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from pki_sample import contents, sample, verify
 
-from provision import pki
 from provision.errors import Exit, PreflightRefused
 from provision.inventory.model import Cluster
-from provision.pki import Authority, Identity, files
+from provision.pki import files
+from provision.planes.etcd import pki
+from provision.planes.etcd.pki import Authority, Identity
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from provision.plan import Change, Plan, diff
+from provision.core.plan import Change, Plan, diff
 
 FILE = Change("node1", "etcd", "file /etc/a", "update", diff="-a\n+b\n")
 RESTART = Change("node1", "docker", "unit docker.service", "restart", note="for a", stops=("web", "db"))

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from pki_sample import sample
 
+from provision.core.reach import Cell, Matrix
 from provision.facts import Facts, Listener, Unit
-from provision.port_matrix import Cell, Matrix, cells, held, read, silent
+from provision.network.port_matrix import cells, held, read, silent
+from provision.planes.etcd.ports import PORTS
 
 RUN = "0123abcd"
 
@@ -21,7 +23,7 @@ def facts(*listeners: Listener) -> Facts:
 
 def test_every_port_is_asked_in_both_directions_on_bare_hosts(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
-    asked = cells(cluster, {node.name: facts() for node in cluster.nodes})
+    asked = cells(cluster, PORTS, {node.name: facts() for node in cluster.nodes})
     pairs = len(cluster.nodes) * (len(cluster.nodes) - 1)
     members = len(cluster.members) * (len(cluster.nodes) - 1)
     assert len(asked) == len(set(asked)) == 4 * pairs + 2 * members
@@ -39,7 +41,7 @@ def test_a_port_somebody_listens_on_is_not_asked_there(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     first, *_ = (node.name for node in cluster.nodes)
     taken = {node.name: facts() for node in cluster.nodes} | {first: facts(Listener("udp", "0.0.0.0", 4789, "unknown"))}
-    asked = cells(cluster, taken)
+    asked = cells(cluster, PORTS, taken)
     assert not [cell for cell in asked if cell.target == first and cell.port == 4789]
     assert [cell for cell in asked if cell.source == first and cell.port == 4789]
 
@@ -48,7 +50,9 @@ def test_ports_that_a_daemon_of_ours_is_about_to_take_are_left_to_it(tmp_path: P
     cluster = sample(tmp_path)
     first, *_ = (node.name for node in cluster.nodes)
     units = {name: Unit("activating", inputs={"/etc/file": "0"}) for name in ("docker.service", "etcd.service")}
-    asked = cells(cluster, {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)})
+    asked = cells(
+        cluster, PORTS, {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)}
+    )
     assert {cell.target for cell in asked} == {node.name for node in cluster.nodes} - {first}
 
 
@@ -57,10 +61,10 @@ def test_a_way_is_asked_for_or_in_use_by_a_daemon_that_can_be_knocked_at(tmp_pat
     first, *others = (node.name for node in cluster.nodes)
     units = {name: Unit("active", inputs={"/etc/file": "0"}) for name in ("docker.service", "etcd.service")}
     found = {node.name: facts() for node in cluster.nodes} | {first: replace(facts(), units=units)}
-    knocked = held(cluster, found)
-    assert not set(knocked) & set(cells(cluster, found))
+    knocked = held(cluster, PORTS, found)
+    assert not set(knocked) & set(cells(cluster, PORTS, found))
     assert set(knocked) == {Cell(other, first, port, "tcp") for other in others for port in (2376, 2379, 2380, 7946)}
-    assert held(cluster, {node.name: facts() for node in cluster.nodes}) == ()
+    assert held(cluster, PORTS, {node.name: facts() for node in cluster.nodes}) == ()
 
 
 def test_where_nothing_comes_back_the_way_is_shut() -> None:

@@ -7,23 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster_sample import bare_situation, changed, planned_sample, without_path
+from cluster_sample import answering, bare_situation, changed, planned_sample, with_data, without_data, without_path
 from pki_sample import sample
 from preflight_sample import Change, failures, obstacle, values
 
-from provision import layout
-from provision.checks import failed, preflight
-from provision.control_plane.etcd import PLANE
+from provision.checks import catalogue, node_view
+from provision.core import outcome as outcomes_of
+from provision.core.check import named
+from provision.core.situation import Situation
 from provision.errors import UsageError
-from provision.situation import Situation
+from provision.planes.etcd import paths
+from provision.planes.etcd.plane import PLANE
+
+CHECKS = catalogue.of_preflight(PLANE)
 
 
 @pytest.mark.parametrize("situation", [lambda f: bare_situation(sample(f)), planned_sample], ids=["bare", "planned"])
 def test_nothing_is_in_the_way_of_good_hosts(tmp_path: Path, situation: Callable[[Path], Situation]) -> None:
-    outcomes = preflight.run(PLANE, situation(tmp_path))
+    outcomes = node_view.run(PLANE, situation(tmp_path), CHECKS)
     assert [outcome for outcome in outcomes if outcome.status != "passed"] == []
     assert {(outcome.check, outcome.where) for outcome in outcomes} == {
-        (check, name) for check in preflight.CHECKS for name in ("node1", "node2", "node3")
+        (check.name, name) for check in CHECKS for name in ("node1", "node2", "node3")
     }
 
 
@@ -50,7 +54,7 @@ def test_what_is_no_obstacle_is_not_taken_for_one(tmp_path: Path, change: Change
     assert failures(changed(bare_situation(sample(tmp_path)), "node2", change)) == []
 
 
-@pytest.mark.parametrize("change", [values(machine="aarch64"), values(etcd_data="yes")], ids=["CPU", "data"])
+@pytest.mark.parametrize("change", [values(machine="aarch64"), with_data], ids=["CPU", "data"])
 def test_a_node_without_the_store_needs_nothing_of_it(tmp_path: Path, change: Change) -> None:
     assert failures(changed(bare_situation(sample(tmp_path)), "node3", change)) == []
 
@@ -70,8 +74,8 @@ def test_an_address_of_another_host_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (values(etcd_data=""), ["replaced-member"]),
-        (without_path(layout.ETCD_BOOTSTRAP), ["foreign-store"]),
+        (without_data, ["replaced-member"]),
+        (without_path(paths.ETCD_BOOTSTRAP), ["foreign-store"]),
     ],
 )
 def test_a_member_that_lost_its_data_or_its_papers_is_told(tmp_path: Path, change: Change, expected: list[str]) -> None:
@@ -82,8 +86,8 @@ def test_a_member_that_lost_its_data_or_its_papers_is_told(tmp_path: Path, chang
 def test_a_member_that_has_not_begun_is_not_taken_for_one_that_lost_its_data(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for name in ("node1", "node2"):
-        situation = changed(situation, name, lambda facts: replace(facts, store_status={"raftTerm": 1, "raftIndex": 2}))
-    assert failures(changed(situation, "node2", values(etcd_data=""))) == []
+        situation = changed(situation, name, answering(status={"raftTerm": 1, "raftIndex": 2}))
+    assert failures(changed(situation, "node2", without_data)) == []
 
 
 def two_of_node1_one_of_node2(folder: Path) -> Situation:
@@ -104,27 +108,27 @@ def test_an_obstacle_is_a_problem_with_its_node_and_its_check(tmp_path: Path) ->
 
 def test_what_is_ignored_warns_and_the_rest_still_fails(tmp_path: Path) -> None:
     situation = two_of_node1_one_of_node2(tmp_path)
-    outcomes = preflight.run(PLANE, situation, preflight.choose(["root", "systemd"]))
+    outcomes = node_view.run(PLANE, situation, CHECKS, {"root", "systemd"})
     warned = [outcome for outcome in outcomes if outcome.status == "warning"]
     assert [(one.where, one.check) for one in warned] == [("node1", "root"), ("node2", "systemd")]
     assert all(f"(ignored: --ignore {one.check})" in one.evidence and one.advice for one in warned)
-    assert [(one.where, one.check) for one in failed(outcomes)] == [("node1", "vxlan")]
+    assert [(one.where, one.check) for one in outcomes_of.failures(outcomes)] == [("node1", "vxlan")]
 
 
 def test_a_check_that_holds_is_passed_though_it_is_ignored(tmp_path: Path) -> None:
-    outcomes = preflight.run(PLANE, bare_situation(sample(tmp_path)), preflight.choose(["disk"]))
+    outcomes = node_view.run(PLANE, bare_situation(sample(tmp_path)), CHECKS, {"disk"})
     assert {outcome.status for outcome in outcomes} == {"passed"}
 
 
 def test_names_that_no_check_has_are_all_told_with_those_there_are() -> None:
     with pytest.raises(UsageError) as refused:
-        preflight.choose(["prots", "disk", "anything"])
+        named(CHECKS, ["prots", "disk", "anything"], "--ignore")
     first, second = refused.value.problems
     assert "--ignore prots" in first.what
     assert first.advice.startswith("did you mean ports? there are: ")
     assert second.advice.startswith("there are: ")
-    assert all(name in second.advice for name in preflight.CHECKS)
+    assert all(check.name in second.advice for check in CHECKS)
 
 
 def test_every_check_gives_its_reason() -> None:
-    assert [name for name, check in preflight.CHECKS.items() if not check.__doc__] == []
+    assert [check.name for check in CHECKS if not check.about] == []

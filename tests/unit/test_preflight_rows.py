@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path as LocalPath
+from typing import Any
 
 import pytest
 from cluster_sample import (
@@ -12,15 +13,19 @@ from cluster_sample import (
     bare_situation,
     changed,
     planned_sample,
+    with_data,
     with_unit,
 )
 from pki_sample import sample
 from preflight_sample import Change, docker, failures, listens, obstacle, values
 
-from provision import layout, pki
+from provision import layout
+from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Clock, Facts, Path, Space
-from provision.pki import Authority
+from provision.planes.etcd import paths, pki
+from provision.planes.etcd.local import local
+from provision.planes.etcd.pki import Authority
 
 CA = "/etc/docker/overlay/ca.crt"
 NGINX = 'users:(("nginx",pid=7,fd=3),("nginx",pid=8,fd=3))'
@@ -134,10 +139,16 @@ def test_44_versions_that_differ_are_told_with_the_first_node(tmp_path: LocalPat
     assert outcome.evidence == "Docker 19.03.15 here, 20.10.24 on node1"
 
 
+def with_release(situation: Situation, **different: Any) -> Situation:
+    """The controller has another release."""
+    kept = local(situation)
+    return replace(situation, local=replace(kept, release=replace(kept.release, **different)))
+
+
 @pytest.mark.parametrize("version", ["3.4.20", "3.5.4", "3.6.0"])
 def test_45_an_etcd_outside_the_window_is_refused_on_members(tmp_path: LocalPath, version: str) -> None:
     situation = bare_situation(sample(tmp_path))
-    outcomes = failures(replace(situation, artifact=replace(situation.artifact, version=version)))
+    outcomes = failures(with_release(situation, version=version))
     assert [(outcome.check, outcome.where) for outcome in outcomes] == [
         ("etcd-version", "node1"),
         ("etcd-version", "node2"),
@@ -147,7 +158,7 @@ def test_45_an_etcd_outside_the_window_is_refused_on_members(tmp_path: LocalPath
 
 
 def test_46_somebody_elses_data_of_etcd(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, values(etcd_data="yes"), "foreign-store")
+    outcome = obstacle(tmp_path, with_data, "foreign-store")
     assert "did not write" in outcome.evidence
     assert "move it away" in outcome.advice
 
@@ -183,10 +194,10 @@ def disk(*folders: str, free: int = 20_000_000_000, options: str = "rw", mount: 
 
 
 def test_49_a_disk_without_room_for_the_log_of_the_store(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, disk(layout.DATA, free=447_000_000), "disk")
+    outcome = obstacle(tmp_path, disk(paths.DATA, free=447_000_000), "disk")
     assert outcome.evidence == "/data has 447 MB free, 448 MB are needed: etcd's log 384 MB, a margin of 64 MB"
     assert "df -h /data" in outcome.advice
-    good = changed(bare_situation(sample(tmp_path)), "node2", disk(layout.DATA, free=448_000_000))
+    good = changed(bare_situation(sample(tmp_path)), "node2", disk(paths.DATA, free=448_000_000))
     assert failures(good) == []
 
 
@@ -198,7 +209,7 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
     cluster = sample(tmp_path)
     cluster = replace(cluster, probe=replace(cluster.probe, archive=tmp_path / "image"))
     situation = bare_situation(cluster)
-    situation = replace(situation, artifact=replace(situation.artifact, archive=str(tmp_path / "etcd")))
+    situation = with_release(situation, archive=str(tmp_path / "etcd"))
     everything = disk(*situation.facts["node2"].spaces, free=1)
 
     (outcome,) = failures(changed(situation, "node2", everything))
@@ -207,9 +218,8 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
 
     def there(facts: Facts) -> Facts:
         file = Path("file", 0o755, "root:root")
-        paths = dict.fromkeys((f"{layout.RELEASES}/3.5.30/etcd", layout.ETCD_BOOTSTRAP), file)
-        found = replace(everything(facts), paths={**facts.paths, **paths}, images=frozenset({"busybox"}))
-        return values(etcd_data="yes")(found)
+        more = dict.fromkeys((f"{paths.RELEASES}/3.5.30/etcd", paths.ETCD_BOOTSTRAP), file)
+        return with_data(replace(everything(facts), paths={**facts.paths, **more}, images=frozenset({"busybox"})))
 
     (outcome,) = failures(changed(situation, "node2", there))
     assert "192 MB are needed: etcd's log 128 MB, a margin of 64 MB" in outcome.evidence
@@ -225,16 +235,16 @@ def test_50_a_file_system_that_is_read_only(tmp_path: LocalPath, folder: str) ->
 
 
 def test_50_one_read_only_file_system_is_told_once_with_all_that_lies_on_it(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, disk("/etc", layout.DATA, options="ro", mount="/"), "writable")
+    outcome = obstacle(tmp_path, disk("/etc", paths.DATA, options="ro", mount="/"), "writable")
     assert outcome.evidence == "/ is mounted read-only; we write to /etc, /var/lib/etcd"
 
 
 def test_50_programs_must_run_where_etcd_is_put_and_nowhere_else(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, disk(layout.RELEASES, options="rw,noexec"), "writable")
+    outcome = obstacle(tmp_path, disk(paths.RELEASES, options="rw,noexec"), "programs-run")
     assert outcome.evidence == "/data is mounted noexec; etcd runs from /usr/local/lib/etcd"
-    elsewhere = disk("/etc", layout.STATE, layout.DATA, "/var/lib/docker", options="rw,noexec")
+    elsewhere = disk("/etc", layout.STATE, paths.DATA, "/var/lib/docker", options="rw,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node2", elsewhere)) == []
-    no_member = disk(layout.RELEASES, layout.DATA, options="ro,noexec")
+    no_member = disk(paths.RELEASES, paths.DATA, options="ro,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node3", no_member)) == []
 
 
@@ -284,7 +294,7 @@ def test_91_the_authority_of_another_controller_is_not_taken_over(tmp_path: Loca
     other = sample(tmp_path / "other")
     other.path.parent.mkdir()
     theirs = pki.make(other).authority_path(Authority.DOCKER).read_text()
-    ours = situation.identity.authority_path(Authority.DOCKER).read_text()
+    ours = local(situation).identity.authority_path(Authority.DOCKER).read_text()
     assert failures(changed(situation, "node1", with_authority(ours))) == []
     (outcome,) = failures(changed(situation, "node1", with_authority(theirs)))
     assert (outcome.check, outcome.where) == ("same-authority", "node1")

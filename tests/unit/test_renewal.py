@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cluster_sample import PLANE, lines, planned, planned_sample
+from cluster_sample import lines, planned, planned_sample
 from pki_sample import sample
 
-from provision import pki
 from provision.engine import make_plan
-from provision.pki import Identity
+from provision.planes.etcd import pki
+from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
 
 
 def test_a_leaf_gone_from_the_controller_plans_what_is_then_done(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
-    for path in situation.identity.paths(pki.docker_leaf(situation.cluster.node("node1"))):
+    for path in local(situation).identity.paths(pki.docker_leaf(situation.cluster.node("node1"))):
         path.unlink()
-    before = replace(situation, identity=Identity.read(situation.cluster))
-    after = replace(situation, identity=pki.make(situation.cluster))
+    before = with_identity(situation, Identity.read(situation.cluster))
+    after = with_identity(situation, pki.make(situation.cluster))
     on_nodes = [c for c in make_plan(PLANE, before) if c.where != "controller"]
     done = list(make_plan(PLANE, after))
     assert lines(on_nodes) == lines(done)
@@ -33,7 +34,7 @@ def test_an_authority_renewed_plans_what_is_then_done(tmp_path: Path) -> None:
     situation = planned(cluster)
     later = now + timedelta(days=3)
     before = Identity.read(cluster, later)
-    plan = make_plan(PLANE, replace(situation, identity=before))
+    plan = make_plan(PLANE, with_identity(situation, before))
     after = pki.make(cluster, later)
-    done = make_plan(PLANE, replace(situation, identity=after))
+    done = make_plan(PLANE, with_identity(situation, after))
     assert lines(c for c in plan if c.where != "controller") == lines(done)

@@ -14,12 +14,13 @@ import pytest
 from cluster_sample import bare_situation
 from pki_sample import sample
 
-from provision.checks import Outcome
-from provision.control_plane.etcd import PLANE
+from provision.core.outcome import Outcome
+from provision.core.plan import Change
+from provision.core.table import Table
 from provision.engine import make_plan
 from provision.errors import Exit, Problem
-from provision.plan import Change
-from provision.report import Report, Table
+from provision.planes.etcd.plane import PLANE
+from provision.report import Report
 from provision.report.document import document as as_document
 from provision.report.text import show
 

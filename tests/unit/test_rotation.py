@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cluster_sample import PLANE, changed, lines, planned, planned_sample, with_path
+from cluster_sample import changed, lines, planned, planned_sample, with_path
 from handshakes import RESTARTS, Held
 from pki_sample import contents, sample
 
-from provision import layout, membership, pki, validity
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
-from provision.pki import Aim, Authority, Identity, Step, files
-from provision.situation import Situation
+from provision.pki import files
+from provision.planes.etcd import membership, paths, pki, validity
+from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
+from provision.planes.etcd.plane import PLANE
 
 NOW = datetime.now(UTC)
 PHASES = {phase.name: phase for phase in PLANE.phases}
@@ -25,22 +27,22 @@ PHASES = {phase.name: phase for phase in PLANE.phases}
 
 def turned(situation: Situation, step: Step) -> Situation:
     """All is as the step wants it."""
-    return planned(situation.cluster, pki.make(situation.cluster, aim=Aim(step)))
+    return planned(situation.cluster, pki.make(situation.cluster, target=RotationTarget(step)))
 
 
 def test_each_step_plans_what_is_then_done_and_restarts_each_dockerd_once_in_all(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     for step in Step:
-        before = replace(situation, identity=Identity.read(situation.cluster, aim=Aim(step)))
+        before = with_identity(situation, Identity.read(situation.cluster, target=RotationTarget(step)))
         plan = make_plan(PLANE, before)
         assert lines(plan.restarts) == RESTARTS[step]
         authorities = [change for change in plan.of("controller", "pki") if change.resource.startswith("authority")]
         assert len(authorities) == len(Authority)
         assert {change.note for change in authorities} == {step.told}
-        after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(step)))
+        after = with_identity(situation, pki.make(situation.cluster, target=RotationTarget(step)))
         done = make_plan(PLANE, after)
         assert lines(change for change in plan if change.where != "controller") == lines(done)
-        situation = planned(after.cluster, after.identity)
+        situation = planned(after.cluster, local(after).identity)
         assert lines(make_plan(PLANE, situation)) == []
     assert Identity.read(situation.cluster).step is None
     assert [len(certificates) for certificates in Identity.read(situation.cluster).authorities.values()] == [1, 1, 1]
@@ -48,30 +50,30 @@ def test_each_step_plans_what_is_then_done_and_restarts_each_dockerd_once_in_all
 
 def test_a_rotation_leaves_nothing_of_the_old_authorities(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
-    old = [situation.identity.fingerprint(name) for name in Authority]
+    old = [local(situation).identity.fingerprint(name) for name in Authority]
     files_before = set(contents(situation.cluster))
     for step in Step:
         situation = turned(situation, step)
     assert set(contents(situation.cluster)) == files_before
-    assert not {situation.identity.fingerprint(name) for name in Authority} & set(old)
-    assert situation.identity.missing() == ()
+    assert not {local(situation).identity.fingerprint(name) for name in Authority} & set(old)
+    assert local(situation).identity.missing() == ()
 
 
 @pytest.mark.parametrize("order", [("node1", "node3", "node2")], ids=" ".join)
 def test_at_every_moment_of_every_step_each_finds_whom_it_trusts(tmp_path: Path, order: Sequence[str]) -> None:
     situation = planned_sample(tmp_path)
     for step in Step:
-        after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(step)))
+        after = with_identity(situation, pki.make(situation.cluster, target=RotationTarget(step)))
         for number in range(len(order) + 1):
             held = Held({name: after if name in order[:number] else situation for name in order})
             assert list(held.refusals(after)) == [], f"{step}, {number} nodes changed"
-        situation = planned(after.cluster, after.identity)
+        situation = planned(after.cluster, local(after).identity)
 
 
 def test_dockerds_restart_in_an_order_in_which_each_finds_a_member_that_it_trusts(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     situation = turned(situation, Step.TRUST)
-    leaves = replace(situation, identity=Identity.read(situation.cluster, aim=Aim(Step.LEAVES)))
+    leaves = with_identity(situation, Identity.read(situation.cluster, target=RotationTarget(Step.LEAVES)))
     plan = make_plan(PLANE, leaves)
     todo = {node.name: plan.of(node.name, "docker") for node in situation.cluster.nodes}
     waves = PHASES["docker"].waves(leaves, todo)
@@ -84,15 +86,15 @@ def test_a_leaf_that_has_ended_does_not_wait_for_dockerd(tmp_path: Path) -> None
     """All members would show ended ones, and no quorum that dockerd's restart waits for could be had."""
     situation = turned(planned_sample(tmp_path), Step.TRUST)
     later = NOW + timedelta(days=830)
-    identity = Identity.read(situation.cluster, later, Aim(Step.LEAVES))
-    plan = make_plan(PLANE, replace(situation, identity=identity))
+    identity = Identity.read(situation.cluster, later, RotationTarget(Step.LEAVES))
+    plan = make_plan(PLANE, with_identity(situation, identity))
     assert "node1: update file /etc/etcd/pki/server.crt" in lines(plan.of("node1", "pki"))
 
 
 def test_the_check_of_handshakes_can_fail(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     turned(situation, Step.TRUST)
-    after = replace(situation, identity=pki.make(situation.cluster, aim=Aim(Step.LEAVES)))
+    after = with_identity(situation, pki.make(situation.cluster, target=RotationTarget(Step.LEAVES)))
     held = Held({"node1": after, "node2": situation, "node3": situation})
     assert "node2 refuses its peer node1" in list(held.refusals(after))
 
@@ -128,15 +130,15 @@ def test_killed_at_any_write_of_a_step_it_goes_on_and_nobody_is_locked_out(
         patched.setattr(Path, "rename", rename)
         patched.setattr(Path, "unlink", unlink)
         with suppress(Killed):
-            pki.make(cluster, aim=Aim(step))
+            pki.make(cluster, target=RotationTarget(step))
     # Either verb goes on: provision with what is recorded, certs with what is left of the rotation.
-    interrupted = replace(situation, identity=pki.make(cluster))
-    assert interrupted.identity.missing() == ()
+    interrupted = with_identity(situation, pki.make(cluster))
+    assert local(interrupted).identity.missing() == ()
     held = Held({node.name: situation for node in cluster.nodes})
     assert list(held.refusals(interrupted)) == []
-    if interrupted.identity.step or step is Step.TRUST:
-        for aim in pki.remaining(cluster.folder):
-            pki.make(cluster, aim=aim)
+    if local(interrupted).identity.step or step is Step.TRUST:
+        for target in pki.remaining(cluster.folder):
+            pki.make(cluster, target=target)
     assert Identity.read(cluster).step is None
     assert not list(cluster.folder.rglob("next.*"))
     assert not list(cluster.folder.rglob(f"*{files.PARTIAL}"))
@@ -153,15 +155,15 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_all_leaves_are_renewed_where_asked_and_no_etcd_restarts(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     since = NOW.replace(microsecond=0) + timedelta(hours=2)
-    before = Identity.read(situation.cluster, since, Aim(leaves_since=since))
+    before = Identity.read(situation.cluster, since, RotationTarget(leaves_since=since))
     assert {need.what for need in before.missing()} == {f"leaf {leaf}" for leaf in pki.leaves(situation.cluster)}
-    plan = make_plan(PLANE, replace(situation, identity=before))
+    plan = make_plan(PLANE, with_identity(situation, before))
     assert lines(plan.restarts) == RESTARTS[Step.LEAVES]
-    after = pki.make(situation.cluster, since, Aim(leaves_since=since))
+    after = pki.make(situation.cluster, since, RotationTarget(leaves_since=since))
     assert after.missing() == ()
-    assert not set(after.issued.values()) & set(situation.identity.issued.values())
+    assert not set(after.issued.values()) & set(local(situation).identity.issued.values())
     assert [after.fingerprint(name) for name in Authority] == [
-        situation.identity.fingerprint(name) for name in Authority
+        local(situation).identity.fingerprint(name) for name in Authority
     ]
 
 
@@ -169,7 +171,7 @@ def ended(tmp_path: Path, days: int) -> Situation:
     """A cluster at work whose certificates were all made so many days ago."""
     cluster = sample(tmp_path)
     situation = planned(cluster, pki.make(cluster, NOW - timedelta(days=days)))
-    return replace(situation, identity=Identity.read(cluster, NOW))
+    return with_identity(situation, Identity.read(cluster, NOW))
 
 
 def test_75_ended_leaves_are_told_since_when_and_renewed_by_provision(tmp_path: Path) -> None:
@@ -193,7 +195,7 @@ def test_76_an_ended_authority_is_told_since_when_and_cured_by_a_rotation_that_c
     # Connections that stay open may keep a quorum that no new one could make.
     assert membership.is_running(situation)
     assert not membership.stays_at_work(situation)
-    aimed = replace(situation, identity=Identity.read(situation.cluster, NOW, Aim(Step.TRUST)))
+    aimed = with_identity(situation, Identity.read(situation.cluster, NOW, RotationTarget(Step.TRUST)))
     plan = make_plan(PLANE, aimed)
     todo = {node.name: plan.of(node.name, "etcd") for node in situation.cluster.nodes}
     assert [[node.name for node in wave] for wave in PHASES["etcd"].waves(aimed, todo)] == [["node1", "node2"]]
@@ -203,7 +205,7 @@ def test_76_an_ended_authority_is_told_since_when_and_cured_by_a_rotation_that_c
 def test_members_that_trust_one_another_change_one_by_one(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     assert membership.stays_at_work(situation)
-    strange = with_path(layout.PEER_AUTHORITY, text="none")
+    strange = with_path(paths.PEER_AUTHORITY, text="none")
     assert not membership.stays_at_work(changed(situation, "node2", strange))
 
 

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from pki_sample import sample
 from preflight_sample import obstacle
 
-from provision.control_plane.etcd import PLANE
+from provision.core.plan import CLUSTER
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.facts import Facts
 from provision.inventory.model import Network
-from provision.pki import Identity
-from provision.plan import CLUSTER
-from provision.situation import Situation
-from provision.subnets import PRIVATE, assigned, claims, free, gateway_bridge, spare, taken
+from provision.network.subnets import PRIVATE, assigned, claims, free, gateway_bridge, spare, taken
+from provision.planes.etcd.local import Local
+from provision.planes.etcd.pki import Identity
+from provision.planes.etcd.plane import PLANE
 
 DEMO = IPv4Network("10.99.0.0/24")
 LOCAL = {"Name": "bridge", "Scope": "local", "Driver": "bridge", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}}
@@ -253,7 +254,7 @@ def test_a_network_without_a_subnet_gets_one(tmp_path: Path) -> None:
 def test_what_is_chosen_is_in_nobodys_way_and_the_same_each_time(used: list[IPv4Network]) -> None:
     cluster = replace(sample(Path("/absent")), networks=(Network("demo", None), Network("more", None)))
     facts = {"node2": Facts(values={"routes": "".join(f"{subnet} dev a;" for subnet in used)})}
-    situation = Situation(cluster, RELEASE, Identity.read(cluster), facts)
+    situation = Situation(cluster, Local(RELEASE, Identity.read(cluster)), facts)
     found = assigned(situation)
     assert found == assigned(situation)
     assert not found["demo"].overlaps(found["more"])

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from pki_sample import sample
 
-from provision import pki
-from provision.checks.knock import Answer
-from provision.checks.suites import custody, security
-from provision.checks.suites.custody import Held
-from provision.checks.suites.security import Door, Tried, doors, listening, strangers
+from provision.checks.tls_probe import Answer
 from provision.inventory.model import Cluster, Node
-from provision.pki import Authority, Identity
+from provision.planes.etcd import pki
+from provision.planes.etcd.pki import Authority, Identity
+from provision.planes.etcd.suites import key_permissions, security
+from provision.planes.etcd.suites.key_permissions import Held
+from provision.planes.etcd.suites.security import Door, Tried, doors, listening, strangers
 
 ADMITTED, REFUSED = Answer("admitted", "HTTP/1.0 200 OK"), Answer("refused", "SSLV3_ALERT_BAD_CERTIFICATE")
 UNABLE, SILENT = Answer("unable", "NO_PROTOCOLS_AVAILABLE"), Answer("silent", "")
@@ -89,8 +89,8 @@ def test_83_listening_ports_are_read_of_both_protocols() -> None:
 
 
 def test_85_every_kind_has_its_mode_and_owner(member: Node) -> None:
-    found = list(custody.read(_told(member)))
-    outcome = custody.judged(member, found)
+    found = list(key_permissions.read(_told(member)))
+    outcome = key_permissions.judged(member, found)
     assert (outcome.status, outcome.evidence) == (
         "passed",
         "4 keys 400, 1 certificates at most 444; /var/lib/etcd: 700 etcd:etcd, /var/lib/etcd/data: 700 etcd:etcd, "
@@ -101,7 +101,8 @@ def test_85_every_kind_has_its_mode_and_owner(member: Node) -> None:
 def _told(node: Node) -> str:
     kinds = {"/run/docker.sock": "socket", "/var/lib/etcd": "folder", "/var/lib/etcd/data": "folder"}
     right = [
-        f"{kinds.get(path, 'key')}\t{mode:o}\t{owner}\t{path}" for path, (mode, owner) in custody.wanted(node).items()
+        f"{kinds.get(path, 'key')}\t{mode:o}\t{owner}\t{path}"
+        for path, (mode, owner) in key_permissions.wanted(node).items()
     ]
     return "\n".join((*right, "certificate\t444\troot:root\t/etc/docker/overlay/ca.crt", "other\t644\ta:a\t/etc/x\ty"))
 
@@ -118,44 +119,44 @@ def _told(node: Node) -> str:
     ],
 )
 def test_85_what_is_open_wider_is_named_with_what_it_may_be(member: Node, one: Held, said: str) -> None:
-    right = [held for held in custody.read(_told(member)) if held.path != one.path]
-    outcome = custody.judged(member, [*right, one])
+    right = [held for held in key_permissions.read(_told(member)) if held.path != one.path]
+    outcome = key_permissions.judged(member, [*right, one])
     assert (outcome.status, outcome.evidence) == ("failed", f"{one.path}: {said}")
 
 
 def test_85_what_is_missing_is_named(cluster: Cluster) -> None:
-    outcome = custody.judged(cluster.nodes[2], [Held("socket", 0o660, "root:docker", custody.SOCKET)])
+    outcome = key_permissions.judged(cluster.nodes[2], [Held("socket", 0o660, "root:docker", key_permissions.SOCKET)])
     assert outcome.status == "failed"
     assert outcome.evidence == "/etc/docker/overlay/server.key is not there; /etc/docker/overlay/store.key is not there"
 
 
 def test_86_keys_are_counted_and_an_authoritys_is_named_with_its_path(member: Node) -> None:
-    own = "".join(f"\t{path}\n" for path in custody.wanted(member) if path.endswith(".key"))
+    own = "".join(f"\t{path}\n" for path in key_permissions.wanted(member) if path.endswith(".key"))
     authorities = {"04aa": "docker", "04bb": "etcd-peer"}
-    good = custody.judged_keys(member, own, authorities)
+    good = key_permissions.judged_keys(member, own, authorities)
     assert (good.status, good.evidence) == (
         "passed",
         "4 files with a private key, none of an authority (docker, etcd-peer)",
     )
-    bad = custody.judged_keys(member, f"{own}04bb 04aa 04bb \t/root/copy\n", authorities)
+    bad = key_permissions.judged_keys(member, f"{own}04bb 04aa 04bb \t/root/copy\n", authorities)
     assert (bad.status, bad.evidence) == ("failed", "/root/copy holds the key of the authority docker and etcd-peer")
 
 
 def test_86_a_search_that_does_not_find_the_nodes_own_keys_proves_nothing(member: Node) -> None:
-    outcome = custody.judged_keys(member, "\t/etc/docker/overlay/server.key\n", {"04aa": "docker"})
+    outcome = key_permissions.judged_keys(member, "\t/etc/docker/overlay/server.key\n", {"04aa": "docker"})
     assert outcome.status == "failed"
     assert outcome.evidence.startswith("nothing is proven")
 
 
 def test_87_a_key_that_is_seen_beside_its_file_is_named(member: Node) -> None:
-    own = "".join(f"{path}\n" for path in custody.wanted(member) if path.endswith(".key"))
-    assert custody.judged_sight(member, own).evidence.endswith("and there was no journal of a daemon to read")
+    own = "".join(f"{path}\n" for path in key_permissions.wanted(member) if path.endswith(".key"))
+    assert key_permissions.judged_sight(member, own).evidence.endswith("and there was no journal of a daemon to read")
     own += "read journal\n"
-    good = custody.judged_sight(member, own)
+    good = key_permissions.judged_sight(member, own)
     assert (good.status, good.evidence) == (
         "passed",
         "4 keys: in no arguments, no environment, and no journal of a daemon",
     )
-    bad = custody.judged_sight(member, f"{own}/proc/7/environ\njournal\n")
+    bad = key_permissions.judged_sight(member, f"{own}/proc/7/environ\njournal\n")
     assert (bad.status, bad.evidence) == ("failed", "a key of this node is seen in /proc/7/environ, journal")
-    assert custody.judged_sight(member, "").evidence.startswith("nothing is proven")
+    assert key_permissions.judged_sight(member, "").evidence.startswith("nothing is proven")

@@ -10,12 +10,12 @@ import pytest
 from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees
 from pki_sample import sample
 
-from provision import underlay
-from provision.control_plane.etcd import PLANE
+from provision.core.reach import Matrix
+from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.phases.overlay import MTU
-from provision.port_matrix import Matrix
-from provision.situation import Situation
+from provision.network import underlay
+from provision.phases.networks import MTU
+from provision.planes.etcd.plane import PLANE
 
 
 def linked(situation: Situation, **mtus: int) -> Situation:

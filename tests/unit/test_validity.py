@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +9,10 @@ import pytest
 from cluster_sample import planned
 from pki_sample import sample
 
-from provision import pki, validity
-from provision.pki import Identity
+from provision.core.validity import left
+from provision.planes.etcd import pki, validity
+from provision.planes.etcd.local import with_identity
+from provision.planes.etcd.pki import Identity
 
 NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
 
@@ -21,7 +22,7 @@ NOW = datetime(2030, 5, 1, 12, tzinfo=UTC)
     [(25, "1 day"), (1, "0 days"), (0, "ended 0 days ago"), (-1, "ended 0 days ago"), (-25, "ended 1 day ago")],
 )
 def test_days_are_whole_ones(hours: int, told: str) -> None:
-    assert validity.left(NOW + timedelta(hours=hours), NOW) == told
+    assert left(NOW + timedelta(hours=hours), NOW) == told
 
 
 def test_every_certificate_is_found_where_it_lies(tmp_path: Path) -> None:
@@ -41,7 +42,7 @@ def test_what_ended_on_a_node_is_told_though_the_controller_has_a_newer_one(tmp_
     cluster = sample(tmp_path)
     situation = planned(cluster, pki.make(cluster, NOW - timedelta(days=830)))
     pki.make(cluster, NOW)
-    (problem,) = validity.warnings(replace(situation, identity=Identity.read(cluster, NOW)))
+    (problem,) = validity.warnings(with_identity(situation, Identity.read(cluster, NOW)))
     assert "leaf etcd-peer/node1-peer on 2030-04-26 (ended 5 days ago)" in problem.what
     assert "controller" not in problem.what
 

@@ -36,7 +36,7 @@ def test_a_template_is_rendered_from_it(unpacked: Path, tmp_path: Path) -> None:
         "import provision.templates as templates\n"
         "print(templates.__file__)\n"
         "values = {'endpoints': ('192.0.2.1:2379',), 'advertise': '', 'turns': False, 'config': ''}\n"
-        "print(templates.render('store.env.j2', **values).decode())\n"
+        "print(templates.render('etcd/store.env.j2', **values).decode())\n"
     )
     file, *text = run(unpacked, tmp_path, code).splitlines()
     assert Path(file).is_relative_to(unpacked)

@@ -1,21 +1,6 @@
-"""Obstacles found before anything is touched. Every check sees facts only, so it cannot change a thing."""
+"""Obstacles found before anything is touched, in every control plane."""
 
-# Importing them registers their checks.
-from provision.checks.preflight import disk, docker, firewall, host, network, store, ways
-from provision.checks.preflight.scene import CHECKS, Scene, check, choose, run, version_of
+from provision.checks.preflight import connectivity, disk, docker, firewall, host, network
+from provision.core.check import collect
 
-__all__ = [
-    "CHECKS",
-    "Scene",
-    "check",
-    "choose",
-    "disk",
-    "docker",
-    "firewall",
-    "host",
-    "network",
-    "run",
-    "store",
-    "version_of",
-    "ways",
-]
+CHECKS = collect(host, disk, docker, network, connectivity, firewall)

@@ -6,47 +6,48 @@ import re
 from collections.abc import Iterator
 
 from provision import layout
-from provision.checks.preflight.scene import Scene, check
-from provision.errors import Problem
-from provision.subnets import assigned, claims, spare
+from provision.checks.node_view import NodeView
+from provision.core.check import PREFLIGHT, check
+from provision.core.outcome import Outcome
+from provision.network.subnets import assigned, claims, spare
 
 
-@check
-def ports(scene: Scene) -> Iterator[Problem]:
+@check(PREFLIGHT)
+def ports(view: NodeView) -> Iterator[Outcome]:
     """What we need must be free, or held by our own daemons."""
-    ours = {layout.STORE_PORT: layout.ETCD_UNIT, layout.PEER_PORT: layout.ETCD_UNIT}
-    for listener in scene.facts.listeners:
-        unit = scene.facts.unit(ours.get(listener.port, layout.DOCKER_UNIT))
+    units = {port.number: port.unit for port in view.plane.ports}
+    for listener in view.facts.listeners:
+        unit = view.facts.unit(units.get(listener.port, layout.DOCKER_UNIT))
         # 4789 is held by the kernel and has no process; only a cluster of ours makes Docker open it.
         in_kernel = listener.port == layout.VXLAN_PORT and listener.owner == "unknown"
         if unit.inputs and (in_kernel or f"pid={unit.process}," in listener.owner):
             continue
         owner = re.sub(r'users:\(\("([^"]+)",pid=(\d+).*', r"\1 (process \2)", listener.owner)
-        yield Problem(
+        yield view.failed(
             f"port {listener.port}/{listener.protocol} is taken by {owner}",
             advice=f"stop it, or move it: see `ss -lntup sport = :{listener.port}` there",
         )
 
 
-@check
-def overlap(scene: Scene) -> Iterator[Problem]:
+@check(PREFLIGHT)
+def overlap(view: NodeView) -> Iterator[Outcome]:
     """What a node reaches under such addresses now, containers would look for on the overlay."""
-    subnets = assigned(scene.situation)
-    used = claims(scene.situation, scene.node)
+    subnets = assigned(view.situation)
+    used = claims(view.situation, view.node)
     for name, subnet in subnets.items():
         for claim in used:
             if claim.subnet.overlaps(subnet):
-                other = spare(scene.situation, subnets.values(), subnet.prefixlen) or spare(
-                    scene.situation, subnets.values()
+                other = spare(view.situation, subnets.values(), subnet.prefixlen) or spare(
+                    view.situation, subnets.values()
                 )
-                yield Problem(
+                yield view.failed(
                     f"network {name} ({subnet}) overlaps {claim.what}",
                     advice="give it another subnet in the inventory"
                     + (f", for example {other}: no node uses it" if other else ""),
                 )
 
 
-@check
-def forwarding(scene: Scene) -> Iterator[Problem]:
-    """The store and Docker are asked through SSH alone, but only after everything else was changed."""
-    yield from scene.facts.not_forwarded
+@check(PREFLIGHT)
+def forwarding(view: NodeView) -> Iterator[Outcome]:
+    """The controller asks the daemons through SSH alone, and only after everything else was changed."""
+    yield from (view.failed(problem.what, problem.advice) for problem in view.facts.not_forwarded)

@@ -10,13 +10,15 @@ from typing import Any, cast
 
 from docker.errors import APIError
 
-from provision.checks import Outcome, Way
-from provision.checks.crew import own_addresses
-from provision.checks.made import Inside, Made
-from provision.checks.proof import Proof, check, failed, not_tried, passed
-from provision.checks.suites.etcd import wait_for
+from provision.checks.probe_pool import own_addresses
+from provision.checks.proof import Proof
+from provision.checks.scratch import Inside, Made
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, not_tried, passed
+from provision.core.reach import Flow
 from provision.inventory.model import App
 from provision.remote.remotes import in_parallel
+from provision.waiting import wait_for
 
 #: The port of the page, inside.
 PORT = 5000
@@ -37,7 +39,7 @@ class Counter:
         self._app = app
         self._back, self._front = Made(proof, back), Made(proof, front)
         self._seen = ""
-        self.where = Way(front.name, back.name, "the counter")
+        self.where = Flow(front.name, back.name, "the counter")
 
     @cached_property
     def _images(self) -> tuple[str, str]:

@@ -7,9 +7,9 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import cast
 
-from provision.checks import Outcome
-from provision.checks.made import Inside, Made, on_each_node
-from provision.checks.proof import check, failed, passed
+from provision.checks.scratch import Inside, Made, on_each_node
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
 
 #: Ports that a container serves: one that is published, and one that is not.
 PORT, PRIVATE_PORT = 8080, 8081

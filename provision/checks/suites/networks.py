@@ -10,14 +10,16 @@ from functools import partial
 
 from docker.errors import APIError
 
-from provision.checks import Outcome, probes
-from provision.checks.crew import crew
+from provision.checks import probes
+from provision.checks.probe_pool import crew
 from provision.checks.probes import Probe
-from provision.checks.proof import Proof, check, failed, passed
-from provision.checks.suites.etcd import wait_for
+from provision.checks.proof import Proof
 from provision.checks.temporary import Temporary, refused_as_taken, temporary
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
 from provision.inventory.model import Node
 from provision.remote.remotes import in_parallel
+from provision.waiting import wait_for
 
 #: Seconds in which a new network is to be seen by every Docker.
 SEEN_SECONDS = 2.0

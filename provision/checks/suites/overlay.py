@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from provision.checks import Outcome, Way
-from provision.checks.crew import proven
+from provision.checks.probe_pool import proven
 from provision.checks.probes import Probe
-from provision.checks.proof import Proof, check, failed, passed
+from provision.checks.proof import Proof
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
+from provision.core.reach import Flow
 from provision.inventory.model import Network, Node
 
 
@@ -27,7 +29,7 @@ def one_network_everywhere(proof: Proof) -> Iterator[Outcome]:
 
 
 def _ids(proof: Proof, node: Node, network: Network) -> tuple[str, ...]:
-    listed = proof.clients.docker(node).api.networks(names=[network.name])
+    listed = proof.coordinator.docker(node).api.networks(names=[network.name])
     return tuple(sorted(one["Id"] for one in listed if one["Name"] == network.name))
 
 
@@ -72,7 +74,7 @@ def _told(network: str, source: Probe, probe: Probe, by_address: str | None, by_
     same = source.node == probe.node
     lost = [how for how, time in (("address", by_address), ("name", by_name)) if time is None]
     taken = None if by_address is None else float(by_address)
-    way = Way(source.node.name, probe.node.name, f"ping on {network}", taken)
+    way = Flow(source.node.name, probe.node.name, f"ping on {network}", taken)
     where = f"{source.node.name}, twice" if same else way
     if not lost:
         return passed(where, f"{network}: {probe.address} answers in {by_address} ms, by name in {by_name} ms")

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from provision.checks import Outcome, Way
-from provision.checks.crew import proven
+from provision.checks.probe_pool import proven
 from provision.checks.probes import Probe
-from provision.checks.proof import Proof, check, failed, passed
+from provision.checks.proof import Proof
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
+from provision.core.reach import Flow
 from provision.errors import Problem, StepFailed
 from provision.node import library
 
@@ -92,7 +94,7 @@ def _line(text: str) -> tuple[str, ...]:
 def _crossed(
     network: str, source: Probe, target: Probe, ports: Sequence[str], heard: set[tuple[str, ...]], nonce: str
 ) -> Outcome:
-    where = Way(source.node.name, target.node.name, f"TCP and UDP on {network}")
+    where = Flow(source.node.name, target.node.name, f"TCP and UDP on {network}")
     how = {str(BY_ADDRESS): "address", str(BY_NAME): "name"}
     each = {port: (port.replace("/", "-"), nonce, source.name) in heard for port in ports}
     lost = [f"{port.partition('/')[2].upper()} by {how[port.partition('/')[0]]}" for port in ports if not each[port]]
@@ -128,7 +130,7 @@ def _beside(proof: Proof, probe: Probe, script: str) -> str:
     """Run a script of the node's in the probe's network: an image need not have what sends and hears datagrams."""
     whole = shlex.quote(f"{library('ports', 'bulk')}\n{script}\n")
     command = f"nsenter --net=/proc/{probe.process}/ns/net sh -c {whole}\n"
-    result = proof.clients.remotes[probe.node.name].run(command, what="sending in a probe's network")
+    result = proof.coordinator.remotes[probe.node.name].run(command, what="sending in a probe's network")
     if result.code:
         raise StepFailed(Problem(result.stderr.strip()[-400:], probe.node.name, "fab verify, again"))
     return result.stdout
@@ -171,7 +173,7 @@ def _answered(source: Probe, probes: Sequence[Probe]) -> dict[Probe, Pings]:
 
 
 def _whole(network: str, source: Probe, target: Probe, pings: Pings, pieces: int) -> Outcome:
-    where = Way(source.node.name, target.node.name, f"the largest packet on {network}")
+    where = Flow(source.node.name, target.node.name, f"the largest packet on {network}")
     told = f"{network}: of {PINGS} packets of {pings.size} bytes {pings.answered} were answered"
     if pings.answered == PINGS and pieces < PINGS:
         return passed(where, f"{told}, none was cut in pieces")
@@ -182,7 +184,7 @@ def _whole(network: str, source: Probe, target: Probe, pings: Pings, pieces: int
 
 def _pieces(proof: Proof, probe: Probe) -> int:
     """Return how many pieces of packets the probe and its node have sent since they were started."""
-    node = proof.clients.remotes[probe.node.name].run(_PIECES, what="a look at its counters").stdout
+    node = proof.coordinator.remotes[probe.node.name].run(_PIECES, what="a look at its counters").stdout
     return sum(pieces_sent(told) for told in (node, probe.run(_PIECES)))
 
 
@@ -206,7 +208,7 @@ def _all_moved(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outc
 
 
 def _moved(proof: Proof, network: str, source: Probe, target: Probe) -> Outcome:
-    where = Way(source.node.name, target.node.name, f"{BULK_BYTES >> 20} MiB on {network}")
+    where = Flow(source.node.name, target.node.name, f"{BULK_BYTES >> 20} MiB on {network}")
     listening, sending = _folder(proof), _folder(proof)
     to = f"{target.address} {BULK}"
     _beside(proof, target, f"bulk_listen {listening} {to} {BULK_SECONDS}")

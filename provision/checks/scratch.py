@@ -1,0 +1,241 @@
+"""What one check makes on one node, marked with the run, and taken away when the check ends."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from docker.errors import APIError
+
+from provision.checks import probes
+from provision.checks.proof import Proof, reason
+from provision.core.check import Observe
+from provision.core.outcome import Outcome, failed
+from provision.errors import Problem, StepFailed
+from provision.facts import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, RUN_VOLUME
+from provision.inventory.model import Node
+from provision.remote import Remote
+from provision.remote.remotes import in_parallel
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+#: What a container does: one that is left by a killed run ends by itself.
+SLEEP = ("sleep", str(probes.PROBE_SECONDS))
+
+#: Docker's words where another host's container was first with the same key of the store, which it does not try again.
+_FORESTALLED = "key modified"
+
+_SERVE = """
+mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
+for port; do httpd -p "$port" -h /tmp/served; done
+"""
+#: With nc: the wget of a statically linked busybox may crash where the image has no libraries to resolve names with.
+_FETCH_INSIDE = r'''printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 "$1" "$2"'''
+#: What a node has for it: bash can open a connection. `timeout` ends one that leads nowhere.
+_FETCH = """
+timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3' {address} {port}
+"""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A container of a check: it sleeps, and scripts are run in it."""
+
+    api: APIClient
+    identity: str
+    name: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What Docker says about it now."""
+        return dict(self.api.inspect_container(self.identity))
+
+    @property
+    def address(self) -> str:
+        """Its address on the default bridge; empty where it has none."""
+        return str(self.facts["NetworkSettings"]["IPAddress"])
+
+    def published(self, port: int) -> int:
+        """Return the node's port that leads to a port of it, which Docker chose."""
+        return int(self.facts["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
+
+    def run(self, script: str, *arguments: str) -> str:
+        """Run a script in it; return what it wrote, its complaints too."""
+        made = self.api.exec_create(self.identity, ["sh", "-c", script, "probe", *arguments])
+        return str(self.api.exec_start(made["Id"]).decode(errors="replace")).strip()
+
+    def serve(self, text: str, *ports: int) -> None:
+        """Serve a text by HTTP; it is served when this returns."""
+        self.run(_SERVE, text, *map(str, ports))
+
+    def fetch(self, host: str, port: int) -> str:
+        """Return the text that a server says to it; with nobody there, a complaint."""
+        return _content(self.run(_FETCH_INSIDE, host, str(port)))
+
+
+def _content(answer: str) -> str:
+    """Return an HTTP answer without its head."""
+    return answer.rpartition("\r\n\r\n")[2].strip()
+
+
+class Made:
+    """A context manager: what was made through it is removed in the end, the last first."""
+
+    def __init__(self, proof: Proof, node: Node) -> None:
+        """Make things on `node`."""
+        self.proof, self.node = proof, node
+        self.api: APIClient = proof.coordinator.docker(node).api
+        self._removals = ExitStack()
+
+    @property
+    def label(self) -> dict[str, str]:
+        """What marks all that is made."""
+        return {RUN_LABEL: self.proof.run}
+
+    @property
+    def peer(self) -> Node:
+        """Another node: the next one."""
+        nodes = self.proof.cluster.nodes
+        return nodes[(nodes.index(self.node) + 1) % len(nodes)]
+
+    def remote(self, node: Node | None = None) -> Remote:
+        """Return the way into the node itself, or into another."""
+        return self.proof.coordinator.remotes[(node or self.node).name]
+
+    def fetch(self, address: str, port: int, *, source: Node | None = None) -> str:
+        """Return what a web server says to the node itself, or to another; with nobody there, nothing."""
+        script = _FETCH.format(address=address, port=port)
+        return _content(self.remote(source).run(script, what="fetching a page").stdout)
+
+    def name(self) -> str:
+        """Return a new name, of which there is one in the cluster."""
+        return probes.new_name(self.proof, self.node)
+
+    def container(
+        self,
+        *,
+        image: str = "",
+        command: Sequence[str] | None = SLEEP,
+        environment: Mapping[str, str] | None = None,
+        ports: Sequence[int] = (),
+        network: str = "bridge",
+        address: str | None = None,
+        **options: Any,
+    ) -> Inside:
+        """Start a container: of the probe's image, asleep on the bridge. Docker chooses where to publish its ports.
+
+        A command of None is the image's own. `options` are those of Docker's host configuration.
+        """
+        published = dict.fromkeys(ports)
+        endpoint = {network: self.api.create_endpoint_config(ipv4_address=address)} if address else {}
+
+        def begin() -> Inside:
+            name = self.name()
+            made = self.api.create_container(
+                image or self.proof.cluster.probe.image,
+                command=command,
+                name=name,
+                labels=self.label,
+                environment=dict(environment or {}),
+                ports=list(published),
+                use_config_proxy=False,
+                host_config=self.api.create_host_config(
+                    auto_remove=True, network_mode=network, port_bindings=published, **options
+                ),
+                networking_config=self.api.create_networking_config(endpoint) if endpoint else None,
+            )
+            self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
+            self.api.start(made["Id"])
+            return Inside(self.api, made["Id"], name)
+
+        try:
+            return begin()
+        except APIError as error:
+            if _FORESTALLED not in str(error.explanation):
+                raise
+            return begin()
+
+    def remove(self, container: Inside) -> None:
+        """Remove a container before its time."""
+        probes.remove(self.proof, self.node, container.identity)
+
+    def volume(self, labels: Mapping[str, str] | None = None) -> str:
+        """Make a named volume, perhaps with more labels."""
+        new = f"{RUN_VOLUME}{self.proof.run}-{secrets.token_hex(3)}"
+        name = str(self.api.create_volume(new, labels={**self.label, **(labels or {})})["Name"])
+        self._removals.callback(probes.gone, lambda: self.api.remove_volume(name), f"volume {name}", self.node.name)
+        return name
+
+    def tag(self) -> str:
+        """Tag the probe's image with the run's ID."""
+        name = f"{RUN_IMAGE}:{self.proof.run}"
+        self._removals.callback(self.untag, name)
+        self.api.tag(self.proof.cluster.probe.image, RUN_IMAGE, self.proof.run)
+        return name
+
+    def image(self, name: str, archive: Path | None) -> str:
+        """Return what to call an image: its name where the node has it, else one of the run's for what is loaded.
+
+        StepFailed where it is missing and there is no archive of it.
+        """
+        if any(name in (tag, tag.removesuffix(":latest")) for tag in self._tags()):
+            return name
+        if archive is None:
+            advice = "pull or build it there, or name its archive in the inventory"
+            raise StepFailed(Problem(f"there is no image {name}", self.node.name, advice))
+        tag = f"{self.proof.run}-{secrets.token_hex(3)}"
+        self._removals.callback(self.untag, f"{RUN_IMAGE}:{tag}")
+        with archive.open("rb") as content:
+            list(self.api.load_image(content))
+        self.api.tag(name, RUN_IMAGE, tag)
+        self.untag(name)
+        return f"{RUN_IMAGE}:{tag}"
+
+    def _tags(self) -> list[str]:
+        return [tag for image in self.api.images() for tag in image["RepoTags"] or ()]
+
+    def untag(self, name: str) -> None:
+        """Remove that tag; with its last one an image is gone."""
+        probes.gone(lambda: self.api.remove_image(name, noprune=True), f"image {name}", self.node.name)
+
+    def folder(self) -> str:
+        """Make a folder on the node."""
+        path = f"{RUN_FOLDER}{self.proof.run}"
+        self._removals.callback(self.remote().run, f"rm -rf {path}", what="removing a folder")
+        self.remote().run(f"mkdir -m 700 {path}", what="making a folder")
+        return path
+
+    def __enter__(self) -> Self:
+        """Nothing is made yet."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove all that was made."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove all that was made. StepFailed, or what Docker says, if something stays."""
+        self._removals.close()
+
+
+def on_each_node(observe: Callable[[Made], Outcome]) -> Observe:
+    """Make a check of what is observed on one node: on all at once, each told of by itself."""
+
+    def on(proof: Proof, node: Node) -> Outcome:
+        try:
+            with Made(proof, node) as made:
+                return observe(made)
+        except Exception as error:  # whatever Docker or its client says, it is this check that fails here
+            return failed(node.name, reason(error), "on the node: journalctl -u docker.service")
+
+    @functools.wraps(observe)
+    def on_all(proof: Proof) -> Iterator[Outcome]:
+        yield from in_parallel(lambda node: on(proof, node), proof.cluster.nodes)
+
+    return on_all

@@ -1,0 +1,1 @@
+"""Values and contracts, without I/O: what every other room speaks of."""

@@ -1,0 +1,194 @@
+"""The contract of a control plane: all that the verbs, the engine and the checks know of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Protocol
+
+from provision.core.check import Check
+from provision.core.phase import Phase
+from provision.core.ports import Port
+from provision.core.situation import Situation
+from provision.core.table import Table
+from provision.core.validity import Certificate
+from provision.errors import Problem
+from provision.facts import Question
+from provision.inventory.model import Cluster, Node
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from provision.remote import Remotes
+
+
+@dataclass(frozen=True)
+class Window:
+    """Versions that work: from any of `lowest` (each within its own minor) to below `limit`."""
+
+    lowest: tuple[tuple[int, ...], ...]
+    limit: tuple[int, ...]
+
+    def holds(self, version: str) -> bool:
+        """Say whether a version such as `3.5.30` is inside."""
+        numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+        floor = max((low for low in self.lowest if low[:2] <= numbers[:2]), default=None)
+        return floor is not None and floor <= numbers < self.limit
+
+    def __str__(self) -> str:
+        """As a person says it."""
+        lowest = " or ".join(".".join(map(str, low)) for low in self.lowest)
+        return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
+
+
+class Goal(Enum):
+    """What a verb wants of the cluster."""
+
+    #: As the inventory says; certificates as the identity's folder is.
+    CONVERGE = auto()
+    #: Every leaf certificate made anew.
+    RENEW = auto()
+    #: The authorities replaced.
+    ROTATE = auto()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One wanted state on the way to a goal. `enter` returns the situation that aims at it, without I/O on a node.
+
+    `title` says what the stage does; a stage that is the whole way needs none.
+    """
+
+    enter: Callable[[Situation], Situation]
+    title: str = ""
+
+
+def as_it_is(situation: Situation) -> Situation:
+    """Enter the only stage of most goals: nothing is aimed at but the inventory."""
+    return situation
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status` shows of a control plane: one line, whether all is well, and tables."""
+
+    summary: str
+    is_well: bool
+    tables: tuple[Table, ...]
+    #: By the node's name: what its dockerd is at, and cells for `Plane.node_columns`.
+    nodes: Mapping[str, tuple[str, ...]]
+    #: Tables that come last: what waits, and the keys of the store.
+    closing: tuple[Table, ...] = ()
+
+
+class Coordinator(Protocol):
+    """The only door to the running cluster: API clients and what only they know. Made when first asked for."""
+
+    cluster: Cluster
+    remotes: Remotes
+
+    def docker(self, node: Node) -> DockerClient:
+        """Return a Docker client of one node."""
+
+    def aim(self, situation: Situation) -> None:
+        """Take up what the controller keeps now: certificates that were just made."""
+
+    def await_quorum(self, occasion: str) -> None:
+        """Return once a quorum has acknowledged a write. StepFailed, naming `occasion`, when none does in time."""
+
+    def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
+        """Remove in the end what networks of this subnet, made and removed meanwhile, have left behind."""
+
+    def users_data(self, situation: Situation) -> Sequence[Problem]:
+        """Say which of a user's data a reset would delete."""
+
+    def status(self, situation: Situation, *, store: bool) -> Status:
+        """Look at the cluster as it is now."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
+class Plane:
+    """One way to make overlay networks one network. Pure, but for `local`, which reads the controller's disk."""
+
+    name: str
+    #: Docker versions that can, and why not others.
+    docker_versions: Window
+    docker_reason: str
+    #: In the order in which they run.
+    phases: tuple[Phase, ...]
+    ports: tuple[Port, ...]
+    #: Columns that the plane adds to the table of nodes.
+    node_columns: tuple[str, ...] = ()
+    #: Whether its nodes are in swarm mode; else none may be.
+    swarm_mode: bool = False
+    #: Keys of daemon.json, and flags of dockerd, that the plane sets itself.
+    daemon_keys: frozenset[str] = frozenset()
+    #: Libraries that are imported while the connections are made, as the clients need them.
+    modules: tuple[str, ...] = ()
+    #: Python distributions that a bundle names with their versions.
+    libraries: tuple[str, ...] = ()
+
+    def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
+        """Return what the controller keeps for the cluster, and what is wrong with it."""
+        raise NotImplementedError
+
+    def describe_local(self, situation: Situation) -> str:
+        """Say what the controller has for the nodes, where nothing is wrong with it."""
+        raise NotImplementedError
+
+    def question(self, situation: Situation, node: Node) -> Question:
+        """Return what a node is asked beside what its resources ask."""
+        return Question()
+
+    def blockers(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say why no order of changes leads to what is wanted."""
+        return ()
+
+    def outage(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say that the quorum is lost, where it is: nobody knows then which networks there are."""
+        return ()
+
+    def warnings(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say what a person should know, and what stands in nobody's way."""
+        return ()
+
+    def stages(self, cluster: Cluster, goal: Goal) -> tuple[Stage, ...]:
+        """Return the stages that lead to the goal, at least one."""
+        return (Stage(as_it_is),)
+
+    def without_certificates(self, situation: Situation) -> Situation:
+        """Return the situation in which every certificate is to be made: what a rotation restarts, it restarts."""
+        return situation
+
+    def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
+        """Take the nodes over from a controller that is lost; return the stages that follow. PreflightRefused."""
+        raise NotImplementedError
+
+    def certificates(self, situation: Situation) -> Iterator[Certificate]:
+        """Walk every certificate that was found, on the controller and on the nodes."""
+        yield from ()
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the plane's own checks, those of preflight first. Imported when they are needed."""
+        return ()
+
+    def disk_needs(self, situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
+        """Return the folders that the plane writes to on a node: for what, and how many bytes they still take."""
+        return {}
+
+    def on_the_network(self, situation: Situation, node: Node) -> bool:
+        """Say whether the node's dockerd was found in the cluster, so that it can remove networks."""
+        raise NotImplementedError
+
+    def node_functions(self, purpose: str) -> str:
+        """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`."""
+        return ""
+
+    def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
+        """Return the door to the running cluster."""
+        raise NotImplementedError

@@ -1,0 +1,61 @@
+"""Who reaches what: what was sent from node to node, and whether it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Flow:
+    """From one node to another: what was sent, whether it came, after how many milliseconds, where that is known."""
+
+    source: str
+    target: str
+    what: str
+    milliseconds: float | None = None
+    came: bool = True
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"{self.source} → {self.target}"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One way: from a node to a port of another."""
+
+    source: str
+    target: str
+    port: int
+    protocol: str
+
+    def __str__(self) -> str:
+        """As a person reads it."""
+        return f"{self.source} → {self.target} {self.port}/{self.protocol}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What was asked and what crossed; from node to node the largest packet that did, in bytes.
+
+    `vanished`: the smallest that did not, where nobody on the way said so. Then nobody sends smaller ones.
+    """
+
+    asked: tuple[Cell, ...] = ()
+    heard: frozenset[Cell] = frozenset()
+    sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    vanished: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @property
+    def blocked(self) -> tuple[Cell, ...]:
+        """The ways that are not open."""
+        return tuple(cell for cell in self.asked if cell not in self.heard)
+
+    @property
+    def flows(self) -> tuple[Flow, ...]:
+        """Each as a report shows it."""
+        return tuple(
+            Flow(cell.source, cell.target, f"{cell.port}/{cell.protocol}", came=cell in self.heard)
+            for cell in self.asked
+        )

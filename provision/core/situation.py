@@ -1,0 +1,38 @@
+"""All that decides what the nodes should hold: a value, so that the same one always gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from provision.core.reach import Matrix
+from provision.facts import Facts
+from provision.inventory.model import Cluster, Node
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The inventory, what the controller keeps for the cluster, what was found on each node and between them.
+
+    `local` is the control plane's own: nothing else looks inside.
+    """
+
+    cluster: Cluster
+    local: object = None
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    matrix: Matrix = field(default_factory=Matrix)
+
+    def of(self, node: Node) -> Facts:
+        """Return the facts of a node, empty ones before it was asked."""
+        return self.facts.get(node.name, Facts())
+
+    @property
+    def networks(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return the networks that every host shares, by name, as Docker's API tells them."""
+        return {
+            network["Name"]: network
+            for facts in self.facts.values()
+            for network in facts.networks
+            if network.get("Scope") == "global"
+        }

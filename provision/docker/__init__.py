@@ -1,0 +1,1 @@
+"""Docker on a node, in every control plane: its API and its configuration."""

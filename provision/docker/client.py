@@ -1,0 +1,56 @@
+"""Clients of the Docker API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from provision.errors import Problem, StepFailed
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+#: Seconds to go on trying: each try is another of Docker's threads.
+RETRY_SECONDS = 20.0
+
+
+def over_tls(port: int, address: str, authority: Path, certificate: Path, key: Path) -> DockerClient:
+    """Return a client through a tunnel from the local `port`: its server must show a certificate of `address`."""
+    from docker import DockerClient
+    from docker.tls import TLSConfig
+    from requests.adapters import HTTPAdapter
+
+    class Tunnelled(HTTPAdapter):
+        """Loopback in the URL, the node's address in the certificate."""
+
+        def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
+            super().init_poolmanager(*arguments, server_hostname=address, assert_hostname=address, **keywords)
+
+    tls = TLSConfig(client_cert=(str(certificate), str(key)), ca_cert=str(authority), verify=True)
+    # A version given spares the question; 1.41 is that of Docker 20.10, the last minor before 23.
+    client = DockerClient(base_url=f"https://127.0.0.1:{port}", tls=tls, version="1.41", timeout=60)
+    # No proxy and no other authorities from the environment: this goes to loopback.
+    client.api.trust_env = False
+    client.api.mount("https://", Tunnelled(pool_maxsize=8))
+    return client
+
+
+def retry(attempt: Callable[[], object], what: str, where: str) -> None:
+    """Repeat `attempt` while Docker answers with an error of its own (5xx). StepFailed with its last words."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    deadline = time.monotonic() + RETRY_SECONDS
+    while True:
+        try:
+            attempt()
+            return
+        except (DockerException, RequestException) as error:
+            hopeless = isinstance(error, APIError) and error.is_client_error()
+            if hopeless or time.monotonic() > deadline:
+                words = getattr(error, "explanation", None) or str(error)
+                advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
+                raise StepFailed(Problem(f"waited until {what}: {words}", where, advice)) from error
+        time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""What lies between hosts: subnets, the underlay, open ports and tunnels."""

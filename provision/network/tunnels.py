@@ -1,0 +1,31 @@
+"""Whether SSH leads to the ports that the controller needs: tried early, as they are needed only after the changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from provision.core.ports import Port
+from provision.core.situation import Situation
+from provision.errors import Problem
+from provision.remote import Remote, Remotes
+
+#: Of no daemon: what is tried on it shows in no journal (tcpmux).
+NOBODYS_PORT = 1
+
+
+def tried(situation: Situation, ports: Sequence[Port], remotes: Remotes) -> Situation:
+    """Return the situation with what each node's sshd said to the tunnels that will be needed."""
+
+    def ask(remote: Remote) -> tuple[Problem, ...]:
+        served = {listener.port for listener in situation.of(remote.node).listeners}
+        needed = tuple(port.number for port in ports if port.tunnelled and (remote.node.member or not port.members))
+        free = tuple(port for port in needed if port not in served)
+        # A daemon at work would see a caller hang up: it is bothered only where there is doubt.
+        if not free and remote.tunnel_refused(NOBODYS_PORT) is None:
+            return ()
+        return tuple(problem for port in free or needed if (problem := remote.tunnel_refused(port)))
+
+    answers = remotes.each(ask)
+    facts = {name: replace(found, not_forwarded=answers[name]) for name, found in situation.facts.items()}
+    return replace(situation, facts=facts)

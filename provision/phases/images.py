@@ -1,0 +1,19 @@
+"""The image that keeps networks and proves them."""
+
+from __future__ import annotations
+
+from provision.core.phase import Phase
+from provision.core.situation import Situation
+from provision.inventory.model import Node
+from provision.resources import Image, Resource
+
+
+class Images(Phase):
+    """A dockerd without the store takes it, too: it is loaded while the store elects its leader."""
+
+    name = "image"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the probe's image, where the inventory brings it."""
+        probe = situation.cluster.probe
+        return (Image(probe.image, probe.archive),) if probe.archive else ()

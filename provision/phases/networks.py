@@ -1,0 +1,148 @@
+"""The overlay networks, made once for the whole cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from provision.core.phase import Phase
+from provision.core.plan import CLUSTER, Change
+from provision.core.situation import Situation
+from provision.docker.client import retry
+from provision.inventory.model import Network
+from provision.network import underlay
+from provision.network.subnets import assigned, subnets_of
+from provision.resources import KEEPER
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from provision.core.plane import Coordinator
+
+LABEL = "overlay-provision.cluster"
+
+#: The driver's option: bytes below the overlay, 1500 where it is not given.
+MTU = "com.docker.network.driver.mtu"
+
+
+class Networks(Phase):
+    """A network is seen by one daemon and made through one: the control plane tells the others."""
+
+    name = "overlay"
+
+    def __init__(self, wait: Callable[[Situation], bool]) -> None:
+        """Leave networks out of the plan where they `wait`: they can neither be seen nor made yet."""
+        self._wait = wait
+
+    def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
+        """Return the networks to make, and those that are there with another subnet or driver.
+
+        None where they cannot be seen: `provision` looks again when the quorum is back.
+        """
+        if self._wait(situation):
+            return ()
+        there = situation.networks
+        return tuple(
+            change for wanted in _wanted(situation) if (change := _change(self.name, wanted, there.get(wanted.name)))
+        )
+
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
+        """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
+        network = next(wanted for wanted in _wanted(situation) if change.resource == f"network {wanted.name}")
+        if change.action == "replace":
+            for node in situation.cluster.nodes:
+                remove = partial(_remove_keepers, coordinator.docker(node), network)
+                retry(remove, f"Docker removes the keepers of {network.name}", node.name)
+        docker = coordinator.docker(situation.cluster.nodes[0])
+
+        def make() -> None:
+            there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
+            if change.action == "replace":
+                there = [one for one in there if not _differences(network, one.attrs) or one.remove()]
+            if not there:
+                docker.networks.create(
+                    network.name,
+                    "overlay",
+                    check_duplicate=True,
+                    labels={LABEL: situation.cluster.name},
+                    ipam=_ipam(network),
+                    options=network.options,
+                )
+
+        # One of Docker's threads may lead nowhere (phases/keepers.py): the next call gets another.
+        retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A network as it should be. `chosen`: its subnet is not the inventory's. `mtu`: the underlay's, in bytes."""
+
+    name: str
+    subnet: IPv4Network
+    chosen: bool
+    mtu: int
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What its driver is told; the headers of VXLAN it takes off by itself."""
+        return {MTU: str(self.mtu)} if self.mtu != underlay.USUAL else {}
+
+
+def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
+    there, subnets, most = situation.networks, assigned(situation), underlay.mtu(situation)
+
+    def mtu(name: str) -> int:
+        # Where links carry more than they did, containers that use the network are not worth moving.
+        found = _mtu(there[name]) if name in there and not situation.cluster.mtu else most
+        return min(found, most)
+
+    return tuple(_Wanted(n.name, subnets[n.name], n.subnet is None, mtu(n.name)) for n in situation.cluster.networks)
+
+
+def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
+    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network.name}"}):
+        keeper.remove(force=True)
+
+
+def changed_networks(situation: Situation) -> tuple[Network, ...]:
+    """Return the networks that are to be made, or made anew."""
+    there = situation.networks
+    changed = {wanted.name for wanted in _wanted(situation) if _change("", wanted, there.get(wanted.name))}
+    return tuple(network for network in situation.cluster.networks if network.name in changed)
+
+
+def _ipam(network: _Wanted) -> Any:
+    from docker.types import IPAMConfig, IPAMPool
+
+    return IPAMConfig(pool_configs=[IPAMPool(subnet=str(network.subnet))])
+
+
+def _mtu(network: Mapping[str, Any]) -> int:
+    said = str((network.get("Options") or {}).get(MTU, ""))
+    return int(said) if said.isdigit() else underlay.USUAL
+
+
+def _change(phase: str, wanted: _Wanted, there: Mapping[str, Any] | None) -> Change | None:
+    resource = f"network {wanted.name}"
+    if there is None:
+        chosen = " (chosen)" if wanted.chosen else ""
+        size = f", MTU {_inside(wanted.mtu)} in containers" if wanted.options else ""
+        return Change(CLUSTER, phase, resource, "create", note=f"overlay, {wanted.subnet}{chosen}{size}")
+    differences = _differences(wanted, there)
+    return Change(CLUSTER, phase, resource, "replace", note="; ".join(differences)) if differences else None
+
+
+def _differences(wanted: _Wanted, there: Mapping[str, Any]) -> list[str]:
+    subnets, mtu = subnets_of(there), _mtu(there)
+    found = ", ".join(map(str, subnets)) or "no subnet"
+    return [
+        *([f"{found} → {wanted.subnet}"] if subnets != (wanted.subnet,) else ()),
+        *([f"MTU in containers {_inside(mtu)} → {_inside(wanted.mtu)}"] if mtu != wanted.mtu else ()),
+    ]
+
+
+def _inside(mtu: int) -> int:
+    return mtu - underlay.VXLAN

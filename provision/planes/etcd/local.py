@@ -1,0 +1,29 @@
+"""What the controller keeps for a cluster on this plane: the release to push, and the identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from provision.core.situation import Situation
+from provision.planes.etcd import pki
+from provision.planes.etcd.release import Artifact
+
+
+@dataclass(frozen=True)
+class Local:
+    """The etcd release, and the authorities and leaves made so far."""
+
+    release: Artifact
+    identity: pki.Identity
+
+
+def local(situation: Situation) -> Local:
+    """Return what the controller keeps. TypeError where the situation is another plane's."""
+    if not isinstance(situation.local, Local):
+        raise TypeError(f"the situation holds {situation.local!r}")
+    return situation.local
+
+
+def with_identity(situation: Situation, identity: pki.Identity) -> Situation:
+    """Return the situation with other authorities or leaves."""
+    return replace(situation, local=replace(local(situation), identity=identity))

@@ -1,0 +1,20 @@
+"""What this plane runs on a node: functions for scripts, and programs that stay there. POSIX sh."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+#: The parts of the program that mends what Docker gets wrong, in their order.
+MEND = ("mend", "mend_rows", "mend_endpoints", "mend_threads", "mend_watch")
+
+
+def program(*names: str) -> bytes:
+    """Return a program that stays on a node, by the names of its parts: `docker_store`."""
+    return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
+
+
+@cache
+def functions(name: str) -> str:
+    """Return shell functions that scripts of this plane call, by the name of their file: `facts`."""
+    return (files(__name__) / f"{name}.sh").read_text()

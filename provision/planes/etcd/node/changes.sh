@@ -1,0 +1,34 @@
+# What makes a node a part of the store. POSIX sh; changes.sh comes before it.
+# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+
+# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, run once, rename. The archive was checked
+# when it arrived, and carries checksums of its own.
+put_release() {
+    fresh=$2.overlay-provision
+    rm -rf "$fresh"
+    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" "$6/etcd" "$6/etcdctl" && mv "$fresh/$6/etcd" "$fresh/$6/etcdctl" "$fresh" &&
+        rm -rf "${fresh:?}/${6#./}" || give_up "$fresh" "cannot unpack $1"
+    chown -R root:root "$fresh" && chmod 00755 "$fresh" "$fresh/etcd" "$fresh/etcdctl"
+    "$fresh/etcd" --version | grep -q "^etcd Version: $5\$" || give_up "$fresh" "the etcd pushed does not run here as version $5"
+    sync_path "$fresh/etcd"
+    sync_path "$fresh/etcdctl"
+    rm -rf "$2"
+    mv -T "$fresh" "$2" || give_up "$fresh" "cannot put $2 in place"
+    sync_path "$(dirname "$2")"
+    stamp "$2/etcd" "$3"
+    stamp "$2/etcdctl" "$4"
+    rm -f "$1"
+}
+
+# await_joined SECONDS: until this node's dockerd is on the store; see docker_store.sh.
+await_joined() {
+    deadline=$(($(date +%s) + $1))
+    until [ -e /run/overlay-provision/docker.joined ]; do
+        if [ "$(date +%s)" -gt "$deadline" ]; then
+            printf 'no quorum answered it, or no reload was taken, within %s s. The journal of docker.service ends:\n' "$1" >&2
+            journal_end docker.service overlay-join.service
+            exit 1
+        fi
+        sleep 0.05
+    done
+}

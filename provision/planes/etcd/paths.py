@@ -1,0 +1,38 @@
+"""Where this control plane's things are on a node."""
+
+from __future__ import annotations
+
+from provision import layout
+
+USER = "etcd"
+DATA = "/var/lib/etcd"
+RELEASES = "/usr/local/lib/etcd"
+ETCD = "/etc/etcd"
+ETCD_PKI = "/etc/etcd/pki"
+#: What a member trusts of other members, and of clients.
+PEER_AUTHORITY = f"{ETCD_PKI}/peer-ca.crt"
+CLIENT_AUTHORITY = f"{ETCD_PKI}/client-ca.crt"
+ETCD_ENVIRONMENT = "/etc/etcd/etcd.env"
+ETCD_BOOTSTRAP = "/etc/etcd/bootstrap.env"
+ETCD_UNIT = "etcd.service"
+ETCD_UNIT_FILE = f"/etc/systemd/system/{ETCD_UNIT}"
+DOCKER_PKI = "/etc/docker/overlay"
+DOCKER_STORE = f"{DOCKER_PKI}/store.env"
+DOCKER_HARDENING = f"{DOCKER_PKI}/hardening"
+DOCKER_DROP_IN = f"{layout.DOCKER_DROP_IN_FOLDER}/50-overlay.conf"
+#: What dockerd reads: the user's own configuration, with the store where there is a quorum. Made by STORE_PROGRAM.
+DOCKER_RUN_CONFIG = "/run/overlay-provision/daemon.json"
+#: There while dockerd is on the store. Made by STORE_PROGRAM.
+DOCKER_JOINED = "/run/overlay-provision/docker.joined"
+STORE_PROGRAM = f"{layout.PROGRAMS}/docker-store"
+JOIN_UNIT = "overlay-join.service"
+JOIN_UNIT_FILE = f"/etc/systemd/system/{JOIN_UNIT}"
+#: Mends what Docker gets wrong while it runs: see planes/etcd/node/mend.sh.
+MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
+MEND_UNIT = "overlay-mend.service"
+MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"
+#: How many rows it has mended since the boot; absent before the first.
+MENDED_ROWS = "/run/overlay-provision/mend.rows"
+
+#: What to do where the store does not answer.
+ADVICE = f"fab status; on the node: journalctl -u {ETCD_UNIT}"

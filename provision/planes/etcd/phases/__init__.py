@@ -1,0 +1,1 @@
+"""Phases of this plane only: the release, certificates, etcd, dockerd on the store, and the quorum."""

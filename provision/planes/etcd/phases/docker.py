@@ -1,0 +1,185 @@
+"""dockerd on the store: its drop-in, the programs beside it, its restart, and the bridge out of its overlays."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain, combinations, product
+from typing import TYPE_CHECKING
+
+from provision import layout
+from provision.core.phase import Phase, Wave, one_by_one
+from provision.core.plan import Change
+from provision.core.situation import Situation
+from provision.docker.hardening import defaults
+from provision.errors import Problem, StepFailed
+from provision.facts import INPUTS, Facts
+from provision.inventory.model import Node
+from provision.network.subnets import gateway_bridge
+from provision.node import library
+from provision.planes.etcd import membership, paths, ports
+from provision.planes.etcd.node import MEND, functions, program
+from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
+from provision.resources import File, Folder, GatewayBridge, Resource, Service, call
+from provision.templates import render
+
+if TYPE_CHECKING:
+    from provision.core.plane import Coordinator
+    from provision.remote import Remote
+
+WAITS = "waits for the next restart"
+
+#: For a daemon to join: a quorum that has just answered, a reload, which took 0.1 to 0.5 s on the lab.
+JOIN_SECONDS = 60
+
+#: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
+NODES_IN_TURN = 4
+
+
+class Docker(Phase):
+    """The vendor's own command line and configuration, with the cluster store added."""
+
+    name = "docker"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return certificates, the list of members, the program that takes it up, the drop-in, and the services.
+
+        The bridge needs no store: it is made while that elects its leader.
+        """
+        certificates = docker_files(situation, node)
+        safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
+        read = (*certificates, safety)
+        watched = (paths.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
+        drop_in = File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
+        vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
+        store_file = partial(_store_file, node=node, config=vendor_config(vendor))
+        turns = len(situation.cluster.nodes) >= NODES_IN_TURN
+        store = File(paths.DOCKER_STORE, store_file(_endpoints(situation, node), turns), update_note=WAITS)
+        # The first is started with dockerd, which wants it, and anew when dockerd is.
+        store_program, join_unit, join = _beside(
+            situation, program("docker_store"), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
+        )
+        mend_program, mend_unit, mend = _beside(
+            situation, program(*MEND), paths.MEND_PROGRAM, paths.MEND_UNIT, paths.MEND_UNIT_FILE
+        )
+        fit = {file.path: file.fit for file in (*read, drop_in)}
+        fit[paths.DOCKER_STORE] = frozenset(
+            hashlib.sha256(store_file(endpoints, turns)).hexdigest()
+            for endpoints, turns in product(_earlier(_endpoints(situation, node)), (False, True))
+        )
+        service = Service(
+            layout.DOCKER_UNIT,
+            tuple((path, fit[path]) for path in watched),
+            seconds=120,
+            stops_containers=True,
+        )
+        return (
+            Folder(layout.DOCKER),
+            Folder(paths.DOCKER_PKI, 0o700),
+            *(file for place in turned_with_docker(situation, node) for file in leaf_files(situation, place)),
+            *certificates,
+            Folder(layout.DOCKER_DROP_IN_FOLDER),
+            Folder(layout.PROGRAMS),
+            store,
+            safety,
+            store_program,
+            join_unit,
+            mend_program,
+            mend_unit,
+            drop_in,
+            service,
+            join,
+            mend,
+            GatewayBridge(gateway_bridge(situation, node)),
+        )
+
+    def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str]) -> bytes:
+        return render(
+            "etcd/docker.conf.j2",
+            cluster=situation.cluster.name,
+            node=node,
+            vendor=vendor_command(situation.of(node).values.get("docker-unit", "")),
+            program=paths.STORE_PROGRAM,
+            join_unit=paths.JOIN_UNIT,
+            config=paths.DOCKER_RUN_CONFIG,
+            pki=paths.DOCKER_PKI,
+            docker_port=ports.DOCKER_PORT,
+            inputs=watched,
+            inputs_folder=INPUTS,
+        )
+
+    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
+        """A daemon that is in the cluster already restarts alone."""
+        return one_by_one(situation, changes, layout.DOCKER_UNIT)
+
+    def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
+        """A daemon on the store is not restarted without a quorum: it would be back without it, and its networks."""
+        if any(situation.of(node).unit(layout.DOCKER_UNIT).inputs for node in wave):
+            coordinator.await_quorum("before dockerd starts on " + ", ".join(node.name for node in wave))
+
+    def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
+        """They are on the store. One that bootstraps has no quorum yet: planes/etcd/phases/quorum.py waits then."""
+        if membership.is_running(situation):
+            coordinator.remotes.each(joined, wave)
+
+
+def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_path: str) -> tuple[File, File, Service]:
+    """Return a program that stays beside dockerd, the file of its unit, and the service."""
+    cluster = situation.cluster.name
+    inputs = (path, unit_path)
+    text = render(f"etcd/{unit}.j2", cluster=cluster, program=path, unit=unit, inputs=inputs, inputs_folder=INPUTS)
+    files = File(path, content, 0o755), File(unit_path, text)
+    return (*files, Service(unit, tuple((file.path, file.fit) for file in files), waited_for=False))
+
+
+def joined(remote: Remote) -> None:
+    """Return once dockerd is on the store. StepFailed when it is not within a minute of a quorum."""
+    result = remote.run(
+        f"{library('changes')}\n{functions('changes')}\n{call('await_joined', str(JOIN_SECONDS))}\n",
+        timeout=JOIN_SECONDS + 30,
+    )
+    if result.code:
+        words = f"dockerd does not join the store: {result.stderr.strip()[-1500:]}"
+        advice = "mend the cause, run provision again: it goes on here"
+        raise StepFailed(Problem(words, f"{remote.node.name}, phase docker", advice))
+
+
+def vendor_command(unit: str) -> str:
+    """Return the command line of `systemctl cat docker.service` without our drop-in, with `-H fd://` in it."""
+    commands: list[str] = []
+    for section in re.split(r"(?m)^# (?=/)", unit):
+        if section.startswith(paths.DOCKER_DROP_IN):
+            continue
+        for command in re.findall(r"(?m)^ExecStart=(.*)$", section.replace("\\\n", " ")):
+            commands = [*commands, command.strip()] if command.strip() else []
+    command = re.sub(r"\s+", " ", commands[-1]) if commands else "/usr/bin/dockerd"
+    return command if "fd://" in command else f"{command} -H fd://"
+
+
+def _flags(facts: Facts) -> str:
+    """Return all that may be said on dockerd's command line, and is not ours: we set no key of daemon.json there."""
+    return f"{facts.values.get('docker-unit', '')}\n{facts.values.get('docker-options', '')}"
+
+
+def vendor_config(command: str) -> str:
+    """Return the configuration file that a command line of dockerd names, or the usual one."""
+    found = re.search(r"--config-file[= ](\S+)", command)
+    return found[1] if found else layout.DOCKER_CONFIG
+
+
+def _endpoints(situation: Situation, node: Node) -> tuple[str, ...]:
+    members = sorted(situation.cluster.members, key=lambda member: member != node)
+    return tuple(f"{member.address}:{ports.STORE_PORT}" for member in members)
+
+
+def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Return every list that names some of the members: a daemon started on one of them is on the right store."""
+    sizes = range(1, len(endpoints) + 1)
+    return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
+
+
+def _store_file(endpoints: tuple[str, ...], turns: bool, node: Node, config: str) -> bytes:
+    advertise = f"{node.address}:{ports.DOCKER_PORT}"
+    return render("etcd/store.env.j2", endpoints=endpoints, advertise=advertise, turns=turns, config=config)

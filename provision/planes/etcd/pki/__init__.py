@@ -1,0 +1,56 @@
+"""The cluster's identity: three certificate authorities and the leaves they sign.
+
+One authority for all would let any client certificate speak to the etcd peer port, so there is one each for
+etcd's peers, etcd's clients and the Docker API. Keys are made here, on the controller, and an authority's key
+never leaves it:
+
+    FOLDER/                        0700, `Cluster.folder`; in a rotation also `rotation`, the step, and next.{crt,key}
+      etcd-peer/ca.{crt,key}       NODE-peer
+      etcd-client/ca.{crt,key}     NODE-server, NODE-docker (dockerd as a client of the store), controller
+      docker/ca.{crt,key}          NODE-server, controller
+
+A leaf is remade when it is no longer fit. An authority only by a rotation (rotation.py): near its end it signs
+itself anew with the same key, so that every leaf stays valid, and one that is damaged is refused, because a new one
+would cut off every node that trusts the old.
+"""
+
+from provision.pki.certificates import expiry, load_all
+from provision.pki.leaf import Issued, Leaf
+from provision.planes.etcd.pki.adoption import take_over
+from provision.planes.etcd.pki.identity import Identity, Kept, Need
+from provision.planes.etcd.pki.issuing import make
+from provision.planes.etcd.pki.leaves import (
+    CONTROLLER_DOCKER,
+    CONTROLLER_STORE,
+    Authority,
+    docker_leaf,
+    leaves,
+    peer_leaf,
+    store_client_leaf,
+    store_leaf,
+)
+from provision.planes.etcd.pki.rotation import RotationTarget, Step, remaining, targets
+
+__all__ = [
+    "CONTROLLER_DOCKER",
+    "CONTROLLER_STORE",
+    "Authority",
+    "Identity",
+    "Issued",
+    "Kept",
+    "Leaf",
+    "Need",
+    "RotationTarget",
+    "Step",
+    "docker_leaf",
+    "expiry",
+    "leaves",
+    "load_all",
+    "make",
+    "peer_leaf",
+    "remaining",
+    "store_client_leaf",
+    "store_leaf",
+    "take_over",
+    "targets",
+]

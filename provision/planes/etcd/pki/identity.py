@@ -1,0 +1,234 @@
+"""The identity's folder as a value: what is in it, and what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from provision.errors import PreflightRefused, Problem
+from provision.inventory.model import Cluster
+from provision.pki import certificates
+from provision.pki.certificates import LEAF_LIFETIME, RENEW_BEFORE, Signer
+from provision.pki.leaf import Issued, Leaf
+from provision.planes.etcd.pki import rotation
+from provision.planes.etcd.pki.leaves import Authority, leaves
+from provision.planes.etcd.pki.rotation import RotationTarget, Step
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+
+class Need(NamedTuple):
+    """One thing that `make` would do: to what (`authority docker`, `leaf docker/controller`), and which.
+
+    The action is `create`, `renew`, `tighten`, or the step of a rotation.
+    """
+
+    what: str
+    action: str
+
+
+class Kept(NamedTuple):
+    """A certificate in the folder: what it is of, where it lies, and when it ends."""
+
+    what: str
+    path: Path
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the folder holds: a value, true when it was read. `step`: of a rotation, None outside one."""
+
+    folder: Path
+    moment: datetime
+    target: RotationTarget
+    step: Step | None
+    signers: Mapping[str, Signer]
+    authorities: Mapping[str, tuple[x509.Certificate, ...]]
+    issued: Mapping[Leaf, Issued]
+    kept: tuple[Kept, ...]
+    needs: tuple[Need, ...]
+
+    @classmethod
+    def read(cls, cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
+        """Read the folder and judge it as of `now`, as what `target` wants it to be: by default, as it is.
+
+        It writes nothing, and what is missing is no error. PreflightRefused when an authority is damaged.
+        """
+        moment, target, folder = now or datetime.now(UTC), target or RotationTarget(), cluster.folder
+        step = target.step or rotation.recorded(folder)
+        signers: dict[str, Signer] = {
+            name: signer for name in Authority if (signer := _read_signer(folder / name, step))
+        }
+        wanted = leaves(cluster)
+        found = ((leaf, _read_leaf(folder, leaf, signers.get(leaf.authority), moment, target)) for leaf in wanted)
+        issued = {leaf: one for leaf, one in found if one}
+        unfit = [leaf for leaf in wanted if leaf not in issued and can_sign(signers.get(leaf.authority))]
+        turning = rotation.is_pending(folder, tuple(Authority), step)
+        needs = (
+            *_loose(folder),
+            *aging(signers, moment, step),
+            *(Need(f"authority {name}", step) for name in Authority if turning and step),
+            *(_need(folder, leaf) for leaf in unfit),
+        )
+        authorities = {str(name): _read_trusted(folder / name, step) for name in Authority}
+        return cls(
+            folder, moment, target, step, signers, authorities, issued, tuple(_kept(folder, wanted, step)), needs
+        )
+
+    def get(self, leaf: Leaf) -> Issued | None:
+        """Return the leaf; None when there is none, or one that is no longer fit."""
+        return self.issued.get(leaf)
+
+    def will_hold(self, leaf: Leaf) -> bool:
+        """Say whether the leaf is there when `make` is done: not one of an authority whose key is elsewhere."""
+        return leaf in self.issued or can_sign(self.signers.get(leaf.authority))
+
+    def certificate(self, authority: str) -> bytes | None:
+        """Return the certificate of the authority that signs; None where `make` would create or renew it."""
+        if any(Need(f"authority {authority}", action) in self.needs for action in ("create", "renew")):
+            return None
+        return certificates.certificate_pem(self.signers[authority].certificate)
+
+    def trusted(self, authority: str) -> bytes | None:
+        """Return all of its certificates that are trusted now; None where `make` would make one of them."""
+        found = self.authorities[authority]
+        if self.certificate(authority) is None or len(found) < len(rotation.trusted(self.folder, self.step)):
+            return None
+        return b"".join(map(certificates.certificate_pem, found))
+
+    def paths(self, leaf: Leaf) -> tuple[Path, Path]:
+        """Return where a leaf's certificate and key are, for clients that read files."""
+        return files_of(self.folder, leaf)
+
+    def authority_path(self, authority: str) -> Path:
+        """Return where the certificates are that are trusted of it, for clients that read files."""
+        found = rotation.trusted(self.folder / authority, self.step)
+        return found[0] if len(found) == 1 else self.folder / authority / rotation.BOTH
+
+    def missing(self) -> tuple[Need, ...]:
+        """Return what `make` would do. Empty: nothing."""
+        return self.needs
+
+    def exists(self, authority: str) -> bool:
+        """Say whether this controller holds the authority."""
+        return authority in self.signers
+
+    def fingerprint(self, authority: str) -> str | None:
+        """Return the sha256, in hex, of the authority's certificate (DER); None without one."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        signer = self.signers.get(authority)
+        return sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest() if signer else None
+
+    def recognises(self, authority: str, pem: bytes, *, valid: bool = False) -> bool:
+        """Say whether one of the authority's certificates found on a node is trusted here, renewed or not.
+
+        `valid`: and has not ended.
+        """
+        keys = {certificates.key_of(one) for one in self.authorities[authority]}
+        return any(
+            certificates.key_of(one) in keys and not (valid and one.not_valid_after_utc <= self.moment)
+            for one in certificates.load_all(pem)
+        )
+
+
+def files_of(folder: Path, leaf: Leaf) -> tuple[Path, Path]:
+    """Return where a leaf's certificate and key are."""
+    base = folder / leaf.authority
+    return base / f"{leaf.name}.crt", base / f"{leaf.name}.key"
+
+
+def _read_signer(base: Path, step: Step | None) -> Signer | None:
+    """Return the authority kept in `base` that signs; None when it has no certificate yet.
+
+    One that is about to be replaced may lack its key: it was taken over from the nodes, and signs nothing any more.
+    """
+    from cryptography import x509
+
+    certificate_path, key_path = rotation.signing(base, step)
+    try:
+        if not certificate_path.exists():
+            if key_path.exists():  # a run was killed between the two: this key will sign itself
+                certificates.load_key(key_path.read_bytes())
+            return None
+        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+        if step is Step.TRUST and not key_path.exists():
+            return Signer(certificate, None)
+        key = certificates.load_key(key_path.read_bytes())
+    except FileNotFoundError as error:
+        raise _damaged(base, "the authority's key is gone") from error
+    except OSError as error:
+        raise _damaged(base, f"the authority cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _damaged(base, "the authority is damaged: a file in it is not what its name says") from error
+    if certificate.public_key() != key.public_key():
+        raise _damaged(base, "the authority is damaged: the key does not belong to the certificate")
+    return Signer(certificate, key)
+
+
+def _read_trusted(base: Path, step: Step | None) -> tuple[x509.Certificate, ...]:
+    found = (path.read_bytes() for path in rotation.trusted(base, step) if path.exists())
+    return tuple(one for pem in found for one in certificates.load_all(pem)[:1])
+
+
+def can_sign(signer: Signer | None) -> bool:
+    """Say whether there is an authority to sign with, or will be."""
+    return signer is None or signer.key is not None
+
+
+def _damaged(base: Path, what: str) -> PreflightRefused:
+    advice = (
+        "bring ca.crt and ca.key back from a copy, readable by you: a new authority would cut off every node "
+        "that trusts this one. Only where no node does, delete the folder and run again."
+    )
+    return PreflightRefused(Problem(what, str(base), advice))
+
+
+def _read_leaf(
+    folder: Path, leaf: Leaf, signer: Signer | None, moment: datetime, target: RotationTarget
+) -> Issued | None:
+    if signer is None:
+        return None
+    try:
+        certificate, key = (path.read_bytes() for path in files_of(folder, leaf))
+    except OSError:
+        return None
+    if not certificates.is_fit(leaf, certificate, key, signer, moment, target.leaves_since):
+        return None
+    return Issued(certificate, key, certificates.certificate_pem(signer.certificate))
+
+
+def _kept(folder: Path, wanted: tuple[Leaf, ...], step: Step | None) -> Iterator[Kept]:
+    """Yield every certificate that is there, fit or not."""
+    paths = [(f"authority {name}", path) for name in Authority for path in rotation.trusted(folder / name, step)]
+    paths += [(f"leaf {leaf}", files_of(folder, leaf)[0]) for leaf in wanted]
+    for what, path in paths:
+        if path.exists():
+            yield from (Kept(what, path, one.not_valid_after_utc) for one in certificates.load_all(path.read_bytes()))
+
+
+def _need(folder: Path, leaf: Leaf) -> Need:
+    return Need(f"leaf {leaf}", "renew" if files_of(folder, leaf)[0].exists() else "create")
+
+
+def aging(signers: Mapping[str, Signer], moment: datetime, step: Step | None) -> Iterator[Need]:
+    """Yield each authority that is missing, or could no longer sign a leaf of full life; in a rotation, any leaf."""
+    life = timedelta(0) if step else LEAF_LIFETIME
+    for name in Authority:
+        if name not in signers:
+            yield Need(f"authority {name}", "create")
+        elif can_sign(signers[name]) and signers[name].certificate.not_valid_after_utc < moment + life + RENEW_BEFORE:
+            yield Need(f"authority {name}", "renew")
+
+
+def _loose(folder: Path) -> Iterator[Need]:
+    """Yield what others than its owner could open."""
+    for path in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*.key"))):
+        if path.exists() and path.stat().st_mode & 0o077:
+            yield Need(f"mode of {path.relative_to(folder.parent)}", "tighten")

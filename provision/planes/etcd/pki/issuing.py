@@ -1,0 +1,113 @@
+"""The identity's folder filled: what it lacks is made, what ends is renewed, a rotation taken a step further."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from provision.errors import PreflightRefused, Problem
+from provision.inventory.model import Cluster
+from provision.pki import certificates, files
+from provision.pki.certificates import Signer
+from provision.planes.etcd.pki import rotation
+from provision.planes.etcd.pki.identity import Identity, aging, can_sign, files_of
+from provision.planes.etcd.pki.leaves import Authority, leaves
+from provision.planes.etcd.pki.rotation import RotationTarget, Step
+
+
+def make(cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
+    """Create what is missing, renew what is no longer fit, keep all else; return what is there then.
+
+    `target` takes the rotation one step further. One process at a time, by a lock. PreflightRefused when an authority
+    is damaged, or the folder cannot be written.
+    """
+    moment = now or datetime.now(UTC)
+    try:
+        with files.locked(cluster.folder.parent):
+            make_folders(cluster.folder)
+            identity = Identity.read(cluster, moment, target)
+            if identity.missing():
+                _supply(cluster, identity, moment)
+                identity = Identity.read(cluster, moment, RotationTarget(leaves_since=identity.target.leaves_since))
+            return identity
+    except OSError as error:
+        advice = "it holds the cluster's keys, and must be writable by you"
+        problem = Problem(f"cannot write: {error.strerror}", str(error.filename or cluster.folder), advice)
+        raise PreflightRefused(problem) from error
+
+
+def make_folders(folder: Path) -> None:
+    """Make the folder and those in it, closed to others and out of git."""
+    for path in (folder, *(folder / name for name in Authority)):
+        path.mkdir(mode=0o700, exist_ok=True)
+    ignore = folder.parent / ".gitignore"
+    if not ignore.exists():
+        files.write(ignore, b"*\n", 0o644)
+
+
+def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
+    """Do all that the identity needs, under the lock."""
+    folder, step = cluster.folder, identity.step
+    _tighten(folder)
+    signers = dict(identity.signers)
+    for need in aging(identity.signers, moment, step):
+        name = Authority(need.what.removeprefix("authority "))
+        signers[name] = _make_authority(cluster, name, *rotation.signing(folder / name, step), moment)
+    if step:
+        _turn(cluster, step, moment)
+    for leaf in leaves(cluster):
+        if leaf not in identity.issued and can_sign(signers[leaf.authority]):
+            certificate_path, key_path = files_of(folder, leaf)
+            key = certificates.new_key()
+            certificate = certificates.sign_leaf(leaf, key, signers[leaf.authority], moment)
+            # Killed between the two, the pair does not match and is made again.
+            files.write(key_path, certificates.key_pem(key), 0o400)
+            files.write(certificate_path, certificates.certificate_pem(certificate), 0o444)
+    for name in Authority:
+        files.sync_folder(folder / name)
+
+
+def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
+    """Take a step of a rotation: it is recorded when all is there that it needs, and before anything relies on it."""
+    folder = cluster.folder
+    bases = {name: folder / name for name in Authority}
+    if step is Step.TRUST:
+        for name, base in bases.items():
+            # What a rotation left that never came to its first record may be old.
+            if rotation.recorded(folder) is None or not (base / "next.crt").exists():
+                _make_authority(cluster, name, base / "next.crt", base / "next.key", moment)
+            both = b"".join(path.read_bytes() for path in rotation.trusted(base, step))
+            files.write(base / rotation.BOTH, both, 0o444)
+            files.sync_folder(base)
+    files.write(folder / rotation.RECORD, f"{step}\n".encode(), 0o600)
+    files.sync_folder(folder)
+    if step is Step.DROP:
+        for base in bases.values():
+            rotation.drop(base)
+            files.sync_folder(base)
+        (folder / rotation.RECORD).unlink()
+        files.sync_folder(folder)
+
+
+def _make_authority(
+    cluster: Cluster, name: Authority, certificate_path: Path, key_path: Path, moment: datetime
+) -> Signer:
+    """Write an authority that signs itself: with the key it has, if it has one."""
+    if key_path.exists():
+        key = certificates.load_key(key_path.read_bytes())
+    else:
+        key = certificates.new_key()
+        files.write(key_path, certificates.key_pem(key), 0o400)
+    certificate = certificates.sign_authority(cluster.name, name, key, moment)
+    files.write(certificate_path, certificates.certificate_pem(certificate), 0o444)
+    return Signer(certificate, key)
+
+
+def _tighten(folder: Path) -> None:
+    """Close what is open to others, and remove what a killed run left half-written."""
+    for path in (folder, *folder.glob("*/")):
+        path.chmod(0o700)
+    for path in folder.glob("*/*.key"):
+        path.chmod(0o400)
+    for path in folder.glob(f"*/*{files.PARTIAL}"):
+        path.unlink()

@@ -1,0 +1,149 @@
+"""Docker's own overlay with its cluster store in etcd: what Docker called `--cluster-store`, up to 20.10."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from provision import layout
+from provision.core.check import Check, collect
+from provision.core.plane import Goal, Plane, Stage, Window
+from provision.core.situation import Situation
+from provision.core.validity import Certificate
+from provision.errors import PreflightRefused, Problem
+from provision.facts import Question
+from provision.inventory.model import Cluster, Node
+from provision.phases.firewall import Firewall
+from provision.phases.images import Images
+from provision.phases.keepers import Keepers
+from provision.phases.networks import Networks
+from provision.planes.etcd import adopting, disk, membership, paths, pki, release, validity
+from provision.planes.etcd.coordinator import EtcdCoordinator
+from provision.planes.etcd.local import Local, local, with_identity
+from provision.planes.etcd.node import functions
+from provision.planes.etcd.phases.docker import Docker
+from provision.planes.etcd.phases.etcd import Etcd
+from provision.planes.etcd.phases.host import Host
+from provision.planes.etcd.phases.pki import Certificates
+from provision.planes.etcd.phases.quorum import Quorum
+from provision.planes.etcd.ports import PORTS
+from provision.remote import Remotes
+
+
+class EtcdPlane(Plane):
+    """The cluster store: etcd on the members, and every dockerd on it."""
+
+    name = "etcd"
+    # 18.09 brought `docker system dial-stdio`, through which a node is asked about its Docker.
+    docker_versions = Window(lowest=((18, 9),), limit=(23,))
+    docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
+    ports = PORTS
+    phases = (
+        Host(),
+        Certificates(),
+        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT)),
+        Etcd(),
+        Docker(),
+        Images(),
+        Quorum(),
+        Networks(membership.networks_wait),
+        Keepers(membership.networks_wait),
+    )
+    node_columns = ("rows mended",)
+    daemon_keys = frozenset(
+        {
+            *("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey"),
+            *("cluster-store", "cluster-advertise", "cluster-store-opts"),
+        }
+    )
+    # Slow imports, loaded while the connections are made.
+    modules = ("docker.types", "etcd3")
+    libraries = ("etcd3", "protobuf", "urllib3")
+
+    def local(self, cluster: Cluster) -> tuple[Local, tuple[Problem, ...]]:
+        """Return the release and the identity; a release that will not do is a problem, a damaged identity an error."""
+        problems: tuple[Problem, ...] = ()
+        artifact = release.UNKNOWN
+        try:
+            artifact = release.load(cluster)
+        except PreflightRefused as error:
+            problems = error.problems
+        return Local(artifact, pki.Identity.read(cluster)), problems
+
+    def describe_local(self, situation: Situation) -> str:
+        """Say which release the nodes get."""
+        artifact = local(situation).release
+        return f"{artifact.path.name}: etcd {artifact.version} for {artifact.cpu}, sha256 {artifact.sha256[:12]}…"
+
+    def question(self, situation: Situation, node: Node) -> Question:
+        """Ask for the member that runs there, what it knows of the others, and what lies in its data folder."""
+        return Question(
+            spaces=tuple(disk.needs(situation, node)),
+            functions=(functions("facts"),),
+            calls=("fact_store_data",),
+            slow_calls=("fact_members",),
+        )
+
+    def blockers(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say which members can neither bootstrap nor join."""
+        return membership.stranded(situation)
+
+    def outage(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say that the store has no quorum."""
+        return membership.warnings(situation)
+
+    def warnings(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say which certificates have ended, and where a rotation has stopped."""
+        return validity.warnings(situation)
+
+    def stages(self, cluster: Cluster, goal: Goal) -> tuple[Stage, ...]:
+        """Return one stage, or the steps of a rotation that are left."""
+        return tuple(_stage(target) for target in pki.targets(cluster.folder, goal))
+
+    def without_certificates(self, situation: Situation) -> Situation:
+        """Return the situation without a leaf."""
+        return with_identity(situation, replace(local(situation).identity, issued={}))
+
+    def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
+        """Take over what the nodes hold as the old side of a rotation."""
+        return tuple(_stage(target) for target in adopting.adopt(situation, remotes))
+
+    def certificates(self, situation: Situation) -> Iterator[Certificate]:
+        """Walk the controller's certificates, then each node's."""
+        return validity.found(situation)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the checks of etcd, the store, its certificates, and the rows of Docker's networks."""
+        from provision.planes.etcd import preflight
+        from provision.planes.etcd.suites import endpoints, key_permissions, members, moves, security, store
+
+        return collect(preflight, members, store, endpoints, moves, security, key_permissions)
+
+    def disk_needs(self, situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
+        """Return what the release and the store take on a member."""
+        return disk.needs(situation, node)
+
+    def on_the_network(self, situation: Situation, node: Node) -> bool:
+        """Say whether dockerd answers and was started on the store, and the controller may come to it."""
+        facts, certificate = situation.of(node), local(situation).identity.get(pki.CONTROLLER_DOCKER)
+        return facts.docker_answers and bool(facts.unit(layout.DOCKER_UNIT).inputs) and certificate is not None
+
+    def node_functions(self, purpose: str) -> str:
+        """Return bundle.sh or reset.sh of this plane."""
+        return functions(purpose)
+
+    def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
+        """Return the door to the store and to each Docker API."""
+        return EtcdCoordinator(situation.cluster, remotes, local(situation).identity)
+
+
+def _stage(target: pki.RotationTarget) -> Stage:
+    def enter(situation: Situation) -> Situation:
+        if target == local(situation).identity.target:
+            return situation
+        return with_identity(situation, pki.Identity.read(situation.cluster, target=target))
+
+    return Stage(enter, target.step.told if target.step else "")
+
+
+PLANE = EtcdPlane()

@@ -1,0 +1,91 @@
+"""The store, its data and its certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.checks.node_view import NodeView
+from provision.core.check import PREFLIGHT, check
+from provision.core.outcome import Outcome
+from provision.planes.etcd import membership, paths, pki
+from provision.planes.etcd.local import local
+from provision.planes.etcd.release import UNKNOWN, VERSIONS
+
+
+@check(PREFLIGHT)
+def etcd_version(view: NodeView) -> Iterator[Outcome]:
+    """Known to lose data below, without the v2 API above."""
+    release = local(view.situation).release
+    if release != UNKNOWN and view.node.member and not VERSIONS.holds(release.version):
+        yield view.failed(
+            f"etcd {release.version} is outside {VERSIONS}",
+            advice="point etcd.source at a release inside, for example 3.5.30",
+        )
+
+
+@check(PREFLIGHT)
+def foreign_store(view: NodeView) -> Iterator[Outcome]:
+    """Somebody else's etcd and its data are not ours to take over."""
+    facts = view.facts
+    ours = paths.ETCD_BOOTSTRAP in facts.paths
+    if view.node.member and view.facts.answers.get("store-data") and not ours:
+        yield view.failed(
+            f"{paths.DATA} holds data that this tool did not write",
+            advice="move it away, or drop this node's membership (member: false)",
+        )
+
+
+@check(PREFLIGHT)
+def same_authority(view: NodeView) -> Iterator[Outcome]:
+    """Certificates of an authority that this controller lacks: another's cluster, or a folder left behind."""
+    path = view.facts.paths.get(f"{paths.DOCKER_PKI}/ca.crt")
+    identity = local(view.situation).identity
+    if path is None or path.text is None:
+        return
+    if not identity.recognises(pki.Authority.DOCKER, path.text.encode()):
+        yield view.failed(
+            "this node holds certificates of an authority that this controller lacks",
+            advice=f"bring {view.situation.cluster.folder} over from the controller that made the cluster; where that "
+            "is lost, fab certs --adopt makes new ones here and replaces all that the nodes hold",
+        )
+
+
+@check(PREFLIGHT)
+def replaced_member(view: NodeView) -> Iterator[Outcome]:
+    """A member whose data is gone cannot simply start again under its old name."""
+    known = membership.known(view.situation) or ()
+    url = membership.peer_url(view.node)
+    # Where a bootstrap was cut short members know each other, and nothing is lost.
+    voted = membership.has_begun(view.situation) and any(
+        url in member.get("peerURLs", ()) and member.get("name") for member in known
+    )
+    # One that is being started at this moment makes its data in the next.
+    starts = view.facts.unit(paths.ETCD_UNIT).state == "activating"
+    if voted and not starts and not membership.joining(view.situation) and not view.facts.answers.get("store-data"):
+        yield view.failed(
+            "the store still counts this node as a member, but its data is gone",
+            advice="on a healthy member: etcdctl member remove; then run provision again, which adds it anew",
+        )
+
+
+@check(PREFLIGHT)
+def cpu(view: NodeView) -> Iterator[Outcome]:
+    """Another CPU's binaries do not run."""
+    release = local(view.situation).release
+    theirs, ours = view.value("machine"), release.cpu
+    if release != UNKNOWN and view.node.member and theirs != ours:
+        yield view.failed(
+            f"this host is {theirs}, {release.path.name} is for {ours}",
+            advice=f"use the etcd release for {theirs}",
+        )
+
+
+@check(PREFLIGHT)
+def programs_run(view: NodeView) -> Iterator[Outcome]:
+    """A file system that is mounted noexec runs no etcd."""
+    programs = view.facts.spaces.get(paths.RELEASES)
+    if view.node.member and programs and "noexec" in programs.options:
+        yield view.failed(
+            f"{programs.mount} is mounted noexec; etcd runs from {paths.RELEASES}",
+            advice=f"mount -o remount,exec {programs.mount}",
+        )

@@ -1,0 +1,53 @@
+"""What only this plane puts on a node."""
+
+from __future__ import annotations
+
+import pathlib
+from dataclasses import dataclass
+
+from provision.facts import Facts, Question
+from provision.planes.etcd.node import functions
+from provision.resources.base import UPLOADS, Difference, Upload, call
+
+
+@dataclass(frozen=True)
+class Release:
+    """The etcd binaries, in a folder of their version."""
+
+    folder: str
+    version: str
+    archive: pathlib.Path
+    top: str
+    hashes: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """`release etcd VERSION`."""
+        return f"release etcd {self.version}"
+
+    def question(self) -> Question:
+        """Ask for the hash of each binary."""
+        paths = tuple(f"{self.folder}/{name}" for name, _ in self.hashes)
+        return Question(paths=(self.folder, *paths), large=paths)
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Every binary there, whole and executable by all."""
+        binaries = [(facts.paths.get(f"{self.folder}/{name}"), sha256) for name, sha256 in self.hashes]
+        if all(b and (b.sha256, b.mode, b.owner) == (sha256, 0o755, "root:root") for b, sha256 in binaries):
+            return None
+        return Difference("update" if self.folder in facts.paths else "create", note=f"in {self.folder}")
+
+    def remember(self) -> str:
+        """That the folder was not there."""
+        return call("remember_path", self.folder)
+
+    def upload(self) -> Upload:
+        """The archive."""
+        return Upload(self.archive, f"{UPLOADS}/etcd.tar.gz")
+
+    def apply(self, difference: Difference) -> str:
+        """Unpack beside, check, run once, rename."""
+        hashes = dict(self.hashes)
+        path = self.upload().path
+        put = call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)
+        return f"{functions('changes')}\n{put}"

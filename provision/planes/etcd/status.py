@@ -1,0 +1,168 @@
+"""What `status` shows of this control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from provision import layout
+from provision.core.membership import majority
+from provision.core.plane import Status
+from provision.core.situation import Situation
+from provision.core.table import Table
+from provision.core.validity import left
+from provision.inventory.model import Cluster, Node
+from provision.planes.etcd import paths, pki
+from provision.planes.etcd.coordinator import EtcdCoordinator
+from provision.planes.etcd.local import local
+from provision.remote import Remote, in_parallel
+
+T = TypeVar("T")
+
+#: Whether the node's dockerd is on the store; how many rows were mended; then what should run here, and says that it
+#: could not be started.
+_STATE = r"""
+[ -e %s ] || { echo none; exit 0; }
+[ -e %s ] && echo joined || echo waits
+cat %s 2>/dev/null || echo 0
+timeout 10 docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
+    '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{slice .Name 1}}{{end}}{{end}}' | grep .
+true
+"""
+_DAEMON = {"joined": "on the store", "waits": "without the store"}
+
+
+@dataclass(frozen=True)
+class State:
+    """What a dockerd is at: `joined`, `waits` for the store, or `none` of ours; and what it could not start.
+
+    `mended` is how many rows of its networks were mended since the boot: see planes/etcd/node/mend.sh.
+    """
+
+    daemon: str
+    mended: str = ""
+    containers: tuple[str, ...] = ()
+
+
+def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -> Status:
+    """Return members, daemons and certificates; with `store` the tree under /docker as each member holds it."""
+    known = local(situation).identity.get(pki.CONTROLLER_STORE)
+    members = _members(coordinator, situation) if known else ()
+    states = coordinator.remotes.each(_state)
+    wanted = len(coordinator.cluster.members)
+    healthy = sum(row[3] == "healthy" for row in members)
+    waiting = _waiting(states, members, wanted)
+    return Status(
+        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted),
+        healthy == wanted and not waiting,
+        (Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),),
+        {name: (_daemon(situation, name, state), state.mended) for name, state in states.items()},
+        (_certificates(coordinator.cluster, situation), *waiting, *((_store(coordinator),) if store else ())),
+    )
+
+
+def _daemon(situation: Situation, name: str, state: State) -> str:
+    facts = situation.facts[name]
+    return _DAEMON.get(state.daemon, "answers") if facts.docker_answers else facts.unit(layout.DOCKER_UNIT).state
+
+
+def _quorum(healthy: int, members: int) -> str:
+    needed = majority(members)
+    if healthy < needed:
+        return f"; no quorum (needs {needed}): containers go on, but none can join a network until members are back"
+    if spare := healthy - needed:
+        return f"; the store takes writes, and does so with {spare} fewer"
+    # With all of them up, the inventory's warning has said that none may be lost.
+    return "; the store takes writes" + (", and no more members may be lost" if healthy < members else "")
+
+
+def _tried(attempt: Callable[[], T | None]) -> T | None:
+    try:
+        return attempt()
+    except Exception:  # whatever it says: it does not answer, and that is what the table shows
+        return None
+
+
+def _members(coordinator: EtcdCoordinator, situation: Situation) -> tuple[tuple[str, ...], ...]:
+    def row(node: Node) -> tuple[str, ...]:
+        status = _tried(partial(_asked, coordinator, node))
+        if status is None:
+            # One that finds no leader after its start answers nobody.
+            alone = situation.of(node).unit(paths.ETCD_UNIT).running
+            return (node.name, "", "", "no quorum" if alone else "no answer", "")
+        role = "leader" if status.leader and status.leader.name == node.name else "follower"
+        health = "healthy" if _tried(partial(_reads, coordinator, node)) else "no quorum"
+        return (node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB")
+
+    return tuple(in_parallel(row, coordinator.cluster.members))
+
+
+def _asked(coordinator: EtcdCoordinator, node: Node) -> Any:
+    return coordinator.etcd(node).status()
+
+
+def _reads(coordinator: EtcdCoordinator, node: Node) -> bool:
+    """Read through the quorum: a member alone cannot."""
+    coordinator.store(node).get("/")
+    return True
+
+
+def _state(remote: Remote) -> State:
+    """Ask a node what its dockerd is at; containers that would run and cannot wait with it."""
+    script = _STATE % (paths.STORE_PROGRAM, paths.DOCKER_JOINED, paths.MENDED_ROWS)
+    first, *more = remote.run(script, timeout=30, what="a look at Docker").stdout.splitlines() or [""]
+    return State(first, more[0], tuple(more[1:])) if more else State(first)
+
+
+def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> tuple[Table, ...]:
+    """Say what waits for what, and why. Nothing, where nothing waits."""
+    silent = ", ".join(row[0] for row in members if row[3] == "no answer")
+    healthy = sum(row[3] == "healthy" for row in members)
+    why = "for the store: it answers, and takes dockerd in now"
+    if not healthy:
+        why = f"for the store: of {wanted} members {majority(wanted)} are needed"
+        why += f", no answer from {silent}" if silent else ""
+    rows = [
+        row
+        for name, state in states.items()
+        if state.daemon == "waits"
+        for row in ((name, "dockerd", why), *((name, f"container {one}", "for dockerd") for one in state.containers))
+    ]
+    return (Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows)),) if rows else ()
+
+
+def _certificates(cluster: Cluster, situation: Situation) -> Table:
+    """Return each leaf that the controller holds, and its end."""
+    identity = local(situation).identity
+    now = identity.moment
+    ends = {kept.what: kept.end for kept in identity.kept}
+    rows = tuple(
+        (str(leaf), f"{end:%Y-%m-%d}", left(end, now)) if end else (str(leaf), "", "missing")
+        for leaf in pki.leaves(cluster)
+        for end in [ends.get(f"leaf {leaf}")]
+    )
+    return Table("certificates", "Certificates", ("certificate", "end", "left"), rows)
+
+
+def _store(coordinator: EtcdCoordinator) -> Table:
+    trees = {
+        node.name: dict(_leaves(_tried(partial(_tree, coordinator, node)) or {}))
+        for node in coordinator.cluster.members
+    }
+    keys = sorted({key for tree in trees.values() for key in tree})
+    rows = tuple((key, *(tree.get(key, "absent") for tree in trees.values())) for key in keys)
+    return Table("store", "Store below /docker", ("key", *trees), rows)
+
+
+def _tree(coordinator: EtcdCoordinator, node: Node) -> Mapping[str, Any]:
+    return coordinator.store(node).get("/docker", quorum=False) or {}
+
+
+def _leaves(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "value" in entry:
+        value = entry["value"]
+        yield entry["key"], value if len(value) <= 60 else f"{value[:57]}…"
+    for below in entry.get("nodes", ()):
+        yield from _leaves(below)

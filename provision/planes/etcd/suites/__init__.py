@@ -1,0 +1,1 @@
+"""Checks of verify that hold in this plane only."""

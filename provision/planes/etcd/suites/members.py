@@ -1,0 +1,104 @@
+"""The store: its members answer and agree, and what is written at one is read at the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.checks.proof import Proof
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
+from provision.planes.etcd.coordinator import opened
+from provision.waiting import wait_for
+
+#: The folder of every key that a run writes to prove something.
+KEYS = "/overlay-provision"
+
+
+@check("etcd", quick=True)
+def members_answer(proof: Proof) -> Iterator[Outcome]:
+    """Each member says its version, its leader and the size of its database."""
+    for node in proof.cluster.members:
+        status = opened(proof.coordinator).etcd(node).status()
+        yield passed(node.name, f"etcd {status.version}, database {status.db_size / 1024:.0f} KiB")
+
+
+@check("etcd", quick=True)
+def one_leader(proof: Proof) -> Iterator[Outcome]:
+    """Every member names the same leader."""
+    leaders = {node.name: opened(proof.coordinator).etcd(node).status().leader for node in proof.cluster.members}
+    names = {leader.id: leader.name for leader in leaders.values() if leader}
+    if len(names) == 1 and all(leaders.values()):
+        yield passed("cluster", f"all {len(leaders)} members name {next(iter(names.values()))}")
+    else:
+        said = ", ".join(f"{name}: {leader.name if leader else 'nobody'}" for name, leader in leaders.items())
+        yield failed("cluster", f"members name different leaders: {said}", "look at journalctl -u etcd on each")
+
+
+@check("etcd", quick=True)
+def one_member_list(proof: Proof) -> Iterator[Outcome]:
+    """Every member lists the same members, and they are those of the inventory."""
+    wanted = {node.name for node in proof.cluster.members}
+    for node in proof.cluster.members:
+        listed = {member.name for member in opened(proof.coordinator).etcd(node).members}
+        if listed == wanted:
+            yield passed(node.name, f"lists {', '.join(sorted(listed))}")
+        else:
+            yield failed(node.name, f"lists {sorted(listed)}, the inventory {sorted(wanted)}", "fab plan")
+
+
+@check("etcd", quick=True)
+def v3_key(proof: Proof) -> Iterator[Outcome]:
+    """A v3 key written at one member is read at the others, and deleted."""
+    first, *others = proof.cluster.members
+    key = f"{KEYS}/{proof.run}"
+    for _, left in opened(proof.coordinator).etcd(first).get_prefix(f"{KEYS}/", keys_only=True):
+        if left.key.decode().rpartition("/")[2] not in proof.living:
+            opened(proof.coordinator).etcd(first).delete(left.key)
+    opened(proof.coordinator).etcd(first).put(key, proof.run)
+    try:
+        for node in others:
+            value, _ = opened(proof.coordinator).etcd(node).get(key)
+            yield _read_back(node.name, first.name, value == proof.run.encode(), "v3")
+    finally:
+        opened(proof.coordinator).etcd(first).delete(key)
+
+
+@check("etcd", quick=True)
+def v2_key(proof: Proof) -> Iterator[Outcome]:
+    """A v2 key, of the kind that Docker writes, likewise."""
+    first, *others = proof.cluster.members
+    key = f"{KEYS}/{proof.run}"
+    for left in (opened(proof.coordinator).store(first).get(KEYS) or {}).get("nodes", ()):
+        if left["key"].rpartition("/")[2] not in proof.living:
+            opened(proof.coordinator).store(first).delete(left["key"])
+    opened(proof.coordinator).store(first).put(key, proof.run)
+    try:
+        for node in others:
+            found = opened(proof.coordinator).store(node).get(key)
+            yield _read_back(node.name, first.name, (found or {}).get("value") == proof.run, "v2")
+    finally:
+        opened(proof.coordinator).store(first).delete(key)
+        opened(proof.coordinator).store(first).delete_empty(KEYS)
+
+
+@check("etcd", quick=True)
+def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
+    """Every dockerd announces itself in the store: it really uses it. It does so when it joins, and every 20 s."""
+    wanted = {f"{node.address}:2376": node.name for node in proof.cluster.nodes}
+
+    def announced() -> set[str]:
+        found = opened(proof.coordinator).store().get("/docker/nodes")
+        return {entry["key"].rpartition("/")[2] for entry in (found or {}).get("nodes", ())}
+
+    seen = (wait_for(lambda: wanted.keys() <= announced(), 25) and announced()) or announced()
+    for address, name in wanted.items():
+        if address in seen:
+            yield passed(name, f"announced as {address} in the store")
+        else:
+            yield failed(name, f"{address} is not announced in the store", "on the node: journalctl -u docker")
+
+
+def _read_back(where: str, first: str, same: bool, api: str) -> Outcome:
+    if same:
+        return passed(where, f"read the {api} key that was written at {first}")
+    return failed(where, f"did not read the {api} key that was written at {first}", "fab status --store")

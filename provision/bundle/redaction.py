@@ -44,7 +44,7 @@ _PAIR = re.compile(
     rf'(?:(?P<json>"\s*:\s*)(?P<string>{_STRING})|(?P<sign>["\'\\]*[ \t]*[=:]+[ \t]*)(?P<rest>{_REST}))',
     re.IGNORECASE,
 )
-_FURTHER = re.compile(r"(?:true|false), (?=[\w-]+ ?=)")  # etcd lists its settings on one line
+_FURTHER = re.compile(r"(?:true|false), (?=[\w-]+ ?=)")  # a daemon may list its settings on one line
 _OPTION = re.compile(
     rf"(?P<key>(?<![\w-])--?[\w-]{{0,40}}{_SENSITIVE}[\w-]{{0,40}}[\"']?,?[ \t])(?P<rest>{_REST})", re.IGNORECASE
 )
@@ -159,7 +159,7 @@ def _text(text: str) -> str:
 
 
 def _line(line: str) -> str:
-    """Redact a line that is JSON, or ends with an object: a journal's date and name before what etcd logs."""
+    """Redact a line that is JSON, or ends with an object: a journal's date and name before what a daemon logs."""
     start = 0 if line.lstrip().startswith("[") else max(line.find("{"), 0)
     document = _parsed(line[start:])
     return line if document is None else line[:start] + json.dumps(_value(document), ensure_ascii=False)

@@ -102,9 +102,8 @@ def own_addresses(cluster: Cluster, subnet: IPv4Network, node: Node) -> list[str
     Docker 20.10 never forgets the host that answered for an address when it had to ask (libnetwork, drivers/overlay,
     watchMiss: a peer named "dummy", which no departure removes). It asks whenever two containers of one host first
     speak, and whenever one speaks to another host before word of it came. Once the address is given to a container of
-    another host, that first host sends its packets to the wrong place, until planes/etcd/node/mend.sh has mended its
-    row. Docker gives the lowest free address: so a probe takes none that it would pass on, and its own address never
-    changes its host.
+    another host, that first host sends its packets to the wrong place, until its row is mended. Docker gives the lowest
+    free address: so a probe takes none that it would pass on, and its own address never changes its host.
     """
     return _class_of_addresses(cluster, subnet, cluster.nodes.index(node))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 MB = 1_000_000
-#: An archive unpacked: etcd 3.5.30 goes from 20 to 47 MB. An image's layers grow no more.
+#: How many times larger an archive is when it is unpacked: a release goes from 20 to 47 MB, an image grows no more.
 UNPACKED = 3
 
 

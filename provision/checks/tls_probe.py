@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-#: etcd answers it to clients and to members, dockerd as well.
+#: Every daemon of ours answers this question, to clients and to members alike.
 QUESTION = b"GET /version HTTP/1.0\r\n\r\n"
 #: Seconds in which a daemon says something. One that neither answers nor hangs up has not refused.
 PATIENCE = 10

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provision.core.plan import Change
+from provision.core.resource import Resource
 from provision.core.situation import Situation
 from provision.inventory.model import Node
-from provision.resources import Resource
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
@@ -52,8 +52,8 @@ class Phase:
 def one_by_one(situation: Situation, changes: Mapping[str, Sequence[Change]], unit: str) -> tuple[Wave, ...]:
     """Return waves in which a node that restarts a unit of ours is alone, and all others go first, at once.
 
-    Nodes without a member come between the first member and the others: in a rotation of the authorities both kinds of
-    leaves are shown then, and each dockerd finds one that it trusts (planes/etcd/pki/rotation.py).
+    Nodes without a member come between the first member and the others: where authorities are being replaced, members
+    of both kinds are there then, and each daemon finds one that it trusts.
     """
     touched = [node for node in situation.cluster.nodes if changes.get(node.name)]
     alone = [

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from provision.core.check import Check
 from provision.core.phase import Phase
-from provision.core.ports import Port
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import Certificate
 from provision.errors import Problem
 from provision.facts import Question
 from provision.inventory.model import Cluster, Node
+from provision.ports import Port
 
 if TYPE_CHECKING:
     from docker import DockerClient

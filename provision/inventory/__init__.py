@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from provision.core.ports import Port
 from provision.errors import InventoryError
 from provision.inventory import source
 from provision.inventory.build import build
@@ -27,6 +26,7 @@ from provision.inventory.model import Cluster
 from provision.inventory.reader import parse
 from provision.inventory.rules import broken
 from provision.inventory.template import template
+from provision.ports import Port
 
 __all__ = ["load", "schema", "template", "warnings"]
 

@@ -10,12 +10,12 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Any
 
-from provision.core.ports import Port
 from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
 from provision.inventory.mistakes import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
 from provision.inventory.values import unused_port
+from provision.ports import Port
 
 NOT_FOR_CONTAINERS = 3
 """Addresses of a subnet: its first, its last, the gateway."""

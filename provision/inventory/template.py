@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.core.ports import Port
 from provision.errors import Problem, UsageError
 from provision.inventory import addresses, values
 from provision.inventory.document import ETCD_RELEASE
 from provision.inventory.mistakes import Wrong, show
 from provision.inventory.reader import parse
+from provision.ports import Port
 
 SCHEMA = Path(__file__).with_name("schema.json")
 """What editors complete and check the file by."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from provision.core.ports import Port
 from provision.inventory.mistakes import Wrong, describe, is_unseen, show
+from provision.ports import Port
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from provision.core.ports import Port
 from provision.core.reach import Cell, Matrix
 from provision.errors import Problem, StepFailed
 from provision.inventory.model import Cluster, Node
 from provision.node import library
+from provision.ports import Port
 
 if TYPE_CHECKING:
     from provision.facts import Facts

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provision.core.ports import Port
 from provision.core.situation import Situation
 from provision.errors import Problem
+from provision.ports import Port
 from provision.remote import Remote, Remotes
 
 #: Of no daemon: what is tried on it shows in no journal (tcpmux).

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from provision import layout
 from provision.core.phase import Phase, Wave
-from provision.core.ports import Port
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.network import port_matrix
 from provision.node import library
+from provision.ports import Port
 from provision.resources import File, Folder, NoRuleset, Resource, Ruleset, call
 from provision.templates import render
 

@@ -77,7 +77,7 @@ def new_key() -> EllipticCurvePrivateKey:
 
 
 def key_pem(key: EllipticCurvePrivateKey) -> bytes:
-    """Return a key as PKCS #8 PEM, not encrypted: etcd and dockerd take no other."""
+    """Return a key as PKCS #8 PEM, not encrypted: daemons take no other."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -190,7 +190,7 @@ def _purpose(leaf: Leaf) -> list[x509.ExtensionType]:
         x509.ExtendedKeyUsage(uses),
     ]
     if leaf.address:
-        # The address alone: etcd looks a DNS name up, and would admit whoever that name leads to.
+        # The address alone: a daemon that looks a DNS name up would admit any host that the name leads to.
         extensions.append(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(leaf.address))]))
     return extensions
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from provision.core.plane import Plane
-from provision.core.ports import Port
 from provision.errors import Problem, UsageError
 from provision.inventory.model import Cluster
+from provision.ports import Port
 
 
 def select(cluster: Cluster) -> Plane:

@@ -4,7 +4,7 @@
 A content or hash that is None is not made yet: it differs from whatever is there.
 """
 
-from provision.resources.base import UPLOADS, Difference, Resource, Upload, call
+from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link

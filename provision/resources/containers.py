@@ -6,8 +6,8 @@ import pathlib
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from provision.core.resource import UPLOADS, Difference, Upload, call
 from provision.facts import Facts, Question
-from provision.resources.base import UPLOADS, Difference, Upload, call
 
 #: The bridge by which containers of an overlay leave their host.
 GATEWAY_BRIDGE = "docker_gwbridge"

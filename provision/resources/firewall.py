@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provision.core.resource import Difference, Upload, call
 from provision.facts import Facts, Question
-from provision.resources.base import Difference, Upload, call
 
 #: Loading it takes a few hundredths.
 LOAD_SECONDS = 30

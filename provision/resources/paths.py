@@ -7,8 +7,8 @@ import hashlib
 from dataclasses import dataclass, field
 
 from provision.core.plan import diff
+from provision.core.resource import Difference, OfPath, call
 from provision.facts import Facts, Question
-from provision.resources.base import Difference, OfPath, call
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
+from provision.core.resource import Difference, Upload, call
 from provision.facts import Facts, Question
-from provision.resources.base import Difference, Upload, call
 from provision.resources.containers import KEEPER
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from provision import inventory, layout
 from provision.checks.node_view import version_of
 from provision.core.plane import Plane, Status
-from provision.core.ports import Port
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.errors import ConnectionFailed, Exit
 from provision.inventory.model import Node
 from provision.network.subnets import assigned
+from provision.ports import Port
 from provision.report import Report
 from provision.verbs.session import Session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = [*sorted((ROOT / "provision").rglob("*.py")), ROOT / "fabfile.py"]
-PLANES = {"etcd", "swarm"}
 
 #: Where a module of a client library is imported, beside the place for all the rest of it.
 SSH = {"fabfile.py": {"fabric", "fabric.main"}}
@@ -72,37 +72,119 @@ def test_only_two_modules_make_clients(path: Path) -> None:
         assert imported_from(path, "etcd3", "docker") <= CLIENTS.get(name(path), set())
 
 
-def comparisons(tree: ast.AST) -> Iterator[ast.expr]:
-    """Every value that something is compared or matched with."""
+#: Whose own keys name a control plane, and the lab, whose hosts hold one.
+MAY_NAME_A_PLANE = ("provision/planes/", "provision/inventory/", "provision/lab/")
+NEUTRAL = [path for path in MODULES if not name(path).startswith(MAY_NAME_A_PLANE)]
+
+
+def words_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every identifier, string, docstring and imported module, with its line."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Compare):
-            yield from (node.left, *node.comparators)
-        elif isinstance(node, ast.MatchValue):
-            yield node.value
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield line, node.value
+        elif isinstance(node, ast.Name):
+            yield line, node.id
+        elif isinstance(node, ast.Attribute):
+            yield line, node.attr
+        elif isinstance(node, ast.arg):
+            yield line, node.arg
+        elif isinstance(node, ast.keyword):
+            yield line, node.arg or ""
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield line, node.name
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((line, f"{node.module}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((line, alias.name) for alias in node.names)
 
 
-def plane_names(tree: ast.AST) -> list[int]:
-    """The lines on which a plane's name is compared."""
-    return [
-        part.lineno
-        for value in comparisons(tree)
-        for part in ast.walk(value)
-        if isinstance(part, ast.Constant) and part.value in PLANES
-    ]
+def plane_words(text: str) -> list[str]:
+    """What names the etcd plane or its cluster store: `LINE: WORDS`."""
+    found = re.compile(r"etcd|cluster.?store", re.IGNORECASE)
+    return [f"{line}: {words}" for line, words in words_of(ast.parse(text)) if found.search(words)]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_only_control_planes_compare_their_names(path: Path) -> None:
-    if not name(path).startswith("provision/planes/"):
-        assert plane_names(ast.parse(path.read_text())) == []
+@pytest.mark.parametrize("path", NEUTRAL, ids=name)
+def test_no_neutral_module_names_a_control_plane(path: Path) -> None:
+    assert plane_words(path.read_text()) == []
+
+
+@pytest.mark.parametrize("kind", ["sh", "j2"])
+def test_no_neutral_script_or_template_names_a_control_plane(kind: str) -> None:
+    files = [*(ROOT / "provision").rglob(f"*.{kind}"), *(ROOT / "templates").glob(f"*.{kind}")]
+    neutral = [path for path in files if not name(path).startswith(MAY_NAME_A_PLANE)]
+    assert neutral
+    assert [name(path) for path in neutral if re.search("etcd|cluster.store", path.read_text(), re.IGNORECASE)] == []
 
 
 @pytest.mark.parametrize(
     "code",
-    ["plane.name == 'etcd'", "if plane in ('auto', 'swarm'): pass", "match plane:\n    case 'etcd': pass"],
+    ["import etcd3", "from provision.planes.etcd import paths", "etcd_port = 1", "advice = 'see the cluster store'"],
 )
-def test_a_comparison_would_be_seen(code: str) -> None:
-    assert plane_names(ast.parse(code))
+def test_a_word_of_a_control_plane_would_be_seen(code: str) -> None:
+    assert plane_words(code)
+
+
+@pytest.mark.parametrize("path", NEUTRAL, ids=name)
+def test_only_the_registry_imports_a_control_plane(path: Path) -> None:
+    assert not [module for module in imports(path) if module.startswith("provision.planes.")]
+
+
+def room(module: str) -> str:
+    """The package below `provision`, or the module there: each plane is a room of its own."""
+    parts = module.removeprefix("provision.").split(".")
+    return ".".join(parts[:2]) if parts[0] == "planes" else parts[0]
+
+
+def module_of(path: Path) -> str:
+    return name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def arrows() -> dict[str, set[str]]:
+    """For each room the rooms that it imports from, also inside functions and for types alone."""
+    known = {module_of(path) for path in MODULES}
+    found: dict[str, set[str]] = {}
+    for path in MODULES:
+        source = room(module_of(path))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("provision"):
+                for alias in node.names:
+                    whole = f"{node.module}.{alias.name}"
+                    target = room(whole if whole in known else str(node.module))
+                    if target != source:
+                        found.setdefault(source, set()).add(target)
+    return found
+
+
+#: From the bottom to the top: a room imports from rooms above its own line in this list, and from no other.
+RANKS = (
+    ("errors", "layout", "node", "templates"),
+    ("ports", "waiting"),
+    ("inventory", "lab"),
+    ("docker", "remote", "pki"),
+    ("facts", "bundle"),
+    ("core",),
+    ("network", "report", "resources"),
+    ("checks", "phases"),
+    ("planes.etcd",),
+    ("planes",),
+    ("engine",),
+    ("verbs",),
+    ("command_line",),
+    ("fabfile",),
+)
+
+
+def test_every_arrow_between_rooms_runs_downwards() -> None:
+    rank = {room: number for number, rooms in enumerate(RANKS) for room in rooms}
+    upwards = [
+        f"{source} -> {target}"
+        for source, targets in arrows().items()
+        for target in targets
+        if source != "provision" and rank[target] >= rank[source]
+    ]
+    assert upwards == []
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:

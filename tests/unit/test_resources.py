@@ -13,19 +13,7 @@ import pytest
 
 from provision.facts import Container, Facts, Path, Question, Unit
 from provision.planes.etcd.resources import Release
-from provision.resources import (
-    UPLOADS,
-    Difference,
-    File,
-    Folder,
-    Image,
-    Keeper,
-    Link,
-    Resource,
-    Service,
-    Upload,
-    User,
-)
+from provision.resources import UPLOADS, Difference, File, Folder, Image, Keeper, Link, Resource, Service, Upload, User
 
 STRANGE = '/it\'s a "path" $(touch /x)'
 OLD, NEW = b"old\nsame\n", b"new\nsame\n"

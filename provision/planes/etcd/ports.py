@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from provision import layout
-from provision.core.ports import OVERLAY, Port
+from provision.ports import OVERLAY, Port
 
 STORE_PORT = 2379
 PEER_PORT = 2380

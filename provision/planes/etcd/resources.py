@@ -5,9 +5,9 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
+from provision.core.resource import UPLOADS, Difference, Upload, call
 from provision.facts import Facts, Question
 from provision.planes.etcd.node import functions
-from provision.resources.base import UPLOADS, Difference, Upload, call
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import pytest
 from paramiko import Channel
 from remote_sshd import BUSYBOX, SUDO_PASSWORD, Sshd, StartSshd, await_true
 
+from provision.core.resource import Difference
 from provision.node import library
 from provision.pki import certificates
 from provision.remote import Login, Remote, connect
 from provision.remote.scripts import push_line
 from provision.resources import File
-from provision.resources.base import Difference
 
 LOGIN = Login(sudo_password=SUDO_PASSWORD)
 

@@ -15,6 +15,11 @@ from provision.core.reach import Flow
 from provision.inventory.model import Network, Node
 from provision.planes.etcd import paths
 from provision.remote.remotes import in_parallel
+from provision.waiting import wait_for
+
+#: Seconds until two containers of one host reach each other: while one has sent nothing yet, the host's bridge may take
+#: its MAC address for one behind the tunnel. ARP asks anew after five seconds, and may be answered wrongly again.
+NEIGHBOUR_SECONDS = 30
 
 _ADVICE = f"{paths.MEND_UNIT} leads packets to where a container is: journalctl -u {paths.MEND_UNIT}"
 
@@ -43,7 +48,7 @@ def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str
     here, there = proof.cluster.nodes[:2]
     with _visiting(proof, network, here, address):
         neighbour = next(probe for probe in probes if probe.node == here)
-        if address not in neighbour.reach(address):
+        if not wait_for(lambda: address in neighbour.reach(address), NEIGHBOUR_SECONDS):
             return [failed(here.name, f"{network.name}: {address} was not reached before it moved", "fab status")]
     with _visiting(proof, network, there, address):
         began = time.monotonic()

@@ -121,10 +121,16 @@ def test_a_store_without_endpoints_has_none(mend: Program) -> None:
         ([endpoint(SECOND), space(forwarding(SECOND), neighbour())], []),
         ([endpoint(SECOND), space(forwarding(OWN), neighbour())], [told(SECOND, OWN)]),
         ([endpoint(SECOND), space(forwarding(THIRD), neighbour())], [told(SECOND, THIRD)]),
-        # A container of this host: its own address is no fault (Docker writes that), another is.
-        ([endpoint(OWN), space(forwarding(OWN), neighbour())], []),
+        # A container of this host has none: Docker writes its own address, and packets come back out of the tunnel.
+        ([endpoint(OWN), space(forwarding(OWN), neighbour())], [told(OWN, OWN)]),
         ([endpoint(OWN), space(forwarding(THIRD))], [told(OWN, THIRD)]),
         ([endpoint(OWN), space()], []),
+        ([endpoint(OWN), HAD, space(neighbour())], []),
+        # Of a network with several subnets none is taken away: its place would not be known when the container moves.
+        ([endpoint(OWN), space(forwarding(OWN), forwarding(THIRD, OTHER_MAC, "vxlan1"))], []),
+        ([endpoint(SECOND), space(forwarding(OWN), forwarding(THIRD, OTHER_MAC, "vxlan1"))], [told(SECOND, OWN)]),
+        # Its neighbour's row is there: Docker takes this one for written.
+        ([endpoint(SECOND), space(neighbour())], [told(SECOND, "nothing")]),
         # Docker asks for a missing row; but not where there was one, which it may take for written.
         ([endpoint(SECOND), space()], []),
         ([endpoint(SECOND), HAD, space()], [told(SECOND, "nothing")]),
@@ -224,7 +230,7 @@ def test_of_a_networks_next_namespace_docker_knows_nothing(mend: Program) -> Non
 
 def test_mended_rows_are_counted(mend: Program) -> None:
     line = told(SECOND, OWN)
-    said = mend.run(f"nsenter() {{ :; }}\nmend {line}\nmend {line}")
+    said = mend.run(f"own={OWN}\nnsenter() {{ :; }}\nmend {line}\nmend {line}")
     assert (
         said
         == [f"mended: web ({ADDRESS}, {MAC}) on network {'a' * 12} is on host {SECOND}; the row here said {OWN}"] * 2
@@ -232,8 +238,20 @@ def test_mended_rows_are_counted(mend: Program) -> None:
     assert (mend.folder / "mend.rows").read_text() == "2\n"
 
 
+def test_a_row_is_written_anew_where_the_container_is_elsewhere_and_taken_away_where_it_is_here(mend: Program) -> None:
+    bridge = 'bridge() { echo "bridge $*"; }; ip() { echo "ip $*"; }'
+    inner = 'nsenter() { shift 3; script=$1; shift 2; eval "$script"; }'
+    elsewhere, here = (mend.run(f"own={OWN}\n{bridge}\n{inner}\nmend {told(host, THIRD)}") for host in (SECOND, OWN))
+    assert elsewhere[:2] == [
+        f"bridge fdb replace {MAC} dev vxlan0 dst {SECOND} self permanent",
+        f"ip neigh replace {ADDRESS} lladdr {MAC} dev vxlan0 nud permanent",
+    ]
+    assert here[:1] == [f"bridge fdb del {MAC} dev vxlan0 self"]
+    assert not [line for line in here if line.startswith("ip ")]
+
+
 def test_rows_that_cannot_be_written_are_not_counted(mend: Program) -> None:
-    assert mend.run(f"nsenter() {{ return 1; }}\nmend {told(SECOND, OWN)}") == []
+    assert mend.run(f"own={OWN}\nnsenter() {{ return 1; }}\nmend {told(SECOND, OWN)}") == []
     assert not (mend.folder / "mend.rows").exists()
 
 

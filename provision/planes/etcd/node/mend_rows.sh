@@ -31,10 +31,12 @@ have_been() {
     / dst / && / self/ && here && !seen[here, $1]++ { print "had", here, $1 }'
 }
 
-# wrong ADDRESS < endpoints, living, had, rows, neighbours: a line for each container that packets from here would miss:
-# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host needs no row. Where two claim one address
-# nothing is said. A row that is missing is asked for by Docker with the first packet; but not where there was one in this
-# namespace, which Docker may still take for written.
+# wrong ADDRESS < endpoints, living, had, rows, neighbours: a line for each container that packets from here may miss:
+# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host must have no row: with one, packets that
+# the bridge takes for the tunnel's come back out of it, and teach the bridge that both containers are behind the tunnel;
+# the two are then lost to each other for as long as they talk. Where two claim one address nothing is said. A row that is
+# missing is asked for by Docker with the first packet; but not where there was one in this namespace, or where its
+# neighbour's row is there, for which Docker may still take it for written.
 wrong() {
     awk -v own="$1" '
     $1 == "endpoint" {
@@ -55,30 +57,41 @@ wrong() {
         for (i = 2; i < NF; i++) if ($i == "dst") to[network, $1] = $(i + 1)
         at[network, $1] = $3
     }
-    $4 == "lladdr" && $NF == "PERMANENT" { mac = mac_of[network, $1]; if (mac && mac != $5) other[network, mac] = $5 }
+    $4 == "lladdr" && $NF == "PERMANENT" {
+        mac = mac_of[network, $1]
+        if (mac && mac != $5) other[network, mac] = $5
+        if (mac && mac == $5) near[network, mac]
+    }
     END {
         for (one in host) {
             split(one, key, SUBSEP)
             if (one in claimed || !(key[1] in space)) continue
             remote = host[one] != own
             was = ""
-            if (!(one in to)) {
-                # Which of several subnets it belongs to is not told here.
-                if (remote && joined[one] && number[key[1]] == 1 && (inode[key[1]], key[2]) in had) was = "nothing"
+            # Which of several subnets a missing row belongs to is not told here: none is taken away there.
+            alone = number[key[1]] == 1
+            if (!remote) { if (one in to && alone) was = to[one] }
+            else if (!(one in to)) {
+                if (joined[one] && alone && ((inode[key[1]], key[2]) in had || one in near)) was = "nothing"
             }
             else if (to[one] != host[one]) was = to[one]
-            else if (remote) was = other[one]
+            else was = other[one]
             if (was) print space[key[1]], one in at ? at[one] : device[key[1]], key[2], address[one], host[one], name[one],
                 network_of[one], id[one], was
         }
     }'
 }
 
-# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows. Right ones over right ones cost no packet.
+# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows, or take the row of a container of this host away.
+# Right rows over right ones cost no packet. The neighbour's row stays: without it Docker writes both again.
 mend() {
     # shellcheck disable=SC2016 # the inner shell's
-    nsenter --net="$1" sh -c 'bridge fdb replace "$2" dev "$1" dst "$4" self permanent &&
-        ip neigh replace "$3" lladdr "$2" dev "$1" nud permanent' sh "$2" "$3" "$4" "$5" || return 0
+    {
+        change='bridge fdb replace "$2" dev "$1" dst "$4" self permanent &&
+            ip neigh replace "$3" lladdr "$2" dev "$1" nud permanent'
+        [ "$5" != "$own" ] || change='bridge fdb del "$2" dev "$1" self'
+    }
+    nsenter --net="$1" sh -c "$change" sh "$2" "$3" "$4" "$5" || return 0
     count=0
     [ ! -r "$count_file" ] || read -r count <"$count_file"
     printf '%s\n' $((count + 1)) >"$count_file.new" && mv -f "$count_file.new" "$count_file"

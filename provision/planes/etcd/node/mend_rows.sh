@@ -95,7 +95,9 @@ mend() {
     count=0
     [ ! -r "$count_file" ] || read -r count <"$count_file"
     printf '%s\n' $((count + 1)) >"$count_file.new" && mv -f "$count_file.new" "$count_file"
-    printf 'mended: %s (%s, %s) on network %.12s is on host %s; the row here said %s\n' "$6" "$4" "$3" "$7" "$5" "$9"
+    place="on host $5"
+    [ "$5" != "$own" ] || place='here, and needs no row'
+    printf 'mended: %s (%s, %s) on network %.12s is %s; the row here said %s\n' "$6" "$4" "$3" "$7" "$place" "$9"
 }
 
 # look: sets `found` to what is wrong, and mends what was wrong at the last look too. Sets `right` to rows that need no look,

@@ -52,6 +52,36 @@ def test_133_an_address_that_moves_after_local_packets_is_lost_until_its_row_is_
         run(cluster, "node2", "docker rm -f left right")
 
 
+#: Rows as Docker writes them for two containers of one host that have spoken, and a bridge that takes both for behind
+#: the tunnel, as it may. Prints how many of four pings come back.
+IN_THE_TUNNEL = """
+own=$(ip -4 -o address show eth0 | sed 's|.* inet ||; s|/.*||')
+space=$(ls /run/docker/netns/1-*)
+for name in left right; do
+    mac=$(docker inspect -f '{{.NetworkSettings.Networks.demo.MacAddress}}' $name)
+    nsenter --net="$space" bridge fdb replace $mac dev vxlan0 dst $own self permanent
+    nsenter --net="$space" bridge fdb replace $mac dev vxlan0 master dynamic
+done
+docker exec left ping -c 4 -W 1 right >/tmp/answers & docker exec right ping -c 4 -W 1 left >/dev/null; wait
+grep -c 'bytes from' /tmp/answers || :
+"""
+
+
+def test_139_two_on_one_host_are_not_lost_to_each_other_in_its_bridge(cluster: Lab) -> None:
+    """Docker's own fault: its row for a container of this host leads packets back out of the tunnel."""
+    start = "docker run -d --name {} --network demo busybox sleep 600 >/dev/null"
+    run(cluster, "node1", f"{start.format('left')}; {start.format('right')}")
+    try:
+        run(cluster, "node1", "docker exec left ping -c 1 right; systemctl stop overlay-mend")
+        assert int(run(cluster, "node1", IN_THE_TUNNEL)) == 0
+        run(cluster, "node1", "systemctl start overlay-mend")
+        await_so(cluster, "node1", "docker exec left ping -c 1 -W 1 right")
+        said = "journalctl -u overlay-mend -o cat | grep -q 'mended: right .* is here, and needs no row'"
+        await_so(cluster, "node1", said)
+    finally:
+        run(cluster, "node1", "systemctl start overlay-mend; docker rm -f left right")
+
+
 def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -> None:
     """Docker's own fault: what it does on such a thread finds no network."""
     inodes = "stat -L -c %i /proc/$(cat /run/docker.pid)/task/*/ns/net"

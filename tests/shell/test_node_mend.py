@@ -71,6 +71,11 @@ def forwarding(host: str, mac: str = MAC, device: str = "vxlan0") -> str:
     return f"{mac} dev {device} dst {host} link-netnsid 0 self permanent"
 
 
+def learned(device: str) -> str:
+    """What the bridge has taken from a packet: behind which of its ports the container is."""
+    return f"{MAC} dev {device} master br0 "
+
+
 def neighbour(mac: str = MAC, address: str = ADDRESS) -> str:
     return f"{address} dev vxlan0 lladdr {mac} PERMANENT"
 
@@ -126,6 +131,12 @@ def test_a_store_without_endpoints_has_none(mend: Program) -> None:
         ([endpoint(OWN), space(forwarding(THIRD))], [told(OWN, THIRD)]),
         ([endpoint(OWN), space()], []),
         ([endpoint(OWN), HAD, space(neighbour())], []),
+        # Its bridge has learned that it is behind the tunnel, where that of another host is.
+        ([endpoint(OWN), space(learned("vxlan0"))], [told(OWN, "tunnel")]),
+        ([endpoint(OWN), space(learned("vxlan0"), forwarding(OWN))], [told(OWN, OWN)]),
+        ([endpoint(OWN), space(learned("veth1"))], []),
+        ([endpoint(SECOND), space(learned("vxlan0"), forwarding(SECOND))], []),
+        ([endpoint(SECOND), space(learned("vxlan0"))], []),
         # Of a network with several subnets none is taken away: its place would not be known when the container moves.
         ([endpoint(OWN), space(forwarding(OWN), forwarding(THIRD, OTHER_MAC, "vxlan1"))], []),
         ([endpoint(SECOND), space(forwarding(OWN), forwarding(THIRD, OTHER_MAC, "vxlan1"))], [told(SECOND, OWN)]),
@@ -241,13 +252,15 @@ def test_mended_rows_are_counted(mend: Program) -> None:
 def test_a_row_is_written_anew_where_the_container_is_elsewhere_and_taken_away_where_it_is_here(mend: Program) -> None:
     bridge = 'bridge() { echo "bridge $*"; }; ip() { echo "ip $*"; }'
     inner = 'nsenter() { shift 3; script=$1; shift 2; eval "$script"; }'
-    elsewhere, here = (mend.run(f"own={OWN}\n{bridge}\n{inner}\nmend {told(host, THIRD)}") for host in (SECOND, OWN))
+    lines = told(SECOND, THIRD), told(OWN, THIRD), told(OWN, "tunnel")
+    elsewhere, here, learned = (mend.run(f"own={OWN}\n{bridge}\n{inner}\nmend {line}") for line in lines)
     assert elsewhere[:2] == [
         f"bridge fdb replace {MAC} dev vxlan0 dst {SECOND} self permanent",
         f"ip neigh replace {ADDRESS} lladdr {MAC} dev vxlan0 nud permanent",
     ]
-    assert here[:1] == [f"bridge fdb del {MAC} dev vxlan0 self"]
-    assert not [line for line in here if line.startswith("ip ")]
+    assert here[:2] == [f"bridge fdb del {MAC} dev vxlan0 self", f"bridge fdb del {MAC} dev vxlan0 master"]
+    assert learned[:1] == [f"bridge fdb del {MAC} dev vxlan0 master"]
+    assert not [line for line in here + learned if line.startswith("ip ")]
 
 
 def test_rows_that_cannot_be_written_are_not_counted(mend: Program) -> None:

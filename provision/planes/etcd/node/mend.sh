@@ -6,7 +6,7 @@
 # when two local containers talked, or when it had to ask other hosts. When that address moves to another host, the new
 # place does not replace the old row, and the container is out of reach from here for good. The store knows where each
 # container is: a row that says otherwise in two looks is written anew, and that of a container of this host is taken away.
-# While it is there, a bridge that once takes a local container for one behind the tunnel loses it, and whoever talks to it.
+# So is what a bridge has learned of such a container where it takes it for behind the tunnel, and so loses it.
 #
 # Endpoints. A dockerd that cannot reach the store leaves a removed container's endpoint there, with its name and its
 # address, in the way of all hosts. One that no container here has is freed. One that is killed may leave a network's number

@@ -32,11 +32,14 @@ have_been() {
 }
 
 # wrong ADDRESS < endpoints, living, had, rows, neighbours: a line for each container that packets from here may miss:
-# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. A container of this host must have no row: with one, packets that
-# the bridge takes for the tunnel's come back out of it, and teach the bridge that both containers are behind the tunnel;
-# the two are then lost to each other for as long as they talk. Where two claim one address nothing is said. A row that is
-# missing is asked for by Docker with the first packet; but not where there was one in this namespace, or where its
-# neighbour's row is there, for which Docker may still take it for written.
+# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. Where two claim one address nothing is said. A row that is missing is
+# asked for by Docker with the first packet; but not where there was one in this namespace, or where its neighbour's row is
+# there: Docker may still take it for written.
+#
+# A container of this host must have no row, nor be one that the bridge takes for behind the tunnel (it may: the tunnel's
+# end answers ARP for every neighbour in its table, and may be the last to answer). Then the bridge sends its packets there,
+# and a row brings them back out of the tunnel, where the bridge takes their sender for behind the tunnel, too: the two are
+# lost to each other for as long as they talk. Without a row one that sends nothing by itself is lost.
 wrong() {
     awk -v own="$1" '
     $1 == "endpoint" {
@@ -53,6 +56,7 @@ wrong() {
         space[network] = at_space; inode[network] = inode_of[at_space]
         if (!((network, $3) in devices)) { devices[network, $3]; device[network] = $3; number[network]++ }
     }
+    $3 ~ /^vxlan/ && / master / && !/ permanent/ { behind[network, $1]; at[network, $1] = $3 }
     / dst / && / self/ {
         for (i = 2; i < NF; i++) if ($i == "dst") to[network, $1] = $(i + 1)
         at[network, $1] = $3
@@ -70,7 +74,7 @@ wrong() {
             was = ""
             # Which of several subnets a missing row belongs to is not told here: none is taken away there.
             alone = number[key[1]] == 1
-            if (!remote) { if (one in to && alone) was = to[one] }
+            if (!remote) was = one in to && alone ? to[one] : one in behind ? "tunnel" : ""
             else if (!(one in to)) {
                 if (joined[one] && alone && ((inode[key[1]], key[2]) in had || one in near)) was = "nothing"
             }
@@ -82,16 +86,17 @@ wrong() {
     }'
 }
 
-# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows, or take the row of a container of this host away.
-# Right rows over right ones cost no packet. The neighbour's row stays: without it Docker writes both again.
+# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows, or take those of a container of this host away. Right
+# rows over right ones cost no packet. The neighbour's row stays: without it Docker writes both again.
 mend() {
     # shellcheck disable=SC2016 # the inner shell's
     {
         change='bridge fdb replace "$2" dev "$1" dst "$4" self permanent &&
             ip neigh replace "$3" lladdr "$2" dev "$1" nud permanent'
-        [ "$5" != "$own" ] || change='bridge fdb del "$2" dev "$1" self'
+        [ "$5" != "$own" ] || change='[ "$5" = tunnel ] || bridge fdb del "$2" dev "$1" self
+            bridge fdb del "$2" dev "$1" master 2>/dev/null || :'
     }
-    nsenter --net="$1" sh -c "$change" sh "$2" "$3" "$4" "$5" || return 0
+    nsenter --net="$1" sh -c "$change" sh "$2" "$3" "$4" "$5" "$9" || return 0
     count=0
     [ ! -r "$count_file" ] || read -r count <"$count_file"
     printf '%s\n' $((count + 1)) >"$count_file.new" && mv -f "$count_file.new" "$count_file"

@@ -1,4 +1,4 @@
-"""The command line: `fab -i inventory.yml VERB`. One short task a verb, nothing else."""
+"""The command line: `fab -i inventory.yml VERB`. Each verb is one short task."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 from fabric import task
 from invoke import Collection
 
-# Invoke has turned it off, and Python would compile all that follows anew in every run.
+# Invoke turns the writing of bytecode off. Python would then compile the modules below again in every run.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from provision.command_line import run  # noqa: E402  (see above)
 
 HELP = {
-    "inventory": "the inventory; default: -i FILE.yml, then ./inventory.yml",
-    "json": "one JSON document on standard output",
+    "inventory": "the inventory file; default: the FILE.yml of -i, then ./inventory.yml",
+    "json": "print one JSON document on standard output",
 }
-BUNDLE = {"bundle": "also write FILE.tar.gz: what every node tells of itself, without secrets"}
+BUNDLE = {"bundle": "also write diagnostics of every node, without secrets, to FILE.tar.gz"}
 FILES = {
-    "junit": "also write FILE.xml, for what collects tests' results",
-    "html": "also write FILE.html, a page to look at",
+    "junit": "also write the report as JUnit XML to FILE.xml",
+    "html": "also write the report as a web page to FILE.html",
 }
-YES = {"yes": "do not ask"}
-IGNORE = {"ignore": "a check of preflight that shall only warn; give it once a check"}
+YES = {"yes": "do not ask for confirmation"}
+IGNORE = {"ignore": "a preflight check that only warns; repeat for more checks"}
 
 
 @task(iterable=["ignore"], help=HELP | FILES | IGNORE)
 def preflight(
     context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", *, ignore: list[str]
 ) -> None:
-    """Look for every obstacle on every node; nothing is written."""
+    """Look for every obstacle on every node; nothing is changed."""
     from provision.verbs.preflight import run_preflight
 
     run(context, run_preflight, inventory=inventory, as_json=json, junit=junit, html=html, ignore=ignore)
 
 
-@task(iterable=["ignore"], help=HELP | FILES | IGNORE | {"exit_code": "exit 7 when changes are pending"})
+@task(iterable=["ignore"], help=HELP | FILES | IGNORE | {"exit_code": "exit with 7 if changes are pending"})
 def plan(
     context: Any,
     inventory: str = "",
@@ -47,7 +47,7 @@ def plan(
     *,
     ignore: list[str],
 ) -> None:
-    """Show what provision would change; nothing is written."""
+    """Show what provision would change; nothing is changed."""
     from provision.verbs.converge import run_plan
 
     run(
@@ -67,7 +67,7 @@ def provision(
     *,
     ignore: list[str],
 ) -> None:
-    """Make every node as the inventory says, and prove that containers reach each other."""
+    """Set up every node as the inventory says, and prove that containers reach each other."""
     from provision.verbs.converge import run_provision
 
     run(
@@ -83,7 +83,10 @@ def provision(
     )
 
 
-CHOICE = {"only": "of the checks, those whose suite/name this expression finds", "skip": "leave those out"}
+CHOICE = {
+    "only": "run only the checks whose suite/name matches this regular expression",
+    "skip": "leave out the checks whose suite/name matches this regular expression",
+}
 
 
 @task(iterable=["ignore"], help=HELP | FILES | CHOICE | IGNORE | BUNDLE)
@@ -116,7 +119,7 @@ def verify(
     )
 
 
-@task(help=HELP | FILES | {"store": "also the tree under /docker, as each member holds it"})
+@task(help=HELP | FILES | {"store": "also show the keys under /docker, as each member has them"})
 def status(
     context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", store: bool = False
 ) -> None:
@@ -132,10 +135,10 @@ def status(
     | IGNORE
     | YES
     | {
-        "rotate": "renew every leaf",
-        "authority": "with --rotate: the authorities too, in three steps",
-        "plan": "with --rotate: only show what it would change first",
-        "adopt": "take the nodes over from a controller that is lost",
+        "rotate": "renew every leaf certificate",
+        "authority": "with --rotate: also renew the authorities, in three steps",
+        "plan": "with --rotate: only show what the next step would change",
+        "adopt": "take the nodes over from a lost controller",
     },
 )
 def certs(
@@ -150,7 +153,7 @@ def certs(
     *,
     ignore: list[str],
 ) -> None:
-    """Show every certificate, where it lies and when it ends; or renew them."""
+    """Show every certificate, its place and its end; or renew the certificates."""
     from provision.verbs.certs import run_certs
 
     run(
@@ -167,7 +170,7 @@ def certs(
     )
 
 
-@task(help=HELP | YES | {"delete_user_data": "also containers on our networks and foreign keys in the store"})
+@task(help=HELP | YES | {"delete_user_data": "also delete containers on our networks and foreign keys in the store"})
 def reset(
     context: Any, inventory: str = "", json: bool = False, yes: bool = False, delete_user_data: bool = False
 ) -> None:
@@ -177,15 +180,18 @@ def reset(
     run(context, run_reset, inventory=inventory, as_json=json, yes=yes, delete_user_data=delete_user_data)
 
 
-@task(name="run", help=HELP | {"script": "a script for sh", "timeout": "seconds it may take on a node"})
+@task(name="run", help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"})
 def run_on_nodes(context: Any, script: str, inventory: str = "", json: bool = False, timeout: int = 600) -> None:
-    """Run a script on every node at once, as root; exit 4 if it fails on any."""
+    """Run a script on every node at once, as root; exit with 4 if it fails on a node."""
     from provision.verbs.hosts import run_script
 
     run(context, run_script, inventory=inventory, as_json=json, script=script, timeout=timeout)
 
 
-@task(iterable=["host"], help=HELP | {"host": "[user@]IPv4[:port], once a node", "cluster": "its name"})
+@task(
+    iterable=["host"],
+    help=HELP | {"host": "[user@]IPv4[:port]; repeat for each node", "cluster": "name of the cluster"},
+)
 def init(context: Any, host: list[str], inventory: str = "", json: bool = False, cluster: str = "demo") -> None:
     """Write a commented inventory.yml: fab init --host 192.0.2.1 --host 192.0.2.2."""
     from provision.verbs.hosts import run_init
@@ -195,16 +201,16 @@ def init(context: Any, host: list[str], inventory: str = "", json: bool = False,
 
 @task(help=HELP)
 def trust(context: Any, inventory: str = "", json: bool = False) -> None:
-    """Show the hosts' keys and record the new ones, without logging in."""
+    """Show the nodes' SSH host keys and record the new ones, without logging in."""
     from provision.verbs.hosts import run_trust
 
     run(context, run_trust, inventory=inventory, as_json=json)
 
 
-LAB = {"name": "which lab", "json": HELP["json"]}
+LAB = {"name": "name of the lab", "json": HELP["json"]}
 
 
-@task(help=LAB | {"nodes": "how many hosts", "folder": "for its inventory and keys; default: ./NAME"})
+@task(help=LAB | {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"})
 def up(context: Any, nodes: int = 2, name: str = "lab", folder: str = "", json: bool = False) -> None:
     """Boot disposable hosts on this machine, and write an inventory for them."""
     from provision.verbs.lab import run_up
@@ -233,7 +239,7 @@ namespace.add_collection(Collection("lab", up, down, lab_status))
 
 
 def main() -> None:
-    """The same command line where there is no fabfile: `overlay-provision VERB`."""
+    """Run the same command line without a fabfile: `overlay-provision VERB`."""
     from importlib.metadata import version
 
     from fabric import Config, Executor

@@ -1,4 +1,4 @@
-"""From Fabric's task to a verb and back to an exit code: the one place where errors end."""
+"""Run a verb for a task of Fabric: turn its report, or its error, into output and an exit code."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ DEFAULT_INVENTORY = Path("inventory.yml")
 
 
 def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any) -> NoReturn:
-    """Run a verb with what the command line says, print its report, and exit."""
-    # A run lives for seconds and imports a great deal: collecting would cost a tenth of its start and free nothing.
+    """Run a verb with the options of the command line, print its report, and exit."""
+    # A run takes seconds and imports much: garbage collection would cost a tenth of its start and free nothing.
     gc.disable()
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # an ASCII terminal is no bug of ours
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for ASCII terminals
     report = _report(lambda: _called(context, verb, inventory, options), _name(verb))
     _print(report, as_json=as_json)
     sys.stdout.flush()
@@ -40,7 +40,7 @@ def _called(context: Any, verb: Callable[..., Report], inventory: str, options: 
     from provision.verbs.session import Session
 
     path, identities = _inventory(context, inventory)
-    bundle = options.pop("bundle", None)  # None: this verb makes none
+    bundle = options.pop("bundle", None)  # None: this verb writes no bundle
     named = {name: options.pop(name, "") for name in files.FORMATS}
     wanted = {name: files.checked(name, file, files.FORMATS[name]) for name, file in named.items() if file}
     with Progress() as progress:
@@ -59,7 +59,7 @@ def _bundled(session: Session, bundle: str | None, verb: Callable[..., Report], 
 
 
 def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
-    """Tell the inventory from the keys: Fabric reads every `-i` as --identity."""
+    """Separate the inventory from the private keys: Fabric reads every `-i` as --identity."""
     given = [Path(name) for name in context.config.authentication.identities or ()]
     inventories = [path for path in given if path.suffix in (".yml", ".yaml")]
     keys = tuple(path for path in given if path not in inventories)
@@ -83,7 +83,7 @@ def _name(verb: Callable[..., Report]) -> str:
 
 
 def _settled(call: Callable[[], Report], verb: str) -> Report:
-    """Return a report of errors, too, that a person can act on."""
+    """Return the report of the call. A ProvisionError becomes a report too."""
     try:
         return call()
     except ProvisionError as error:
@@ -94,9 +94,9 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
     try:
         return _settled(call, verb)
     except KeyboardInterrupt:
-        advice = "the step under way on a node is ended with the connection; run provision again: it goes on from there"
+        advice = "a step that is under way on a node ends with the connection; run provision again to continue"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
-    except Exception:  # a bug of ours: with what is needed to report it
+    except Exception:  # a bug: its report needs the traceback
         traceback.print_exc(file=sys.stderr)
         os._exit(1)
 

@@ -1,12 +1,12 @@
-"""Every error that ends a run, and the exit code each one ends it with.
+"""Every error that ends a run, and its exit code.
 
 ProvisionError
 ├── UsageError             2   the command line, or a file it names
 │   └── InventoryError     2   inventory.yml: every mistake, each with file and line
 ├── PreflightRefused       3   an obstacle found before anything was touched
 │   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
-│   └── ConsentMissing     3   a change that needs a yes, and nobody to ask
-├── StepFailed             4   a step failed on a node: what it left is named
+│   └── ConsentMissing     3   a change that needs a confirmation, and no terminal to ask on
+├── StepFailed             4   a step failed on a node
 └── LockHeld               6   another run is changing these nodes
 
 Exit code 7 (changes pending) and 130 (interrupted) are outcomes, not errors; 1 is Fabric's own.
@@ -19,7 +19,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the process ends with."""
+    """The exit code of the process."""
 
     DONE = 0
     USAGE = 2
@@ -62,31 +62,31 @@ class ProvisionError(Exception):
 
 
 class UsageError(ProvisionError):
-    """The command line asks for something that cannot be."""
+    """The command line, or a file that it names, is wrong."""
 
     exit_code = Exit.USAGE
     title = "cannot start"
 
 
 class InventoryError(UsageError):
-    """The inventory has mistakes: all of them."""
+    """The inventory has mistakes. `problems` holds all of them."""
 
     title = "inventory refused"
 
 
 class PreflightRefused(ProvisionError):
-    """Something stands in the way; nothing was touched."""
+    """An obstacle was found before anything was touched."""
 
     exit_code = Exit.REFUSED
     title = "refused before anything was touched"
 
 
 class ConnectionFailed(PreflightRefused):
-    """A node could not be reached, its host key not trusted, or the login was refused."""
+    """A node cannot be reached, its host key is not trusted, or the login was refused."""
 
 
 class ConsentMissing(PreflightRefused):
-    """The change needs a yes, and there is no terminal to ask on."""
+    """A change needs a confirmation, and there is no terminal to ask on."""
 
 
 class StepFailed(ProvisionError):
@@ -103,4 +103,4 @@ class LockHeld(ProvisionError):
 
 
 class Unanswered(Exception):
-    """A daemon did not answer, or said no: caught where an answer is waited for."""
+    """A daemon did not answer, or refused the request. Caught where the program waits for an answer."""

@@ -1,6 +1,6 @@
-"""What can be known of a run and of every node, in one archive to look at elsewhere, without a secret in it.
+"""Diagnostics of a run and of every node, in one archive without secrets.
 
 redaction     text → text without secrets; every byte of an archive goes through it
-collection    what each node tells (node/bundle.sh), and the controller
-archive       texts → a .tar.gz, whole under its name or not there
+collection    the diagnostics of each node (node/bundle.sh)
+archive       texts → a .tar.gz, written completely or not at all
 """

@@ -1,4 +1,4 @@
-"""Texts as one .tar.gz: secrets taken out of every byte, for its owner alone, whole under its name or not there."""
+"""Texts as one .tar.gz: without secrets, readable by its owner alone, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from provision.bundle.redaction import redacted
 
-#: Bundles of failed runs that are kept beside the inventory, the latest.
+#: The number of bundles of failed runs that are kept beside the inventory: the latest ones.
 KEPT = 5
 
 
 def packed(top: str, texts: Mapping[str, str], known: Collection[str] = ()) -> bytes:
-    """Return the archive of these texts by path below `top`. The one way into it, through `redacted`."""
+    """Return an archive of the texts, named by their path below `top`. Each text goes through `redacted`."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=6) as tar:
         for name, text in texts.items():
@@ -28,7 +28,7 @@ def packed(top: str, texts: Mapping[str, str], known: Collection[str] = ()) -> b
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put the archive in its place. OSError where that cannot be; what was there is as it was."""
+    """Write the archive to the path. OSError if that fails; an existing file is unchanged then."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -43,7 +43,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def make_folder(cluster_folder: Path) -> Path:
-    """Return the folder for bundles of failed runs, made where it is missing, for its owner alone."""
+    """Return the folder for bundles of failed runs. If it is missing, make it, with access for its owner alone."""
     folder = cluster_folder / "bundles"
     for path in (cluster_folder.parent, cluster_folder, folder):
         path.mkdir(mode=0o700, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Text without secrets: one pure function, through which every byte of a bundle goes.
+"""Remove secrets from text: one pure function, through which every byte of a bundle goes.
 
-Where it is in doubt it takes too much: the rest of a line, a long word. What it cannot know is a secret that nothing
-marks as one: a bare word in somebody's log.
+In doubt it removes too much: the rest of a line, a long word. It does not recognise a secret that nothing marks as
+one, such as a bare word in a log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
-#: What stands where a secret was.
+#: The text that replaces a secret.
 MARK = "REDACTED"
 
 _SENSITIVE = (
@@ -21,9 +21,9 @@ _SENSITIVE = (
     r"|credential|cookie|auth(?!or(?!iz)))"
 )
 _SECRET_KEY = re.compile(_SENSITIVE, re.IGNORECASE)
-#: Of a container: what it was given at its start. In JSON of Docker's API.
+#: The keys for a container's environment, command and arguments in the JSON of Docker's API.
 _GIVEN = ("env", "environment", "cmd", "args", "entrypoint", "test")
-#: Not secrets, and worth knowing: whether something is asked for at all.
+#: Values that are no secrets, and show whether a setting is on.
 _PLAIN = ("", "true", "false", "yes", "no", "on", "off", "null", "none")
 
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -37,7 +37,7 @@ _PROXY = re.compile(r"(?P<key>proxy[\w.-]{0,60}[\"'\\]*\s*[=:]\s*)(?P<value>\S+)
 _GIVEN_LIST = re.compile(
     rf'(?P<key>"(?:{"|".join(_GIVEN)})"\s*:\s*)\[(?:\s*{_STRING}\s*,?)*\s*(?:\]|"[^\n]*|\Z)?', re.IGNORECASE
 )
-#: Of the line, and of those that go on with it: up to a bracket, after a backslash, as YAML's text below its key.
+#: The rest of a line and its continuation: up to a closing bracket, after a backslash, or YAML's indented text.
 _REST = r"(?:[\[{][^\]}]*[^\n]*|[|>]?[-+]?[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n]*(?:(?<=\\)\n[^\n]*)*)"
 _PAIR = re.compile(
     rf"(?P<key>{_SENSITIVE}[\w.-]{{0,80}}(?<!\.go))"
@@ -56,9 +56,9 @@ _KNOWN_FORMS = re.compile(
 
 
 def redacted(text: str, known: Collection[str] = ()) -> str:
-    """Return the text without private keys, passwords, tokens, credentials in URLs and what containers were given.
+    """Return the text without its secrets, and without those in `known`, also in JSON, URL or base64 form.
 
-    `known`: secrets to take out wherever they stand, also as JSON, URLs and base64 write them.
+    Secrets are private keys, passwords, tokens, credentials in URLs, and the environment and arguments of containers.
     """
     text = _without(text, known)
     try:
@@ -108,14 +108,15 @@ def _value(value: Any, key: str = "") -> Any:
         return {_text(name): _value(one, name) for name, one in value.items()}
     if isinstance(value, list):
         return [
-            _hidden(one) if _asks(before) else _value(one) for before, one in zip(("", *value), value, strict=False)
+            _hidden(one) if _takes_secret(before) else _value(one)
+            for before, one in zip(("", *value), value, strict=False)
         ]
     if not isinstance(value, str):
         return value
     return _host_of(value) if "proxy" in key.lower() else _text(value)
 
 
-def _asks(word: Any) -> bool:
+def _takes_secret(word: Any) -> bool:
     """Whether a word of a command line is an option whose value is secret."""
     return isinstance(word, str) and word.startswith("-") and "=" not in word and bool(_SECRET_KEY.search(word))
 
@@ -129,20 +130,20 @@ def _hidden(value: Any) -> Any:
 
 
 def _name_of(given: Any) -> str:
-    """Return NAME=REDACTED of an environment's NAME=value, and nothing of anything else."""
+    """Return NAME=REDACTED for an environment's NAME=value, and REDACTED for anything else."""
     name, sign, _ = given.partition("=") if isinstance(given, str) else ("", "", "")
     return f"{name}={MARK}" if sign and re.fullmatch(r"[A-Za-z_]\w{0,80}", name) else MARK
 
 
 def _host_of(url: str) -> str:
-    """Return a URL, or any text, without all that is before its last at sign."""
+    """Return a URL, or any text, without the part before its last at sign."""
     before, sign, host = url.rpartition("@")
     scheme = re.match(r"[a-z][a-z0-9+.]*://", before)
     return f"{scheme[0] if scheme else ''}{MARK}@{host}" if sign else _text(url)
 
 
 def _text(text: str) -> str:
-    if "\n" in text:  # lines that are JSON each
+    if "\n" in text:  # each line may be JSON
         text = "\n".join(map(_line, text.split("\n")))
     elif (document := _parsed(text)) is not None:
         return json.dumps(_value(document), ensure_ascii=False)
@@ -159,7 +160,7 @@ def _text(text: str) -> str:
 
 
 def _line(line: str) -> str:
-    """Redact a line that is JSON, or ends with an object: a journal's date and name before what a daemon logs."""
+    """Redact a line that is JSON or ends with a JSON object, such as a line of a daemon's log in the journal."""
     start = 0 if line.lstrip().startswith("[") else max(line.find("{"), 0)
     document = _parsed(line[start:])
     return line if document is None else line[:start] + json.dumps(_value(document), ensure_ascii=False)
@@ -187,7 +188,7 @@ def _plain_or_mark(value: str) -> str:
 
 
 def _long(found: re.Match[str]) -> str:
-    """Take out what may be a part of a key; a hash in hex is none, nor a path in small letters."""
+    """Redact a word that may be a part of a key. A hash in hex and a path in lower case are not."""
     word = found[0]
     mixed = any(map(str.isupper, word)) and any(map(str.islower, word)) and any(map(str.isdigit, word))
     return MARK if mixed else word

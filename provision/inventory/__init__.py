@@ -2,10 +2,10 @@
 
 source        the file → text
 reader        text → page: values as typed, with their lines
-document      which keys there are, and the JSON Schema
-values        what one value may be; addresses: those of hosts and networks
+document      the keys of an inventory, and the JSON Schema
+values        the checks of single values; addresses: those of hosts and networks
 complaints    page → document, or mistakes in shape and single values
-rules         page → mistakes that take two values to see
+rules         page → mistakes in how values go together
 build         document → Cluster, every default filled in
 template      addresses → an inventory to start from
 """
@@ -32,9 +32,9 @@ __all__ = ["load", "schema", "template", "warnings"]
 
 
 def load(path: Path, ports: Collection[Port] = ()) -> Cluster:
-    """Return the cluster. InventoryError with every mistake; UsageError where there is no such file.
+    """Return the cluster. InventoryError with every mistake; UsageError if there is no such file.
 
-    `ports`: those that a cluster opens, which an sshd has to leave free.
+    `ports` are the ports that a cluster opens, on which no sshd may listen.
     """
     page = parse(source.read(path))
     mistakes = list(page.mistakes)
@@ -43,7 +43,7 @@ def load(path: Path, ports: Collection[Port] = ()) -> Cluster:
         document, complaints = check(page)
         mistakes += [*complaints, *broken(page, ports)]
     elif not mistakes:
-        what = "nothing is written here" if page.values is None else "`key: value` lines are meant here"
+        what = "nothing is written here" if page.values is None else "an inventory consists of `key: value` lines"
         advice = "start from a template: remove this file, then fab init --host ADDRESS --host ADDRESS"
         mistakes.append(Mistake(1, what, advice))
     if document is None or mistakes:

@@ -1,4 +1,4 @@
-"""From the inventory as written to the cluster as the program sees it: every default filled in."""
+"""Build the cluster from the inventory, with every default filled in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from provision.inventory.document import NETWORKS, AppImageSection, Document, Ne
 from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Hardening, Network, Node, Probe
 
 STORE_SIZE = 3
-"""Members where there are nodes enough: the fewest that outlive the loss of one."""
+"""Members by default, if there are enough nodes: the fewest that survive the loss of one."""
 
 DEFAULT_NETWORKS = {name: NetworkSection(subnet=each["subnet"]) for name, each in NETWORKS.items()}
 
@@ -44,35 +44,35 @@ def build(document: Document, path: Path) -> Cluster:
 
 
 def _hardening(document: Document) -> Hardening:
-    said = document.docker.hardening if document.docker else None
-    return Hardening(**said.model_dump()) if said else Hardening()
+    section = document.docker.hardening if document.docker else None
+    return Hardening(**section.model_dump()) if section else Hardening()
 
 
-def members_of(said: dict[str, bool | None]) -> set[str]:
-    """Return who holds the store: those who say so, then in order the silent ones, up to three in all."""
-    chosen = [name for name, member in said.items() if member]
-    silent = [name for name, member in said.items() if member is None]
-    return {*chosen, *silent[: max(0, STORE_SIZE - len(chosen))]}
+def members_of(settings: dict[str, bool | None]) -> set[str]:
+    """Return the members of the store: nodes with `member: true`, then nodes without `member`, up to three in all."""
+    chosen = [name for name, member in settings.items() if member]
+    unset = [name for name, member in settings.items() if member is None]
+    return {*chosen, *unset[: max(0, STORE_SIZE - len(chosen))]}
 
 
 def _ssh(document: Document, node: NodeSection, folder: Path) -> SSH:
-    # `gateway: null` at a node is said, and overrides; an absent line is not.
+    # `gateway: null` at a node overrides the shared gateway; a missing line does not.
     shared = document.ssh.model_dump(exclude_unset=True) if document.ssh else {}
     own = node.ssh.model_dump(exclude_unset=True) if node.ssh else {}
-    said = shared | own
+    settings = shared | own
     return SSH(
-        host=said.get("host") or node.address,
-        user=said.get("user"),
-        port=said.get("port"),
-        key=_file(said.get("key"), folder),
-        known_hosts=folder / Path(said.get("known_hosts") or "~/.ssh/known_hosts").expanduser(),
-        host_keys=said.get("host_keys") or "ask",
-        gateway=said.get("gateway"),
+        host=settings.get("host") or node.address,
+        user=settings.get("user"),
+        port=settings.get("port"),
+        key=_file(settings.get("key"), folder),
+        known_hosts=folder / Path(settings.get("known_hosts") or "~/.ssh/known_hosts").expanduser(),
+        host_keys=settings.get("host_keys") or "ask",
+        gateway=settings.get("gateway"),
     )
 
 
-def _image(said: AppImageSection, folder: Path) -> AppImage:
-    return AppImage(said.image, _file(said.archive, folder))
+def _image(section: AppImageSection, folder: Path) -> AppImage:
+    return AppImage(section.image, _file(section.archive, folder))
 
 
 def _file(path: str | None, folder: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""What an inventory may say, and should not say without knowing."""
+"""Warnings about an inventory that is valid but has disadvantages."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from provision.errors import Problem
 from provision.inventory.model import Cluster
 
 MANY_MEMBERS = 7
-"""etcd's FAQ advises against more: every write waits for most of them."""
+"""Members of the store. etcd's FAQ advises against more: every write waits for a majority."""
 
 MANY_NODES = 20
-"""What this program is made for."""
+"""Nodes that this program is made for."""
 
 
 def warnings(cluster: Cluster) -> tuple[Problem, ...]:
-    """Return what can be done, and is better known beforehand."""
+    """Return the warnings about the inventory."""
     return tuple(Problem(what, str(cluster.path), advice) for what, advice in _cautions(cluster))
 
 
@@ -24,11 +24,11 @@ def _cautions(cluster: Cluster) -> Iterator[tuple[str, str]]:
     if members <= 2:
         which = "that member is" if members == 1 else "either of its two members is"
         what = f"while {which} down, the store takes no writes: no container can join a network"
-        yield what, "add a third node: of three, any one may be down"
+        yield what, "add a third node: any one of three may be down"
     elif members % 2 == 0:
-        what = f"{members} members of the store survive the loss of {(members - 1) // 2}, as {members - 1} would"
-        yield what, "have an odd number: `member: false` at one node, or `member: true` at one more"
+        what = f"{members} members of the store survive the loss of {(members - 1) // 2}, like {members - 1} members"
+        yield what, "use an odd number: write `member: false` at one node, or `member: true` at one more"
     if members > MANY_MEMBERS:
-        yield f"{members} members of the store: each write waits for {members // 2 + 1}", "have three or five"
+        yield f"{members} members of the store: each write waits for {members // 2 + 1}", "use three or five members"
     if len(cluster.nodes) > MANY_NODES:
         yield f"{len(cluster.nodes)} nodes: more than {MANY_NODES} were not tried", "expect slow plans"

@@ -1,4 +1,4 @@
-"""What pydantic finds, said in the words of the inventory."""
+"""Turn pydantic's errors into messages about the inventory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shape = dict[str, Any]
 """A part of the JSON Schema."""
 
 _YES, _NO = {"y", "yes", "on", "true"}, {"n", "no", "off", "false"}
-_MEANT = {
+_EXPECTED = {
     "string_type": "text",
     "int_type": "a plain number",
     "bool_type": "true or false",
@@ -44,7 +44,7 @@ def _was_refused(error: ErrorDetails) -> bool:
 def _mistake(error: ErrorDetails, page: Page) -> Mistake:
     location: Location = error["loc"]
     subject = dotted(location)
-    # pydantic's way to say that the key itself is wrong.
+    # pydantic's location ends so if the key itself is wrong.
     if location[-1] == "[key]" and location not in page.lines:
         location, subject = location[:-1], dotted(location[:-2])
     what, advice = _words(error, location)
@@ -65,8 +65,8 @@ def _words(error: ErrorDetails, location: Location) -> tuple[str, str]:
         case "value_error":
             wrong = error["ctx"]["error"]
             return (wrong.what, wrong.advice) if isinstance(wrong, Wrong) else (str(wrong), "")
-    meant = _MEANT.get(error["type"], "something else")
-    return f"{_taken(value)}, where {meant} is meant", _instead(value, meant, location)
+    expected = _EXPECTED.get(error["type"], "another value")
+    return f"{_taken(value)}, but {expected} is expected", _instead(value, expected, location)
 
 
 def _taken(value: object) -> str:
@@ -77,9 +77,9 @@ def _taken(value: object) -> str:
     return f"{show(value)} is {'taken for ' if isinstance(value, Misread) else ''}{reading(value)}"
 
 
-def _instead(value: object, meant: str, location: Location) -> str:
+def _instead(value: object, expected: str, location: Location) -> str:
     typed = str(value)
-    match meant, value:
+    match expected, value:
         case "text", int() | Misread() if location[-1] not in ("address", "subnet"):
             return f'put it in quotes: {location[-1]}: "{typed.lower() if isinstance(value, bool) else typed}"'
         case "a plain number", str() | Misread() if re.fullmatch(r"[0-9]{1,6}", typed):
@@ -125,7 +125,7 @@ def _example(location: Location) -> str:
 
 
 def _filled(shape: Shape) -> object:
-    """Return an example: the given one, or one made of the keys that must be there, or else of the first."""
+    """Return the example of the schema, or one made of the required keys, or else of the first key."""
     if "properties" not in shape:
         return shape.get("examples", ["…"])[0]
     wanted = shape.get("required") or list(shape["properties"])[:1]
@@ -147,7 +147,7 @@ def _schema_of(location: Location) -> Shape:
 
 
 def _resolved(shape: Shape) -> Shape:
-    """Follow a reference, and what may also be null to what it is otherwise."""
+    """Follow a reference, and use the first of several types; `null` is never the first."""
     inner: Shape = shape.get("anyOf", [shape])[0]
     if "$ref" in inner:
         inner = _schema()["$defs"][inner["$ref"].rpartition("/")[2]]
@@ -155,7 +155,7 @@ def _resolved(shape: Shape) -> Shape:
 
 
 def _homes(key: str, shape: Shape, place: str = "") -> Iterator[str]:
-    """Return where a key is known: `ssh`, `nodes.NAME.ssh`."""
+    """Yield the sections that have a key: `ssh`, `nodes.NAME.ssh`."""
     for name, inside in shape.get("properties", {}).items():
         inner, within = _resolved(inside), f"{place}{name}"
         if named := inner.get("additionalProperties"):

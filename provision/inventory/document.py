@@ -19,7 +19,7 @@ NAMED: dict[str, Any] = {"propertyNames": {"pattern": f"^{values.NAME}$", "maxLe
 
 
 def _like(example: object, pattern: str | None = None, **schema: int | str) -> Any:
-    """Tell editors, and messages, what a value looks like; the check itself has better words."""
+    """Return an example and limits for editors and messages; the check itself has better messages."""
     extra = schema | ({"pattern": f"^{pattern}$"} if pattern else {})
     return Field(examples=[example], json_schema_extra=dict(extra))
 
@@ -54,41 +54,41 @@ Archive = Annotated[str, AfterValidator(values.path), _like("artifacts/busybox.t
 
 
 class Section(BaseModel):
-    """Keys of one level. No other is taken, and no value is bent to fit."""
+    """The keys of one level. Other keys are refused, and no value is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class SSHSection(Section):
-    """How nodes are reached. What is not said, ~/.ssh/config and OpenSSH's defaults decide."""
+    """How nodes are reached. ~/.ssh/config, then OpenSSH's defaults, fill in missing keys."""
 
-    user: User | None = Field(None, description="Who logs in; sudo is used where that is not root.")
-    port: Port | None = Field(None, description="Where sshd listens.")
-    key: Key | None = Field(None, description="A private key; the agent and ~/.ssh/config are asked too.")
-    known_hosts: KnownHosts | None = Field(None, description="Where host keys are kept. Default: ~/.ssh/known_hosts.")
+    user: User | None = Field(None, description="The user who logs in; sudo is used unless this is root.")
+    port: Port | None = Field(None, description="The port of sshd.")
+    key: Key | None = Field(None, description="A private key; keys of ~/.ssh/config and the agent are tried too.")
+    known_hosts: KnownHosts | None = Field(None, description="The file of host keys. Default: ~/.ssh/known_hosts.")
     host_keys: HostKeyPolicy | None = Field(
         None,
         description="A host key seen for the first time: ask (the default), accept-new or strict.",
         examples=["ask"],
     )
     gateway: Gateway | None = Field(
-        None, description="user@bastion:port, several with commas, or an OpenSSH ProxyCommand with %h and %p."
+        None, description="user@bastion:port, several separated by commas, or an OpenSSH ProxyCommand with %h and %p."
     )
 
 
 class NodeSSHSection(SSHSection):
     """How this node is reached, where that differs from the top-level ssh."""
 
-    host: Host | None = Field(None, description="Where to connect to, if not to the address.")
+    host: Host | None = Field(None, description="The host to connect to, if not the address.")
 
 
 class NodeSection(Section):
     """One host."""
 
-    address: Address = Field(description="The IPv4 address that the other nodes reach it by.")
+    address: Address = Field(description="The IPv4 address by which the other nodes reach this one.")
     member: bool | None = Field(
         None,
-        description="Whether it holds the store. Default: both of two nodes, the first three of more.",
+        description="Whether the node is a member of the store. Default: both of two nodes, the first three of more.",
         examples=["true"],
     )
     ssh: NodeSSHSection | None = None
@@ -98,21 +98,21 @@ class EtcdSection(Section):
     """The etcd release that is pushed to the nodes."""
 
     source: Source = Field(description="A release archive, a folder with etcd and etcdctl, or an https URL.")
-    sha256: Sha256 | None = Field(None, description="The archive's checksum; a URL must have one.")
+    sha256: Sha256 | None = Field(None, description="The archive's checksum; required for a URL.")
 
 
 class HardeningSection(Section):
-    """What dockerd is told where your own daemon.json does not say it. Each is a restart of dockerd."""
+    """Settings of dockerd, unless your own daemon.json has them. A change of one restarts dockerd."""
 
-    no_new_privileges: bool = Field(True, description="Setuid programs gain nothing in containers made from now on.")
-    rotate_logs: bool = Field(True, description="A container's log ends at three files of 10 MB.")
+    no_new_privileges: bool = Field(True, description="Setuid programs gain no privileges in new containers.")
+    rotate_logs: bool = Field(True, description="The log of a new container is limited to three files of 10 MB.")
     limit_open_files: bool = Field(
-        False, description="65536 a process, up to 1048576; for a dockerd that may raise limits (CAP_SYS_RESOURCE)."
+        False, description="65536 per process, which may raise it to 1048576; dockerd needs CAP_SYS_RESOURCE."
     )
     isolate_default_bridge: bool = Field(
         False, description="Containers on Docker's default bridge do not reach each other, unless linked."
     )
-    without_userland_proxy: bool = Field(False, description="Published ports by packet rules alone; not over IPv6.")
+    without_userland_proxy: bool = Field(False, description="Ports are published by packet rules alone; not over IPv6.")
 
 
 class DockerSection(Section):
@@ -120,7 +120,7 @@ class DockerSection(Section):
 
     control_plane: PlaneName = Field(
         "auto",
-        description="What spreads the networks: etcd, swarm, or auto for what the nodes' Docker can.",
+        description="How nodes share the networks: etcd, swarm, or auto for what their Docker supports.",
         examples=["auto"],
     )
     hardening: HardeningSection | None = None
@@ -129,27 +129,27 @@ class DockerSection(Section):
 class NetworkSection(Section):
     """One overlay network."""
 
-    subnet: Subnet = Field(description="Its IPv4 range, in use nowhere else: a /29 or larger; or auto.")
+    subnet: Subnet = Field(description="Its IPv4 range, which nothing else uses: a /29 or larger; or auto.")
 
 
 class OverlaySection(Section):
     """The networks that cross hosts."""
 
     networks: dict[NetworkName, NetworkSection] = Field(
-        min_length=1, description="By name.", examples=[NETWORKS], json_schema_extra=NAMED
+        min_length=1, description="The networks by name.", examples=[NETWORKS], json_schema_extra=NAMED
     )
     mtu: Mtu = Field(
         "auto",
-        description="Bytes of the largest packet between the nodes; containers get 50 less. auto: as links say.",
+        description="The largest packet between the nodes in bytes; containers get 50 less. auto: the links' MTU.",
     )
 
 
 class ProbeSection(Section):
-    """What the proof runs on every node."""
+    """The container that verification runs on every node."""
 
     image: Image = Field("busybox", description="An image with sh and ping.")
     archive: Archive | None = Field(
-        None, description="What `docker save` made of it; pushed where the nodes have no registry."
+        None, description="The image, as `docker save` writes it; pushed to nodes without a registry."
     )
 
 
@@ -157,21 +157,23 @@ class AppImageSection(Section):
     """One image of the counter."""
 
     image: Image = Field(description="Its name on the nodes.")
-    archive: Archive | None = Field(None, description="What `docker save` made of it, loaded where it is missing.")
+    archive: Archive | None = Field(
+        None, description="The image, as `docker save` writes it; loaded where it is missing."
+    )
 
 
 class AppSection(Section):
     """The counter of examples/flask-redis: a page on one node that counts in a Redis on another."""
 
     redis: AppImageSection = Field(description="Redis.", examples=[{"image": "redis:8"}])
-    web: AppImageSection = Field(description="The page.", examples=[{"image": "flask-redis"}])
+    web: AppImageSection = Field(description="The web page.", examples=[{"image": "flask-redis"}])
 
 
 class Document(Section):
-    """An inventory: the hosts of a container network, and what it should be."""
+    """An inventory: the hosts of a container network, and its settings."""
 
     version: Literal[1] = Field(description="The version of this format.", examples=[1])
-    cluster: ClusterName = Field(description="Names the certificates and the store.")
+    cluster: ClusterName = Field(description="The cluster's name, for the certificates and the store.")
     ssh: SSHSection | None = None
     nodes: dict[NodeName, NodeSection] = Field(
         min_length=2, description="Two or more hosts, by name.", examples=[NODES], json_schema_extra=NAMED
@@ -182,12 +184,12 @@ class Document(Section):
     probe: ProbeSection | None = None
     app: AppSection | None = None
     firewall: bool = Field(
-        False, description="Whether nodes let only each other reach the ports that we open (nftables)."
+        False, description="Whether only the nodes may reach the ports that are opened on them (nftables)."
     )
 
 
-RESERVED = {"underlay": "for encryption between the hosts, which a later version will have"}
-"""Keys of the top level that mean something one day."""
+RESERVED = {"underlay": "for encryption between the hosts in a later version"}
+"""Top-level keys that a later version may have."""
 
 
 class _WithoutTitles(GenerateJsonSchema):

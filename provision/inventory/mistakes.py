@@ -1,4 +1,4 @@
-"""What is wrong with an inventory, and how to say it so that nothing in the message is hidden or garbled."""
+"""Mistakes in an inventory, and how messages show values so that no character is hidden or garbled."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _NAMES = {"\0": "NUL", "\t": "a tab", "\n": "a line break", "\r": "a carriage re
 
 @dataclass(frozen=True)
 class Mistake:
-    """One mistake, by line of the file."""
+    """One mistake, and its line in the file."""
 
     line: int
     what: str
     advice: str
 
     def problem(self, path: Path) -> Problem:
-        """Return what the user is shown."""
+        """Return the problem that the user is shown."""
         return Problem(self.what, f"{visible(str(path))}:{self.line}", self.advice)
 
 
@@ -36,14 +36,14 @@ class Wrong(ValueError):
     """A value that cannot be used: what is wrong with it, and what to write instead."""
 
     def __init__(self, what: str, advice: str) -> None:
-        """Take both without the key and the line, which the caller knows."""
+        """Take both texts without the key and the line, which the caller adds."""
         super().__init__(what, advice)
         self.what = what
         self.advice = advice
 
 
 def show(value: object) -> str:
-    """Return a value as it was typed, between backticks, cut to a line."""
+    """Return a value as it was typed, between backticks, cut to SHOWN_LENGTH."""
     match value:
         case bool():
             text = str(value).lower()
@@ -56,12 +56,12 @@ def show(value: object) -> str:
 
 
 def visible(text: str) -> str:
-    """Write out what does not show, or would not print: a line break as \\n, a direction mark as \\u202e."""
+    """Escape characters that are not printable: a line break as \\n, a direction mark as \\u202e."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_unseen(character: str) -> bool:
-    """Say whether a character shows nothing of itself and yet counts."""
+    """Whether a character is invisible."""
     return unicodedata.category(character) in _UNSEEN
 
 

@@ -1,4 +1,4 @@
-"""The cluster as the rest of the program sees it: frozen, complete, nothing left to default."""
+"""The cluster as the rest of the program sees it: frozen, complete, every default filled in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PlaneName = Literal["auto", "etcd", "swarm"]
 
 @dataclass(frozen=True)
 class SSH:
-    """How one node is reached. None: not said, so ~/.ssh/config and then OpenSSH's defaults decide."""
+    """How one node is reached. None: not set, so ~/.ssh/config and then OpenSSH's defaults decide."""
 
     host: str
     user: str | None
@@ -26,7 +26,7 @@ class SSH:
 
 @dataclass(frozen=True)
 class Node:
-    """One host. `address` is the IPv4 that the other nodes use; `member` says whether it holds the store."""
+    """One host. `address` is the IPv4 that the other nodes use; `member`: whether it is a member of the store."""
 
     name: str
     address: str
@@ -44,7 +44,7 @@ class Etcd:
 
 @dataclass(frozen=True)
 class Network:
-    """An overlay network. No subnet: one is chosen that is free (provision/network/subnets.py)."""
+    """An overlay network. Without a subnet, a free one is chosen (provision/network/subnets.py)."""
 
     name: str
     subnet: IPv4Network | None
@@ -52,7 +52,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Probe:
-    """What the proof runs: an image, and its archive where the nodes have no registry."""
+    """The image that verification runs, and its archive for nodes without a registry."""
 
     image: str
     archive: Path | None
@@ -60,7 +60,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class AppImage:
-    """An image of the counter, and its archive where the nodes have no registry."""
+    """An image of the counter, and its archive for nodes without a registry."""
 
     image: str
     archive: Path | None
@@ -68,7 +68,7 @@ class AppImage:
 
 @dataclass(frozen=True)
 class App:
-    """The counter of examples/flask-redis, with which the proof ends."""
+    """The counter of examples/flask-redis, which verification tries last."""
 
     redis: AppImage
     web: AppImage
@@ -76,7 +76,7 @@ class App:
 
 @dataclass(frozen=True)
 class Hardening:
-    """What dockerd is told for safety's sake, where the user's own configuration does not say it (hardening.py)."""
+    """Safer settings of dockerd, unless the user's own configuration has them (hardening.py)."""
 
     no_new_privileges: bool = True
     rotate_logs: bool = True
@@ -96,22 +96,22 @@ class Cluster:
     networks: tuple[Network, ...]
     probe: Probe
     path: Path
-    #: Bytes of the largest packet between the nodes; None: as their links say (provision/network/underlay.py).
+    #: The largest packet between the nodes in bytes; None: the links' MTU (provision/network/underlay.py).
     mtu: int | None = None
     #: None: the counter is not tried.
     app: App | None = None
     hardening: Hardening = field(default_factory=Hardening)
-    #: Whether nodes let only each other reach the ports that we open.
+    #: Whether only the nodes may reach the ports that are opened on them.
     firewall: bool = False
 
     @property
     def folder(self) -> Path:
-        """The cluster's identity on the controller: authorities, leaves. Beside the inventory, mode 0700."""
+        """The folder of the cluster's authorities and leaf certificates, beside the inventory, mode 0700."""
         return self.path.parent / ".overlay" / self.name
 
     @property
     def members(self) -> tuple[Node, ...]:
-        """The nodes that hold the store, in inventory order."""
+        """The members of the store, in inventory order."""
         return tuple(node for node in self.nodes if node.member)
 
     def node(self, name: str) -> Node:

@@ -1,7 +1,7 @@
-"""YAML as it was typed: values with the line each stands on. Nothing is constructed, so nothing can execute.
+"""Read YAML into values and their lines. No objects are constructed, so nothing can execute.
 
-YAML takes some words for what was not meant: `no` (false), `20.10` (20.1), `022` (18), `22:22` (1342). Those
-come out as `Misread`, to be refused wherever they stand.
+YAML reads some words without quotes as other values: `no` (false), `20.10` (20.1), `022` (18), `22:22` (1342).
+Such a word becomes a `Misread`, which is refused wherever it occurs.
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ _MISREAD = {
 }
 
 _SYNTAX = {
-    r"'\\t'": ("a tab where blanks are meant", "indent with two blanks"),
+    r"'\\t'": ("a tab instead of spaces", "indent with two spaces"),
     r"'[@`%]'": ("a word cannot start with this character", "put the value in quotes"),
     r"mapping values are not allowed": (
         "a second `key:` on one line, or a line indented too far",
-        "put a value that holds `: ` in quotes; indent neighbours alike",
+        "put a value that holds `: ` in quotes; indent lines of one level alike",
     ),
     r"could not find expected ':'": ("a line without `key: value`", "write `key: value`"),
     r"quoted scalar|end of stream": ("a quote that is not closed", "close it with the same quote"),
     r"expected ',' or": ("a bracket that is not closed", "close it, and separate what is inside by commas"),
     r"expected <block end>": (
-        "a line indented unlike its neighbours",
-        "indent neighbours alike, with blanks",
+        "a line that is not indented like its neighbours",
+        "indent lines of one level alike, with spaces",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Misread:
-    """A word without quotes, and what YAML takes it for."""
+    """A word without quotes that YAML reads as another value, and a description of that value."""
 
     text: str
     reading: str
@@ -70,26 +70,26 @@ class Misread:
 
 
 class Refused:
-    """Stands where something was refused already."""
+    """Replaces a value that was refused already."""
 
 
 @dataclass
 class Page:
-    """What the file says, in dict, list, str, int, bool, None, Misread and Refused."""
+    """The content of the file, in dict, list, str, int, bool, None, Misread and Refused."""
 
     values: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
 
     def line(self, location: Location) -> int:
-        """Return the line of a value, or of the nearest thing around it that was written."""
+        """Return the line of a value, or of the nearest section around it that is in the file."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 1)
 
 
 def parse(text: str) -> Page:
-    """Read YAML. Every mistake is in the page; after one of syntax there is nothing more to read."""
+    """Read YAML. The page has every mistake; a mistake of syntax ends the reading."""
     page = Page()
     reader = _Reader(page, text)
     try:
@@ -98,23 +98,25 @@ def parse(text: str) -> Page:
         page.mistakes.append(stop.mistake)
     except MarkedYAMLError as error:
         page.mistakes.append(_explained(error))
-    # ValueError: an escape beyond Unicode; the others are of the library's own making.
+    # ValueError: an escape beyond Unicode. The others come from inside ruamel.yaml.
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         page.mistakes.append(
-            Mistake(1, f"not YAML: {str(error).splitlines()[0]}", "see what is left after deleting half")
+            Mistake(
+                1, f"not YAML: {str(error).splitlines()[0]}", "find the line: delete half of the file and try again"
+            )
         )
     return page
 
 
 class _Stop(Exception):
-    """Reading on makes no sense."""
+    """A mistake after which the rest cannot be read."""
 
     def __init__(self, mistake: Mistake) -> None:
         self.mistake = mistake
 
 
 class _Reader:
-    """Takes the library's events one by one."""
+    """Reads the events of ruamel.yaml one by one."""
 
     def __init__(self, page: Page, text: str) -> None:
         self._page = page
@@ -149,7 +151,7 @@ class _Reader:
                 value = self._sequence(location)
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            return self._refuse(event, f"the tag {show(tag)}: only plain values are taken here", "delete the tag")
+            return self._refuse(event, f"the tag {show(tag)}: only plain values are accepted here", "delete the tag")
         return value
 
     def _sequence(self, location: Location) -> list[Any]:
@@ -183,7 +185,7 @@ class _Reader:
         return str(event.value)
 
     def _refuse_half(self, event: ScalarEvent) -> Refused | None:
-        """Refuse half a character (a surrogate), which only an escape can write: nothing can print it."""
+        """Refuse half a character (a surrogate): only an escape can write it, and it cannot be printed."""
         if not re.search("[\ud800-\udfff]", event.value):
             return None
         return self._refuse(event, f"{show(event.value)} holds half a character", "type it without \\u")
@@ -209,7 +211,7 @@ def _word(text: str) -> str | int | bool | Misread | None:
 
 
 def reading(value: object) -> str:
-    """Say what YAML takes a value for."""
+    """Describe the value as which YAML reads something."""
     match value:
         case Misread():
             return value.reading
@@ -229,9 +231,9 @@ def reading(value: object) -> str:
 
 def _explained(error: MarkedYAMLError) -> Mistake:
     problem = f"{error.problem} {error.context or ''}".strip()
-    # What was never closed is noticed where the file ends; it began where the context is.
-    began = re.search(r"quoted scalar|simple key|flow", problem) and error.context_mark
-    mark = began or error.problem_mark or error.context_mark
+    # A quote or bracket that is not closed is noticed at the end of the file; the context is where it was opened.
+    opened = re.search(r"quoted scalar|simple key|flow", problem) and error.context_mark
+    mark = opened or error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
     for pattern, (what, advice) in _SYNTAX.items():
         if re.search(pattern, problem):

@@ -1,6 +1,7 @@
-"""What takes two values to see: one address twice, overlays in each other's way, a store without a member.
+"""Mistakes in how values go together: an address used twice, overlays that overlap, a store without a member.
 
-The rules read the page, not the document, and pass over what is wrong in itself: all is found in one pass.
+The rules read the page, not the document, and skip values that are wrong by themselves, so that one pass finds all
+mistakes.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from provision.inventory.values import unused_port
 from provision.ports import Port
 
 NOT_FOR_CONTAINERS = 3
-"""Addresses of a subnet: its first, its last, the gateway."""
+"""Addresses of a subnet that no container gets: the first, the last, the gateway."""
 
 OWN_RANGE = "choose a range that nothing else uses, such as 10.99.0.0/24"
 
 
 def broken(page: Page, ports: Collection[Port]) -> tuple[Mistake, ...]:
-    """Return every mistake that takes two values to see, and every port of ours that an sshd shall have."""
+    """Return every mistake that the rules find. `ports` are the ports that a cluster opens."""
     return (*(mistake for rule in RULES for mistake in rule(page)), *ssh_leaves_our_ports(page, ports))
 
 
 def ssh_leaves_our_ports(page: Page, ports: Collection[Port]) -> Iterator[Mistake]:
-    """An sshd and a daemon cannot listen on one port."""
+    """No sshd listens on a port that a cluster opens."""
     nodes = (("nodes", name, "ssh") for name in _section(page, "nodes"))
     for location in (("ssh",), *nodes):
         number = _section(page, *location).get("port")
@@ -41,7 +42,7 @@ def ssh_leaves_our_ports(page: Page, ports: Collection[Port]) -> Iterator[Mistak
 
 
 def names_differ(page: Page) -> Iterator[Mistake]:
-    """Hosts' names are the same to DNS in any case."""
+    """Node names differ in more than case, which DNS ignores."""
     seen: dict[str, str] = {}
     for name in _section(page, "nodes"):
         other = seen.setdefault(name.lower(), name)
@@ -63,17 +64,19 @@ def addresses_differ(page: Page) -> Iterator[Mistake]:
 
 
 def doors_differ(page: Page) -> Iterator[Mistake]:
-    """No two nodes are entered by one sshd. Where neither says a host, the addresses tell."""
+    """No two nodes have the same sshd. If neither node sets ssh.host, `addresses_differ` finds the mistake."""
     shared = _section(page, "ssh")
     seen: dict[tuple[str, ...], tuple[str, bool]] = {}
     for name, node in _section(page, "nodes").items():
         own = _dict(_dict(node).get("ssh"))
-        said = {"host": _dict(node).get("address"), **shared, **own}
-        door = tuple(str(said.get(key)) for key in ("host", "port", "gateway"))
-        other, by_host = seen.setdefault(door, (name, "host" in own))
+        settings = {"host": _dict(node).get("address"), **shared, **own}
+        sshd = tuple(str(settings.get(key)) for key in ("host", "port", "gateway"))
+        other, by_host = seen.setdefault(sshd, (name, "host" in own))
         if other != name and (by_host or "host" in own):
             place = _line(page, "nodes", other)
-            what = f"nodes: {visible(name)} and {visible(other)} {place} are both {show(said['host'])} to SSH"
+            what = (
+                f"nodes: {visible(name)} and {visible(other)} {place} have the same SSH host, {show(settings['host'])}"
+            )
             yield Mistake(page.line(("nodes", name, "ssh", "host")), what, "give each its own ssh host or port")
 
 
@@ -87,7 +90,7 @@ def overlays_apart(page: Page) -> Iterator[Mistake]:
 
 
 def overlays_off_the_nodes(page: Page) -> Iterator[Mistake]:
-    """No overlay holds a node's address: to the containers that host would be one of them."""
+    """No overlay contains a node's address: containers would look for that node inside the overlay."""
     for name, network in _subnets(page):
         for node, address in _addresses(page):
             if address in network:
@@ -97,7 +100,7 @@ def overlays_off_the_nodes(page: Page) -> Iterator[Mistake]:
 
 
 def overlays_have_room(page: Page) -> Iterator[Mistake]:
-    """A container on each node fits into each overlay: the proof runs one."""
+    """Each overlay has room for a container on each node: verification runs one there."""
     nodes = len(_section(page, "nodes"))
     for name, network in _subnets(page):
         if network.num_addresses < nodes + NOT_FOR_CONTAINERS and network.prefixlen <= 29:
@@ -106,15 +109,15 @@ def overlays_have_room(page: Page) -> Iterator[Mistake]:
 
 
 def somebody_is_a_member(page: Page) -> Iterator[Mistake]:
-    """The store needs a place."""
+    """The store has at least one member."""
     nodes = _section(page, "nodes")
     if nodes and all(_dict(node).get("member") is False for node in nodes.values()):
-        advice = "delete `member: false`, of three nodes if there are as many"
+        advice = "delete `member: false` at one node, or at three if there are as many"
         yield Mistake(page.line(("nodes",)), "nodes: no node is a member of the store", advice)
 
 
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
-    """What comes from afar is known beforehand."""
+    """The checksum of a download is in the inventory."""
     etcd = _section(page, "etcd")
     if str(etcd.get("source")).startswith("https://") and etcd.get("sha256") is None:
         advice = "add sha256: and the digits from the release's file SHA256SUMS"

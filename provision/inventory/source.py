@@ -9,13 +9,13 @@ from provision.errors import InventoryError, Problem, UsageError
 from provision.inventory.mistakes import Mistake, describe, is_unseen, visible
 
 SIZE_LIMIT = 100_000
-"""Bytes of a file that somebody typed; the YAML scanner takes 1 s for the worst of this size."""
+"""The most bytes of an inventory; the YAML scanner takes 1 s for the worst file of this size."""
 
 _NAME_IT = "name the inventory file itself: fab -i PATH/inventory.yml VERB"
 
 
 def read(path: Path) -> str:
-    """Return the text. UsageError where there is no such file, InventoryError where it is no text."""
+    """Return the text. UsageError if there is no such file, InventoryError if the file is not text."""
     where = visible(str(path))
     try:
         kind = path.stat().st_mode
@@ -25,13 +25,13 @@ def read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
-        advice = "write one: fab init --host ADDRESS --host ADDRESS; name one that lies elsewhere: fab -i PATH VERB"
+        advice = "write one: fab init --host ADDRESS --host ADDRESS; or name another file: fab -i PATH VERB"
         raise UsageError(Problem("there is no such inventory", where, advice)) from None
     except OSError as error:
-        advice = f"see who may read it: ls -l {where}"
+        advice = f"see who may read the file: ls -l {where}"
         raise InventoryError(Problem(f"cannot be read: {error.strerror}", where, advice)) from None
     if len(content) > SIZE_LIMIT:
-        raise InventoryError(Problem(f"over {SIZE_LIMIT // 1000} kB: this is no inventory", where, _NAME_IT))
+        raise InventoryError(Problem(f"over {SIZE_LIMIT // 1000} kB: this is not an inventory", where, _NAME_IT))
     text, mistakes = decode(content)
     if mistakes:
         raise InventoryError(*(mistake.problem(path) for mistake in mistakes))
@@ -39,7 +39,7 @@ def read(path: Path) -> str:
 
 
 def decode(content: bytes) -> tuple[str, tuple[Mistake, ...]]:
-    """Return the text, and every line with something in it that an editor would not show."""
+    """Return the text, and a mistake for every line with a character that an editor does not show."""
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -51,7 +51,7 @@ def decode(content: bytes) -> tuple[str, tuple[Mistake, ...]]:
         for number, line in enumerate(text.split("\n"), start=1)
     )
     mistakes = (
-        Mistake(number, f"an invisible character, {describe(character)}", "delete it: type the line anew")
+        Mistake(number, f"an invisible character, {describe(character)}", "delete it: type the line again")
         for number, character in unseen
         if character
     )

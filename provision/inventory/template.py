@@ -1,4 +1,4 @@
-"""An inventory to start from: the addresses given, every other key commented."""
+"""An inventory to start from: with the given addresses, and every other key in a comment."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from provision.inventory.reader import parse
 from provision.ports import Port
 
 SCHEMA = Path(__file__).with_name("schema.json")
-"""What editors complete and check the file by."""
+"""The JSON Schema with which editors complete and check the file."""
 
 FEWEST = 2
-"""Hosts of an overlay network."""
+"""The fewest hosts of an overlay network."""
 
 _TEXT = """\
 # yaml-language-server: $schema={schema}
 #
-# Look at what would be done:   fab plan
-# Do it, and prove it:          fab provision
+# Show what would change:        fab plan
+# Change it, and verify it:      fab provision
 # A line that is commented out shows the default, or an example. Paths are taken from this file's folder.
 
 version: 1
 
-# Names the certificates and the store: a-z, 0-9 and dashes.
+# The cluster's name, for the certificates and the store: a-z, 0-9 and dashes.
 cluster: {cluster}
 
-# How the nodes are reached. What is not said here, ~/.ssh/config and OpenSSH's defaults decide.
+# How the nodes are reached. ~/.ssh/config, then OpenSSH's defaults, fill in the keys that are missing here.
 ssh:
-  # Who logs in. Not root: sudo is used (a password: fab --prompt-for-sudo-password).
+  # The user who logs in; sudo is used unless this is root (for its password: fab --prompt-for-sudo-password).
   {user}
   {port}
-  # A private key. The agent and ~/.ssh/config are asked too.
+  # A private key. Keys of ~/.ssh/config and the agent are tried too.
   # key: ~/.ssh/id_ed25519
   # known_hosts: ~/.ssh/known_hosts
-  # A host key seen for the first time: ask shows its fingerprint, accept-new takes it, strict refuses it.
+  # A host key seen for the first time: ask shows its fingerprint, accept-new records it, strict refuses it.
   host_keys: ask
   # A jump host, user@bastion:port, or an OpenSSH ProxyCommand with %h and %p.
   # gateway: null
 
 # Two or more hosts, by name. For each:
-#   address   the IPv4 address that the other nodes reach it by, for the store and the overlay's own traffic
-#   member    whether it holds the store; by default both of two nodes do, and the first three of more
-#   ssh       what differs for this node: any key of the ssh above, or host: another address to connect to
+#   address   the IPv4 address by which the other nodes reach this one, for the store and the overlay's own traffic
+#   member    whether the node is a member of the store; default: both of two nodes, the first three of more
+#   ssh       settings for this node alone: any key of the ssh above, or host: another address to connect to
 nodes:
 {nodes}
 
@@ -57,40 +57,40 @@ nodes:
 etcd:
   # An archive, a folder with etcd and etcdctl, or an https URL.
   source: {source}
-  # The archive's checksum: required for a URL, checked wherever it is given.
+  # The archive's checksum: required for a URL, checked whenever it is given.
   # sha256: the 64 digits from the release's file SHA256SUMS
 
 docker:
-  # What spreads the networks: etcd (Docker before 23), swarm, or auto for what the nodes' Docker can.
+  # How nodes share the networks: etcd (Docker before 23), swarm, or auto for what their Docker supports.
   control_plane: auto
-  # For safety's sake, where your own daemon.json does not say it. Each is a restart of dockerd.
+  # Settings of dockerd, unless your own daemon.json has them. A change of one restarts dockerd.
   # hardening:
-  #   # Setuid programs gain nothing in containers made from now on (out: --security-opt no-new-privileges=false).
+  #   # Setuid programs gain no privileges in new containers (opt out: --security-opt no-new-privileges=false).
   #   no_new_privileges: true
-  #   # A container's log ends at three files of 10 MB, in containers made from now on.
+  #   # The log of a new container is limited to three files of 10 MB.
   #   rotate_logs: true
-  #   # Open files: 65536 a process, which may raise it to 1048576. A dockerd that has less itself, and may not raise
-  #   # limits (CAP_SYS_RESOURCE), starts no container then.
+  #   # Open files: 65536 per process, which may raise it to 1048576. A dockerd that has a lower limit itself, and may
+  #   # not raise limits (CAP_SYS_RESOURCE), then starts no container.
   #   limit_open_files: false
   #   # Containers on Docker's default bridge do not reach each other, unless linked.
   #   isolate_default_bridge: false
-  #   # Published ports by packet rules alone; not over IPv6.
+  #   # Ports are published by packet rules alone; not over IPv6.
   #   without_userland_proxy: false
 
-# Whether nodes let only each other reach 2376, 2379, 2380, 7946 and 4789, by a table of nftables.
+# Whether only the nodes may reach ports 2376, 2379, 2380, 7946 and 4789, by a table of nftables.
 # firewall: false
 
 overlay:
-  # The networks that cross hosts: name and IPv4 range. The range must be in use nowhere else; auto chooses one.
+  # The networks that cross hosts: name and IPv4 range. Nothing else may use the range; auto chooses one.
   networks:
     demo: {{subnet: 10.99.0.0/24}}
-  # The largest packet between the nodes, in bytes; containers get 50 less. auto is what the nodes' links carry.
+  # The largest packet between the nodes, in bytes; containers get 50 less. auto is the MTU of the nodes' links.
   # mtu: auto
 
-# What the proof runs on every node.
+# The container that verification runs on every node.
 probe:
   image: busybox
-  # What `docker save` made of it, pushed where the nodes have no registry.
+  # The image, as `docker save` writes it; pushed to nodes without a registry.
   # archive: artifacts/busybox.tar
 
 # The images of examples/flask-redis, which verify tries across two nodes; an archive is as above. Not tried by default.
@@ -108,7 +108,7 @@ class _Host:
 
     @property
     def login(self) -> tuple[str, ...]:
-        """What has to be said about logging in, as lines of YAML."""
+        """The keys under ssh for this host, as lines of YAML."""
         user = (f"user: {_typed(self.user)}",) if self.user else ()
         return (*user, f"port: {self.port}") if self.port else user
 
@@ -121,15 +121,15 @@ def template(
     source: str = ETCD_RELEASE,
     schema: Path = SCHEMA,
 ) -> str:
-    """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError with every one that cannot be."""
+    """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError names every wrong host."""
     known = _checked(hosts, ports)
     shared = known[0].login if len({host.login for host in known}) == 1 else ()
-    said = dict(line.split(": ", 1) for line in shared)
+    settings = dict(line.split(": ", 1) for line in shared)
     return _TEXT.format(
         schema=schema,
         cluster=_typed(cluster),
-        user=f"user: {said['user']}" if "user" in said else "# user: ops",
-        port=f"port: {said['port']}" if "port" in said else "# port: 22",
+        user=f"user: {settings['user']}" if "user" in settings else "# user: ops",
+        port=f"port: {settings['port']}" if "port" in settings else "# port: 22",
         nodes="\n".join(_node(number, host, shared) for number, host in enumerate(known, start=1)),
         source=_typed(source),
     )
@@ -141,7 +141,7 @@ def _node(number: int, host: _Host, shared: tuple[str, ...]) -> str:
 
 
 def _typed(text: str) -> str:
-    """Return text as YAML that means it: in quotes where it would be taken for something else."""
+    """Return text as YAML, in quotes if YAML would read it as another value."""
     return text if parse(f"key: {text}").values == {"key": text} else json.dumps(text)
 
 

@@ -1,4 +1,4 @@
-"""What one value of the inventory may be. Each check returns the value, or raises Wrong."""
+"""The checks of single values of the inventory. Each returns the value, or raises Wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from provision.ports import Port
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-"""Docker's own rule for names: containers are called by those of nodes and networks."""
+"""Docker's own rule for names: names of nodes and networks become part of container names."""
 SSH_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
 SSH_HOST = r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*"
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
@@ -23,19 +23,19 @@ _JUMP = re.compile(rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Z
 
 CLUSTER_LENGTH = 32
 NAME_LENGTH = 63
-"""Of a label in DNS (RFC 1035)."""
+"""Characters of a label in DNS (RFC 1035)."""
 
 DOCKERS_NETWORKS = ("bridge", "host", "none", "docker_gwbridge", "ingress")
 
 MTUS = (576, 9000)
-"""Bytes: what any host must take (RFC 791), and what is meant by jumbo frames."""
+"""Smallest and largest MTU in bytes: the one every host must accept (RFC 791), and that of jumbo frames."""
 
 
 def text(value: str) -> str:
-    """Text with something in it, all of it to be seen."""
+    """Text that is not empty and has no invisible character."""
     for character in value:
         if is_unseen(character):
-            raise Wrong(f"{show(value)} holds {describe(character)}", "delete it: type the value anew")
+            raise Wrong(f"{show(value)} holds {describe(character)}", "delete it: type the value again")
     if not value.strip():
         raise Wrong(f"{show(value)} is empty", "write a value, or delete the line")
     if value != value.strip():
@@ -50,7 +50,7 @@ def _plain(value: str, pattern: str, advice: str) -> str:
     if fitting == len(value):
         return value
     character = value[fitting]
-    named = show(character) if character.isascii() else f"{describe(character)}, which is no plain letter"
+    named = show(character) if character.isascii() else f"{describe(character)}, which is not a plain letter"
     raise Wrong(f"{show(value)} {'holds' if fitting else 'starts with'} {named}", advice)
 
 
@@ -82,12 +82,12 @@ def network_name(value: str) -> str:
 def port(value: int) -> int:
     """The port of an sshd."""
     if not 1 <= value <= 65535:
-        raise Wrong(f"{show(value)} is no port", "write a number from 1 to 65535; sshd's own default is 22")
+        raise Wrong(f"{show(value)} is not a port", "write a number from 1 to 65535; sshd's own default is 22")
     return value
 
 
 def unused_port(value: int, ports: Collection[Port]) -> int:
-    """The port of an sshd that leaves those of a cluster free."""
+    """The port of an sshd, which must not be a port that a cluster opens."""
     purposes = {port.number: port.purpose for port in ports}
     if value in purposes:
         used = ", ".join(map(str, sorted(purposes)))
@@ -96,12 +96,12 @@ def unused_port(value: int, ports: Collection[Port]) -> int:
 
 
 def mtu(value: object) -> int | Literal["auto"]:
-    """The size of the largest packet, or that it is to be found out."""
+    """The size of the largest packet in bytes, or `auto`."""
     if value == "auto":
         return "auto"
     least, most = MTUS
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise Wrong(f"{show(value)} is no size of a packet", f"write a number from {least} to {most}, or auto")
+        raise Wrong(f"{show(value)} is not a packet size", f"write a number from {least} to {most}, or auto")
     return value
 
 
@@ -120,16 +120,16 @@ def gateway(value: str) -> str:
     text(value)
     if re.search(r"[\s%]", value):
         if "%h" not in value:
-            what = f"{show(value)} looks like a ProxyCommand, and does not say where the host goes"
+            what = f"{show(value)} looks like a ProxyCommand without %h for the host"
             raise Wrong(what, "put %h and %p in it: ssh -W %h:%p bastion")
         return value
     for jump in value.split(","):
         match = _JUMP.fullmatch(jump)
         if not match or jump.lower() == "none":
             advice = "write user@bastion:port, or an OpenSSH ProxyCommand with %h and %p; null for none"
-            raise Wrong(f"{show(jump)} is no jump host", advice)
+            raise Wrong(f"{show(jump)} is not a jump host", advice)
         if match["port"] and not 1 <= int(match["port"]) <= 65535:
-            raise Wrong(f"{match['port']} is no port", "write a number from 1 to 65535")
+            raise Wrong(f"{match['port']} is not a port", "write a number from 1 to 65535")
     return value
 
 
@@ -138,7 +138,7 @@ def path(value: str) -> str:
     try:
         Path(text(value)).expanduser()
     except RuntimeError:
-        raise Wrong(f"{show(value)}: nobody here has that home folder", "write the whole path") from None
+        raise Wrong(f"{show(value)}: there is no such home folder on this machine", "write the whole path") from None
     return value
 
 
@@ -149,14 +149,14 @@ def source(value: str) -> str:
     if not mark:
         return path(value)
     if scheme != "https":
-        what = f"{show(value)}: what comes over {scheme} can be changed on its way"
+        what = f"{show(value)}: a download over {scheme} can be changed in transit"
         raise Wrong(what, "take an https:// URL, or download it and name the file")
     try:
         named = urlsplit(value).hostname
     except ValueError:
         named = None
     if not named or " " in value:
-        raise Wrong(f"{show(value)} is no URL", "write https://HOST/PATH")
+        raise Wrong(f"{show(value)} is not a URL", "write https://HOST/PATH")
     return value
 
 

@@ -1,7 +1,7 @@
-"""Hosts this machine makes itself: to try the product on, and to test it against the real thing.
+"""Disposable hosts on this machine, to try the program on and to test it with.
 
-A lab is a few Debian hosts and a controller's place on a network of their own, all on this machine: no
-virtual machine, no registry, nothing added to the machine's own network. `up` writes an ordinary inventory.
+A lab is a few Debian hosts and a network namespace for the controller, on a network of their own: no virtual
+machine, no registry, nothing added to the machine's own network. `up` writes an ordinary inventory.
 
     from provision import lab
     lab.up("lab", nodes=2, folder=Path("lab"), say=print)     # then: fab -i lab/inventory.yml provision

@@ -1,4 +1,4 @@
-"""The cache of what hosts are made from: built once, checked at every use, never half there."""
+"""The cache of the files that hosts are made from: built once, checked at every use, never half-built."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STAMP = "complete.json"
 
 @dataclass(frozen=True)
 class Base:
-    """A complete one. It is read-only to all: hosts write to a layer of their own."""
+    """A complete base. Hosts do not change it: each writes to a layer of its own."""
 
     folder: Path
 
     @property
     def tree(self) -> Path:
-        """The Debian that every host starts from."""
+        """The Debian root file system that every host starts from."""
         return self.folder / "tree"
 
     @property
     def etcd(self) -> Path:
-        """The archive of etcd's binaries, as a release has them."""
+        """The archive of etcd's binaries, packed like a release."""
         return next(self.folder.glob("etcd-*.tar.gz"))
 
     @property
@@ -51,9 +51,9 @@ class Base:
 
 
 def ensure(say: Say, recipe: Recipe = DEBIAN, cache: Path = CACHE) -> Base:
-    """Return the base of a recipe, built if it is missing or broken. StepFailed if that fails.
+    """Return the base of a recipe, built if it is missing or broken. StepFailed if the build fails.
 
-    It is built beside its place and renamed when complete; whoever comes meanwhile waits, and uses it too.
+    The base is built in a temporary folder and renamed when complete. Other processes wait for it, and use it too.
     """
     folder = cache / recipe.digest
     if is_intact(folder, recipe):
@@ -66,7 +66,7 @@ def ensure(say: Say, recipe: Recipe = DEBIAN, cache: Path = CACHE) -> Base:
 
 
 def is_intact(folder: Path, recipe: Recipe) -> bool:
-    """Whether the folder was completed and its essential files still have the sizes they had then."""
+    """Whether the folder was completed, and its essential files still have their recorded sizes."""
     try:
         recorded = json.loads((folder / STAMP).read_bytes())
         return bool(recorded) and recorded == _sizes(folder, recipe)
@@ -77,7 +77,7 @@ def is_intact(folder: Path, recipe: Recipe) -> bool:
 def _build(folder: Path, recipe: Recipe, say: Say) -> None:
     building = folder.with_name(f"{folder.name}.building")
     if folder.exists():
-        say(f"{folder} is broken: it is made anew")
+        say(f"{folder} is broken: it is built again")
     for old in (building, folder):
         if old.exists():
             shutil.rmtree(old)
@@ -86,9 +86,9 @@ def _build(folder: Path, recipe: Recipe, say: Say) -> None:
     sizes = _sizes(building, recipe)
     if 0 in sizes.values() or len(sizes) < len(recipe.essential):
         raise StepFailed(
-            Problem("the base tree lacks files it should have", str(building), "run it again, or look there")
+            Problem("the base tree lacks files it should have", str(building), "run it again, or look into that folder")
         )
-    # All of it must be on the disk before the stamp says so.
+    # All files must be on the disk before the stamp is written.
     os.sync()
     (building / STAMP).write_text(json.dumps(sizes, indent=2))
     building.rename(folder)
@@ -104,7 +104,7 @@ def _sizes(folder: Path, recipe: Recipe) -> dict[str, int]:
 
 @contextmanager
 def _alone(cache: Path, say: Say) -> Iterator[None]:
-    """Hold the lock of the cache; the kernel frees it with us, however we end."""
+    """Hold the lock of the cache. The kernel releases it when this process ends, for any reason."""
     with (cache / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Running the machine's own tools, with their words in the error when one fails."""
+"""Run this machine's tools. The error of a tool that fails contains its output."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from provision.errors import Problem, StepFailed
 
 HERE = "this machine"
-"""Where a problem of the lab is, when it is not a node's."""
+"""The place of a problem that does not belong to a node."""
 
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-"""Where tools are looked for: root's own path lacks theirs after a plain `su`."""
+"""The search path for tools: after a plain `su`, root's own path lacks the sbin folders."""
 
 
 def run(*command: str | Path, input: str | None = None, timeout: float = 60) -> str:  # noqa: A002 (as subprocess)
-    """Run a command, return its stdout. StepFailed, with its words, if it fails or exceeds `timeout` (s)."""
-    done = attempt(command, input=input, timeout=timeout)
-    if done.returncode:
-        raise StepFailed(Problem(f"{_words(command)}: {_reason(done)}", HERE))
-    return done.stdout
+    """Run a command and return its stdout. StepFailed, with its output, if it fails or exceeds `timeout` (s)."""
+    result = attempt(command, input=input, timeout=timeout)
+    if result.returncode:
+        raise StepFailed(Problem(f"{_words(command)}: {_reason(result)}", HERE))
+    return result.stdout
 
 
 def attempt(
@@ -31,7 +31,7 @@ def attempt(
     input: str | None = None,  # noqa: A002
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command whose failure is an answer. StepFailed if it cannot start or takes `timeout` seconds."""
+    """Run a command that may fail. StepFailed if it cannot start or exceeds `timeout` (s)."""
     source = subprocess.DEVNULL if input is None else None
     try:
         return subprocess.run(  # noqa: S603 (no shell; every word is the lab's)
@@ -46,7 +46,7 @@ def attempt(
             env={**os.environ, "PATH": PATH},
         )
     except subprocess.TimeoutExpired:
-        raise StepFailed(Problem(f"{_words(command)}: no end after {timeout:g} s", HERE)) from None
+        raise StepFailed(Problem(f"{_words(command)}: did not end within {timeout:g} s", HERE)) from None
     except OSError as error:
         raise StepFailed(Problem(f"{_words(command)}: {error.strerror}", HERE)) from None
 
@@ -56,6 +56,6 @@ def _words(command: Sequence[str | Path]) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-    return "\n".join((f"exit code {done.returncode}", *said[-10:]))
+def _reason(result: subprocess.CompletedProcess[str]) -> str:
+    output = (result.stderr.strip() or result.stdout.strip()).splitlines()
+    return "\n".join((f"exit code {result.returncode}", *output[-10:]))

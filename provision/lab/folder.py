@@ -28,7 +28,7 @@ class Lab:
 
     @property
     def inventory(self) -> Path:
-        """What `fab -i` takes."""
+        """The inventory file, for `fab -i`."""
         return self.folder / "inventory.yml"
 
     @property
@@ -38,22 +38,22 @@ class Lab:
 
     @property
     def known_hosts(self) -> Path:
-        """The host keys, as they were made: nobody has to trust at first sight."""
+        """The host keys, recorded when they were made, so that no key is unknown at the first connection."""
         return self.folder / "known_hosts"
 
     @property
     def inside(self) -> tuple[str, ...]:
-        """What goes before a command to run it where the hosts can be reached directly, without a gateway."""
+        """The command prefix for the controller's network, where the hosts are reached without a gateway."""
         return network.inside(self.name)
 
     @property
     def gateway(self) -> str:
-        """The ProxyCommand to the hosts from anywhere on this machine."""
+        """The ProxyCommand that reaches the hosts from this machine's own network."""
         return " ".join((*self.inside, "nc", "%h", "%p"))
 
 
 def write(lab: Lab, key: Path) -> None:
-    """Write the folder: the inventory, and copies of the lab's key pair and of its hosts' keys."""
+    """Write the folder: the inventory, and copies of the lab's key pair and of the host keys."""
     lab.folder.mkdir(parents=True, exist_ok=True)
     lab.key.touch(mode=0o600)
     lab.key.write_bytes(key.read_bytes())
@@ -63,7 +63,7 @@ def write(lab: Lab, key: Path) -> None:
 
 
 def remove(folder: Path, cluster: str) -> None:
-    """Remove what `write` wrote, the identity of the cluster that was made there, and the folder if empty."""
+    """Remove the files that `write` wrote, the identity of the cluster, and the folder if it is empty then."""
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     identities = folder / ".overlay"
@@ -78,7 +78,7 @@ def remove(folder: Path, cluster: str) -> None:
 def inventory(lab: Lab) -> str:
     """Return the text of the inventory."""
     return f"""\
-# Written by `fab lab.up`, and anew by each: {len(lab.nodes)} disposable hosts on this machine.
+# Written by every `fab lab.up`: {len(lab.nodes)} disposable hosts on this machine.
 # `fab lab.down` removes them. The jump host, for a gateway of your own, is {lab.jump.address}.
 version: 1
 cluster: {lab.name}
@@ -113,4 +113,4 @@ def _known(host: Host) -> str:
 
 
 def _text(value: object) -> str:
-    return json.dumps(str(value), ensure_ascii=False)  # a YAML text, whatever is in it
+    return json.dumps(str(value), ensure_ascii=False)  # JSON strings are YAML

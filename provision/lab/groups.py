@@ -1,8 +1,8 @@
-"""Control groups: each host has its own, so that all its processes can be found, and ended, together.
+"""Control groups: each host has its own, so that all its processes can be found and killed together.
 
 A machine has either one tree of groups (version 2) or a tree for each controller (version 1, perhaps with one
-of version 2 beside them). A host gets a group of its own in every tree: in one shared with its neighbours,
-the daemons of two hosts would meet in one and the same `docker.service`.
+of version 2 beside them). A host gets a group of its own in every tree: in a shared group, the daemons
+of two hosts would be in the same `docker.service`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from provision.errors import Problem, StepFailed
 
 ROOT = Path("/sys/fs/cgroup")
 PATIENCE = 10.0
-"""Seconds a killed process may take to go: it may be in the middle of a write to the disk."""
+"""Seconds a killed process may take to end: it may be in the middle of a write to the disk."""
 
 
 def is_unified() -> bool:
@@ -33,7 +33,7 @@ def make(name: str) -> tuple[Path, ...]:
     for folder in folders:
         folder.mkdir(exist_ok=True)
         for setting in ("cpuset.cpus", "cpuset.mems"):
-            # Version 1 starts these empty, and then refuses every process.
+            # In version 1 these are empty at first, and the group then refuses every process.
             path = folder / setting
             if not is_unified() and path.exists() and not path.read_text().strip():
                 path.write_text((folder.parent / setting).read_text())
@@ -41,43 +41,44 @@ def make(name: str) -> tuple[Path, ...]:
 
 
 def processes(name: str) -> frozenset[int]:
-    """Return every process of the group and of the groups in it."""
+    """Return the IDs of the processes in the group and its subgroups."""
     return frozenset(
         pid for tree in _trees() for folder in _below(tree / name) for pid in _read(folder / "cgroup.procs")
     )
 
 
 def first_process(name: str) -> int | None:
-    """Return the host's process 1, as this machine numbers it; None while it has none."""
+    """Return this machine's ID of the host's process 1; None while the host has none."""
     for pid in processes(name):
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # One number a level of nesting: a container on the host has three.
+        # One number per level of nesting: a process of a container on the host has three.
         if re.search(r"^NSpid:\t\d+\t1$", status, re.MULTILINE):
             return pid
     return None
 
 
 def remove(name: str) -> None:
-    """End every process of the group at once, and remove it and those in it. StepFailed if one does not go."""
+    """Kill every process of the group, and remove the group and its subgroups. StepFailed if a process does not end."""
     first = first_process(name)
     if first is not None:
-        _kill(first)  # the kernel ends all others of the host with it
+        _kill(first)  # the kernel kills all other processes of the host with it
     deadline = time.monotonic() + PATIENCE
     while not _try_to_remove(name):
-        left = processes(name)
+        running = processes(name)
         if time.monotonic() > deadline:
-            what = f"process {min(left)} of {name} does not end" if left else f"the control group {name} stays busy"
+            busy = f"the control group {name} stays busy"
+            what = f"process {min(running)} of {name} does not end" if running else busy
             raise StepFailed(Problem(what, "this machine"))
-        for pid in left:
+        for pid in running:
             _kill(pid)
         time.sleep(0.01)
 
 
 def _try_to_remove(name: str) -> bool:
-    """Remove what is empty; return whether that is all. A process may still be on its way in, its starter killed."""
+    """Remove the groups. Return False if one is busy: a process may still be joining after its parent was killed."""
     try:
         for tree in _trees():
             for folder in reversed(list(_below(tree / name))):
@@ -92,26 +93,26 @@ def _try_to_remove(name: str) -> bool:
 
 
 def names(prefix: str) -> frozenset[str]:
-    """Return the groups that begin so."""
+    """Return the groups whose names start with the prefix."""
     return frozenset(folder.name for tree in _trees() for folder in tree.glob(f"{prefix}*"))
 
 
 def _trees() -> tuple[Path, ...]:
     if is_unified():
         return (ROOT,)
-    # The links are second names: cpu and cpuacct may be one tree.
+    # A link is another name of a tree: cpu and cpuacct may be the same.
     return tuple(path for path in sorted(ROOT.iterdir()) if path.is_dir() and not path.is_symlink())
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yield a folder and those in it, outer before inner; one that goes while we look is no error."""
+    """Yield a folder and its subfolders, outer before inner. A folder that is removed meanwhile is no error."""
     return (Path(path) for path, _, _ in os.walk(folder))
 
 
 def _read(path: Path) -> Iterator[int]:
     try:
         yield from (int(pid) for pid in path.read_text().split())
-    except OSError:  # the group went while we looked
+    except OSError:  # the group was removed meanwhile
         return
 
 

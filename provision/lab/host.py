@@ -1,8 +1,8 @@
 """One disposable host: a Debian that boots in namespaces of its own, with a real systemd, sshd and dockerd.
 
-Its disk is a layer in memory over the shared base tree, gone with the host; only Docker's own folder is on
-the machine's disk, because Docker's layers cannot lie on another layer. A host is root on this machine's
-kernel, so it is not given what reaches beyond it: the clock, modules, all kernel switches but the network's.
+Its disk is a layer in memory over the shared base tree, and is gone with the host. Only /var/lib/docker is on the
+machine's disk, because Docker's layers cannot lie on another layer. A host is root on this machine's kernel, so it
+may not change things outside itself: the clock, modules, and all sysctls except the network's.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from provision.lab.commands import attempt, run
 from provision.lab.recipe import OPS_USER
 
 STATE = Path("/var/lib/overlay-lab")
-"""What labs need while they live, a folder each."""
+"""The state of the labs, one folder for each."""
 
 WITHHELD = ("sys_time", "sys_module")
-"""Rights no host has, and nobody who enters one: to set the machine's clock, to load modules."""
+"""Capabilities that hosts and commands executed on them do not have: setting the clock, loading modules."""
 
 NSPAWN = Path("/run/systemd/nspawn")
 JUMP = "jump"
 BOOT_LIMIT = 90.0
-"""Seconds until a host must be up. Two take three to five on two cores; the limit is for a busy machine."""
+"""Seconds a host may take to boot. Two hosts take three to five on two cores; the limit is for a busy machine."""
 
 MEMORY = "size=2g,mode=755"
-"""The most a host may write outside Docker's folder; only what it does write is taken."""
+"""Options of the tmpfs: its size limits what a host writes outside Docker's folder. Only written data takes memory."""
 
 SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Host:
-    """A host of a lab: its name and address, and where its parts are."""
+    """A host of a lab: its name and address, and the paths of its parts."""
 
     lab: str
     name: str
@@ -49,7 +49,7 @@ class Host:
 
     @property
     def folder(self) -> Path:
-        """Its state."""
+        """The folder of its state."""
         return STATE / self.lab / self.name
 
     @property
@@ -59,7 +59,7 @@ class Host:
 
     @property
     def memory(self) -> Path:
-        """What it writes, and a stamp that its making was completed."""
+        """The tmpfs with its writes, and with a stamp that the disk was completed."""
         return self.folder / "memory"
 
     @property
@@ -74,7 +74,7 @@ class Host:
 
     @property
     def console(self) -> Path:
-        """What it said while booting."""
+        """The file with the output of its boot."""
         return self.folder / "console"
 
     @property
@@ -94,7 +94,7 @@ def group_name(lab: str, host: str) -> str:
 
 
 def node(lab: str, number: int) -> Host:
-    """Return the node of that number, from 1."""
+    """Return the node with that number; the first is 1."""
     return Host(lab, f"node{number}", f"{network.PREFIX}{10 + number}")
 
 
@@ -104,12 +104,12 @@ def jump(lab: str) -> Host:
 
 
 def is_made(host: Host) -> bool:
-    """Whether the host's disk is there and complete. A restart of this machine takes it away."""
+    """Whether the host's disk exists and is complete. A reboot of this machine removes the disk."""
     return (host.memory / "made").exists() and host.root.is_mount()
 
 
 def make(host: Host, base: Base, public_key: str) -> None:
-    """Make the host's disk, empty but for what tells it from the others. It must be off."""
+    """Make the host's disk: the base tree, with the host's own name, machine ID and keys. The host must be off."""
     unmake(host)
     for folder in (host.memory, host.root, host.docker):
         folder.mkdir(parents=True)
@@ -144,7 +144,7 @@ def start(host: Host) -> None:
     """Switch the host on: it gets a new network and begins to boot. Returns at once."""
     power_off(host)
     network.plug(host.lab, host.name, host.address)
-    # In its groups first, then a session and a parent of its own: the host outlives whoever made it.
+    # The process joins its groups, then gets a session and a parent of its own: the host outlives its creator.
     join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift'
     folders = (str(folder) for folder in groups.make(host.group))
     with host.console.open("wb") as console:
@@ -153,7 +153,7 @@ def start(host: Host) -> None:
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
-            check=False,  # the console tells, and whoever waits for the boot reads it
+            check=False,  # the console has the error, and wait_until_up reads it
             env={**os.environ, "SYSTEMD_SECCOMP": "0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
         )
 
@@ -162,7 +162,7 @@ def power_off(host: Host) -> None:
     """Cut the power: every process ends at once and the network is gone; the disk stays as it was."""
     groups.remove(host.group)
     network.unplug(host.lab, host.name)
-    # nspawn, killed too, could not tidy up after itself.
+    # systemd-nspawn was killed too, and could not remove these files.
     shutil.rmtree(NSPAWN / "propagate" / _machine(host), ignore_errors=True)
     if host.root.is_mount():
         root = host.root.stat()
@@ -170,7 +170,7 @@ def power_off(host: Host) -> None:
 
 
 def wait_until_up(host: Host) -> None:
-    """Wait until systemd has started everything and sshd answers. StepFailed, with its console, if not."""
+    """Wait until systemd has started everything and sshd answers. StepFailed, with the console's last lines, if not."""
     deadline = time.monotonic() + BOOT_LIMIT
     state = "no process"
     while time.monotonic() < deadline:
@@ -184,9 +184,9 @@ def wait_until_up(host: Host) -> None:
 
 
 def system_state(host: Host, patience: float = 0) -> str:
-    """Return systemd's word for the host: running, starting, degraded, or off.
+    """Return systemd's state of the host: running, starting, degraded, or off.
 
-    With `patience`, wait that many seconds for the boot to end. The jump host has no systemd: on is running.
+    With `patience`, wait that many seconds for the boot to end. The jump host has no systemd: it is running or off.
     """
     if host.first_process is None:
         return "off"
@@ -195,7 +195,7 @@ def system_state(host: Host, patience: float = 0) -> str:
     words = ["systemctl", "is-system-running", *(["--wait"] if patience else [])]
     try:
         return execute(host, words, timeout=patience or 10).stdout.strip() or "starting"
-    except StepFailed:  # it takes too long, or went off as we looked
+    except StepFailed:  # it takes too long, or the host was switched off meanwhile
         return "starting" if host.first_process else "off"
 
 
@@ -206,21 +206,21 @@ def execute(
     input: str | None = None,  # noqa: A002
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on the host as root, without SSH. StepFailed if the host is off, or at the time limit."""
+    """Run a command on the host as root, without SSH. StepFailed if the host is off or `timeout` is exceeded."""
     pid = host.first_process
     if pid is None:
         raise StepFailed(Problem("is off", host.name, "power it on first"))
-    # Whoever enters brings our own rights along, the one to set the machine's clock among them.
-    less = ",".join(f"-{right}" for right in WITHHELD)
-    rights = ("setpriv", f"--bounding-set={less}", f"--inh-caps={less}", "--")
+    # The command would keep this process's capabilities, such as the one to set the machine's clock.
+    dropped = ",".join(f"-{capability}" for capability in WITHHELD)
+    limited = ("setpriv", f"--bounding-set={dropped}", f"--inh-caps={dropped}", "--")
     namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
     environment = ("env", "-i", "HOME=/root", "LC_ALL=C.UTF-8", SEARCH_PATH)
-    enter = (*rights, "nsenter", "--target", str(pid), *namespaces)
+    enter = (*limited, "nsenter", "--target", str(pid), *namespaces)
     return attempt((*enter, *environment, *command), input=input, timeout=timeout)
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmount all that is mounted below a folder, the innermost first."""
+    """Unmount every file system that is mounted below a folder, the innermost first."""
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
         run("umount", "--lazy", point)
@@ -256,7 +256,7 @@ def _authorize(home: Path, public_key: str) -> None:
 
 
 def _answers(host: Host) -> bool:
-    """Whether the controller gets an SSH server's first bytes."""
+    """Whether the host's SSH server answers the controller."""
     banner = ("timeout", "2", "bash", "-c", f"head -c 4 </dev/tcp/{host.address}/22")
     return attempt((*network.inside(host.lab), *banner)).stdout == "SSH-"
 

@@ -1,4 +1,4 @@
-"""Labs: made, looked at, broken on purpose, and removed without a trace."""
+"""Make labs, show their state, break them on purpose, and remove them without a trace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = "lab.json"
 
 @dataclass(frozen=True)
 class HostStatus:
-    """A host as it is now: systemd's word for it (or off), and whether its cable is plugged and not cut."""
+    """The state of a host now: systemd's state, or off, and whether its cable is plugged in and not cut."""
 
     name: str
     address: str
@@ -37,11 +37,11 @@ class HostStatus:
 
 
 def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bool = False, say: Say) -> Lab:
-    """Make a lab of that many nodes and a jump host, all booted, and write its folder.
+    """Boot a lab of that many nodes and a jump host, and write its folder.
 
-    What is there already stays: a host that is on is left alone, one that is off is switched on, a half-made
-    one is made anew, and missing ones are added. With `ops` the inventory logs in as the user who must give a
-    password to sudo. UsageError, PreflightRefused (what this machine lacks) or StepFailed.
+    Existing hosts stay: a host that is on is left alone, a host that is off is switched on, a half-made host is made
+    again, and missing hosts are added. With `ops` the inventory logs in as the user whose sudo needs a password.
+    UsageError, PreflightRefused (this machine lacks something) or StepFailed.
     """
     _check_name(name)
     if not 1 <= nodes <= MOST_NODES:
@@ -63,13 +63,13 @@ def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bo
 
 
 def add_node(name: str, *, say: Say) -> Lab:
-    """Boot one node more into a lab, and write its inventory anew."""
+    """Add one node to a lab, boot it, and write the inventory again."""
     lab = find(name, say=say)
     return up(name, len(lab.nodes) + 1, lab.folder, ops=lab.user == OPS_USER, say=say)
 
 
 def renew(name: str, *, say: Say) -> Lab:
-    """Make every host new: an empty disk, an empty Docker folder, the same names, addresses and host keys."""
+    """Make every host again: with an empty disk and Docker folder, and the same name, address and host key."""
     lab = find(name, say=say)
     with _changing(name):
         _each(_forget, (*lab.nodes, lab.jump))
@@ -78,7 +78,7 @@ def renew(name: str, *, say: Say) -> Lab:
 
 
 def down(name: str) -> None:
-    """Remove a lab, also a half-made one, and every trace of it. Nothing happens where there is none."""
+    """Remove a lab, even a half-made one, and every trace of it. Do nothing if there is no such lab."""
     _check_name(name)
     with _changing(name):
         if settings := _settings(name):
@@ -94,12 +94,12 @@ def down(name: str) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """Return every lab of this machine, half-made ones too."""
+    """Return the names of this machine's labs, including half-made ones."""
     return tuple(sorted(path.name for path in STATE.iterdir())) if STATE.is_dir() else ()
 
 
 def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
-    """Return a lab that is there. UsageError if there is none."""
+    """Return an existing lab. UsageError if there is none of that name."""
     _check_name(name)
     if not _settings(name):
         raise UsageError(Problem(f"there is no lab {name}", advice="make it: fab lab.up"))
@@ -107,7 +107,7 @@ def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
 
 
 def status(name: str = "lab") -> tuple[HostStatus, ...]:
-    """Return what every host does now, the nodes first. Empty where there is no lab of that name."""
+    """Return the state of every host now, the nodes first. Empty if there is no lab of that name."""
     _check_name(name)
     if hosts := _hosts(name):
         requirements.check_root()
@@ -118,14 +118,14 @@ def status(name: str = "lab") -> tuple[HostStatus, ...]:
 
 
 def power_cut(name: str, node: str) -> None:
-    """Take a host's power away. What it had written is still there, even what it had not synced yet."""
+    """Cut a host's power. Everything the host wrote is kept, even data that was not synced."""
     each = _host(name, node)
     with _changing(name):
         host.power_off(each)
 
 
 def power_on(name: str, node: str) -> None:
-    """Switch a host on, and wait until it is up. Its cable is plugged again."""
+    """Switch a host on, and wait until it is up. Its cable is plugged in again."""
     each = _host(name, node)
     with _changing(name):
         if each.first_process is None:
@@ -150,7 +150,7 @@ def execute(
     input: str | None = None,  # noqa: A002 (as in subprocess)
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on a host as root, without SSH: for a look from outside, or to break something."""
+    """Run a command on a host as root, without SSH: to inspect the host, or to break something on it."""
     return host.execute(_host(name, node), command, input=input, timeout=timeout)
 
 
@@ -181,10 +181,10 @@ def _forget(each: Host) -> None:
 
 
 def _each(action: Callable[[Host], None], hosts: Iterable[Host]) -> None:
-    """Do something to all hosts at once; the first error, in their order, is raised when all are done."""
+    """Call the function with all hosts at once. When all are done, raise the first error in the order of the hosts."""
     with ThreadPoolExecutor(max_workers=32) as pool:
-        for done in [pool.submit(action, each) for each in hosts]:
-            done.result()
+        for future in [pool.submit(action, each) for each in hosts]:
+            future.result()
 
 
 def _load(name: str, foundation: base.Base) -> Lab:
@@ -216,12 +216,12 @@ def _key(name: str) -> Path:
 
 
 def _numbers(name: str) -> tuple[int, ...]:
-    """Return the numbers of the nodes that were begun."""
+    """Return the numbers of the nodes, including half-made ones."""
     return tuple(sorted(int(path.name.removeprefix("node")) for path in (STATE / name).glob("node[0-9]*")))
 
 
 def _hosts(name: str) -> tuple[Host, ...]:
-    """Return every host that was begun."""
+    """Return every host, including half-made ones."""
     nodes = tuple(host.node(name, number) for number in _numbers(name))
     return (*nodes, host.jump(name)) if host.jump(name).folder.exists() else nodes
 
@@ -234,25 +234,25 @@ def _host(name: str, node: str) -> Host:
 
 
 def _check_fits(name: str, nodes: int, folder: Path) -> None:
-    """UsageError where the lab that is there is another than the one asked for."""
-    there = max(_numbers(name), default=0)
-    if there > nodes:
-        advice = f"ask for {there}, or take it down first: fab lab.down"
-        raise UsageError(Problem(f"lab {name} has {there} nodes already", advice=advice))
+    """Raise UsageError if the lab exists and has more nodes, or another folder."""
+    existing = max(_numbers(name), default=0)
+    if existing > nodes:
+        advice = f"ask for {existing}, or take the lab down first: fab lab.down"
+        raise UsageError(Problem(f"lab {name} has {existing} nodes already", advice=advice))
     known = _settings(name).get("folder", str(folder))
     if known != str(folder):
-        advice = f"use {known}, or take it down first: fab lab.down"
-        raise UsageError(Problem(f"lab {name} is described in {known} already", advice=advice))
+        advice = f"use {known}, or take the lab down first: fab lab.down"
+        raise UsageError(Problem(f"lab {name} has its inventory in {known} already", advice=advice))
 
 
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name):
-        raise UsageError(Problem(f"{name!r} cannot name a lab", advice="at most 20 small letters and digits"))
+        raise UsageError(Problem(f"{name!r} cannot name a lab", advice="use at most 20 lower-case letters and digits"))
 
 
 @contextmanager
 def _changing(name: str) -> Iterator[None]:
-    """Hold a lab alone while it changes. The lock is its folder, which `down` removes as its last act."""
+    """Hold the lock of a lab while it changes. The lock is the lab's folder, which `down` removes last."""
     requirements.check_root()
     place = STATE / name
     while True:

@@ -1,8 +1,8 @@
-"""The lab's network: a switch, a cable to every host, and a place for the controller.
+"""The lab's network: a switch, a cable to every host, and a network namespace for the controller.
 
-All of it lives in network namespaces of its own, `LAB-switch`, `LAB-ctl` and `LAB-HOST`. Nothing is added to
-the machine's own namespace and no namespace has a default route, so nothing a host sends can leave the lab,
-and every lab may use the same addresses.
+It consists of the network namespaces `LAB-switch`, `LAB-ctl` and `LAB-HOST`. Nothing is added to the machine's own
+namespace, and no namespace has a default route, so no packet of a host can leave the lab, and all labs may use the
+same addresses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from provision.lab.commands import attempt, run
 
 PREFIX = "198.51.100."
-"""The lab's addresses: a range kept for documentation, which no real machine has (RFC 5737)."""
+"""The start of the lab's addresses: a range reserved for documentation, which no real machine has (RFC 5737)."""
 
 CONTROLLER = "ctl"
 CONTROLLER_ADDRESS = f"{PREFIX}1"
@@ -29,12 +29,12 @@ def namespace(lab: str, place: str) -> str:
 
 
 def inside(lab: str, place: str = CONTROLLER) -> tuple[str, ...]:
-    """Return what goes before a command to run it in that network, with this machine's files."""
+    """Return the command prefix that runs a command in that namespace, with this machine's files."""
     return ("ip", "netns", "exec", namespace(lab, place))
 
 
 def make(lab: str) -> None:
-    """Make the switch and the controller's place, where they are missing."""
+    """Make the switch and the controller's namespace, where they are missing."""
     if not _exists(namespace(lab, SWITCH)):
         run("ip", "netns", "add", namespace(lab, SWITCH))
     if not _cable(lab, SWITCH):
@@ -45,7 +45,7 @@ def make(lab: str) -> None:
 
 
 def plug(lab: str, host: str, address: str) -> None:
-    """Give a host a new, empty network namespace and a cable to the switch: its end is `eth0`."""
+    """Give a host a new, empty network namespace and a cable to the switch. The host's end of it is `eth0`."""
     unplug(lab, host)
     place = namespace(lab, host)
     run("ip", "netns", "add", place)
@@ -58,16 +58,16 @@ def plug(lab: str, host: str, address: str) -> None:
 
 
 def unplug(lab: str, host: str) -> None:
-    """Remove a host's network with all that was made in it, as a loss of power would."""
+    """Remove a host's network with everything in it, as a loss of power would."""
     if _cable(lab, host):
-        # The namespace itself ends later, in the background; its cable's name must be free now.
+        # The kernel removes the namespace later, in the background; the cable's name must be free now.
         _in_switch(lab, "link", "delete", host)
     if _exists(namespace(lab, host)):
         run("ip", "netns", "delete", namespace(lab, host))
 
 
 def set_link(lab: str, host: str, state: str) -> None:
-    """Cut (`down`) or mend (`up`) a host's cable, at the switch: the host itself sees its link go."""
+    """Cut (`down`) or mend (`up`) a host's cable at the switch. The host sees its own link go down."""
     _in_switch(lab, "link", "set", host, state)
 
 
@@ -77,16 +77,16 @@ def link_is_up(lab: str, host: str) -> bool:
 
 
 def remove(lab: str) -> None:
-    """Remove every namespace of the lab, and end what still runs in them."""
+    """Remove every namespace of the lab, and kill the processes in them."""
     for path in sorted(NAMESPACES.glob(f"{lab}-*")):
         _end_processes(path.name)
         run("ip", "netns", "delete", path.name)
 
 
 def _end_processes(place: str) -> None:
-    """End what was left behind, such as a gateway whose other end vanished: it would wait for ever."""
+    """Kill processes that were left behind, such as a gateway that would wait for ever for its other end."""
     pids = {int(pid) for pid in attempt(("ip", "netns", "pids", place)).stdout.split()}
-    if os.getpid() in pids:  # we were started there ourselves
+    if os.getpid() in pids:  # this process itself was started there
         return
     for pid in pids:
         try:
@@ -100,13 +100,13 @@ def _exists(place: str) -> bool:
 
 
 def _cable(lab: str, name: str) -> list[str]:
-    """Return the flags of an interface of the switch, none if it is missing."""
-    done = attempt(("ip", "-n", namespace(lab, SWITCH), "-json", "link", "show", "dev", name))
-    return list(json.loads(done.stdout)[0]["flags"]) if done.returncode == 0 else []
+    """Return the flags of an interface of the switch; empty if there is no such interface."""
+    result = attempt(("ip", "-n", namespace(lab, SWITCH), "-json", "link", "show", "dev", name))
+    return list(json.loads(result.stdout)[0]["flags"]) if result.returncode == 0 else []
 
 
 def _hardware_address(address: str) -> str:
-    """Return the one a host always has: were it new at each boot, its neighbours would miss it for long."""
+    """Return the host's fixed hardware address. After a change, neighbours would send to the old one for a while."""
     return ":".join(("02:00", *(f"{int(part):02x}" for part in address.split("."))))
 
 

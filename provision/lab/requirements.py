@@ -1,4 +1,4 @@
-"""What this machine needs to make hosts: everything that is missing, at once."""
+"""Check that this machine can make hosts, and report everything that is missing at once."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ PACKAGES = {
     "ssh-keygen": "openssh-client",
     "systemd-nspawn": "systemd-container",
 }
-"""The tools we call, and the Debian packages that have them."""
+"""The tools that the lab calls, and the Debian packages that contain them."""
 
 WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
 WATCHERS_PER_NODE = 9
-"""Counted: eight on a Debian 12 that has booted with Docker. All nodes share root's allowance (often 128)."""
+"""inotify instances: a Debian 12 that has booted with Docker has eight. All nodes share root's limit (often 128)."""
 
-NOT_ROOT = Problem("labs need root", HERE, "run the same with sudo")
+NOT_ROOT = Problem("labs need root", HERE, "run the same command with sudo")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def check(nodes: int) -> None:
-    """PreflightRefused, with every obstacle, where this machine cannot make the nodes. Changes nothing."""
+    """Raise PreflightRefused, with every obstacle, if this machine cannot make the nodes. Changes nothing."""
     problems = tuple(_obstacles(nodes))
     if problems:
         raise PreflightRefused(*problems)
 
 
 def check_root() -> None:
-    """PreflightRefused for anybody but root."""
+    """Raise PreflightRefused unless this process runs as root."""
     if os.geteuid() != 0:
         raise PreflightRefused(NOT_ROOT)
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Return the Debian packages to install first."""
+    """Return the Debian packages that must be installed first."""
     missing = {package for tool, package in PACKAGES.items() if shutil.which(tool, path=PATH) is None}
     if not KEYRING.exists():
         missing.add("debian-archive-keyring")

@@ -1,6 +1,6 @@
-# What moves many bytes between the networks of two probes. POSIX sh; needs bash to send, systemd to listen, ss to see it.
+# Send many bytes from one probe's network to another's. POSIX sh; needs bash to send, systemd and ss to listen.
 
-# bulk_listen FOLDER ADDRESS PORT SECONDS: hash what arrives on the port; returns when it listens.
+# bulk_listen FOLDER ADDRESS PORT SECONDS: compute the SHA-256 of what arrives on the port; returns once it listens.
 bulk_listen() {
     (umask 077 && mkdir -p "$1")
     # shellcheck disable=SC2016 # $0 is of the inner shell
@@ -18,7 +18,7 @@ bulk_listen() {
     done
 }
 
-# bulk_send FOLDER ADDRESS PORT BYTES SECONDS: so many random bytes; prints the hash of what it sent.
+# bulk_send FOLDER ADDRESS PORT BYTES SECONDS: send that many random bytes, and print their SHA-256.
 bulk_send() {
     (umask 077 && mkdir -p "$1")
     mkfifo "$1/copy"
@@ -29,7 +29,7 @@ bulk_send() {
     rm -rf "$1"
 }
 
-# bulk_heard FOLDER: the hash of what arrived; waits up to 2 s for its last bytes.
+# bulk_heard FOLDER: print the SHA-256 of what arrived; waits up to 2 s for the last bytes.
 bulk_heard() {
     tries=0
     until [ -f "$1/sum" ] || [ $tries -ge 40 ]; do

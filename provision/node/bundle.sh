@@ -1,57 +1,57 @@
-# What a node tells of itself for a bundle. POSIX sh. Nothing is written; each part is bounded in time and in size.
+# Diagnostics of a node for a bundle. POSIX sh. Nothing is written; each part is limited in time and in size.
 # Private keys, environment values and arguments of containers are never sent; the rest is redacted on the controller.
 # shellcheck disable=SC2016 # single quotes: scripts for another shell, and Docker's templates
 
-part_seconds=5       # each part's own; all together have those that bundle_begin is told
-journal_lines=3000   # of each unit, of this boot
+part_seconds=5       # the limit for one part; bundle_begin sets the limit for all parts together
+journal_lines=3000   # of each unit, since the last boot
 
-# bundle_begin MARK SECONDS BYTES: parts are told apart by the mark, and cut at so many bytes.
+# bundle_begin MARK SECONDS BYTES: set the mark before each part, the time limit for all, and the size limit of each.
 bundle_begin() {
     mark=$1
     ends=$(($(date +%s) + $2))
     part_bytes=$3
 }
 
-# without_keys: a text without the private keys in it; one whose end is missing takes the rest with it.
+# without_keys: copy stdin without private keys; if the end of a key is missing, the rest is dropped too.
 without_keys() {
     sed '/-----BEGIN .*PRIVATE KEY/,/-----END .*PRIVATE KEY/d'
 }
 
-# part NAME COMMAND…: what a command says, on both streams, or that it was not waited for.
+# part NAME COMMAND…: print the output of a command, stdout and stderr, and whether it failed or ran out of time.
 part() {
     printf '\n%s %s\n' "$mark" "$1"
     shift
-    left=$((ends - $(date +%s)))
-    if [ "$left" -le 0 ]; then
-        echo "[not asked: the time for this node was up]"
+    seconds=$((ends - $(date +%s)))
+    if [ "$seconds" -le 0 ]; then
+        echo "[left out: the time for this node was up]"
         return 0
     fi
-    [ "$left" -le "$part_seconds" ] || left=$part_seconds
+    [ "$seconds" -le "$part_seconds" ] || seconds=$part_seconds
     {
-        timeout -k 1 "$left" "$@" 2>&1 </dev/null
+        timeout -k 1 "$seconds" "$@" 2>&1 </dev/null
         code=$?
-        # coreutils and busybox say so each in their own way
+        # coreutils and busybox have different exit codes for a timeout
         case $code in
-        124 | 137 | 143) printf '\n[stopped after %s s]\n' "$left" ;;
+        124 | 137 | 143) printf '\n[stopped after %s s]\n' "$seconds" ;;
         0) ;;
         *) printf '\n[exit code %s]\n' "$code" ;;
         esac
     } | without_keys | head -c "$part_bytes"
 }
 
-# part_file NAME PATH: a file of configuration, where there is one.
+# part_file NAME PATH: print a configuration file, if it exists.
 part_file() {
     [ ! -f "$2" ] || part "$1" cat -- "$2"
 }
 
-# part_script NAME SCRIPT WORD…: more than one command; the words are its $1 and on.
+# part_script NAME SCRIPT WORD…: print the output of a script; the words are its arguments.
 part_script() {
     name=$1 script=$2
     shift 2
     part "$name" sh -c "$script" sh "$@"
 }
 
-# part_if PROGRAM NAME COMMAND…: where there is such a program.
+# part_if PROGRAM NAME COMMAND…: like part, if PROGRAM is installed.
 part_if() {
     program=$1
     shift
@@ -84,9 +84,9 @@ bundle_docker() {
     part_file docker/daemon.json /etc/docker/daemon.json
     part_file docker/default /etc/default/docker
     command -v docker >/dev/null || return 0
-    # A daemon that waits for its store answers nobody: once is enough to see it.
+    # A dockerd that waits for its store answers no request: one attempt is enough to find out.
     if ! timeout -k 1 3 docker version >/dev/null 2>&1; then
-        part docker/silent echo "docker version got no answer within 3 s; nothing more was asked"
+        part docker/silent echo "docker version got no answer within 3 s; the other parts are left out"
         return 0
     fi
     part docker/info docker info
@@ -98,7 +98,7 @@ bundle_docker() {
     part docker/images docker images -a --digests
 }
 
-# Of a container: names of its environment, without values; no command, no arguments.
+# Details of a container: the names of its environment variables without the values; no command, no arguments.
 container_details='{"Id":{{json .Id}},"Name":{{json .Name}},"Created":{{json .Created}},"State":{{json .State}},"RestartCount":{{json .RestartCount}},"Image":{{json .Config.Image}},"Labels":{{json .Config.Labels}},"EnvironmentNames":[{{range $i, $e := .Config.Env}}{{if $i}},{{end}}{{json (index (split $e "=") 0)}}{{end}}],"RestartPolicy":{{json .HostConfig.RestartPolicy}},"NetworkMode":{{json .HostConfig.NetworkMode}},"Mounts":{{json .Mounts}},"NetworkSettings":{{json .NetworkSettings}}}'
 
 bundle_network() {
@@ -112,7 +112,7 @@ bundle_network() {
     part_if iptables-save network/iptables iptables-save
     part network/sysctl sh -c 'sysctl -a 2>/dev/null | grep -E "^net\.(ipv4\.(ip_forward|conf\.[^.]+\.(forwarding|rp_filter))|bridge\.|netfilter\.nf_conntrack_(max|count))"'
     part network/resolvers sh -c 'cat /etc/resolv.conf /etc/hosts; hostname'
-    # Where Docker keeps the vxlan of each overlay.
+    # Docker keeps the VXLAN interface of each overlay in a network namespace.
     part_script network/overlays 'for space in /run/docker/netns/*; do
         [ -e "$space" ] || continue
         echo "== $space"
@@ -120,7 +120,7 @@ bundle_network() {
     done'
 }
 
-# bundle MARK SECONDS BYTES: all of it, what tells most first.
+# bundle MARK SECONDS BYTES: print all parts, the most useful ones first.
 bundle() {
     bundle_begin "$@"
     bundle_plane

@@ -1,6 +1,6 @@
-# What a node tells of the keys on it. POSIX sh; nothing is written. No key leaves the node, and none comes to it.
+# Find the private keys on a node. POSIX sh; nothing is written. No private key is sent from the node or to it.
 
-# custody_files FOLDER…: kind, mode, owner and group, and path of each file below; a file that holds a key is one.
+# custody_files FOLDER…: print kind, mode, owner and group, and path of each file below. The kind of a file with a key is key.
 custody_files() {
     find "$@" -type f 2>/dev/null | while IFS= read -r file; do
         kind=other
@@ -10,16 +10,16 @@ custody_files() {
     done
 }
 
-# custody_stat KIND PATH…: of each that is there, or that a link there leads to.
+# custody_stat KIND PATH…: print the same of each path that exists; links are followed.
 custody_stat() {
     kind=$1
     shift
     stat -L -c "$kind$tab%a$tab%U:%G$tab%n" -- "$@" 2>/dev/null
 }
 
-# custody_keys POINT… -- PLACE…: each file that holds a private key, with those of the points that are of a key in it. A
-# point is the hex of an elliptic curve's public key; a private key is written with its own in PKCS #8, SEC 1 and OpenSSH
-# alike. Strangers name files as they like: a name is never read as a line, and told in printable characters.
+# custody_keys POINT… -- PLACE…: print each file that contains a private key, and the points that belong to a key in it.
+# A point is an elliptic curve's public key in hex; PKCS #8, SEC 1 and OpenSSH all store it beside the private key. File
+# names may contain any character: a name is never read as a line, and only its printable characters are printed.
 custody_keys() {
     points=
     while [ "$1" != -- ]; do
@@ -27,12 +27,12 @@ custody_keys() {
         shift
     done
     shift
-    # Some places are not there.
+    # Some places may not exist.
     find -H "$@" -xdev -type f -size -1025k -exec sh -c "$custody_look" sh "$points" {} + 2>/dev/null || true
 }
 
-# One grep for many files; the few it names are looked into. Escaped line ends (JSON) become real ones, and each mark has
-# a line of its own. No key is in an argument list: printf is the shell's own.
+# One grep finds the files with a key among many; only those are read. Escaped line ends (JSON) become real ones, and
+# each BEGIN and END gets a line of its own. No key is in an argument list: printf is a shell builtin.
 # shellcheck disable=SC2016 # for the shell below find
 custody_look='
 points=$1
@@ -63,9 +63,9 @@ $file
     printf "%s\t%s\n" "$found" "$(printf %s "$file" | tr -c " -~" "?")"
 done'
 
-# custody_seen UNITS KEY…: where a line of these keys can be seen: the key itself, a process's arguments and environment, and
-# the journals of the units, a list of words; and whether there was a journal to read, as `read journal`. Lines are looked
-# for as they lie here: none is sent, and none is in an argument list.
+# custody_seen UNITS KEY…: print where a line of these keys can be seen: the key files, the arguments and environments of
+# processes, and the journals of the units, a list of words (`journal`). Prints `read journal` if there was a journal to
+# read. The lines are read from the key files on the node: none is sent, and none is in an argument list.
 custody_seen() {
     # shellcheck disable=SC2086 # a unit's name has no blank
     journal="journalctl -q -b -o cat$(printf ' -u %s' $1)"

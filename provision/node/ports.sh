@@ -1,6 +1,6 @@
-# What the port matrix runs on a node. POSIX sh; needs bash to send, systemd to listen, ss to see that it does.
+# The port matrix on a node. POSIX sh; needs bash to send, systemd to listen, ss to see that the ports listen.
 
-# ports_listen FOLDER ADDRESS SECONDS PORT/PROTOCOL…: keep what arrives on each in FOLDER, and return when all listen.
+# ports_listen FOLDER ADDRESS SECONDS PORT/PROTOCOL…: write what arrives on each port to FOLDER; returns once all listen.
 ports_listen() {
     folder=$1 address=$2 seconds=$3
     shift 3
@@ -23,8 +23,8 @@ ports_listen() {
     done
 }
 
-# ports_send WORDS ADDRESS PORT/PROTOCOL…: the words to each at once, datagrams three times. On a line of their own: a
-# daemon that waits for its peer may have knocked before, and said something else.
+# ports_send WORDS ADDRESS PORT/PROTOCOL…: send the words to each port at once, datagrams three times. The words are
+# on a line of their own, because a daemon that waits for its peer may have sent other data to the port before.
 ports_send() {
     words=$1 address=$2
     shift 2
@@ -35,16 +35,17 @@ ports_send() {
     done
 }
 
-# ports_knock TARGET ADDRESS PORT: `TARGET PORT` where nothing comes back within 3 s. A refusal would have come back.
+# ports_knock TARGET ADDRESS PORT: print `TARGET PORT` if no answer comes within 3 s. A refusal is an answer.
 ports_knock() {
     # shellcheck disable=SC2016 # these are bash's
     timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>/dev/null
     [ $? -lt 124 ] || printf '%s %s\n' "$1" "$3"
 }
 
-# ports_sizes WORDS TARGET ADDRESS PORT SIZE…: a datagram of each size (bytes of an IPv4 packet, smallest first) that is
-# below the link's own, then of that one, each twice: one may be lost. A link that carries less than it should drops
-# them: each is sent whole, until the kernel has been told of a smaller path. Says which were sent, and what it was told.
+# ports_sizes WORDS TARGET ADDRESS PORT SIZE…: send a datagram of each size (bytes of an IPv4 packet, smallest first)
+# below the link's MTU, then of the MTU itself, each twice because one may be lost. A link that carries less than its MTU
+# drops the larger ones: none is fragmented until the kernel learns of a smaller path MTU. Prints `sent TARGET SIZE` for
+# each size, and `told TARGET` if the kernel has learned of a smaller path MTU.
 ports_sizes() {
     words=$1 target=$2 address=$3 port=$4
     sizes=
@@ -53,9 +54,10 @@ ports_sizes() {
     device=${route#* dev }
     most=$(cat "/sys/class/net/${device%% *}/mtu") || return 0
     for size; do [ "$size" -ge "$most" ] || sizes="$sizes $size"; done
-    # One process for all of them. Bash writes each line by itself, and 4096 bytes at most: so the line begins with a
-    # return, and dd writes what is larger. 30: the headers of IPv4 and UDP, and these two. It waits a moment, for the
-    # path to say that one was too large: later ones would come in pieces.
+    # One process sends all datagrams. Bash writes each line by itself and 4096 bytes at most: so a datagram begins
+    # with a carriage return, and dd writes the larger ones. 30 is the headers of IPv4 and UDP (28), the carriage return
+    # and the line feed. The pause is for the path to report that a datagram was too large: later ones are then
+    # fragmented.
     # shellcheck disable=SC2016,SC2086 # these are bash's; a word a size
     timeout 5 bash -c 'exec 3>"/dev/udp/$1/$2" 4<> <(:)
         for size in "${@:3}"; do
@@ -70,8 +72,8 @@ ports_sizes() {
     case $route in *' mtu '*) printf 'told %s\n' "$target" ;; esac
 }
 
-# ports_heard FOLDER RUN WAYS: what came, as PORT-PROTOCOL LENGTH WORDS…; waits for the number of ways, at most 2 s. And
-# `taken PORT-PROTOCOL` where somebody else got the port first: a daemon of ours that was just being started again.
+# ports_heard FOLDER RUN WAYS: print what arrived, as PORT-PROTOCOL LENGTH WORDS…; waits up to 2 s for that many ways.
+# Prints `taken PORT-PROTOCOL` if another process got the port first, such as one of our daemons that was restarting.
 ports_heard() {
     tries=0
     while [ $tries -lt 100 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do

@@ -1,7 +1,7 @@
 """SSH: connect to nodes, run scripts, send files, open tunnels, hold the run lock.
 
-The only package that imports fabric and paramiko. A node needs `sh` and what every Debian has (coreutils,
-util-linux), and sudo unless the login user is root.
+The only package that imports fabric and paramiko. A node needs `sh`, coreutils and util-linux, which every Debian
+has, and sudo unless the login user is root.
 """
 
 from provision.remote.lock import Lock

@@ -1,4 +1,4 @@
-"""Opening a connection: the socket, the host key, the login, and what to say when one of them fails."""
+"""Open a connection to an SSH server: the socket, the host key, the login, and the error when a step fails."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from provision.remote.target import Login, Target
 from provision.remote.transport import SharedTransport
 
 LOGIN_TIMEOUT = 20
-"""Seconds sshd may take to judge a key: it may look names up, or ask a directory."""
+"""Seconds sshd may take to accept or refuse a key; it may look up names or query a directory service."""
 
-# AES-GCM is one call a packet instead of two: about twice as fast as the library's first choice.
+# AES-GCM needs one call per packet instead of two, and is about twice as fast as paramiko's first choice.
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
-# Without a handler Python prints the library's tracebacks to the user; the errors below say it in words.
+# Without a handler, Python prints paramiko's tracebacks to the user. The errors below describe the failure instead.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class Gateways:
-    """The jump hosts of one run: each is connected to once, whoever asks first."""
+    """The jump hosts of one run. Each is connected to once, and all nodes behind it share the connection."""
 
     def __init__(self, login: Login, check: HostKeyCheck | None = None) -> None:
-        """Nothing is opened yet. `check` judges the host key of every server of the run."""
+        """Open nothing yet. `check` accepts or refuses the host key of every server of the run."""
         self.check = check or check_host_key
         self._login = login
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class Gateways:
         self._links: dict[Target, Link | ConnectionFailed] = {}
 
     def open(self, target: Target) -> Link:
-        """Return the connection to a jump host. ConnectionFailed, the same for all who ask."""
+        """Return the connection to a jump host, opened at the first call. All calls raise the same ConnectionFailed."""
         with self._lock:
             lock = self._locks.setdefault(target, threading.Lock())
         with lock:
@@ -62,17 +62,17 @@ class Gateways:
         return link
 
     def close(self) -> None:
-        """Close them, the last opened first: it may run through the others."""
+        """Close the connections in reverse order: a later one may run through an earlier one."""
         for link in reversed(self._links.values()):
             if isinstance(link, Link):
                 link.close()
 
 
 class Link:
-    """A connection to one SSH server, its host key checked, logged in."""
+    """A connection to one SSH server, with its host key checked and the user logged in."""
 
     def __init__(self, target: Target, login: Login, where: str, gateways: Gateways) -> None:
-        """Connect. ConnectionFailed with one problem, or with those of the jump host."""
+        """Connect. ConnectionFailed has one problem, or the problems of the jump host."""
         self.target = target
         self.where = where
         self._proxy: ProxyProcess | None = None
@@ -97,7 +97,7 @@ class Link:
 
     @property
     def transport(self) -> SharedTransport:
-        """The library's connection, which channels are opened on."""
+        """The paramiko transport on which channels are opened."""
         transport: SharedTransport = self._fabric.transport
         return transport
 
@@ -111,7 +111,7 @@ class Link:
             "auth_timeout": LOGIN_TIMEOUT,
             "channel_timeout": CONNECT_TIMEOUT,
         }
-        # An empty configuration: `resolve` has read ~/.ssh/config, and Fabric's own -i is not a key here.
+        # An empty configuration: `resolve` has already read ~/.ssh/config, and Fabric's -i is not a key here.
         connection = FabricConnection(
             target.host,
             user=target.user,
@@ -160,13 +160,13 @@ class Link:
         what = f"{target.host} port {target.port} cannot be reached: {_reason(error)}"
         if target.command:
             what += f" (through `{target.command}`{': ' + last_words if last_words else ''})"
-        return Problem(what, self.where, f"see that the host is up and its sshd listens; try: {manual}")
+        return Problem(what, self.where, f"check that the host is up and that its sshd listens; try: {manual}")
 
     def close(self) -> None:
-        """Close it, and end a ProxyCommand's process."""
+        """Close the connection, and end the process of a ProxyCommand."""
         transport = self._fabric.client.get_transport() if self._fabric else None
         if transport is not None:
-            # Wakes the library's reader at once; by itself it looks up every tenth of a second.
+            # Wakes paramiko's reader thread at once; otherwise it polls every tenth of a second.
             if isinstance(transport.sock, socket.socket):
                 _shutdown(transport.sock)
             transport.close()
@@ -195,32 +195,32 @@ def _reason(error: Exception) -> str:
         case EOFError():
             return "the connection was closed before the login"
         case _ if "banner" in str(error):
-            return "what answers is no SSH server, or hangs up at once"
+            return "the server there is not an SSH server, or hangs up at once"
         case _:
             return str(error) or type(error).__name__
 
 
 class UnansweredError(ConnectionError):
-    """Forwarding is allowed, but what it leads to does not answer."""
+    """sshd forwards, but nothing answers at the address and port."""
 
 
 def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
-    """Open a stream to host:port as the server sees it.
+    """Open a stream from the server to host:port.
 
-    ConnectionFailed if sshd does not forward, UnansweredError if nothing answers there.
+    ConnectionFailed if sshd refuses to forward; UnansweredError if nothing answers at host:port.
     """
     try:
         return link.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT)
     except ChannelException as error:
         if error.code != 1:  # 1: administratively prohibited
-            raise UnansweredError(f"{link.target.host} cannot connect there: {error.text}") from None
+            raise UnansweredError(f"{link.target.host} cannot connect to {host}:{port}: {error.text}") from None
         what = f"sshd on {link.target.host} refuses to forward to {host}:{port}"
-        advice = "AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload it"
+        advice = "set AllowTcpForwarding yes (and PermitOpen any) for this user in its sshd_config, then reload sshd"
         raise ConnectionFailed(Problem(what, where, advice)) from None
 
 
 def forwarding_refused(link: Link, host: str, port: int) -> Problem | None:
-    """Say why no stream opens to host:port as the server sees it. None if one does, or nobody serves it yet."""
+    """Return why the server does not forward to host:port. None if it does, even where nothing listens yet."""
     try:
         open_forwarding(link, host, port, link.where).close()
     except UnansweredError:
@@ -229,5 +229,5 @@ def forwarding_refused(link: Link, host: str, port: int) -> Problem | None:
         return error.problems[0]
     except (SSHException, OSError, EOFError):
         what = f"sshd on {link.target.host} does not answer when asked to forward to {host}:{port}"
-        return Problem(what, link.where, f"on the node, see what holds it up: nc -vz {host} {port}")
+        return Problem(what, link.where, f"look for the cause on the node: nc -vz {host} {port}")
     return None

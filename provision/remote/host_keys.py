@@ -1,4 +1,4 @@
-"""Host keys: what known_hosts says about a key, and how a new one is written there. OpenSSH's file format."""
+"""Host keys: look up a key in known_hosts, and record a new key. The file format is OpenSSH's."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """As `ssh` shows it: SHA256:…, without padding."""
+        """The fingerprint as `ssh` shows it: SHA256:…, without padding."""
         digest = sha256(b64decode(self.text)).digest()
         return "SHA256:" + b64encode(digest).decode().rstrip("=")
 
     @property
     def kind(self) -> str:
-        """The name a person uses: ED25519, ECDSA, RSA."""
+        """The short name of the key type: ED25519, ECDSA, RSA."""
         return self.type.removeprefix("ssh-").split("-")[0].upper()
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """What to negotiate so that the server shows this key."""
+        """The algorithms to negotiate so that the server presents this key."""
         return ("rsa-sha2-512", "rsa-sha2-256") if self.type == "ssh-rsa" else (self.type,)
 
 
@@ -54,7 +54,7 @@ class Entry:
     key: HostKey
 
     def covers(self, name: str) -> bool:
-        """Whether the line speaks of this host: plain, hashed, with wildcards, or excluded by `!`."""
+        """Whether the line applies to this host. Names may be plain, hashed, with wildcards, or excluded by `!`."""
         if any(pattern.startswith("!") and _matches(pattern[1:], name) for pattern in self.names):
             return False
         return any(_matches(pattern, name) for pattern in self.names)
@@ -67,12 +67,12 @@ def _matches(pattern: str, name: str) -> bool:
         except (ValueError, NotBase64):
             return False
         return hmac.compare_digest(hmac.new(salt, name.encode(), sha1).digest(), digest)
-    # OpenSSH knows * and ? only: a bracket stands for itself.
+    # OpenSSH has only the wildcards * and ?: a bracket is an ordinary character.
     return fnmatchcase(name, pattern.lower().replace("[", "[[]"))
 
 
 def entries(path: Path, text: str) -> Iterator[Entry]:
-    """Every line that can be understood; OpenSSH passes over the rest, too."""
+    """Yield every line that can be parsed. The other lines are skipped, as OpenSSH does."""
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         marker = words.pop(0) if words and words[0].startswith("@") else ""
@@ -87,7 +87,7 @@ def entries(path: Path, text: str) -> Iterator[Entry]:
 
 
 def read(path: Path) -> tuple[Entry, ...]:
-    """Every entry of the user's file and of the system's. A file that does not exist is empty."""
+    """Return every entry of the user's file and of the system's. A missing file has no entries."""
     return tuple(
         entry
         for file in (path, SYSTEM_FILE)
@@ -97,15 +97,15 @@ def read(path: Path) -> tuple[Entry, ...]:
 
 
 def judge(known: Iterable[Entry], name: str, key: HostKey) -> tuple[Verdict, Entry | None]:
-    """What the entries say about the key shown by `name`, and the entry that says it.
+    """Return the verdict on the key that `name` presents, and the entry that decides it.
 
-    A host known by keys of other types only is called changed: those types were asked for first.
+    A host that is known only by keys of other types counts as changed: those types were negotiated first.
     """
-    about = [entry for entry in known if entry.covers(name)]
-    revoked = [entry for entry in about if entry.marker == "@revoked" and entry.key == key]
+    covering = [entry for entry in known if entry.covers(name)]
+    revoked = [entry for entry in covering if entry.marker == "@revoked" and entry.key == key]
     if revoked:
         return "revoked", revoked[0]
-    plain = [entry for entry in about if not entry.marker]
+    plain = [entry for entry in covering if not entry.marker]
     same = [entry for entry in plain if entry.key == key]
     if same:
         return "known", same[0]
@@ -115,7 +115,7 @@ def judge(known: Iterable[Entry], name: str, key: HostKey) -> tuple[Verdict, Ent
 
 
 def preferred(known: Iterable[Entry], name: str, algorithms: Iterable[str]) -> tuple[str, ...]:
-    """The algorithms, those of keys known for `name` first, as OpenSSH orders them."""
+    """Return the algorithms, those of the keys known for `name` first, as OpenSSH orders them."""
     wanted = {
         algorithm for entry in known if not entry.marker and entry.covers(name) for algorithm in entry.key.algorithms
     }
@@ -123,7 +123,7 @@ def preferred(known: Iterable[Entry], name: str, algorithms: Iterable[str]) -> t
 
 
 def record(path: Path, name: str, key: HostKey) -> None:
-    """Append the key: one write, so that no other writer's line is lost or broken. OSError if it cannot."""
+    """Append the key in one write, so that no other writer's line is lost or broken. OSError if that fails."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone_in(path.parent):
         if judge(read(path), name, key)[0] == "known":
@@ -140,7 +140,7 @@ def record(path: Path, name: str, key: HostKey) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other threads and runs of ours away: a lock on the folder itself leaves no file behind."""
+    """Hold a lock against other threads and runs. A lock on the folder itself leaves no lock file behind."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Which keys to offer, in which order, and what to say when none was taken."""
+"""The private keys to offer to a server, their order, and the explanation when the server accepts none."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DEFAULT_KEYS = tuple(Path("~/.ssh") / name for name in ("id_ed25519", "id_ecdsa"
 
 
 class Identities:
-    """Offers keys until one is taken: those named, then the agent's, then ~/.ssh/id_* if none was named.
+    """Offers keys until the server accepts one: the named keys, then the agent's, then ~/.ssh/id_* if none is named.
 
-    A key that is encrypted is looked for in the agent. `paramiko` calls `authenticate`.
+    An encrypted key is looked for in the agent. paramiko calls `authenticate`.
     """
 
     def __init__(self, target: Target) -> None:
-        """Offer the target's keys; nothing is read before `authenticate`."""
+        """Take the target. No key is read before `authenticate`."""
         self.target = target
         self.refused: list[str] = []
         self.unusable: list[str] = []
@@ -29,7 +29,7 @@ class Identities:
         self._agent: Agent | None = None
 
     def authenticate(self, transport: Transport) -> None:
-        """Log in. AuthenticationException when no key was taken."""
+        """Log in. AuthenticationException if the server accepts no key."""
         offered: set[bytes] = set()
         try:
             for name, key in self._candidates():
@@ -43,7 +43,7 @@ class Identities:
                 except (SSHException, EOFError):
                     if not self.refused:
                         raise
-                    # sshd counts keys (MaxAuthTries); no other may be offered on this connection.
+                    # sshd limits the number of keys (MaxAuthTries): no more can be offered on this connection.
                     self.unusable.append(f"the server hung up after {len(self.refused)} keys")
                     break
                 else:
@@ -54,7 +54,7 @@ class Identities:
         raise AuthenticationException(self.explanation())
 
     def explanation(self) -> str:
-        """What was tried, in words."""
+        """Return which keys were tried, and why each failed."""
         parts = [f"{path} is encrypted, and no agent holds it" for path in self.encrypted]
         parts += self.unusable
         parts += [f"the server refused {', '.join(self.refused)}"] if self.refused else []
@@ -77,7 +77,7 @@ class Identities:
         except FileNotFoundError:
             self.unusable.append(f"{path} does not exist")
         except TypeError:
-            # What `cryptography` raises for a key that needs a passphrase.
+            # `cryptography` raises this for a key that needs a passphrase.
             yield from self._from_agent(path)
         except (OSError, ValueError, SSHException, UnknownKeyType) as error:
             reason = getattr(error, "strerror", None) or "not a private key"

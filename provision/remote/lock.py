@@ -1,4 +1,4 @@
-"""The run lock: one run at a time on a node, released by itself when its holder dies or the link does."""
+"""The run lock: one run at a time on a node. The node releases it when the run or its connection ends."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ START_TIMEOUT = 30.0
 
 
 class Lock:
-    """Holds every node's run lock while a `with` lasts; a thread sends the signs of life. `run` is the run's name."""
+    """Holds every node's run lock inside a `with`; a thread sends heartbeats. `run` is the run's name."""
 
     def __init__(self, remotes: Sequence[Remote], verb: str, *, shared: bool = False, run: str = "") -> None:
-        """Take no lock yet. `verb` is what a refused run will be told. `shared`: beside others that share it."""
+        """Take no lock yet. A refused run is shown `verb`. With `shared`, other shared runs may hold the lock too."""
         self._remotes = sorted(remotes, key=lambda remote: IPv4Address(remote.node.address))
         self._verb = verb
         self._shared = shared
@@ -34,9 +34,9 @@ class Lock:
         self._lost: list[str] = []
 
     def __enter__(self) -> Self:
-        """Take the locks one after another, in address order: two runs never wait for each other.
+        """Take the locks one by one in address order, so that two runs never block each other.
 
-        LockHeld names the holder; what was taken is released.
+        LockHeld names the holder; the locks already taken are released.
         """
         holder = f"{self._verb}\t{getuser()}@{socket.gethostname()}\t{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
@@ -55,7 +55,7 @@ class Lock:
         self._release()
 
     def check(self) -> None:
-        """StepFailed if a lock was lost, by a cut link or a long sleep of this machine: change no more."""
+        """Raise StepFailed if a lock was lost, because the link was cut or this machine slept: stop changing nodes."""
         if self._lost:
             what = "the run lock was lost: another run may be at work"
             raise StepFailed(*(Problem(what, name, "run again") for name in self._lost))
@@ -82,9 +82,9 @@ class Lock:
         answer = shell.wait_for_line(mark)
         if answer == "held":
             return shell
-        told = shell.finish(mark).stdout.partition("\n")[2].splitlines() or ["a run\tsomebody\tjust now"]
-        verb, who, since = (*told[0].split("\t"), "?", "?", "?")[:3]
-        others = f", and {len(told) - 1} more" if told[1:] else ""
+        holders = shell.finish(mark).stdout.partition("\n")[2].splitlines() or ["a run\tsomebody\tjust now"]
+        verb, who, since = (*holders[0].split("\t"), "?", "?", "?")[:3]
+        others = f", and {len(holders) - 1} more" if holders[1:] else ""
         what = f"locked by `{verb}` of {who} since {since}{others}"
-        advice = "wait for it to end; a lock is released when its holder dies"
+        advice = "wait until it ends; a run that dies releases its lock"
         raise LockHeld(Problem(what, remote.node.name, advice))

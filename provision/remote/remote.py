@@ -1,4 +1,4 @@
-"""One node, connected."""
+"""The connection to one node."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ READ_SIZE = 1 << 20
 
 
 class Remote:
-    """One node, connected, with root's powers. Every method may be called from several threads."""
+    """The connection to one node, with root privileges. Every method may be called from several threads."""
 
     def __init__(self, node: Node, login: Login, gateways: Gateways | None = None) -> None:
-        """Connect, check the host key, log in, become root. ConnectionFailed says which of them failed.
+        """Connect, check the host key, log in, become root. ConnectionFailed says which step failed.
 
-        `gateways` holds jump hosts shared with other nodes and closed by who made them.
+        `gateways` holds the jump hosts shared with other nodes; its owner closes it.
         """
         self.node = node
         self._login = login
@@ -45,24 +45,27 @@ class Remote:
             raise ConnectionFailed(*error.problems) from None
 
     def run(self, script: str, *, timeout: float = 120, changes: bool = False, what: str = "a script") -> Result:
-        """Run a POSIX sh script as root; its exit code is the caller's to judge.
+        """Run a POSIX sh script as root, and return its result; any exit code is a result.
 
-        It is killed after `timeout` seconds, and when this process dies or its link does. With `changes` it
-        first waits for the step of a killed earlier run. `what` names it in errors. StepFailed if it takes
-        too long or the connection is lost.
+        The script is killed after `timeout` seconds, and when this process or its connection ends. With `changes`
+        it first waits for a step that a killed earlier run left running. `what` names the script in errors.
+        StepFailed if the script takes too long or the connection is lost.
         """
-        shell, mark = self._begun(script, timeout, what, changes=changes)
+        shell, mark = self._start(script, timeout, what, changes=changes)
         return shell.finish(mark)
 
     def collect(self, script: str, *, timeout: float, what: str) -> tuple[str, Problem | None]:
-        """Run a script that only tells: return what arrived of it, and what ended it early. StepFailed at its start."""
-        shell, mark = self._begun(script, timeout, what)
+        """Run a script that changes nothing. Return the output that arrived, and the problem that ended it early.
+
+        StepFailed if the script cannot be started.
+        """
+        shell, mark = self._start(script, timeout, what)
         try:
             return shell.finish(mark).stdout, None
         except StepFailed as error:
             return bytes(shell.stdout).partition(mark.encode())[2].decode(errors="replace"), error.problems[0]
 
-    def _begun(self, script: str, timeout: float, what: str, *, changes: bool = False) -> tuple[Shell, str]:
+    def _start(self, script: str, timeout: float, what: str, *, changes: bool = False) -> tuple[Shell, str]:
         mark = secrets.token_hex(8)
         data = f"{script}\n#{mark}".encode()
         shell = self.shell(what, timeout)
@@ -70,9 +73,9 @@ class Remote:
         return shell, mark
 
     def push(self, data: bytes | Path, path: str, *, mode: int = 0o600, timeout: float = 600) -> None:
-        """Put a file in its place, root's, durably and whole; its folder must exist.
+        """Write a file owned by root, durably, completely or not at all; its folder must exist.
 
-        StepFailed if it cannot be written, arrives damaged, or nothing moves for 30 s.
+        StepFailed if the file cannot be written, arrives damaged, or no data moves for 30 s.
         """
         if not path.startswith("/") or "\n" in path or path.endswith("/"):
             raise ValueError(f"not the absolute path of a file: {path!r}")
@@ -91,30 +94,30 @@ class Remote:
         shell.end_input()
         result = shell.finish(mark)
         if result.code:
-            words = result.stderr.strip().split("\n")[-1]
-            what = f"{path} could not be written: {words or f'exit code {result.code}'}"
-            raise StepFailed(Problem(what, self.node.name, "the file that was there is as it was"))
+            reason = result.stderr.strip().split("\n")[-1]
+            what = f"{path} could not be written: {reason or f'exit code {result.code}'}"
+            raise StepFailed(Problem(what, self.node.name, "the previous file is unchanged"))
 
     def tunnel(self, port: int, address: str | None = None) -> int:
-        """Return a port on 127.0.0.1 that leads to address:port as the node sees it, until `close`.
+        """Return a port on 127.0.0.1 that is forwarded through the node to address:port, until `close`.
 
-        Without an address: the node's own from the inventory. ConnectionFailed if sshd does not forward. A
-        port that nobody serves closes the caller's connection; the next call may find it served.
+        The default address is the node's own from the inventory. ConnectionFailed if sshd refuses to forward.
+        While nothing listens at address:port, connections to the local port are closed.
         """
         tunnel = Tunnel(self._link, address or self.node.address, port)
         self._tunnels.append(tunnel)
         return tunnel.port
 
     def tunnel_refused(self, port: int) -> Problem | None:
-        """Say why sshd would lead no tunnel to this port of the node; None if it would, even where nobody serves it."""
+        """Return why sshd refuses a tunnel to this port of the node. None if it forwards, even if nothing listens."""
         return forwarding_refused(self._link, self.node.address, port)
 
     def shell(self, what: str, timeout: float) -> Shell:
-        """Start a root shell, for what `run` and `push` cannot do."""
+        """Start a root shell, for work that `run` and `push` cannot do."""
         return Shell(self._link, self._login, what, timeout)
 
     def close(self) -> None:
-        """Close tunnels and connection. What still runs on the node is ended."""
+        """Close the tunnels and the connection. Scripts that still run on the node are ended."""
         for tunnel in self._tunnels:
             tunnel.close()
         if hasattr(self, "_link"):
@@ -124,5 +127,5 @@ class Remote:
 
 
 def connect(node: Node, login: Login) -> Remote:
-    """Connect to one node. ConnectionFailed."""
+    """Connect to one node. ConnectionFailed if a step of it fails."""
     return Remote(node, login)

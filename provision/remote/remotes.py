@@ -1,4 +1,4 @@
-"""All nodes at once: open them, do something on each, collect what went wrong."""
+"""All nodes of a run: connect to them, call a function with each in parallel, and collect the errors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Subject = TypeVar("Subject")
 
 
 class Remotes:
-    """The nodes of a run, connected; a context manager that closes them."""
+    """The connected nodes of a run; a context manager that closes them."""
 
     def __init__(self, remotes: Iterable[Remote], gateways: Gateways) -> None:
-        """Take nodes already connected; `open` connects them."""
+        """Take nodes that are connected already. `open` connects to nodes."""
         self._remotes = {remote.node.name: remote for remote in remotes}
         self._gateways = gateways
         self._lock: Lock | None = None
 
     @classmethod
     def open(cls, nodes: Sequence[Node], login: Login) -> Self:
-        """Connect to all in parallel. One ConnectionFailed holds the problems of every node."""
+        """Connect to all nodes in parallel. One ConnectionFailed holds the problems of every node."""
         remotes, refused = cls.reach(nodes, login)
         if refused:
             remotes.close()
@@ -40,7 +40,7 @@ class Remotes:
 
     @classmethod
     def reach(cls, nodes: Sequence[Node], login: Login) -> tuple[Self, dict[str, ProvisionError]]:
-        """Connect to those that let us in, in parallel; beside them the error of each other one, by its name."""
+        """Connect to all nodes in parallel. Return the connected ones, and the error of each other node by its name."""
         gateways = Gateways(login)
         opened: list[Remote] = []
         refused: dict[str, ProvisionError] = {}
@@ -63,44 +63,44 @@ class Remotes:
         return remotes, {name: refused[name] for name in order if name in refused}
 
     def each(self, function: Callable[[Remote], T], nodes: Sequence[Node] | None = None) -> dict[str, T]:
-        """Call the function with every node, or those given, in parallel; the answers by node name.
+        """Call the function with every node, or the given nodes, in parallel. Return the answers by node name.
 
-        The errors of all nodes come as one. An interrupt is raised at once; `close` then ends what still runs.
+        The errors of all nodes are merged into one. An interrupt is raised at once; `close` then ends running scripts.
         """
         remotes = list(self) if nodes is None else [self[node.name] for node in nodes]
         answers = in_parallel(function, remotes)
         return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
 
     def lock(self, verb: str, *, shared: bool = False, run: str = "") -> Lock:
-        """The run lock of all these nodes, for a `with`, under the run's name. LockHeld names who holds it.
+        """Return the run lock of all these nodes, for a `with`, under the run's name. LockHeld names the holder.
 
-        Runs that change only what they made themselves may share it.
+        Runs that change only resources of their own may share the lock.
         """
         self._lock = Lock(list(self), verb, shared=shared, run=run)
         return self._lock
 
     @property
     def run(self) -> str:
-        """The name of this run, which marks what it makes; of one that took the lock."""
+        """The name of this run, which marks the resources it makes. Empty before `lock`."""
         return self._lock.run if self._lock else ""
 
     def living(self) -> frozenset[str]:
-        """The names of the runs that hold the lock of any of these nodes, this one among them."""
+        """Return the names of the runs that hold the lock of any of these nodes, including this run."""
         return frozenset(
-            run for found in self.each(lambda remote: remote.run(LIVING)).values() for run in found.stdout.split()
+            run for result in self.each(lambda remote: remote.run(LIVING)).values() for run in result.stdout.split()
         )
 
     def check_lock(self) -> None:
-        """StepFailed if the run lock was taken and then lost: change no more."""
+        """Raise StepFailed if the run lock was taken and then lost: stop changing nodes."""
         if self._lock:
             self._lock.check()
 
     def __getitem__(self, name: str) -> Remote:
-        """The node of that name. KeyError if there is none."""
+        """Return the node of that name. KeyError if there is none."""
         return self._remotes[name]
 
     def __iter__(self) -> Iterator[Remote]:
-        """Every node, in inventory order."""
+        """Iterate over the nodes in inventory order."""
         return iter(self._remotes.values())
 
     def close(self) -> None:
@@ -109,7 +109,7 @@ class Remotes:
         self._gateways.close()
 
     def __enter__(self) -> Self:
-        """Nothing to do: `open` has connected."""
+        """Do nothing: `open` has connected."""
         return self
 
     def __exit__(
@@ -120,10 +120,10 @@ class Remotes:
 
 
 def in_parallel(function: Callable[[Subject], T], subjects: Sequence[Subject]) -> list[T]:
-    """Call the function with each subject in a thread of its own; the answers in their order.
+    """Call the function with each subject in a thread of its own. Return the answers in the order of the subjects.
 
-    What failed is raised when all have ended: a bug as it is, errors a person can act on merged into one.
-    An interrupt is raised at once, the threads left behind.
+    Errors are raised when all threads have ended, merged as `merged` does. An interrupt is raised at once; the
+    threads are left running.
     """
     if len(subjects) == 1:
         return [function(subjects[0])]
@@ -148,7 +148,10 @@ def in_parallel(function: Callable[[Subject], T], subjects: Sequence[Subject]) -
 
 
 def merged(errors: Sequence[BaseException]) -> BaseException:
-    """One error for all: a bug as it is, else the class that admits most, with every problem once."""
+    """Return one error for all: the first that is no ProvisionError, else a ProvisionError with every problem once.
+
+    It is a StepFailed if one of the errors is, because then something may have changed.
+    """
     for error in errors:
         if not isinstance(error, ProvisionError):
             return error

@@ -1,7 +1,7 @@
-"""The lines a `Shell` obeys: run the script that follows, keep the file that follows, hold the run lock.
+"""The lines that a `Shell` runs: run the script that follows, write the file that follows, hold the run lock.
 
-POSIX sh. Traps met on the way: a background job's stdin is /dev/null, so stdin is moved to descriptor 3 for
-the one that listens; every child inherits the lock's descriptor, so those that may outlive the work close it.
+POSIX sh. A background job's stdin is /dev/null, so stdin is moved to file descriptor 3 for the job that listens.
+Every child inherits the lock's file descriptor, so children that may outlive the work close it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from shlex import quote
 from provision.remote.shell import HEARTBEAT_LIMIT
 
 FOLDER = "/run/overlay-provision"
-"""Where locks live on a node: root's alone, gone after a boot."""
+"""Folder of the locks on a node: accessible to root alone, gone after a reboot."""
 
 STEP_LOCK_WAIT = 60
-"""Seconds a step waits for one that an earlier, killed run left at work."""
+"""Seconds a step waits for a step that an earlier, killed run left running."""
 
-BUSY = f"a step of an earlier run is still at work there after {STEP_LOCK_WAIT} s"
+BUSY = f"a step of an earlier run is still running there after {STEP_LOCK_WAIT} s"
 
 LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3 8>&- 9>&-)" ]; do :; done'
-"""Returns when the channel is closed, or has been silent for too long."""
+"""Returns when the channel is closed, or no heartbeat came for HEARTBEAT_LIMIT seconds."""
 
 
 def run_line(mark: str, size: int, *, changes: bool) -> str:
-    """Run the `size` bytes that follow, in a session of its own that is killed when the controller is gone.
+    """Run the next `size` bytes as a script, in a session of its own that is killed when the controller is gone.
 
-    The script must end with the mark: one cut short never runs. With `changes` it holds the step lock.
+    The script must end with the mark, so that a truncated script never runs. With `changes` it holds the step lock.
     """
     lock = f"""
         mkdir -p -m 700 {FOLDER} && exec 9>>{FOLDER}/step.lock || exit 1
@@ -48,9 +48,9 @@ def run_line(mark: str, size: int, *, changes: bool) -> str:
 
 
 def push_line(mark: str, path: str, digest: str, mode: int) -> str:
-    """Keep the bytes that follow as a file: whole and durable under its name, or not at all.
+    """Write the bytes that follow to a file, durably, completely or not at all.
 
-    The new file is secret until its mode is set, checked after it was written, and renamed into place.
+    Only root can read the new file until its mode is set. Its checksum is compared before it is renamed into place.
     """
     folder, name = quote(str(PurePosixPath(path).parent)), quote(PurePosixPath(path).name)
     return _line(f"""
@@ -65,15 +65,15 @@ def push_line(mark: str, path: str, digest: str, mode: int) -> str:
         trap 'exit 1' HUP INT TERM PIPE
         new=$(mktemp .{name}.pushed.XXXXXX) || exit 1
         cat >"$new" || exit 1
-        [ "$(sha256sum <"$new")" = '{digest}  -' ] || fail 'what arrived is not what was sent'
+        [ "$(sha256sum <"$new")" = '{digest}  -' ] || fail 'the checksum of the received file does not match'
         chmod {mode:o} "$new" && sync "$new" && mv -f -- "$new" {name} && sync .
     """)
 
 
 def lock_line(mark: str, run: str, holder: str, *, shared: bool) -> str:
-    """Hold the run lock as long as the channel lives: says `held`, or `busy` and who holds it.
+    """Hold the run lock while the channel is open. Prints `held`, or `busy` and the holders.
 
-    Each holder is in `runs/`, in a file locked like that; one that is not locked belongs to the dead.
+    Each holder has a locked file in `runs/`; a file that is not locked belongs to a run that has died.
     """
     return _line(f"""
         printf %s {mark}
@@ -94,10 +94,10 @@ def lock_line(mark: str, run: str, holder: str, *, shared: bool) -> str:
 _LIVING = """for run in *; do [ -f "$run" ] && ! flock -n "$run" true"""
 
 LIVING = f"""cd {FOLDER}/runs 2>/dev/null || exit 0; {_LIVING} && echo "$run"; done; true"""
-"""Says the name of each run that holds the lock at this moment."""
+"""Prints the name of each run that holds the lock now."""
 
 
 def _line(text: str) -> str:
-    """Join the commands into the one line that the shell reads first."""
+    """Join the commands into the single line that the shell reads first."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     return "; ".join(lines) + "\n"

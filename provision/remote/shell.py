@@ -1,9 +1,9 @@
-"""A root shell on a node that takes its orders from stdin, so that nothing is ever in an argument list.
+"""A root shell on a node that reads its commands from stdin, so that nothing is ever in an argument list.
 
-The command line is always the same: a shell that reads one line and runs it. That line decides what becomes
-of the rest of stdin: a script of known length, or the bytes of a file. For a sudo user the shell starts below
-sudo, which asks for the password with a prompt nobody can guess; the password goes out only after that prompt
-and before the shell has said, with a random word, that it is there.
+The command line is always the same: a shell that reads one line and runs it. That line decides how the rest of
+stdin is used: as a script of known length, or as the bytes of a file. For a user with sudo the shell runs under
+sudo, which asks for the password with a random prompt. The password is sent only after that prompt, and only
+before the shell has printed a random word to show that it runs.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from provision.remote.connection import Link
 from provision.remote.target import Login
 
 SLICE = 64 * 1024
-"""Bytes handed to the library at once: much more and it copies the rest over and over."""
+"""Bytes given to paramiko in one call: with much more, paramiko copies the rest again and again."""
 
 HEARTBEAT = 5.0
-"""Seconds between signs of life sent to a shell at work."""
+"""Seconds between two heartbeats sent to a running shell."""
 
 HEARTBEAT_LIMIT = 15
-"""Seconds without one after which the node takes the controller for dead."""
+"""Seconds without a heartbeat after which the node treats the controller as gone."""
 
 STALL_LIMIT = 30.0
-"""Seconds in which not one byte could be sent."""
+"""Seconds without a byte sent after which the connection counts as lost."""
 
 SUDO_TIMEOUT = 30.0
-"""Seconds sudo may take before it asks or starts the shell."""
+"""Seconds sudo may take to ask for the password or to start the shell."""
 
 READ_AND_OBEY = 'IFS= read -r line && eval "$line"'
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a script left: its exit code and what it wrote."""
+    """The exit code and the output of a script."""
 
     code: int
     stdout: str
@@ -51,7 +51,7 @@ class Shell:
     """One shell on one channel. `what` names its work in errors."""
 
     def __init__(self, link: Link, login: Login, what: str, timeout: float) -> None:
-        """Start it, as root. ConnectionFailed if sudo refuses, StepFailed if the connection is gone."""
+        """Start the shell as root. ConnectionFailed if sudo refuses, StepFailed if the connection is gone."""
         self.what = what
         self._link = link
         self._timeout = timeout
@@ -72,28 +72,28 @@ class Shell:
 
     def _become_root(self, password: str | None) -> None:
         first, second, third = (secrets.token_hex(8) for _ in range(3))
-        # Neither mark stands in the command as it will be printed, so an echo of the command is no prompt:
-        # sudo makes one percent sign of two, and printf joins the halves.
+        # The command does not contain the marks as they are printed, so an echo of it cannot pass for a prompt:
+        # sudo turns two percent signs into one, and printf joins the halves.
         prompt, ready = f"{first}%{second}:".encode(), f"{second}{third}".encode()
         start = f"printf %s%s {second} {third} >&2; {READ_AND_OBEY}"
         self._channel.exec_command(f"exec sudo -S -p '{first}%%{second}:' -- sh -c '{start}'")
-        asked = 0
+        prompts = 0
         deadline = min(self._deadline, time.monotonic() + SUDO_TIMEOUT)
         alive = True
         while ready not in self.stderr:
-            if self.stderr.count(prompt) > asked:
-                asked += 1
-                self._answer(password, asked)
+            if self.stderr.count(prompt) > prompts:
+                prompts += 1
+                self._answer(password, prompts)
             if not alive:
-                raise self._refused(self._tail(prompt) or "sudo ended without a word")
+                raise self._refused(self._tail(prompt) or "sudo ended without a message")
             if time.monotonic() > deadline:
-                raise self._refused(f"sudo said nothing for {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; "))
+                raise self._refused(f"sudo did not answer within {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; "))
             alive = self.read(deadline)
         del self.stderr[: self.stderr.index(ready) + len(ready)]
 
-    def _answer(self, password: str | None, asked: int) -> None:
+    def _answer(self, password: str | None, prompts: int) -> None:
         user = self._link.target.user
-        if asked > 1:
+        if prompts > 1:
             advice = "run again with the right one: fab --prompt-for-sudo-password"
             raise self._refused(f"sudo password of {user} refused", advice)
         if password is None:
@@ -102,17 +102,17 @@ class Shell:
 
     def _refused(self, what: str, advice: str = "") -> ConnectionFailed:
         self.close()
-        return ConnectionFailed(Problem(what, self._link.where, advice or "see that sudo lets this user be root"))
+        return ConnectionFailed(Problem(what, self._link.where, advice or "check that sudo lets this user become root"))
 
     def _tail(self, prompt: bytes = b"\0") -> str:
-        """The last line on stderr, for an error."""
+        """Return the last line of stderr, for an error message."""
         lines = self.stderr.replace(prompt, b"\n").decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def send(self, data: bytes) -> None:
         """Send bytes to stdin, in slices. StepFailed if the connection is lost or stalls.
 
-        A shell that ended before it read everything is no error here: `finish` has its last words.
+        A shell that ended before it read everything is no error here: `finish` says why it ended.
         """
         self._channel.settimeout(STALL_LIMIT)
         try:
@@ -128,7 +128,7 @@ class Shell:
         self._input_open = False
 
     def read(self, until: float) -> bool:
-        """Take what has arrived, waiting until then (monotonic) at most. False once the other side ended."""
+        """Read the output, waiting at most until the monotonic clock shows `until`. False once the shell has ended."""
         channel = self._channel
         ended = bool(channel.eof_received or channel.closed)
         arrived = False
@@ -143,13 +143,13 @@ class Shell:
         return not ended
 
     def beat(self) -> None:
-        """Send a sign of life. StepFailed if the shell has ended or the connection is lost."""
+        """Send a heartbeat. StepFailed if the shell has ended or the connection is lost."""
         if self._channel.closed or self._channel.eof_received:
             raise self.lost(None)
         self.send(b".")
 
     def wait_for_line(self, mark: str) -> str:
-        """Read until the line after the mark is whole, and return it; empty if the shell ended before."""
+        """Return the line after the mark, once it is complete; empty if the shell ended before."""
         while self.read(self._deadline):
             line, whole, _ = self.stdout.partition(mark.encode())[2].partition(b"\n")
             if whole:
@@ -159,9 +159,9 @@ class Shell:
         return ""
 
     def finish(self, mark: str) -> Result:
-        """Read to the end. What came before the mark, a login shell's chatter, is dropped.
+        """Read to the end, and return the result. Output before the mark is a login shell's, and is dropped.
 
-        StepFailed if it takes too long, if the connection is lost, or if the shell never began.
+        StepFailed if the script takes too long, the connection is lost, or the script never started.
         """
         next_beat = time.monotonic() + HEARTBEAT
         while self.read(min(next_beat, self._deadline)):
@@ -176,13 +176,13 @@ class Shell:
             raise self.overdue()
         code = self._channel.recv_exit_status()
         self.close()
-        before, began, stdout = bytes(self.stdout).partition(mark.encode())
-        stderr = bytes(self.stderr).partition(mark.encode())[2] if began else bytes(self.stderr)
+        before, started, stdout = bytes(self.stdout).partition(mark.encode())
+        stderr = bytes(self.stderr).partition(mark.encode())[2] if started else bytes(self.stderr)
         if code < 0:
             raise self.lost(None)
-        if not began:
-            said = self._tail() or before.decode(errors="replace").strip()[-200:]
-            raise self.failed(f"{self.what} did not begin: {said or f'exit code {code}'}")
+        if not started:
+            reason = self._tail() or before.decode(errors="replace").strip()[-200:]
+            raise self.failed(f"{self.what} did not start: {reason or f'exit code {code}'}")
         return Result(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
     def failed(self, what: str, advice: str = "") -> StepFailed:
@@ -193,19 +193,20 @@ class Shell:
     def overdue(self) -> StepFailed:
         """Close the shell, which ends its work on the node, and return the error to raise."""
         tail = self._tail()
-        last = f"; its last words: {tail}" if tail else ""
+        last = f"; its last output: {tail}" if tail else ""
         return self.failed(f"{self.what} did not end within {self._timeout:g} s and was stopped{last}")
 
     def lost(self, error: BaseException | None) -> StepFailed:
         """Close the shell, and return the error that says the connection is gone."""
         transport = self._link.transport
         silent = isinstance(error, TimeoutError) or transport.fell_silent
-        reason = "nothing moves any more" if silent else "the connection was lost"
-        said = f"; sshd said: {transport.last_words}" if transport.last_words else ""
-        return self.failed(f"{reason} during {self.what}{said}", "what was begun there ends by itself; run again")
+        reason = "the connection stopped responding" if silent else "the connection was lost"
+        message = f"; sshd said: {transport.last_words}" if transport.last_words else ""
+        advice = "the work on the node ends by itself; run again"
+        return self.failed(f"{reason} during {self.what}{message}", advice)
 
     def close(self) -> None:
-        """Close the channel; work still going on there ends when the node notices."""
+        """Close the channel. A script that still runs ends when the node notices."""
         if hasattr(self, "_channel"):
             with suppress(SSHException, OSError, EOFError):  # the link may be gone already
                 self._channel.close()

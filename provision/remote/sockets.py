@@ -1,4 +1,4 @@
-"""The two kinds of socket to an SSH port that the SSH library does not make well itself."""
+"""Sockets to an SSH port: a TCP connection that acknowledges at once, and the process of a ProxyCommand."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SILENCE_LIMIT_MS = 20_000
 
 
 class PromptSocket(socket.socket):
-    """Acknowledges at once what it receives.
+    """A TCP socket that acknowledges received data at once.
 
-    sshd sends its first messages after a login as separate small packets, each of which waits for the
-    acknowledgement of the one before: 40 ms a connection if the kernel delays that as usual.
+    After a login sshd sends its first messages as small packets, each of which waits for the acknowledgement of the
+    previous one. The kernel delays acknowledgements by default, which costs 40 ms per connection.
     """
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Receive, and stay prompt: the kernel forgets the wish whenever it likes."""
+        """Receive data, and set TCP_QUICKACK again: the kernel may clear the option at any time."""
         data = super().recv(size, flags)
         if hasattr(socket, "TCP_QUICKACK"):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -32,7 +32,7 @@ class PromptSocket(socket.socket):
 
 
 def dial(host: str, port: int) -> socket.socket:
-    """Connect straight. OSError if it cannot."""
+    """Open a direct TCP connection. OSError if that fails."""
     plain = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
     link = PromptSocket(plain.family, plain.type, plain.proto, plain.detach())
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,11 +44,11 @@ def dial(host: str, port: int) -> socket.socket:
 class ProxyProcess:
     """A ProxyCommand whose stdin and stdout are one end of a socket pair; `socket` is the other.
 
-    The SSH library then reads a plain socket, several times faster than its own pipes.
+    paramiko reads this socket several times faster than the pipes of its own ProxyCommand.
     """
 
     def __init__(self, command: str) -> None:
-        """Start the command with the shell, away from the terminal's Ctrl-C."""
+        """Start the command with the shell, in a session of its own, so that Ctrl-C does not reach it."""
         self.socket, theirs = socket.socketpair()
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         with theirs:
@@ -61,7 +61,7 @@ class ProxyProcess:
             )
 
     def last_words(self) -> str:
-        """The last line the command wrote to stderr, or nothing."""
+        """Return the last line that the command wrote to stderr; empty if there is none."""
         self._words.seek(0)
         lines = self._words.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -69,9 +69,9 @@ class ProxyProcess:
     def close(self) -> None:
         """End the command and everything it started."""
         self.socket.close()
-        for deadly in (signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGTERM, signal.SIGKILL):
             try:
-                os.killpg(self._process.pid, deadly)
+                os.killpg(self._process.pid, number)
                 self._process.wait(timeout=1)
                 break
             except (ProcessLookupError, subprocess.TimeoutExpired):

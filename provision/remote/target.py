@@ -24,7 +24,7 @@ INCLUDE_DEPTH = 16
 
 @dataclass(frozen=True)
 class Login:
-    """What the command line says about every node. The password never shows in a repr."""
+    """The login options of the command line, for every node. The password never shows in a repr."""
 
     sudo_password: str | None = field(default=None, repr=False)
     identities: tuple[Path, ...] = ()
@@ -33,7 +33,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Target:
-    """One SSH server, and how to reach and enter it."""
+    """One SSH server, and how to reach it and log in."""
 
     host: str
     port: int
@@ -47,12 +47,12 @@ class Target:
     command: str | None = None
 
     def __str__(self) -> str:
-        """As a person would write it."""
+        """Return user@host:port."""
         return f"{self.user}@{self.host}:{self.port}"
 
 
 def resolve(ssh: SSH, login: Login, config: SSHConfig) -> Target:
-    """What the inventory leaves open, ~/.ssh/config decides, and after it the defaults of OpenSSH."""
+    """Return the target: ~/.ssh/config, then OpenSSH's defaults, fill in what the inventory does not set."""
     keys = (*login.identities, *([ssh.key] if ssh.key else []))
     return _resolve(ssh, keys, config, (ssh.host, ssh.port, ssh.user), ssh.gateway, frozenset())
 
@@ -66,25 +66,25 @@ def _resolve(
     passed: frozenset[str],
 ) -> Target:
     name, port, user = address
-    found: dict[str, Any] = dict(config.lookup(name))
-    host = str(found.get("hostname", name))
-    port = port or int(found.get("port", SSH_PORT))
-    user = user or str(found.get("user", getuser()))
-    gateway = gateway or _unless_none(found.get("proxyjump")) or _unless_none(found.get("proxycommand"))
+    options: dict[str, Any] = dict(config.lookup(name))
+    host = str(options.get("hostname", name))
+    port = port or int(options.get("port", SSH_PORT))
+    user = user or str(options.get("user", getuser()))
+    gateway = gateway or _unless_none(options.get("proxyjump")) or _unless_none(options.get("proxycommand"))
     jump = None
     if gateway and not is_command(gateway) and name not in passed:
         *before, last = gateway.split(",")
         further = ",".join(before) or None
         jump = _resolve(ssh, keys, config, parse_address(last), further, passed | {name})
         jump = None if (jump.host, jump.port) == (host, port) else jump
-    own_keys = tuple(Path(key).expanduser() for key in found.get("identityfile", ()))
+    own_keys = tuple(Path(key).expanduser() for key in options.get("identityfile", ()))
     return Target(
         host=host,
         port=port,
         user=user,
         keys=tuple(dict.fromkeys((*(key.expanduser() for key in keys), *own_keys))),
-        only_these_keys=found.get("identitiesonly") == "yes",
-        known_as=known_name(str(found.get("hostkeyalias", host)), port),
+        only_these_keys=options.get("identitiesonly") == "yes",
+        known_as=known_name(str(options.get("hostkeyalias", host)), port),
         known_hosts=ssh.known_hosts.expanduser(),
         host_keys=ssh.host_keys,
         jump=jump,
@@ -97,18 +97,18 @@ def _unless_none(value: str | None) -> str | None:
 
 
 def is_command(gateway: str) -> bool:
-    """Whether a gateway is a ProxyCommand; a jump host has neither blanks nor percent signs."""
+    """Whether a gateway is a ProxyCommand: a jump host has neither spaces nor percent signs."""
     return bool(re.search(r"[\s%]", gateway))
 
 
 def fill_in(command: str, host: str, port: int, user: str) -> str:
-    """Put host, port and user in the place of %h, %p and %r, as OpenSSH does."""
+    """Replace %h, %p and %r by host, port and user, as OpenSSH does."""
     values = {"%h": host, "%n": host, "%p": str(port), "%r": user, "%%": "%"}
     return re.sub(r"%[hnpr%]", lambda match: values[match.group()], command)
 
 
 def parse_address(text: str) -> tuple[str, int | None, str | None]:
-    """Split [ssh://][user@]host[:port], the host perhaps in brackets."""
+    """Split [ssh://][user@]host[:port] into host, port and user. The host may be in brackets."""
     user, _, rest = text.strip().removeprefix("ssh://").rpartition("@")
     match = re.fullmatch(r"\[(?P<bare>[^\]]+)\](:(?P<at>\d+))?|(?P<host>[^:]+)(:(?P<port>\d+))?", rest)
     if match is None:
@@ -118,31 +118,31 @@ def parse_address(text: str) -> tuple[str, int | None, str | None]:
 
 
 def known_name(host: str, port: int) -> str:
-    """The name of a server in a known_hosts file."""
+    """Return the name of a server in a known_hosts file."""
     return host.lower() if port == SSH_PORT else f"[{host.lower()}]:{port}"
 
 
 def target_of(node: Node, login: Login) -> Target:
-    """Where a node's connection goes. ConnectionFailed if ~/.ssh/config cannot be understood."""
+    """Return the target of a node. ConnectionFailed if ~/.ssh/config cannot be parsed."""
     try:
         return resolve(node.ssh, login, user_config())
     except (SSHException, ValueError) as error:
-        advice = "correct it, or see what OpenSSH makes of it: ssh -G HOST"
+        advice = "correct the file, or see how OpenSSH reads it: ssh -G HOST"
         raise ConnectionFailed(Problem(f"~/.ssh/config: {error}", node.name, advice)) from None
 
 
 @cache
 def user_config() -> SSHConfig:
-    """~/.ssh/config before /etc/ssh/ssh_config: the first value found counts. Either may be missing."""
+    """Read ~/.ssh/config, then /etc/ssh/ssh_config: the first value found counts. Either file may be missing."""
     own, system = Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")
-    # A `Host *` between the two ends the last block of the first.
+    # The `Host *` in between ends the last block of the first file.
     return SSHConfig.from_text(f"{read_config(own, own.parent)}\nHost *\n{read_config(system, system.parent)}")
 
 
 def read_config(path: Path, folder: Path, depth: int = 0) -> str:
-    """The text of a configuration, what it includes in place (the library knows no Include).
+    """Return the text of a configuration with included files in place, because paramiko does not know Include.
 
-    After an included file the block goes on that the Include stands in.
+    After an included file, the block that contains the Include goes on.
     """
     if not path.is_file() or depth > INCLUDE_DEPTH:
         return ""

@@ -1,4 +1,4 @@
-"""The library's connection, for channels that many threads open at once, and that notices when it leads nowhere."""
+"""A paramiko transport on which many threads open channels, and which closes when the server stops answering."""
 
 from __future__ import annotations
 
@@ -15,81 +15,82 @@ from paramiko.common import (
 )
 
 PULSE = 5.0
-"""Seconds between two questions to the server whether it is there."""
+"""Seconds between two keepalive requests to the server."""
 
 SILENCE_LIMIT = 30.0
-"""Seconds without an answer after which it is given up."""
+"""Seconds without an answer to a keepalive request after which the connection is closed."""
 
 CHANNEL_MESSAGES = range(cMSG_CHANNEL_WINDOW_ADJUST[0], cMSG_CHANNEL_FAILURE[0] + 1)
-"""The messages that begin with the server's number of a channel (RFC 4254, section 9)."""
+"""The messages that begin with the server's channel number (RFC 4254, section 9)."""
 
 
 class SharedTransport(Transport):
-    """What happens to one channel is no matter of the others.
+    """A transport on which a failing channel does not affect the other channels.
 
-    Each thread is told why its own channel was refused: the library keeps one reason for the whole connection, and of
-    two refused at once one gets none, or the other's. And nothing is sent to a channel after its end: the library looks
-    whether the channel is open, and sends after that, while its reader may close the channel between. OpenSSH ends the
-    whole connection then ("nonexistent channel").
+    Each thread gets the reason why its own channel was refused. paramiko keeps one reason for the whole connection: if
+    two channels are refused at once, one thread gets no reason, or the other's.
+
+    Nothing is sent to a channel after its end. paramiko checks that the channel is open before it sends, but its reader
+    thread may close the channel in between. OpenSSH then ends the whole connection ("nonexistent channel").
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """As the library's."""
+        """Take the arguments of paramiko's Transport."""
         super().__init__(*arguments, **options)
-        self._asked = threading.local()
+        self._calling_thread = threading.local()
         self._refusals: dict[int, ChannelException] = {}
-        #: The server's numbers of channels that we have closed, until it gives them to others.
-        self._parted: set[int] = set()
-        #: What the server said when it ended the connection; empty where it did not.
+        #: The server's numbers of the channels closed here, until the server uses them again.
+        self._closed_numbers: set[int] = set()
+        #: The server's message when it ended the connection; empty otherwise.
         self.last_words = ""
         self._ended = threading.Event()
-        #: Whether it was closed because nothing came back any more.
+        #: Whether the connection was closed because the server stopped answering.
         self.fell_silent = False
 
     def watch(self) -> None:
-        """Ask the server from now on whether it is there, and close when it is not.
+        """Start to send keepalive requests, and close the connection when the server does not answer.
 
-        TCP notices by itself only where it is ours: behind a ProxyCommand or a jump host it is somebody else's.
+        The kernel notices a dead server only on a direct TCP connection, not behind a ProxyCommand or a jump host.
         """
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def _watch(self) -> None:
         while not self._ended.wait(PULSE) and self.is_active():
-            patience = threading.Timer(SILENCE_LIMIT, self._give_up)
-            patience.daemon = True
-            patience.start()
+            timer = threading.Timer(SILENCE_LIMIT, self._give_up)
+            timer.daemon = True
+            timer.start()
             with suppress(SSHException, EOFError, OSError):
                 self.global_request("keepalive@openssh.com", wait=True)
-            patience.cancel()
+            timer.cancel()
 
     def _give_up(self) -> None:
         self.fell_silent = True
         self.close()
 
     def close(self) -> None:
-        """Close it, and end the watch."""
+        """Close the connection, and stop the keepalive requests."""
         self._ended.set()
         super().close()
 
     def _next_channel(self) -> int:
         number: int = super()._next_channel()  # type: ignore[misc]
-        self._asked.channel = number
+        self._calling_thread.channel = number
         return number
 
     def _send_message(self, message: Message) -> None:
-        """Send one message; the library calls this for one thread at a time."""
+        """Send one message. paramiko calls this for one thread at a time."""
         data = message.asbytes()
         if data[0] in CHANNEL_MESSAGES:
             number = int.from_bytes(data[1:5], "big")
-            if number in self._parted:
+            if number in self._closed_numbers:
                 return
             if data[0] == cMSG_CHANNEL_CLOSE[0]:
-                self._parted.add(number)
+                self._closed_numbers.add(number)
         super()._send_message(message)  # type: ignore[misc]
 
     def _parse_channel_open_success(self, message: Message) -> None:
         message.get_int()
-        self._parted.discard(message.get_int())
+        self._closed_numbers.discard(message.get_int())
         message.rewind()
         super()._parse_channel_open_success(message)  # type: ignore[misc]
 
@@ -106,6 +107,6 @@ class SharedTransport(Transport):
         super()._parse_channel_open_failure(message)  # type: ignore[misc]
 
     def get_exception(self) -> Exception | None:
-        """What went wrong for the thread that asks, or for all."""
+        """Return the exception of the calling thread's channel, or of the whole connection."""
         shared = super().get_exception()
-        return self._refusals.pop(getattr(self._asked, "channel", -1), None) or shared
+        return self._refusals.pop(getattr(self._calling_thread, "channel", -1), None) or shared

@@ -21,10 +21,10 @@ State = Literal["recorded", "known", "changed", "unreachable"]
 
 @dataclass(frozen=True)
 class Trust:
-    """What was seen of one server: a node, or a jump host on the way to one.
+    """The host key of one server: a node, or a jump host in front of a node.
 
-    `host` is its name in known_hosts. A changed or revoked key and a server that cannot be reached come with
-    the problem; nothing is recorded for them.
+    `host` is the server's name in known_hosts. `problem` is set if the key has changed or is revoked, or if the
+    server cannot be reached; nothing is recorded then.
     """
 
     where: str
@@ -39,7 +39,7 @@ class _SeenError(Exception):
 
 
 def trust(nodes: Sequence[Node], login: Login) -> list[Trust]:
-    """Show every node's host key, and record those unknown; jump hosts first, each once."""
+    """Look at every node's host key, and record the unknown ones. Return the jump hosts first, each once."""
     seen: dict[str, Trust] = {}
     lock = threading.Lock()
 

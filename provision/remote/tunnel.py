@@ -1,4 +1,4 @@
-"""A local port that leads to a port a node can reach."""
+"""A local port that is forwarded through a node."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ CHUNK = 64 * 1024
 
 
 class Tunnel:
-    """Listens on 127.0.0.1 and carries each connection to host:port as the node sees it."""
+    """Listens on 127.0.0.1, and forwards each connection through the node to host:port."""
 
     def __init__(self, link: Link, host: str, port: int) -> None:
-        """Listen. ConnectionFailed if sshd does not forward; a port nobody serves yet is no error.
+        """Listen. ConnectionFailed if sshd refuses to forward; a port where nothing listens yet is no error.
 
-        The stream that shows this serves the first connection, so that a daemon sees no caller hang up.
+        The stream opened to find this out serves the first connection, so that the daemon sees no client hang up.
         """
         self._link = link
-        self._goal = (host, port)
+        self._destination = (host, port)
         self._spare: Channel | None = None
         with suppress(UnansweredError):
             self._spare = open_forwarding(link, host, port, link.where)
@@ -45,7 +45,7 @@ class Tunnel:
         spare, self._spare = self._spare, None
         try:
             fresh = spare is not None and not (spare.closed or spare.eof_received)
-            channel = spare if spare and fresh else open_forwarding(self._link, *self._goal, self._link.where)
+            channel = spare if spare and fresh else open_forwarding(self._link, *self._destination, self._link.where)
         except (OSError, SSHException, EOFError, ConnectionFailed):
             caller.close()
             return
@@ -62,7 +62,7 @@ class Tunnel:
         caller.close()
 
     def close(self) -> None:
-        """Accept no more. Connections end with the node's connection."""
+        """Accept no more connections. Open ones end with the connection to the node."""
         # shutdown wakes the thread in accept; close alone would leave it waiting.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -73,7 +73,7 @@ class Tunnel:
 
 
 def _copy(receive: Callable[[int], bytes], send: Callable[[bytes], object], end: Callable[[], object]) -> None:
-    """Carry bytes one way until it ends, and pass the end on."""
+    """Copy bytes in one direction until the stream ends, and pass the end on."""
     with suppress(OSError, EOFError, SSHException):
         while data := receive(CHUNK):
             send(data)

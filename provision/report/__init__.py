@@ -1,10 +1,10 @@
-"""What a verb has to say, as one value, and what renders it.
+"""The result of a verb as one value, and the modules that render it.
 
-text       for people at a terminal
+text       for a terminal
 document   for programs: JSON, with a schema
-junit      for what collects tests' results
-page       for people with a browser: one HTML file; topology is its picture
-files      a rendered report into its file
+junit      for tools that read test results: JUnit XML
+page       for a browser: one HTML file; topology is its picture
+files      write a rendered report to its file
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Report:
     warnings: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     times: tuple[tuple[str, float], ...] = ()
-    #: What was sent from node to node, and whether it came.
+    #: What was sent from node to node, and whether it arrived.
     flows: tuple[Flow, ...] = ()
-    #: Of which cluster; None where no inventory was read.
+    #: The cluster of the inventory; None if no inventory was read.
     subject: Cluster | None = None
-    #: The archive of what was found on the nodes; empty where none was written.
+    #: The path of the bundle; empty if none was written.
     bundle: str = ""

@@ -14,21 +14,21 @@ from provision.report import Report
 
 
 class Made(BaseModel):
-    """One change: of a plan, or made."""
+    """One change, planned or made."""
 
     model_config = ConfigDict(extra="forbid")
     where: str = Field(description="a node, `controller`, or `cluster`")
     phase: str
     resource: str
     action: str
-    diff: str = Field(description="unified; of a secret its digests only")
+    diff: str = Field(description="a unified diff; for a secret, its digests only")
     note: str
-    stops: list[str] = Field(description="running containers that it stops and that nothing starts again")
-    restarts: bool = Field(description="whether something that runs now is interrupted")
+    stops: list[str] = Field(description="running containers that the change stops and that nothing starts again")
+    restarts: bool = Field(description="whether the change interrupts something that runs now")
 
 
 class Seen(BaseModel):
-    """What one check saw in one place."""
+    """The result of one check in one place."""
 
     model_config = ConfigDict(extra="forbid")
     check: str
@@ -37,29 +37,29 @@ class Seen(BaseModel):
     evidence: str
     advice: str
     seconds: float
-    way: Flow | None = Field(description="what went from one node to another, where the check is about that")
-    about: str = Field(description="what the check is for")
+    way: Flow | None = Field(description="what was sent from one node to another, if the check is about that")
+    about: str = Field(description="the purpose of the check")
 
 
 class Document(BaseModel):
-    """One verb's result. Beside these there is a list of rows for each table that the verb shows."""
+    """The result of one verb. Each table that the verb shows is one more key, with a list of rows."""
 
     model_config = ConfigDict(extra="allow", title="Report of overlay-provision")
     __pydantic_extra__: dict[str, list[dict[str, str]]]
 
-    #: Raised when a field changes its meaning or goes; a new one beside the others is no new version.
+    #: Raised when a field is removed or changes its meaning, not when a field is added.
     version: Literal[1] = 1
     verb: str
-    cluster: str = Field(description="empty where no inventory was read")
+    cluster: str = Field(description="empty if no inventory was read")
     exit_code: int = Field(description="; ".join(f"{code.value}: {code.name.lower()}" for code in Exit))
     summary: str
     changes: list[Made]
-    outcomes: list[Seen] = Field(description="what each check saw, in the order of the checks")
-    ways: list[Flow] = Field(description="what was sent from node to node, and whether it came")
+    outcomes: list[Seen] = Field(description="the result of each check in each place, in the order of the checks")
+    ways: list[Flow] = Field(description="what was sent from node to node, and whether it arrived")
     warnings: list[Problem]
     problems: list[Problem]
-    seconds: dict[str, float] = Field(description="by phase")
-    bundle: str = Field(description="path of the archive for whoever looks into it; empty where none was written")
+    seconds: dict[str, float] = Field(description="the time that each phase took")
+    bundle: str = Field(description="path of the archive with diagnostics of the nodes; empty if none was written")
 
 
 def document(report: Report) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A report into a file that the command line names."""
+"""Write a report to a file that the command line names."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 from provision.errors import Problem, UsageError
 from provision.report import Report
 
-#: What --NAME FILE writes, and how the file's name has to end: an inventory is not written over by mistake.
+#: The options --NAME FILE, and the endings allowed for FILE, so that no inventory is overwritten by mistake.
 FORMATS = {"junit": (".xml",), "html": (".html", ".htm")}
 
 
 def checked(option: str, file: str, endings: tuple[str, ...]) -> Path:
-    """Return the path. UsageError, before anything is done, where no such file can be written."""
+    """Return the path. UsageError if the file cannot be written; the caller checks this before the verb starts."""
     path = Path(file)
     if not file.endswith(endings):
         what, advice = f"its name does not end in {endings[0]}", f"name it {file}{endings[0]}"
         raise UsageError(Problem(what, f"--{option} {file}", advice))
     if not path.parent.is_dir() or path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(Problem("cannot be written there", f"--{option} {file}", "name a file in a folder of yours"))
+        raise UsageError(Problem("cannot be written there", f"--{option} {file}", "name a file in another folder"))
     return path
 
 
 def written(report: Report, files: Mapping[str, Path]) -> Report:
-    """Write each format's file, whole or not at all. A file that could not be is a warning in the report returned."""
+    """Write each file, completely or not at all. Return the report, with a warning for each file that failed."""
     for name, path in files.items():
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -34,8 +34,9 @@ def written(report: Report, files: Mapping[str, Path]) -> Report:
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            told = Problem(f"not written: {error.strerror}", f"--{name} {path}", "make room there, or name another")
-            report = replace(report, warnings=(*report.warnings, told))
+            advice = "make room there, or name another file"
+            warning = Problem(f"not written: {error.strerror}", f"--{name} {path}", advice)
+            report = replace(report, warnings=(*report.warnings, warning))
     return report
 
 

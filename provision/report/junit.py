@@ -1,4 +1,4 @@
-"""The report as JUnit XML: a test case for each thing that a check saw, and one for the verb itself."""
+"""The report as JUnit XML: a test case for each outcome of a check, and one for the verb itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from provision.report import Report
 
 
 def junit(report: Report) -> str:
-    """Return the document. A warning is a skipped test; a failure has its evidence, and what to do."""
+    """Return the document. A warning is a skipped test; a failure contains its evidence and its advice."""
     cases = [_verb(report), *map(_case, report.outcomes)]
     suite = Element(
         "testsuite",
@@ -51,5 +51,5 @@ def _case(outcome: Outcome) -> Element:
 
 
 def _printable(text: str) -> str:
-    """Leave out what XML 1.0 has no way to write: a daemon's words may hold it."""
+    """Remove characters that XML 1.0 cannot represent; a daemon's output may contain them."""
     return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)

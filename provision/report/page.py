@@ -1,4 +1,4 @@
-"""The report as one HTML page: a picture, a matrix, each check's evidence folded away. It loads nothing."""
+"""The report as one HTML page: a picture, a matrix, and each check's evidence, collapsed. The page loads nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Checked:
-    """A check, why there is one, and what it saw everywhere."""
+    """A check, its purpose, and its outcomes in all places."""
 
     name: str
     why: str
@@ -36,27 +36,27 @@ class Checked:
 
     @property
     def state(self) -> str:
-        """The worst of what it saw."""
+        """The worst status of its outcomes."""
         states = {outcome.status for outcome in self.outcomes}
         return "failed" if "failed" in states else "warning" if "warning" in states else "passed"
 
     @property
     def seconds(self) -> float:
-        """What it took."""
+        """The time that its outcomes took together."""
         return sum(outcome.seconds for outcome in self.outcomes)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Of the matrix: what a person sees first, and all that was sent."""
+    """One cell of the matrix: its label, and the details of everything that was sent."""
 
     state: str
     label: str
-    told: str
+    details: str
 
 
 def page(report: Report) -> str:
-    """Return the page. Whatever a daemon said in it is text, never markup."""
+    """Return the page. All text of the report is escaped, so that a daemon's output is never markup."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -86,17 +86,17 @@ def page(report: Report) -> str:
 
 
 def checks(outcomes: Iterable[Outcome]) -> list[Checked]:
-    """Gather what each check saw, in the order in which they first said something."""
+    """Group the outcomes by check, in the order of each check's first outcome."""
     by_name: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_name.setdefault(outcome.check, []).append(outcome)
-    # What failed stands first: of 380 ways one may be closed.
+    # Failures come first: there may be one among 380 outcomes.
     failed_first = ((name, sorted(seen, key=lambda one: one.status != "failed")) for name, seen in by_name.items())
     return [Checked(name, seen[0].about, tuple(seen)) for name, seen in failed_first]
 
 
 def matrix(ways: Iterable[Flow]) -> dict[tuple[str, str], Cell]:
-    """Return the cell of each way between two nodes that something was sent on."""
+    """Return a cell for each pair of nodes, if something was sent from the first to the second."""
     seen: dict[tuple[str, str], list[Flow]] = {}
     for way in ways:
         seen.setdefault((way.source, way.target), []).append(way)
@@ -104,16 +104,16 @@ def matrix(ways: Iterable[Flow]) -> dict[tuple[str, str], Cell]:
 
 
 def _cell(ways: list[Flow]) -> Cell:
-    told = "\n".join(f"{'✔' if way.came else '✘'} {way.what}" for way in ways)
+    details = "\n".join(f"{'✔' if way.came else '✘'} {way.what}" for way in ways)
     lost = [way for way in ways if not way.came]
     if lost:
-        return Cell("bad", f"✘ {lost[0].what}" if len(lost) == 1 else f"✘ {len(lost)} of {len(ways)}", told)
+        return Cell("bad", f"✘ {lost[0].what}" if len(lost) == 1 else f"✘ {len(lost)} of {len(ways)}", details)
     times = [way.milliseconds for way in ways if way.milliseconds is not None]
-    return Cell("good", f"{min(times):.2f} ms" if times else f"✔ {len(ways)}", told)
+    return Cell("good", f"{min(times):.2f} ms" if times else f"✔ {len(ways)}", details)
 
 
 def _tiles(report: Report) -> Iterator[tuple[str, str, str]]:
-    """Yield figures: a class, the figure, what it counts."""
+    """Yield the figures: a CSS class, the figure, its label."""
     count = Counter(outcome.status for outcome in report.outcomes)
     if report.outcomes:
         yield "good" if count["passed"] else "", str(count["passed"]), "checks passed"

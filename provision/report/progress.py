@@ -1,4 +1,4 @@
-"""What is going on, on standard error: a live row a node on a terminal, a plain line a step elsewhere."""
+"""Progress on standard error: one live row per node on a terminal, one plain line per step elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Progress:
-    """Takes what each place is doing; and the time that each stage took."""
+    """Shows what each place is doing, and measures the time of each stage."""
 
     def __init__(self, *, live: bool | None = None) -> None:
         """Draw rows if standard error is a terminal, unless `live` says otherwise."""
@@ -40,7 +40,7 @@ class Progress:
             self.times[name] = self.times.get(name, 0.0) + time.monotonic() - started
 
     def __enter__(self) -> Progress:
-        """Begin to draw."""
+        """Start to draw the rows."""
         if self._live:
             from rich.console import Console
             from rich.live import Live
@@ -50,14 +50,14 @@ class Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Clear what was drawn."""
+        """Remove the rows."""
         if self._display is not None:
             self._display.stop()
             self._display = None
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to a question."""
+        """Stop drawing while a question is on the terminal."""
         self.__exit__()
         try:
             yield

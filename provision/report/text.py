@@ -1,4 +1,4 @@
-"""The report for people: one line at a time, in colour on a terminal, plain and whole elsewhere."""
+"""The report as lines of text: in colour on a terminal, plain elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.report import Report
 
 
 class Line(NamedTuple):
-    """A line and its style in rich's words, empty for none."""
+    """A line of text and its rich style, empty for none."""
 
     text: str
     style: str = ""
@@ -33,7 +33,7 @@ _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def show(report: Report) -> None:
-    """Print a report on standard output; one that is only an error on standard error."""
+    """Print a report on standard output. A report that holds only problems goes to standard error."""
     if report.problems and not report.changes and not report.outcomes and not report.tables:
         write([Line(report.summary, "bold red"), *_problems(report.problems), *_bundle(report)], sys.stderr)
     else:
@@ -41,7 +41,7 @@ def show(report: Report) -> None:
 
 
 def write(text: Iterable[Line], stream: TextIO) -> None:
-    """Print lines, with their style where somebody looks."""
+    """Print lines, with their style if the stream is a terminal."""
     if not stream.isatty():
         stream.writelines(f"{line.text}\n" for line in text)
         return
@@ -54,7 +54,7 @@ def write(text: Iterable[Line], stream: TextIO) -> None:
 
 
 def lines(report: Report) -> Iterator[Line]:
-    """Return the whole report, what matters most last."""
+    """Yield the whole report, the most important line last."""
     for warning in report.warnings:
         yield Line(f"! {warning}", "yellow")
     for (where, phase), changes in groupby(report.changes, key=lambda change: (change.where, change.phase)):
@@ -114,7 +114,7 @@ def _table(table: Table) -> Iterator[Line]:
 
 def _bundle(report: Report) -> Iterator[Line]:
     if report.bundle:
-        yield Line(f"for whoever looks into it, with secrets taken out: {report.bundle}")
+        yield Line(f"diagnostics of the nodes, without secrets: {report.bundle}")
 
 
 def _problems(problems: Iterable[Problem]) -> Iterator[Line]:

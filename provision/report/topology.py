@@ -1,4 +1,4 @@
-"""A picture of the cluster: where each node stands, and the lines between them. No I/O; sizes in SVG's own units."""
+"""A picture of the cluster: the place of each node, and the lines between them. No I/O; sizes are in SVG units."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from provision.inventory.model import Cluster, Node
 
 WIDTH, HEIGHT, MARGIN = 172, 64, 10
 
-#: Up to so many nodes there is room for figures on the lines.
+#: The most nodes for which there is room for labels on the lines.
 LABELLED = 3
 
 
 @dataclass(frozen=True)
 class Box:
-    """A node, at its centre."""
+    """The box of a node; x and y are its centre."""
 
     node: Node
     x: float
@@ -28,7 +28,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Line:
-    """Between two nodes; `lost` says which ways are closed."""
+    """The line between two nodes; `lost` lists what was sent and did not arrive."""
 
     start: Box
     end: Box
@@ -38,13 +38,13 @@ class Line:
 
     @property
     def middle(self) -> tuple[float, float]:
-        """Where its label stands."""
+        """The place of the label."""
         return (self.start.x + self.end.x) / 2, (self.start.y + self.end.y) / 2
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """The picture; its origin is in the middle."""
+    """The picture; its origin is its centre."""
 
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
@@ -53,7 +53,7 @@ class Drawing:
 
 
 def drawn(cluster: Cluster, ways: Iterable[Flow]) -> Drawing:
-    """Place the nodes on an ellipse, two of them side by side, and join each to each."""
+    """Place the nodes on an ellipse, or two nodes side by side, and draw a line between every two nodes."""
     count = len(cluster.nodes)
     wide, high = (152.0, 0.0) if count == 2 else (max(200.0, count * 34.0), max(110.0, count * 24.0))
     first = {2: pi, 4: -3 * pi / 4}.get(count, -pi / 2)

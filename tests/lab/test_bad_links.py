@@ -52,7 +52,7 @@ def test_58_a_link_that_carries_nothing_any_more_is_given_up(bare_lab: Lab, fab:
     inventory = through(bare_lab, "freeze", bare_lab.base.etcd.stat().st_size // 2, mark)
     at = (f"node1: sending {RELEASE}", "before", f"touch {mark}")
     problems = document(fab(bare_lab, "provision", "--json", inventory=inventory, at=at), 4)["problems"]
-    assert {problem["what"] for problem in problems} == {f"nothing moves any more during sending {RELEASE}"}
+    assert {problem["what"] for problem in problems} == {f"the connection stopped responding during sending {RELEASE}"}
     nothing_half_sent(bare_lab)
     assert_settled(bare_lab, fab)
 
@@ -63,7 +63,7 @@ def test_58_a_host_cut_off_during_a_step_is_named_and_its_step_ends(bare_lab: La
     (problem,) = report["problems"]
     assert problem["where"] == "node2"
     # The proxy's own kernel may tell first that there is no way.
-    lost = [f"{what} during phase docker" for what in ("nothing moves any more", "the connection was lost")]
+    lost = [f"{what} during phase docker" for what in ("the connection stopped responding", "the connection was lost")]
     assert problem["what"] in lost
     await_so(bare_lab, "node2", "flock -n /run/overlay-provision/run.lock true")
     labs.heal_link(bare_lab.name, "node2")

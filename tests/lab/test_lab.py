@@ -184,7 +184,7 @@ def test_up_leaves_what_is_up(lab: Lab) -> None:
 def test_a_lab_is_not_bent_into_another(lab: Lab) -> None:
     with pytest.raises(UsageError, match="has 2 nodes already"):
         labs.up(lab.name, 1, lab.folder, say=lambda _: None)
-    with pytest.raises(UsageError, match="is described in"):
+    with pytest.raises(UsageError, match="has its inventory in"):
         labs.up(lab.name, 2, lab.folder / "elsewhere", say=lambda _: None)
 
 

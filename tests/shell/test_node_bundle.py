@@ -38,7 +38,7 @@ def test_a_command_that_hangs_is_stopped_and_the_next_one_asked(shell: Shell) ->
 
 def test_when_the_time_is_up_no_more_is_asked_and_it_is_said(shell: Shell) -> None:
     script = "part a/late touch there; [ ! -e there ] || die asked"
-    assert told(shell, script, seconds=0) == {"a/late": "[not asked: the time for this node was up]\n"}
+    assert told(shell, script, seconds=0) == {"a/late": "[left out: the time for this node was up]\n"}
 
 
 def test_a_part_is_cut_where_it_is_too_long_at_a_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def test_what_is_no_size_of_a_packet_is_told(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("text", ["Auto", "automatic", "any"])
 def test_what_is_no_subnet_is_told_that_auto_is_one(tmp_path: Path, text: str) -> None:
-    assert_only(mistakes(tmp_path, changed("10.99.0.0/24", text)), 10, f"`{text}` is no IPv4 subnet", "or auto")
+    assert_only(mistakes(tmp_path, changed("10.99.0.0/24", text)), 10, f"`{text}` is not an IPv4 subnet", "or auto")
 
 
 def test_a_section_with_nothing_in_it_is_one_that_is_not_there(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_somebody_must_be_a_member(tmp_path: Path) -> None:
         (2, 2, "while either of its two members is down, the store takes no writes"),
         (3, 3, None),
         (3, 1, "while that member is down"),
-        (4, 4, "4 members of the store survive the loss of 1, as 3 would"),
+        (4, 4, "4 members of the store survive the loss of 1, like 3 members"),
         (5, 5, None),
         (9, 9, "each write waits for 5"),
         (21, 3, "21 nodes: more than 20 were not tried"),
@@ -148,11 +148,11 @@ def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None)
     ("etcd", "what", "advice"),
     [
         ("source: https://host.example/etcd.tar.gz", "a download needs its checksum", "SHA256SUMS"),
-        ("source: http://host.example/etcd.tar.gz", "can be changed on its way", "https://"),
-        ("source: ftp://host.example/etcd.tar.gz", "can be changed on its way", "https://"),
-        ("source: 'https://'", "is no URL", "https://HOST/PATH"),
-        ("source: 'https://[::1'", "is no URL", "https://HOST/PATH"),
-        ("source: ~nobody-of-that-name/etcd.tar.gz", "nobody here has that home", "the whole path"),
+        ("source: http://host.example/etcd.tar.gz", "can be changed in transit", "https://"),
+        ("source: ftp://host.example/etcd.tar.gz", "can be changed in transit", "https://"),
+        ("source: 'https://'", "is not a URL", "https://HOST/PATH"),
+        ("source: 'https://[::1'", "is not a URL", "https://HOST/PATH"),
+        ("source: ~nobody-of-that-name/etcd.tar.gz", "there is no such home folder", "the whole path"),
         ("source: x, sha256: abc", "not 64 hexadecimal digits", "sha256sum FILE"),
         (f"source: x, sha256: sha256:{'a' * 64}", "not 64 hexadecimal digits", "sha256sum FILE"),
         (f"source: x, sha256: {'1' * 64}", "is taken for a number", "put it in quotes"),
@@ -205,7 +205,7 @@ def test_what_a_shell_would_take_for_more_is_no_login(tmp_path: Path, key: str, 
 
 def test_two_nodes_behind_one_sshd(tmp_path: Path) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", "192.0.2.2, ssh: {host: 192.0.2.1}"))
-    assert_only(problems, 5, "node2 and node1 (line 4) are both `192.0.2.1` to SSH", "its own ssh host or port")
+    assert_only(problems, 5, "node2 and node1 (line 4) have the same SSH host, `192.0.2.1`", "its own ssh host or port")
     hosts = re.sub(r"192\.0\.2\.(\d)", r"192.0.2.\1, ssh: {host: nat.example, port: 220\1}", RIGHT)
     assert [node.ssh.port for node in loaded(tmp_path, hosts).nodes] == [2201, 2202]
 
@@ -213,15 +213,15 @@ def test_two_nodes_behind_one_sshd(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
-        (changed("cluster: demo", "cluster: demo\n\tx: 1"), 3, "a tab where blanks are meant"),
+        (changed("cluster: demo", "cluster: demo\n\tx: 1"), 3, "a tab instead of spaces"),
         (changed("cluster: demo", "cluster: a: b"), 2, "a second `key:` on one line"),
         (changed("cluster: demo", "cluster demo"), 2, "a line without `key: value`"),
         (changed("192.0.2.1}", "192.0.2.1"), 4, "a bracket that is not closed"),
         (changed("etcd.tar.gz", '"etcd.tar.gz'), 7, "a quote that is not closed"),
-        (changed("  node2", " node2"), 5, "indented unlike its neighbours"),
+        (changed("  node2", " node2"), 5, "not indented like its neighbours"),
         (changed("cluster: demo", "cluster: @demo"), 2, "cannot start with this character"),
         (RIGHT + "---\nversion: 1\n", 11, "a second document"),
-        ("- version: 1\n", 1, "`key: value` lines are meant here"),
+        ("- version: 1\n", 1, "an inventory consists of `key: value` lines"),
     ],
 )
 def test_what_is_not_yaml(tmp_path: Path, text: str, line: int, what: str) -> None:
@@ -321,7 +321,7 @@ def test_a_template_says_a_common_login_once(tmp_path: Path) -> None:
         ([], "two hosts or more"),
         (["192.0.2.1"], "two hosts or more"),
         (["192.0.2.1", "ops@192.0.2.1"], "192.0.2.1 is given twice"),
-        (["192.0.2.1", "node2.example"], "`node2.example` is no IPv4 address"),
+        (["192.0.2.1", "node2.example"], "`node2.example` is not an IPv4 address"),
         (["192.0.2.1", "192.0.2.2:ssh"], "is not ADDRESS:PORT"),
         (["192.0.2.1", "192.0.2.2:2379"], "2379 is taken by etcd"),
         (["192.0.2.1", "-x@192.0.2.2"], "starts with `-`"),

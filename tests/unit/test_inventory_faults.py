@@ -67,7 +67,7 @@ ARABIC, FULL_WIDTH = str.maketrans("0129", "\u0660\u0661\u0662\u0669"), str.make
 @pytest.mark.parametrize("digits", [ARABIC, FULL_WIDTH, {ord("9"): "\u2079"}, {ord("9"): "\u096f"}])
 def test_a07_digits_that_are_not_ascii(tmp_path: Path, digits: dict[int, int]) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", "192.0.2.2".translate(digits)))
-    assert_only(problems, 5, "is no plain digit", "write 192.0.2.2")
+    assert_only(problems, 5, "is not a plain digit", "write 192.0.2.2")
     assert "U+" in problems[0].what
 
 
@@ -113,19 +113,19 @@ def test_a09_addresses_that_are_no_hosts(tmp_path: Path, address: str, what: str
 def test_a10_mapped_address_of_another_node(tmp_path: Path, address: str) -> None:
     problems = mistakes(tmp_path, changed("192.0.2.2", f'"{address}"'))
     assert len(problems) == 2
-    assert_one(problems[0], 5, "IPv4 address in IPv6's clothes", "write 192.0.2.1")
+    assert_one(problems[0], 5, "an IPv4-mapped IPv6 address", "write 192.0.2.1")
     assert_one(problems[1], 5, "node2 and node1 (line 4) have the same address", "its own")
 
 
 @pytest.mark.parametrize("subnet", ["10.99.0.0/33", "10.99.0.0/240", "10.99.0/24", "10.99.0.256/24", "fd00::/64"])
 def test_a11_no_subnet(tmp_path: Path, subnet: str) -> None:
     problems = mistakes(tmp_path, changed("10.99.0.0/24", f'"{subnet}"'))
-    assert_only(problems, 10, f"networks.demo.subnet: `{subnet}` is no IPv4 subnet", "10.99.0.0/24")
+    assert_only(problems, 10, f"networks.demo.subnet: `{subnet}` is not an IPv4 subnet", "10.99.0.0/24")
 
 
 def test_a11_subnet_without_a_prefix(tmp_path: Path) -> None:
     problems = mistakes(tmp_path, changed("10.99.0.0/24", "10.99.0.0"))
-    assert_only(problems, 10, "lacks the length of its prefix", "write 10.99.0.0/24")
+    assert_only(problems, 10, "has no prefix length", "write 10.99.0.0/24")
 
 
 @pytest.mark.parametrize("subnet", ["10.99.0.1/24", "10.99.0.255/24", "10.99.0.0/255.255.255.0"])
@@ -190,7 +190,7 @@ def test_a16_duplicate_key(tmp_path: Path, again: str, first: int) -> None:
 )
 def test_a17_a_word_that_yaml_takes_for_a_number(tmp_path: Path, word: str, reading: str) -> None:
     problems = mistakes(tmp_path, changed("cluster: demo", f"cluster: {word}"))
-    assert_only(problems, 2, f"{reading}, where text is meant", f'put it in quotes: cluster: "{word}"')
+    assert_only(problems, 2, f"{reading}, but text is expected", f'put it in quotes: cluster: "{word}"')
 
 
 def test_a17_an_address_that_yaml_takes_for_a_number(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a17_an_address_that_yaml_takes_for_a_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize("port", ["022", "22:22", '"22"', "22.0", "0x16", "+22", "22,", "[22]", "ssh"])
 def test_a18_port_that_is_no_plain_number(tmp_path: Path, port: str) -> None:
     problems = mistakes(tmp_path, changed("nodes:", f"ssh:\n  port: {port}\nnodes:"))
-    assert_only(problems, 4, "where a plain number is meant", "write port: 22")
+    assert_only(problems, 4, "but a plain number is expected", "write port: 22")
 
 
 @pytest.mark.parametrize("name", ["no", "NO", "yes", "off", "n", "null", "1", "1.5", "0700"])
@@ -345,7 +345,7 @@ def test_a29_port(tmp_path: Path, port: int, old: str, new: str, line: int) -> N
     problems = mistakes(tmp_path, changed(old, new.replace("PORT", str(port))))
     taken = port in OUR_PORTS
     advice = "another port than 2376, 2379, 2380, 4789, 7946" if taken else "from 1 to 65535"
-    assert_only(problems, line, "is taken by" if taken else "is no port", advice)
+    assert_only(problems, line, "is taken by" if taken else "is not a port", advice)
 
 
 @pytest.mark.parametrize(

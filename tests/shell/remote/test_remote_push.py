@@ -70,7 +70,7 @@ def test_57_an_upload_cut_short_leaves_the_old_file_and_nothing_else(remote: Rem
     shell.send(push_line("mark", "/run/x/file", sha256(data).hexdigest(), 0o600).encode() + data[:kept])
     shell.end_input()
     result = shell.finish("mark")
-    assert (result.code, result.stderr) == (1, "what arrived is not what was sent\n")
+    assert (result.code, result.stderr) == (1, "the checksum of the received file does not match\n")
     assert (listing(remote, "/run/x"), remote.run("cat /run/x/file").stdout) == ("file\n", "old\n")
 
 

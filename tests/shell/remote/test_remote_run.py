@@ -94,7 +94,7 @@ def test_what_a_login_shell_prints_is_not_the_scripts_output(start: StartSshd) -
 def test_an_account_that_may_not_log_in_is_told_in_its_own_words(start: StartSshd) -> None:
     server = start("ForceCommand echo no shell for you\n")
     remote = connect(server.node(), LOGIN)
-    with pytest.raises(StepFailed, match="did not begin: no shell for you"):
+    with pytest.raises(StepFailed, match="did not start: no shell for you"):
         remote.run("true")
     remote.close()
 
@@ -129,7 +129,7 @@ def test_a_script_cut_short_on_its_way_never_runs(server: Sshd, remote: Remote) 
     shell = remote.shell("half a script", 10)
     shell.send(run_line("mark", len(script), changes=False).encode() + script[:16])
     shell.end_input()
-    with pytest.raises(StepFailed, match="did not begin"):
+    with pytest.raises(StepFailed, match="did not start"):
         shell.finish("mark")
     assert "evil" not in server.inside("ls /run")
 
@@ -165,7 +165,7 @@ def test_a_step_waits_for_one_at_work_only_so_long(
         stdin=subprocess.PIPE,
     )
     await_true(lambda: remote.run("flock -n /run/overlay-provision/step.lock true").code != 0)
-    with pytest.raises(StepFailed, match="a step of an earlier run is still at work"):
+    with pytest.raises(StepFailed, match="a step of an earlier run is still running"):
         remote.run("touch /run/evil", changes=True)
     assert holder.stdin is not None
     holder.stdin.close()

@@ -80,7 +80,7 @@ def test_36_a_jump_host_whose_key_changed_is_one_problem_for_all_behind_it(jump:
 
 
 def test_31_a_node_that_the_jump_host_cannot_reach(jump: Sshd, server: Sshd) -> None:
-    with pytest.raises(ConnectionFailed, match=r"127.0.0.1 cannot connect there") as refused:
+    with pytest.raises(ConnectionFailed, match=r"127.0.0.1 cannot connect to ") as refused:
         connect(server.node(gateway=gateway(jump), port=free_port()), Login())
     assert refused.value.problems[0].where == "node1"
     assert f"ssh -J root@127.0.0.1:{jump.port} -p" in refused.value.problems[0].advice

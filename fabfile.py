@@ -48,7 +48,7 @@ def plan(
     ignore: list[str],
 ) -> None:
     """Show what provision would change; nothing is changed."""
-    from provision.verbs.converge import run_plan
+    from provision.verbs.plan import run_plan
 
     run(
         context, run_plan, inventory=inventory, as_json=json, junit=junit, html=html, exit_code=exit_code, ignore=ignore
@@ -68,7 +68,7 @@ def provision(
     ignore: list[str],
 ) -> None:
     """Set up every node as the inventory says, and prove that containers reach each other."""
-    from provision.verbs.converge import run_provision
+    from provision.verbs.provision import run_provision
 
     run(
         context,
@@ -103,7 +103,7 @@ def verify(
     ignore: list[str],
 ) -> None:
     """Prove that the cluster works, and that nothing is pending."""
-    from provision.verbs.converge import run_verify
+    from provision.verbs.verify import run_verify
 
     run(
         context,

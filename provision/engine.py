@@ -40,6 +40,7 @@ class Step:
             diff=self.difference.diff,
             note=self.difference.note,
             stops=self.difference.stops,
+            consent=self.difference.consent and f"{self.difference.consent} on {self.node.name}",
         )
 
 
@@ -72,7 +73,20 @@ def gather(plane: Plane, situation: Situation, remotes: Remotes, asked: Mapping[
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return with_policies(plane, replace(situation, facts=remotes.each(ask)), remotes)
+    return with_policies(plane, followed_up(plane, replace(situation, facts=remotes.each(ask)), remotes), remotes)
+
+
+def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
+    """Ask what the first answers have made worth knowing."""
+    scripts = plane.follow_up(situation)
+
+    def ask(remote: Remote) -> facts.Facts:
+        more = facts.parse(_answer(remote, scripts[remote.node.name]))
+        found = situation.of(remote.node)
+        return replace(found, answers={**found.answers, **more.answers})
+
+    nodes = tuple(node for node in situation.cluster.nodes if node.name in scripts)
+    return replace(situation, facts={**situation.facts, **remotes.each(ask, nodes)}) if nodes else situation
 
 
 def with_policies(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:

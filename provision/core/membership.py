@@ -1,6 +1,9 @@
-"""Raft's arithmetic, in one place: how many members must agree, and how many may be lost."""
+"""Raft's arithmetic, in one place: from the members that the cluster lists, not from the inventory."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 
 def majority(members: int) -> int:
@@ -11,3 +14,95 @@ def majority(members: int) -> int:
 def spare(members: int, healthy: int) -> int:
     """Return how many more of the healthy members may be lost before no majority is left; negative where none is."""
     return healthy - majority(members)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member as the cluster lists it. `url` is where other members reach it, and tells members apart."""
+
+    url: str
+    name: str = ""
+    votes: bool = True
+    healthy: bool = True
+
+    def __str__(self) -> str:
+        """Return the name, or the URL of a member that was added and never started."""
+        return self.name or self.url
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of the membership."""
+
+    action: Literal["remove", "add"]
+    member: Member
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The members that the cluster lists, and those wanted."""
+
+    found: tuple[Member, ...]
+    wanted: tuple[Member, ...]
+
+    @property
+    def voters(self) -> tuple[Member, ...]:
+        """The members that vote."""
+        return tuple(member for member in self.found if member.votes)
+
+    @property
+    def unwanted(self) -> tuple[Member, ...]:
+        """The members that are to leave."""
+        urls = {member.url for member in self.wanted}
+        return tuple(member for member in self.found if member.url not in urls)
+
+    @property
+    def lost(self) -> tuple[Member, ...]:
+        """The members that are to leave and do not answer, or never voted: they go before anything is added."""
+        return tuple(member for member in self.unwanted if not (member.healthy and member.votes))
+
+    @property
+    def leaving(self) -> tuple[Member, ...]:
+        """The members that are to leave and answer: they go when their replacements vote."""
+        return tuple(member for member in self.unwanted if member.healthy and member.votes)
+
+    @property
+    def joining(self) -> tuple[Member, ...]:
+        """The members that are wanted and do not vote yet."""
+        voting = {member.url for member in self.voters}
+        return tuple(member for member in self.wanted if member.url not in voting)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return every change in an order that keeps a majority of voters alive as long as there is such an order.
+
+        No member is added while a voter is unreachable, so lost ones go first.
+        """
+        return (
+            *(Step("remove", member) for member in self.lost),
+            *(Step("add", member) for member in self.joining),
+            *(Step("remove", member) for member in self.leaving),
+        )
+
+    def obstacle(self) -> str:
+        """Say after which step no majority of the voters would be alive; empty where there is no such step."""
+        voters = {member.url: member.healthy for member in self.voters}
+        for step in self.steps():
+            before = _alive(voters)
+            if step.action == "add" and not all(voters.values()):
+                silent = ", ".join(str(member) for member in self.voters if not voters.get(member.url, True))
+                return f"no member can be added while {silent} does not answer"
+            if step.action == "add":
+                voters[step.member.url] = True
+            else:
+                voters.pop(step.member.url, None)
+            if before >= 0 > _alive(voters):
+                alive = sum(voters.values())
+                return (
+                    f"without {step.member} only {alive} of {len(voters)} members would be alive, "
+                    f"and {majority(len(voters))} have to agree"
+                )
+        return ""
+
+
+def _alive(voters: dict[str, bool]) -> int:
+    return spare(len(voters), sum(voters.values()))

@@ -25,6 +25,8 @@ class Change:
     diff: str = ""
     note: str = ""
     stops: tuple[str, ...] = ()
+    #: What a person has to agree to, as it completes "to …"; empty where nobody is asked.
+    consent: str = ""
 
     @property
     def restarts(self) -> bool:
@@ -42,7 +44,6 @@ class Plan:
     """Every change, in the order it is made."""
 
     changes: tuple[Change, ...] = ()
-    notes: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Change]:
         """Walk the changes in order."""
@@ -66,6 +67,11 @@ class Plan:
         """The names of the containers that it starts."""
         resources = (change.resource.partition(" ") for change in self.changes)
         return frozenset(name for kind, _, name in resources if kind == "container")
+
+    @property
+    def consents(self) -> tuple[str, ...]:
+        """What a person has to agree to."""
+        return tuple(change.consent for change in self.changes if change.consent)
 
     @property
     def stopped(self) -> tuple[str, ...]:

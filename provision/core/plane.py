@@ -64,6 +64,10 @@ class Stage:
 
     enter: Callable[[Situation], Situation]
     title: str = ""
+    #: What will be found when the stages before are done, where that can be known: `plan` shows what this one does.
+    foresee: Callable[[Situation], Situation] | None = None
+    #: A situation whose plan names every restart of this stage and of later ones, for one question before them all.
+    worst: Callable[[Situation], Situation] | None = None
 
 
 def as_it_is(situation: Situation) -> Situation:
@@ -145,6 +149,10 @@ class Plane:
         """Return what a node is asked beside what its resources ask."""
         return Question()
 
+    def follow_up(self, situation: Situation) -> Mapping[str, str]:
+        """Return scripts, by the node's name, that ask what the first answers have made worth knowing."""
+        return {}
+
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say why no order of changes leads to what is wanted."""
         return ()
@@ -157,13 +165,9 @@ class Plane:
         """Say what a person should know, and what stands in nobody's way."""
         return ()
 
-    def stages(self, cluster: Cluster, goal: Goal) -> tuple[Stage, ...]:
+    def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return the stages that lead to the goal, at least one."""
         return (Stage(as_it_is),)
-
-    def without_certificates(self, situation: Situation) -> Situation:
-        """Return the situation in which every certificate is to be made: what a rotation restarts, it restarts."""
-        return situation
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
         """Take the nodes over from a controller that is lost; return the stages that follow. PreflightRefused."""

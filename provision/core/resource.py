@@ -22,6 +22,8 @@ class Difference:
     diff: str = ""
     note: str = ""
     stops: tuple[str, ...] = ()
+    #: What a person has to agree to.
+    consent: str = ""
 
 
 @dataclass(frozen=True)

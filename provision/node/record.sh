@@ -74,7 +74,7 @@ put_back() {
         absent) rm -rf -- "$name" ;;
         folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
         kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
-        user) userdel "$name" ;;
+        user) ! id "$name" >/dev/null 2>&1 || userdel "$name" ;;
         esac || die "cannot put back $kind $name"
     done || exit 1
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from provision import layout
@@ -27,9 +27,14 @@ class Firewall(Phase):
 
     name = "firewall"
 
-    def __init__(self, ports: Sequence[Port], before: Sequence[str]) -> None:
-        """Guard `ports`; the table is loaded before the units in `before` start."""
-        self._ports, self._before = ports, before
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        before: Sequence[str],
+        guests: Callable[[Situation], Sequence[str]] = lambda _: (),
+    ) -> None:
+        """Guard `ports`; the table is loaded before the units in `before` start. `guests`: addresses let in, too."""
+        self._ports, self._before, self._guests = ports, before, guests
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the rules, the unit that loads them at every boot, and the table in the kernel."""
@@ -51,7 +56,7 @@ class Firewall(Phase):
             "firewall.nft.j2",
             cluster=situation.cluster.name,
             table=layout.FIREWALL_TABLE,
-            addresses=[node.address for node in situation.cluster.nodes],
+            addresses=[*(node.address for node in situation.cluster.nodes), *self._guests(situation)],
             tcp=sorted(port.number for port in self._ports if port.protocol == "tcp"),
             udp=sorted(port.number for port in self._ports if port.protocol == "udp"),
         )

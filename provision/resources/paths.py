@@ -92,7 +92,7 @@ class File(OfPath):
         return Difference("update", note=", ".join(notes)) if notes else None
 
     def _note(self, before: str) -> str:
-        if not self.opaque:
+        if not self.opaque or self.once:
             return ""
         return f"sha256 {before[:12] or 'none'} → {self.sha256[:12] if self.sha256 else 'made by this run'}"
 

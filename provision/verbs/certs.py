@@ -10,8 +10,10 @@ from provision.core.table import Table
 from provision.core.validity import left
 from provision.errors import Problem, UsageError
 from provision.report import Report
-from provision.verbs.converge import converged, planned
+from provision.verbs.plan import planned
+from provision.verbs.provision import converged
 from provision.verbs.session import Session
+from provision.verbs.steps import stages_to
 
 #: What preflight refuses, and `--adopt` is for.
 FOREIGN = "same-authority"
@@ -30,13 +32,13 @@ def run_certs(
     if adopt:
         with session.survey("certs") as (remotes, situation):
             stages = session.plane.adoption(situation, remotes)
-        return converged(session, "certs", stages, yes=yes, ignored=ignored | {FOREIGN})
+        return converged(session, "certs", lambda _: stages, yes=yes, ignored=ignored | {FOREIGN})
     if not rotate:
         return _shown(session)
-    stages = session.plane.stages(session.cluster, Goal.ROTATE if authority else Goal.RENEW)
+    goal = stages_to(session, Goal.ROTATE if authority else Goal.RENEW)
     if plan:
-        return planned(session, "certs", stages, exit_code=False, ignored=ignored)
-    return converged(session, "certs", stages, yes=yes, ignored=ignored)
+        return planned(session, "certs", goal, exit_code=False, ignored=ignored)
+    return converged(session, "certs", goal, yes=yes, ignored=ignored)
 
 
 def _shown(session: Session) -> Report:

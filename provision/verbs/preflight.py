@@ -10,8 +10,8 @@ from provision.core.outcome import Outcome, failures
 from provision.errors import Exit
 from provision.network import tunnels
 from provision.report import Report
-from provision.verbs.converge import with_flows
 from provision.verbs.session import Session, Survey
+from provision.verbs.steps import with_flows
 
 
 def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:

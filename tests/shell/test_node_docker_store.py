@@ -153,6 +153,15 @@ def test_under_live_restore_one_that_has_joined_before_is_started_on_a_store_tha
     assert store_program.run("store() { true; }\nprepare").keys() == {"live-restore"}
 
 
+def test_a_reload_keeps_the_members_that_dockerd_knows(store_program: Program) -> None:
+    """It takes others up at its next start only."""
+    before = store_program.run("configure store")["cluster-store"]
+    environment = store_program.folder / "store.env"
+    environment.write_text(environment.read_text().replace("192.0.2.1:2379", "192.0.2.7:2379"))
+    assert store_program.run("hang_up() { :; }\nreload")["cluster-store"] == before
+    assert store_program.run("configure store")["cluster-store"] != before
+
+
 def test_one_that_is_to_be_started_whole_is_so_once(store_program: Program) -> None:
     store_program.run("configure")
     (store_program.folder / "run" / "docker.whole").touch()
@@ -166,7 +175,8 @@ docker() {
     case "$*" in
     *State.Error*) echo 'endpoint with name web already exists in network demo' ;;
     *Name*) echo web ;;
-    *NetworkID*) echo net ;;
+    *NetworkSettings.Networks*) echo demo ;;
+    'network inspect'*) echo net ;;
     'inspect web') false ;;
     *) echo "$*" >>"$OVERLAY_RUN/did" ;;
     esac

@@ -110,6 +110,7 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
         for resource in phase.resources(before, node):
             facts = _with(facts, resource)
     members = tuple(map(store_member, before.cluster.members)) if node.member else None
+    in_use = ",".join(f"{member.address}:2379" for member in before.cluster.members)
     listeners = tuple(
         Listener("tcp", node.address, port, f'users:(("daemon",pid={process},fd=7))')
         for port, process in PORTS.items()
@@ -117,7 +118,10 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
     )
     return replace(
         facts,
-        answers=answers(members, {"leader": 1, "raftIndex": 99}) | {"store-data": "yes"} if node.member else {},
+        answers={
+            "store-in-use": f"{in_use} {node.address}:2376",
+            **(answers(members, {"leader": 1, "raftIndex": 99}) | {"store-data": "yes"} if node.member else {}),
+        },
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
         networks=(
             *facts.networks,

@@ -26,6 +26,7 @@ from provision.core.situation import Situation
 from provision.facts import Facts
 from provision.facts import Path as Found
 from provision.inventory.model import Node
+from provision.planes.etcd import bootstrap as beginning
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import with_identity
 from provision.planes.etcd.plane import PLANE
@@ -66,9 +67,9 @@ def silent(situation: Situation) -> Situation:
 
 def bootstrap(situation: Situation, node: Node) -> tuple[str, str]:
     """Initial members and state of a node's bootstrap file."""
-    text = membership.bootstrap_file(situation, node).decode()
+    text = beginning.bootstrap_file(situation, node).decode()
     read = dict(line.split("=", 1) for line in text.splitlines() if line.startswith("ETCD_"))
-    assert read["ETCD_INITIAL_CLUSTER_TOKEN"] == "demo"
+    assert read["ETCD_INITIAL_CLUSTER_TOKEN"]
     assert read["ETCD_INITIAL_ADVERTISE_PEER_URLS"] == f"https://{node.address}:2380"
     return read["ETCD_INITIAL_CLUSTER"], read["ETCD_INITIAL_CLUSTER_STATE"]
 
@@ -77,22 +78,22 @@ def test_bare_members_bootstrap_together(tmp_path: Path) -> None:
     situation = bare(tmp_path, NODE1, NODE2, replace(NODE3, member=False))
     assert not membership.is_running(situation)
     assert [bootstrap(situation, member) for member in (NODE1, NODE2)] == [(BOTH, "new")] * 2
-    assert (membership.joining(situation), membership.stranded(situation)) == ((), ())
+    assert (membership.joining(situation), beginning.stranded(situation)) == ((), ())
 
 
 def test_an_interrupted_bootstrap_goes_on_with_the_members_it_began_with(tmp_path: Path) -> None:
     begun = bare(tmp_path, NODE1, NODE2)
-    begun = changed(begun, "node1", started(membership.bootstrap_file(begun, NODE1).decode()))
+    begun = changed(begun, "node1", started(beginning.bootstrap_file(begun, NODE1).decode()))
     assert bootstrap(begun, NODE2) == (BOTH, "new")
-    assert (membership.joining(begun), membership.stranded(begun)) == ((), ())
+    assert (membership.joining(begun), beginning.stranded(begun)) == ((), ())
 
 
 def test_a_member_named_since_the_interrupted_bootstrap_is_stranded_until_the_store_answers(tmp_path: Path) -> None:
     begun = bare(tmp_path, NODE1, NODE2)
-    text = membership.bootstrap_file(begun, NODE1).decode()
+    text = beginning.bootstrap_file(begun, NODE1).decode()
     now = changed(bare(tmp_path, NODE1, NODE2, NODE3), "node2", started(text))
     assert [bootstrap(now, member) for member in (NODE1, NODE2)] == [(BOTH, "new")] * 2
-    (problem,) = membership.stranded(now)
+    (problem,) = beginning.stranded(now)
     assert problem.where == "node3"
     assert problem.what == "node3 is to join the store, but that has no quorum"
     assert problem.advice.endswith("systemctl status etcd.service on node1, node2")
@@ -103,7 +104,7 @@ def test_a_member_that_lost_its_bootstrap_file_finds_it_with_the_other(tmp_path:
     situation = silent(planned(replace(sample(tmp_path), nodes=(NODE1, NODE2))))
     situation = changed(situation, name, without_path(paths.ETCD_BOOTSTRAP))
     assert bootstrap(situation, situation.cluster.node(name)) == (BOTH, "new")
-    assert membership.stranded(situation) == ()
+    assert beginning.stranded(situation) == ()
 
 
 def test_a_third_member_joins_the_store_that_runs(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_third_member_joins_the_store_that_runs(tmp_path: Path) -> None:
     assert membership.joining(situation) == (NODE3,)
     assert bootstrap(situation, NODE3) == (ALL, "existing")
     assert bootstrap(situation, NODE1) == (BOTH, "new")
-    assert membership.stranded(situation) == ()
+    assert beginning.stranded(situation) == ()
 
 
 def test_who_joins_names_who_joined_before_it_and_nobody_after(tmp_path: Path) -> None:
@@ -149,14 +150,14 @@ def test_77_a_learner_half_way_keeps_the_members_it_was_given(tmp_path: Path) ->
 
 
 def test_73_no_member_joins_a_store_that_does_not_answer(tmp_path: Path) -> None:
-    (problem,) = membership.stranded(silent(grown(tmp_path)))
+    (problem,) = beginning.stranded(silent(grown(tmp_path)))
     assert problem.what == "node3 is to join the store, but that has no quorum"
 
 
 def test_a_joined_member_of_a_store_that_is_down_is_not_stranded(tmp_path: Path) -> None:
     situation = silent(grown(tmp_path))
     joined = "ETCD_INITIAL_CLUSTER_STATE=existing\n"
-    assert membership.stranded(changed(situation, "node3", started(joined))) == ()
+    assert beginning.stranded(changed(situation, "node3", started(joined))) == ()
 
 
 def without_quorum(situation: Situation) -> Situation:
@@ -167,7 +168,7 @@ def without_quorum(situation: Situation) -> Situation:
 
 
 def test_73_no_member_joins_one_that_has_no_quorum_though_its_members_answer(tmp_path: Path) -> None:
-    (problem,) = membership.stranded(without_quorum(grown(tmp_path)))
+    (problem,) = beginning.stranded(without_quorum(grown(tmp_path)))
     assert problem.what == "node3 is to join the store, but that has no quorum"
 
 

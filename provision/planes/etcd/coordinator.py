@@ -47,6 +47,8 @@ class EtcdCoordinator:
     def __init__(self, cluster: Cluster, remotes: Remotes, identity: pki.Identity) -> None:
         """Reach the nodes through `remotes`, as the controller of `identity`."""
         self.cluster, self.remotes, self.identity = cluster, remotes, identity
+        #: Whether this run has changed the membership: the next change waits until all are well again.
+        self.membership_changed = False
         self._made: dict[tuple[str, str], Any] = {}
         self._lock = Lock()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import secrets
+from dataclasses import dataclass, field, replace
 
 from provision.core.situation import Situation
 from provision.planes.etcd import pki
@@ -15,6 +16,10 @@ class Local:
 
     release: Artifact
     identity: pki.Identity
+    #: For a store that is bootstrapped by this run.
+    token: str = field(default_factory=lambda: f"overlay-{secrets.token_hex(8)}", compare=False)
+    #: Addresses of members that leave in this stage: the nodes let them in until they have left.
+    guests: tuple[str, ...] = ()
 
 
 def local(situation: Situation) -> Local:

@@ -1,13 +1,12 @@
-"""Who is a member of the store: bootstrapped together, or joined one by one as a learner that is then promoted."""
+"""Who is a member of the store, as the store lists them and as the inventory wants them. Pure."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from provision.core.membership import majority
+from provision.core.membership import Member, Membership, majority
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts
@@ -15,10 +14,6 @@ from provision.inventory.model import Node
 from provision.planes.etcd import paths, ports
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import CONTROLLER_DOCKER, Authority
-from provision.templates import render
-
-if TYPE_CHECKING:
-    from provision.planes.etcd.coordinator import EtcdCoordinator
 
 
 def peer_url(node: Node) -> str:
@@ -38,9 +33,21 @@ def member_status(facts: Facts) -> Mapping[str, Any]:
     return dict(json.loads(answer)[0].get("Status", {})) if answer else {}
 
 
+def minor(version: str) -> tuple[int, ...]:
+    """Return major and minor number of a version: `3.5.30` is of 3.5. Empty where it is no version."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def store_version(situation: Situation) -> tuple[int, ...]:
+    """Return the version that the whole store is at: the least of its members'. Empty where none runs."""
+    reports = (member_status(facts) for facts in situation.facts.values())
+    return min((minor(str(report["version"])) for report in reports if report.get("version")), default=())
+
+
 def known(situation: Situation) -> tuple[Mapping[str, Any], ...] | None:
-    """Return the member list as a running member gave it, None where none runs."""
-    return next((members for facts in situation.facts.values() if (members := listed(facts))), None)
+    """Return the member list of a member that knows a leader, or else of any that runs; None where none does."""
+    answers = sorted(situation.facts.values(), key=lambda facts: not member_status(facts).get("leader"))
+    return next((members for facts in answers if (members := listed(facts))), None)
 
 
 def is_running(situation: Situation) -> bool:
@@ -88,7 +95,8 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
     members = situation.cluster.members
     units = {node.name: situation.of(node).unit(paths.ETCD_UNIT) for node in members}
     down = [f"{name}: {unit.state}" for name, unit in units.items() if not unit.running]
-    what = f"the store has no quorum: {majority(len(members))} of {len(members)} members have to find each other"
+    number = len(known(situation) or members)
+    what = f"the store has no quorum: {majority(number)} of {number} members have to find each other"
     meaning = "; until then no container can join a network, and networks cannot be seen"
     advice = f"see why they do not: {ports.PEER_PORT}/tcp between them, and journalctl -u {paths.ETCD_UNIT} on each"
     if down:
@@ -106,76 +114,39 @@ def cost_of_one(situation: Situation) -> str:
     return "no quorum for about 2 s: no container can join a network meanwhile"
 
 
+def membership(situation: Situation) -> Membership:
+    """Return the members that the store lists, and those that the inventory wants; none found where none answers."""
+    wanted = tuple(Member(peer_url(node), node.name) for node in situation.cluster.members)
+    return Membership(tuple(_member(situation, one) for one in known(situation) or ()), wanted)
+
+
+def _member(situation: Situation, one: Mapping[str, Any]) -> Member:
+    """Return a member of the list. One of the inventory is brought up before anything else changes."""
+    url = next(iter(one.get("peerURLs", ())), "")
+    wanted = any(peer_url(node) == url for node in situation.cluster.members)
+    healthy = wanted or not healthy_urls(situation).isdisjoint(one.get("clientURLs", ()))
+    return Member(url, one.get("name", ""), bool(one.get("name")) and not one.get("isLearner"), healthy)
+
+
+def healthy_urls(situation: Situation) -> frozenset[str]:
+    """Return the client URLs of those members, unknown to the inventory, that answered through the quorum."""
+    return frozenset(url for facts in situation.facts.values() for url in facts.answers.get("healthy", "").split())
+
+
+def client_urls(situation: Situation) -> tuple[str, ...]:
+    """Return the client URLs of the members that the store lists and the inventory does not want."""
+    unwanted = {member.url for member in membership(situation).unwanted}
+    return tuple(
+        url
+        for one in known(situation) or ()
+        if not unwanted.isdisjoint(one.get("peerURLs", ()))
+        for url in one.get("clientURLs", ())
+    )
+
+
 def joining(situation: Situation) -> tuple[Node, ...]:
     """Return the nodes that are to be members of the running store and are not, or not yet wholly."""
-    members = known(situation)
-    if members is None:
+    if known(situation) is None:
         return ()
-    voting = {url for m in members if m.get("name") and not m.get("isLearner") for url in m.get("peerURLs", ())}
-    return tuple(node for node in situation.cluster.members if peer_url(node) not in voting)
-
-
-def bootstrap_file(situation: Situation, node: Node) -> bytes:
-    """Return what a member reads when its data folder is empty. PreflightRefused where that cannot be known."""
-    initial, state = _initial(situation, node)
-    return render(
-        "etcd/bootstrap.env.j2",
-        cluster=situation.cluster.name,
-        node=node,
-        initial_cluster=",".join(f"{member.name}={peer_url(member)}" for member in initial),
-        state=state,
-        peer_port=ports.PEER_PORT,
-    )
-
-
-def _initial(situation: Situation, node: Node) -> tuple[tuple[Node, ...], str]:
-    members = situation.cluster.members
-    newcomers = joining(situation)
-    if node in newcomers:
-        before = newcomers[: newcomers.index(node) + 1]
-        return tuple(m for m in members if m not in newcomers or m in before), "existing"
-    return _bootstrapped(situation) or members, "new"
-
-
-def _bootstrapped(situation: Situation) -> tuple[Node, ...] | None:
-    """Return the members that an earlier, perhaps interrupted, bootstrap named."""
-    for facts in situation.facts.values():
-        file = facts.paths.get(paths.ETCD_BOOTSTRAP)
-        text = (file and file.text) or ""
-        if "ETCD_INITIAL_CLUSTER_STATE=new" in text:
-            names = set(re.findall(r"(?:[=,])([^=,\s]+)=https://", text))
-            return tuple(node for node in situation.cluster.nodes if node.name in names)
-    return None
-
-
-def stranded(situation: Situation) -> tuple[Problem, ...]:
-    """Return members that can neither bootstrap nor join: the store exists, and has no quorum."""
-    before = _bootstrapped(situation)
-    if before is None or is_running(situation):
-        return ()
-    return tuple(
-        Problem(
-            f"{node.name} is to join the store, but that has no quorum",
-            where=node.name,
-            advice=f"bring the store back first: systemctl status {paths.ETCD_UNIT} on "
-            + ", ".join(member.name for member in before),
-        )
-        for node in situation.cluster.members
-        if node not in before and paths.ETCD_BOOTSTRAP not in situation.of(node).paths
-    )
-
-
-def announce(coordinator: EtcdCoordinator, node: Node) -> None:
-    """Add a node as a learner, unless an interrupted run did so already."""
-    store = coordinator.store()
-    if any(peer_url(node) in member.get("peerURLs", ()) for member in store.members()):
-        return
-    store.add_learner(peer_url(node))
-
-
-def promote(coordinator: EtcdCoordinator, node: Node) -> None:
-    """Make a learner that has caught up a voting member. StepFailed when it does not catch up in a minute."""
-    store = coordinator.store()
-    member = next(m for m in store.members() if peer_url(node) in m.get("peerURLs", ()))
-    if member.get("isLearner"):
-        store.promote(member["ID"], node.name)
+    urls = {member.url for member in membership(situation).joining}
+    return tuple(node for node in situation.cluster.members if peer_url(node) in urls)

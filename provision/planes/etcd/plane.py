@@ -17,13 +17,14 @@ from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.etcd import adopting, disk, membership, paths, pki, release, validity
+from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, validity
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
-from provision.planes.etcd.node import functions
+from provision.planes.etcd.node import functions, health_script
 from provision.planes.etcd.phases.docker import Docker
 from provision.planes.etcd.phases.etcd import Etcd
 from provision.planes.etcd.phases.host import Host
+from provision.planes.etcd.phases.members import Leave, Lost
 from provision.planes.etcd.phases.pki import Certificates
 from provision.planes.etcd.phases.quorum import Quorum
 from provision.planes.etcd.ports import PORTS
@@ -41,13 +42,15 @@ class EtcdPlane(Plane):
     phases = (
         Host(),
         Certificates(),
-        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT)),
+        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.guests),
+        Lost(),
         Etcd(),
         Docker(),
         Images(),
         Quorum(),
         Networks(membership.networks_wait),
         Keepers(membership.networks_wait),
+        Leave(),
     )
     node_columns = ("rows mended",)
     daemon_keys = frozenset(
@@ -80,29 +83,33 @@ class EtcdPlane(Plane):
         return Question(
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
-            calls=("fact_store_data",),
+            calls=("fact_store_data", "fact_store_in_use"),
             slow_calls=("fact_members",),
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say which members can neither bootstrap nor join."""
-        return membership.stranded(situation)
+        """Say which members can neither bootstrap nor join, and which change of members would cost the majority."""
+        return leaving.blockers(situation)
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the store has no quorum."""
         return membership.warnings(situation)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say which certificates have ended, and where a rotation has stopped."""
-        return validity.warnings(situation)
+        """Say which certificates have ended, where a rotation has stopped, and what stays on hosts that leave."""
+        return (*validity.warnings(situation), *leaving.warnings(situation))
 
-    def stages(self, cluster: Cluster, goal: Goal) -> tuple[Stage, ...]:
-        """Return one stage, or the steps of a rotation that are left."""
-        return tuple(_stage(target) for target in pki.targets(cluster.folder, goal))
+    def follow_up(self, situation: Situation) -> Mapping[str, str]:
+        """Ask one member about those that are to leave: whether they answer decides when they go."""
+        urls = membership.client_urls(situation) if membership.is_running(situation) else ()
+        asked = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
+        return {asked: health_script(urls)} if urls and asked else {}
 
-    def without_certificates(self, situation: Situation) -> Situation:
-        """Return the situation without a leaf."""
-        return with_identity(situation, replace(local(situation).identity, issued={}))
+    def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
+        """Return those in which members leave, or the steps of a rotation that are left."""
+        if goal is Goal.CONVERGE:
+            return leaving.stages(situation)
+        return tuple(_stage(target) for target in pki.targets(situation.cluster.folder, goal))
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
         """Take over what the nodes hold as the old side of a rotation."""
@@ -143,7 +150,12 @@ def _stage(target: pki.RotationTarget) -> Stage:
             return situation
         return with_identity(situation, pki.Identity.read(situation.cluster, target=target))
 
-    return Stage(enter, target.step.told if target.step else "")
+    return Stage(enter, target.step.told if target.step else "", worst=_without_leaves if target.step else None)
+
+
+def _without_leaves(situation: Situation) -> Situation:
+    """Return the situation in which every leaf is to be made: it restarts whatever a rotation restarts."""
+    return with_identity(situation, replace(local(situation).identity, issued={}))
 
 
 PLANE = EtcdPlane()

@@ -9,6 +9,7 @@ from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import local
+from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
 
 
@@ -20,6 +21,19 @@ def etcd_version(view: NodeView) -> Iterator[Outcome]:
         yield view.failed(
             f"etcd {release.version} is outside {VERSIONS}",
             advice="point etcd.source at a release inside, for example 3.5.30",
+        )
+
+
+@check(PREFLIGHT)
+def etcd_goes_forward(view: NodeView) -> Iterator[Outcome]:
+    """An etcd that is older than the store refuses the store's data, and ends again and again."""
+    release = local(view.situation).release
+    version = membership.store_version(view.situation)
+    if release != UNKNOWN and view.node == view.situation.cluster.members[0] and minor(release.version) < version:
+        at_least = ".".join(map(str, version))
+        yield view.failed(
+            f"etcd {release.version} is older than the store, which is at {at_least}: there is no way back",
+            advice=f"point etcd.source at a release of {at_least} or later",
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from provision.core.resource import UPLOADS, Difference, Upload, call
 from provision.facts import Facts, Question
+from provision.planes.etcd import paths
 from provision.planes.etcd.node import functions
 
 
@@ -51,3 +52,68 @@ class Release:
         path = self.upload().path
         put = call("put_release", path, self.folder, hashes["etcd"], hashes["etcdctl"], self.version, self.top)
         return f"{functions('changes')}\n{put}"
+
+
+@dataclass(frozen=True)
+class RemovedData:
+    """The data of a member that was removed: etcd ends at once with it. It is moved aside, whole."""
+
+    @property
+    def name(self) -> str:
+        """`data of a removed member`."""
+        return "data of a removed member"
+
+    def question(self) -> Question:
+        """Nothing: whether there is data is always asked."""
+        return Question()
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether there is data."""
+        if not facts.answers.get("store-data"):
+            return None
+        note = f"moved aside, to {paths.DATA}/removed-…; the node joins the store anew"
+        return Difference("remove", note=note, consent="move the data of a member that was removed aside")
+
+    def remember(self) -> str:
+        """Nothing: its folder is on record."""
+        return ""
+
+    def apply(self, difference: Difference) -> str:
+        """Move it."""
+        return f"{functions('changes')}\n{call('set_data_aside')}"
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class NoStore:
+    """Nothing of etcd but its programs: the node has left the store, and stays a node."""
+
+    @property
+    def name(self) -> str:
+        """`member of the store`."""
+        return "member of the store"
+
+    def question(self) -> Question:
+        """Ask for etcd's unit."""
+        return Question(paths=(paths.ETCD_UNIT_FILE,))
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether the unit is gone."""
+        if paths.ETCD_UNIT_FILE not in facts.paths:
+            return None
+        return Difference("remove", note="etcd's unit, configuration, keys and data: this node is a member no more")
+
+    def remember(self) -> str:
+        """Nothing that was not remembered when it was made."""
+        return ""
+
+    def apply(self, difference: Difference) -> str:
+        """Put back what was there before."""
+        return f"{functions('reset')}\n{call('put_store_away')}"
+
+    def upload(self) -> Upload | None:
+        """Nothing."""
+        return None

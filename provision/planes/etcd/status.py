@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from provision import layout
-from provision.core.membership import majority
+from provision.core.membership import majority, spare
 from provision.core.plane import Status
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import left
 from provision.inventory.model import Cluster, Node
-from provision.planes.etcd import paths, pki
+from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import local
 from provision.remote import Remote, in_parallel
@@ -49,9 +49,10 @@ class State:
 def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -> Status:
     """Return members, daemons and certificates; with `store` the tree under /docker as each member holds it."""
     known = local(situation).identity.get(pki.CONTROLLER_STORE)
-    members = _members(coordinator, situation) if known else ()
+    members = (*_members(coordinator, situation), *_strangers(situation)) if known else ()
     states = coordinator.remotes.each(_state)
-    wanted = len(coordinator.cluster.members)
+    # The store counts those that it lists, whatever the inventory says.
+    wanted = len(membership.membership(situation).voters) or len(coordinator.cluster.members)
     healthy = sum(row[3] == "healthy" for row in members)
     waiting = _waiting(states, members, wanted)
     return Status(
@@ -69,11 +70,12 @@ def _daemon(situation: Situation, name: str, state: State) -> str:
 
 
 def _quorum(healthy: int, members: int) -> str:
-    needed = majority(members)
-    if healthy < needed:
+    more = spare(members, healthy)
+    if more < 0:
+        needed = majority(members)
         return f"; no quorum (needs {needed}): containers go on, but none can join a network until members are back"
-    if spare := healthy - needed:
-        return f"; the store takes writes, and does so with {spare} fewer"
+    if more:
+        return f"; the store takes writes, and does so with {more} fewer"
     # With all of them up, the inventory's warning has said that none may be lost.
     return "; the store takes writes" + (", and no more members may be lost" if healthy < members else "")
 
@@ -97,6 +99,14 @@ def _members(coordinator: EtcdCoordinator, situation: Situation) -> tuple[tuple[
         return (node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB")
 
     return tuple(in_parallel(row, coordinator.cluster.members))
+
+
+def _strangers(situation: Situation) -> tuple[tuple[str, ...], ...]:
+    """Return the members that the store lists and the inventory does not know."""
+    return tuple(
+        (str(member), "", "not in the inventory", "healthy" if member.healthy else "no answer", "")
+        for member in membership.membership(situation).unwanted
+    )
 
 
 def _asked(coordinator: EtcdCoordinator, node: Node) -> Any:

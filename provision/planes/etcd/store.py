@@ -77,6 +77,14 @@ class Store:
         """Add a member that does not vote yet."""
         self._call("/v3/cluster/member/add", {"peerURLs": [peer_url], "isLearner": True})
 
+    def remove(self, member: str) -> None:
+        """Remove a member, by its ID."""
+        self._call("/v3/cluster/member/remove", {"ID": member})
+
+    def hand_over(self, member: str) -> None:
+        """Let another member lead, by its ID; this one has to be the leader."""
+        self._call("/v3/maintenance/transfer-leadership", {"targetID": member})
+
     def promote(self, member: str, name: str) -> None:
         """Let a learner vote, as soon as it has caught up."""
 

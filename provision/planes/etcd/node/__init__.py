@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+
+from provision.core.resource import call
+from provision.node import library
 
 #: The parts of the program that mends what Docker gets wrong, in their order.
 MEND = ("mend", "mend_rows", "mend_endpoints", "mend_threads", "mend_watch")
@@ -18,3 +22,8 @@ def program(*names: str) -> bytes:
 def functions(name: str) -> str:
     """Return shell functions that scripts of this plane call, by the name of their file: `facts`."""
     return (files(__name__) / f"{name}.sh").read_text()
+
+
+def health_script(urls: Iterable[str]) -> str:
+    """Return a script that asks this node's member which of the members with these client URLs answer."""
+    return f"{library('facts')}\n{functions('facts')}\nfact_units etcd.service\n{call('fact_health', *urls)}\n"

@@ -32,3 +32,12 @@ await_joined() {
         sleep 0.05
     done
 }
+
+# set_data_aside: the data of a removed member, where etcd does not look for it. The folder is on one file system: whole or
+# not at all.
+set_data_aside() {
+    systemctl stop etcd.service 2>/dev/null || true
+    [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/removed-$(date -u +%Y%m%dT%H%M%SZ)" ||
+        die "cannot move /var/lib/etcd/data aside"
+    sync_path /var/lib/etcd
+}

@@ -28,8 +28,10 @@ aside=.overlay-join # ends the name of a container while its endpoint is freed
 # shellcheck disable=SC1091 # on the node
 . "$pki/store.env"
 
-# store WORD...: a command of etcdctl at the store, which answers within 3 s or has failed.
+# store WORD...: a command of etcdctl at the store, which answers within 3 s or has failed. Members are those of now.
 store() {
+    # shellcheck disable=SC1091 # on the node
+    . "$pki/store.env"
     endpoints=https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed 's|,|,https://|g')
     ETCDCTL_API=2 timeout 3 etcdctl --endpoints "$endpoints" --ca-file "$pki/store-ca.crt" --cert-file "$pki/store.crt" \
         --key-file "$pki/store.key" --timeout 2s "$@" 2>/dev/null
@@ -106,8 +108,14 @@ on_store() {
     grep -q '"cluster-store"' "$config"
 }
 
+# reload: with the members that dockerd knows; others it takes at its next start.
 reload() {
-    if on_store; then configure store; else configure; fi
+    if on_store; then
+        OVERLAY_STORE=$(sed -n 's/.*"cluster-store": "\([^"]*\)".*/\1/p' "$config")
+        configure store
+    else
+        configure
+    fi
     hang_up
 }
 
@@ -244,7 +252,10 @@ has_changed() {
 free() {
     docker inspect --format '{{.State.Error}}' "$1" | grep -q 'already exists in network' || return
     name=$(docker inspect --format '{{slice .Name 1}}' "$1")
-    for network in $(docker inspect --format '{{range .NetworkSettings.Networks}}{{println .NetworkID}}{{end}}' "$1"); do
+    # A container that never started has networks by name alone.
+    # shellcheck disable=SC2016 # $on and $one are Docker's
+    for on in $(docker inspect --format '{{range $on, $one := .NetworkSettings.Networks}}{{println $on}}{{end}}' "$1"); do
+        network=$(docker network inspect --format '{{.Id}}' "$on") || continue
         for key in $(store ls "/docker/network/v1.0/endpoint/$network"); do
             endpoint=$(store get "$key")
             case $endpoint in *"\"locator\":\"${OVERLAY_ADVERTISE%:*}\""*) ;; *) continue ;; esac

@@ -9,6 +9,12 @@ own_member() {
         --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
 }
 
+# fact_health URL...: which of the members with these client URLs answer through the quorum.
+fact_health() {
+    for url; do ! own_member endpoint health --endpoints="$url" >/dev/null || printf '%s\n' "$url"; done |
+        fact_encoded answer healthy
+}
+
 # fact_members: the member list as this node's own member gives it, and how it is.
 fact_members() {
     is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
@@ -16,7 +22,19 @@ fact_members() {
     own_member endpoint status | fact_encoded answer member-status
 }
 
-# fact_store_data: whether there is something in the folder of the store's data.
+# fact_store_data: whether there is something in the folder of the store's data, beside what a removed member left.
 fact_store_data() {
-    ! holds_something /var/lib/etcd || echo yes | fact_encoded answer store-data
+    for entry in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
+        case $entry in */removed-*) continue ;; esac
+        if [ -e "$entry" ] || [ -h "$entry" ]; then
+            echo yes | fact_encoded answer store-data
+            return
+        fi
+    done
+}
+
+# fact_store_in_use: the members that dockerd was told of when it took the store up, and its own address there.
+fact_store_in_use() {
+    sed -n 's/.*"cluster-store": "etcd:\/\/\([^"]*\)", "cluster-advertise": "\([^"]*\)".*/\1 \2/p' \
+        /run/overlay-provision/daemon.json 2>/dev/null | fact_encoded answer store-in-use
 }

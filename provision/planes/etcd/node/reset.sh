@@ -7,6 +7,13 @@ leave_network() {
     [ ! -x /usr/local/lib/overlay-provision/mend ] || timeout 60 /usr/local/lib/overlay-provision/mend names >/dev/null 2>&1
 }
 
+# put_store_away: the node goes on without its member. The user of etcd goes, too; its programs stay, dockerd asks with them.
+put_store_away() {
+    end_membership
+    put_back '/etc/etcd|/etc/systemd/system/etcd\.service|/var/lib/etcd|etcd$'
+    systemctl daemon-reload
+}
+
 # end_membership: etcd stopped, its data gone.
 end_membership() {
     recorded unit etcd.service >/dev/null || return 0

@@ -52,7 +52,7 @@ class Docker(Phase):
         safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
         read = (*certificates, safety)
         watched = (paths.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
-        drop_in = File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched))
+        drop_in = File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched, member=node.member))
         vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
         store_file = partial(_store_file, node=node, config=vendor_config(vendor))
         turns = len(situation.cluster.nodes) >= NODES_IN_TURN
@@ -64,11 +64,16 @@ class Docker(Phase):
         mend_program, mend_unit, mend = _beside(
             situation, program(*MEND), paths.MEND_PROGRAM, paths.MEND_UNIT, paths.MEND_UNIT_FILE
         )
-        fit = {file.path: file.fit for file in (*read, drop_in)}
+        fit = {file.path: file.fit for file in read}
+        # Whether the node is a member changes what is started beside dockerd, not dockerd.
+        fit[paths.DOCKER_DROP_IN] = frozenset(
+            hashlib.sha256(self._drop_in(situation, node, watched, member=member)).hexdigest()
+            for member in (False, True)
+        )
         fit[paths.DOCKER_STORE] = frozenset(
             hashlib.sha256(store_file(endpoints, turns)).hexdigest()
             for endpoints, turns in product(_earlier(_endpoints(situation, node)), (False, True))
-        )
+        ) | _started_on(situation, node)
         service = Service(
             layout.DOCKER_UNIT,
             tuple((path, fit[path]) for path in watched),
@@ -95,11 +100,12 @@ class Docker(Phase):
             GatewayBridge(gateway_bridge(situation, node)),
         )
 
-    def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str]) -> bytes:
+    def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str], *, member: bool) -> bytes:
         return render(
             "etcd/docker.conf.j2",
             cluster=situation.cluster.name,
             node=node,
+            member=member,
             vendor=vendor_command(situation.of(node).values.get("docker-unit", "")),
             program=paths.STORE_PROGRAM,
             join_unit=paths.JOIN_UNIT,
@@ -178,6 +184,19 @@ def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """Return every list that names some of the members: a daemon started on one of them is on the right store."""
     sizes = range(1, len(endpoints) + 1)
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
+
+
+def _started_on(situation: Situation, node: Node) -> frozenset[str]:
+    """Return the hash of the list that dockerd was started on, where it uses the store through a member of today.
+
+    Members have left since then. It finds the others, and takes up the shorter list at its next restart.
+    """
+    facts = situation.of(node)
+    members, _, advertised = facts.answers.get("store-in-use", "").strip().partition(" ")
+    in_use = set(members.split(","))
+    if advertised != f"{node.address}:{ports.DOCKER_PORT}" or in_use.isdisjoint(_endpoints(situation, node)):
+        return frozenset()
+    return frozenset(filter(None, [facts.unit(layout.DOCKER_UNIT).inputs.get(paths.DOCKER_STORE)]))
 
 
 def _store_file(endpoints: tuple[str, ...], turns: bool, node: Node, config: str) -> bytes:

@@ -12,10 +12,11 @@ from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.node import library
-from provision.planes.etcd import membership, paths, ports
+from provision.planes.etcd import bootstrap, joining, leaving, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases.pki import trusted_files
+from provision.planes.etcd.resources import NoStore, RemovedData
 from provision.resources import File, Resource, Service, call
 from provision.templates import render
 
@@ -32,9 +33,9 @@ class Etcd(Phase):
     name = "etcd"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return a member's environment, bootstrap file, unit and service; nothing elsewhere."""
+        """Return a member's environment, bootstrap file, unit and service; elsewhere that nothing of them is there."""
         if not node.member:
-            return ()
+            return (NoStore(),) if leaving.is_put_away(situation, node) else ()
         cluster = situation.cluster
         environment = render(
             "etcd/etcd.env.j2",
@@ -51,9 +52,18 @@ class Etcd(Phase):
         unit = File(paths.ETCD_UNIT_FILE, self._unit(situation, watched))
         hashes = {file.path: file.fit for file in (*read, unit)}
         hashes[BINARY] = frozenset({local(situation).release.hashes["etcd"]})
+        removed = leaving.is_removed(situation, node)
         return (
             read[0],
-            File(paths.ETCD_BOOTSTRAP, membership.bootstrap_file(situation, node), once=True),
+            *((RemovedData(),) if removed else ()),
+            # Its token is drawn anew in each run: no difference to be shown.
+            File(
+                paths.ETCD_BOOTSTRAP,
+                bootstrap.bootstrap_file(situation, node),
+                opaque=True,
+                public=True,
+                once=not removed,
+            ),
             unit,
             Service(
                 paths.ETCD_UNIT,
@@ -89,9 +99,9 @@ class Etcd(Phase):
         """
         if not membership.stays_at_work(situation):
             return super().waves(situation, changes)
-        joining = membership.joining(situation)
-        staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in joining}}
-        return one_by_one(situation, staying, paths.ETCD_UNIT) + tuple((node,) for node in joining)
+        newcomers = membership.joining(situation)
+        staying = {name: todo for name, todo in changes.items() if name not in {node.name for node in newcomers}}
+        return one_by_one(situation, staying, paths.ETCD_UNIT) + tuple((node,) for node in newcomers)
 
     def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """Nothing healthy stops unless the others can do without; who joins is announced first."""
@@ -101,7 +111,7 @@ class Etcd(Phase):
             coordinator.await_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
         for node in wave:
             if node in membership.joining(situation):
-                membership.announce(opened(coordinator), node)
+                joining.announce(opened(coordinator), node)
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """Quorum is back, on the nodes just changed too; who joined is promoted. phases/quorum.py awaits the first."""
@@ -109,7 +119,7 @@ class Etcd(Phase):
             return
         for node in wave:
             if node in membership.joining(situation):
-                membership.promote(opened(coordinator), node)
+                joining.promote(opened(coordinator), node)
         wait_for_members(coordinator, wave)
 
 

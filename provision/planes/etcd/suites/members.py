@@ -8,6 +8,7 @@ from provision.checks.proof import Proof
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.planes.etcd.coordinator import opened
+from provision.planes.etcd.membership import peer_url
 from provision.waiting import wait_for
 
 #: The folder of every key that a run writes to prove something.
@@ -36,14 +37,20 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def one_member_list(proof: Proof) -> Iterator[Outcome]:
-    """Every member lists the same members, and they are those of the inventory."""
-    wanted = {node.name for node in proof.cluster.members}
+    """Every member lists the same members, and they are those of the inventory: others count for the quorum, too."""
+    wanted = {peer_url(node): node.name for node in proof.cluster.members}
     for node in proof.cluster.members:
-        listed = {member.name for member in opened(proof.coordinator).etcd(node).members}
-        if listed == wanted:
-            yield passed(node.name, f"lists {', '.join(sorted(listed))}")
-        else:
-            yield failed(node.name, f"lists {sorted(listed)}, the inventory {sorted(wanted)}", "fab plan")
+        listed = {
+            url: member.name for member in opened(proof.coordinator).etcd(node).members for url in member.peer_urls
+        }
+        if listed.keys() == wanted.keys():
+            yield passed(node.name, f"lists {', '.join(sorted(listed.values()))}")
+            continue
+        unknown = [
+            f"{listed[url]} ({url}), which the inventory does not know" for url in sorted(listed.keys() - wanted)
+        ]
+        missing = [f"{wanted[url]} is not in its list" for url in sorted(wanted.keys() - listed)]
+        yield failed(node.name, "; ".join([*(f"lists {one}" for one in unknown), *missing]), "fab plan")
 
 
 @check("etcd", quick=True)

@@ -1,0 +1,101 @@
+"""The membership of a running store changed: one member at a time, each change only while all others are well."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+from provision import waiting
+from provision.errors import Problem, StepFailed, Unanswered
+from provision.inventory.model import Node
+from provision.planes.etcd import paths
+from provision.planes.etcd.coordinator import EtcdCoordinator
+from provision.planes.etcd.membership import peer_url
+from provision.planes.etcd.store import StoreError
+
+#: Seconds that all members have to be well before the membership changes again. etcd refuses a change while its leader
+#: has not heard from every member for as long (etcdserver.HealthInterval).
+HEALTH_SECONDS = 5.0
+
+
+def announce(coordinator: EtcdCoordinator, node: Node) -> None:
+    """Add a node as a learner, unless an interrupted run did so already."""
+    if any(peer_url(node) in member.get("peerURLs", ()) for member in coordinator.store().members()):
+        return
+    settle(coordinator, f"before {node.name} joins")
+    # For a moment after another change etcd may still call the cluster unhealthy.
+    waiting.until(
+        lambda: coordinator.store().add_learner(peer_url(node)), f"etcd adds {node.name}", node.name, paths.ADVICE
+    )
+    coordinator.membership_changed = True
+
+
+def promote(coordinator: EtcdCoordinator, node: Node) -> None:
+    """Make a learner that has caught up a voting member. StepFailed when it does not catch up in a minute."""
+    store = coordinator.store()
+    member = next(one for one in store.members() if peer_url(node) in one.get("peerURLs", ()))
+    if member.get("isLearner"):
+        store.promote(member["ID"], node.name)
+        coordinator.membership_changed = True
+
+
+def remove(coordinator: EtcdCoordinator, url: str, name: str) -> None:
+    """Remove the member that has this peer URL; none there is no error. Its etcd ends by itself."""
+    member = next((one for one in coordinator.store().members() if url in one.get("peerURLs", ())), None)
+    if member is None:
+        return
+    settle(coordinator, f"before {name} leaves")
+    _hand_over(coordinator, member["ID"])
+    waiting.until(lambda: _remove(coordinator, member["ID"]), f"etcd removes {name}", name, paths.ADVICE)
+    coordinator.membership_changed = True
+    coordinator.await_quorum(f"after {name} left")
+
+
+def _remove(coordinator: EtcdCoordinator, identity: str) -> None:
+    # An answer may be lost, and the change be made: what counts is the list.
+    if any(one["ID"] == identity for one in coordinator.store().members()):
+        coordinator.store().remove(identity)
+
+
+def _hand_over(coordinator: EtcdCoordinator, identity: str) -> None:
+    """Let another member lead before the leader is removed: an election would take a second or two.
+
+    A leader that is not in the inventory cannot be asked; then there is an election.
+    """
+    for node in coordinator.cluster.members:
+        with suppress(StoreError):
+            status = coordinator.store(node).status()
+            if status["header"]["member_id"] == status.get("leader") == identity:
+                others = [one["ID"] for one in coordinator.store(node).members() if one["ID"] != identity]
+                coordinator.store(node).hand_over(others[0])
+
+
+def settle(coordinator: EtcdCoordinator, occasion: str) -> None:
+    """After a change, return once every member of the inventory that votes has answered for five seconds in a row.
+
+    StepFailed when that does not come to be within a minute. Where this run has changed nothing yet, nothing is waited
+    for but a write.
+    """
+    coordinator.await_quorum(occasion)
+    if not coordinator.membership_changed:
+        return
+    began = well_since = time.monotonic()
+    while time.monotonic() < well_since + HEALTH_SECONDS:
+        if silent := _silent(coordinator):
+            well_since = time.monotonic()
+            if well_since > began + waiting.QUORUM_SECONDS:
+                raise StepFailed(Problem(f"{occasion}: {silent} does not answer", "cluster", paths.ADVICE))
+        time.sleep(0.25)
+
+
+def _silent(coordinator: EtcdCoordinator) -> str:
+    """Return the first member of the inventory that votes and does not answer through the quorum."""
+    voting = {url for one in coordinator.store().members() if one.get("name") and not one.get("isLearner")
+              for url in one.get("peerURLs", ())}  # fmt: skip
+    for node in coordinator.cluster.members:
+        if peer_url(node) in voting:
+            try:
+                coordinator.store(node).get("/")
+            except Unanswered:
+                return node.name
+    return ""

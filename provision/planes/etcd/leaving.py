@@ -1,0 +1,125 @@
+"""Members that leave: in which stages, what stands in the way, and what stays behind on their hosts. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from provision.core.membership import Member
+from provision.core.plane import Stage
+from provision.core.situation import Situation
+from provision.errors import Problem
+from provision.facts import Facts
+from provision.inventory.model import Node
+from provision.planes.etcd import bootstrap, paths, pki
+from provision.planes.etcd.local import local
+from provision.planes.etcd.membership import is_running, known, listed, membership, peer_url
+
+
+def address(member: Member) -> str:
+    """Return the address of a member's peer URL."""
+    return urlsplit(member.url).hostname or ""
+
+
+def unwanted(situation: Situation) -> tuple[Member, ...]:
+    """Return the members that are to leave; none where the store has no quorum, for nobody can leave then."""
+    return membership(situation).unwanted if is_running(situation) else ()
+
+
+def stages(situation: Situation) -> tuple[Stage, ...]:
+    """Return the stages of a run. Where members leave, the second one shuts out those that the first one removed."""
+    if not unwanted(situation):
+        return (Stage(lambda now: now),)
+    guests = tuple(map(address, unwanted(situation)))
+    return (
+        Stage(lambda now: _with_guests(now, guests)),
+        Stage(
+            lambda now: _with_guests(now, ()),
+            "the nodes let in those that have left no more, and members that stay as nodes put their store away",
+            lambda now: without(now, unwanted(now)),
+        ),
+    )
+
+
+def _with_guests(situation: Situation, guests: tuple[str, ...]) -> Situation:
+    return replace(situation, local=replace(local(situation), guests=guests))
+
+
+def guests(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses of members that are leaving in this stage, and reach the nodes until they have left."""
+    return local(situation).guests
+
+
+def without(situation: Situation, members: tuple[Member, ...]) -> Situation:
+    """Return the situation as it will be found when these members have left."""
+    urls = {member.url for member in members}
+
+    def changed(facts: Facts) -> Facts:
+        there = listed(facts)
+        if there is None:
+            return facts
+        left = [one for one in there if urls.isdisjoint(one.get("peerURLs", ()))]
+        return replace(facts, answers={**facts.answers, "members": json.dumps({"members": left})})
+
+    return replace(situation, facts={name: changed(facts) for name, facts in situation.facts.items()})
+
+
+def blockers(situation: Situation) -> tuple[Problem, ...]:
+    """Say which members can neither bootstrap nor join, and why no order of changes keeps a majority."""
+    if stranded := bootstrap.stranded(situation):
+        return stranded
+    reason = membership(situation).obstacle() if is_running(situation) else ""
+    if not reason:
+        return ()
+    listed_members = ", ".join(str(member) for member in membership(situation).voters)
+    advice = (
+        f"the store lists {listed_members}: bring the members back that do not answer, or leave those in the inventory "
+        "that do; fab status shows them"
+    )
+    return (Problem(f"the members cannot be changed like this: {reason}", "cluster", advice),)
+
+
+def is_removed(situation: Situation, node: Node) -> bool:
+    """Say whether a node that is to join has the data of a member that was removed: its etcd ends at once with it."""
+    facts = situation.of(node)
+    urls = {url for one in known(situation) or () for url in one.get("peerURLs", ())}
+    return (
+        is_running(situation)
+        and peer_url(node) not in urls
+        and paths.ETCD_BOOTSTRAP in facts.paths
+        and bool(facts.answers.get("store-data"))
+    )
+
+
+def is_put_away(situation: Situation, node: Node) -> bool:
+    """Say whether a node that is no member shall hold nothing of the store: it has left, or was never one."""
+    urls = {member.url for member in membership(situation).found}
+    return not node.member and not guests(situation) and is_running(situation) and peer_url(node) not in urls
+
+
+def warnings(situation: Situation) -> tuple[Problem, ...]:
+    """Say what stays on the hosts of members that leave and are no nodes any more, and until when it opens doors."""
+    nodes = {node.address for node in situation.cluster.nodes}
+    gone = [member for member in unwanted(situation) if address(member) not in nodes]
+    if not gone:
+        return ()
+    names = ", ".join(f"{member} ({address(member)})" for member in gone)
+    ends = _ends(situation)
+    until = f" until {max(ends.values()):%Y-%m-%d}" if ends else ""
+    advice = (
+        "put those hosts back by a reset with an inventory of their own; their certificates open the store"
+        f"{until}, and fab certs --rotate --authority ends that"
+    )
+    what = (
+        f"{names}: leaves the store; what we put on that host stays there, and its dockerd goes on through the others"
+    )
+    return (Problem(what, "cluster", advice),)
+
+
+def _ends(situation: Situation) -> Mapping[str, datetime]:
+    """Return when the leaves end that open the store."""
+    kept = local(situation).identity.kept
+    return {one.what: one.end for one in kept if one.what.startswith(f"leaf {pki.Authority.CLIENT}/")}

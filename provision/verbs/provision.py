@@ -1,0 +1,129 @@
+"""provision: every node as the inventory says, and the proof of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from provision import engine
+from provision.core.outcome import Outcome, failures, flows
+from provision.core.plan import Plan
+from provision.core.plane import Coordinator, Goal
+from provision.core.situation import Situation
+from provision.errors import Exit, Problem, StepFailed
+from provision.remote import Remotes
+from provision.report import Report
+from provision.verbs import steps
+from provision.verbs.session import Session
+from provision.verbs.steps import Stages, consent, consent_to_all, entered, looked_at, modules, proven, stages_to
+
+#: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
+SETTLE_SECONDS = 60
+
+
+def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Report:
+    """Plan, carry the plan out, and prove the result."""
+    goal = stages_to(session, Goal.CONVERGE)
+    return converged(session, "provision", goal, yes=yes, ignored=session.ignored(ignore))
+
+
+def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignored: Collection[str]) -> Report:
+    """For each stage plan, carry the plan out, and see that nothing is left; prove the result of the last."""
+    made = Plan()
+    with session.survey(verb, modules(session)) as (remotes, situation):
+        situation, warnings = looked_at(session, situation, remotes, ignored)
+        stages = to_goal(situation)
+        yes = consent_to_all(session, situation, remotes, stages, yes=yes)
+        for stage in stages[:-1]:
+            situation = entered(session, situation, remotes, stage)
+            with session.coordinator(remotes, situation) as coordinator:
+                plan, situation = _carried_out(session, situation, coordinator, yes=yes)
+            made = Plan(made.changes + plan.changes)
+            situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
+            _settled(session, situation)
+        situation = entered(session, situation, remotes, stages[-1])
+        with session.coordinator(remotes, situation) as coordinator:
+            plan, situation = _carried_out(session, situation, coordinator, yes=yes)
+            made = Plan(made.changes + plan.changes)
+            outcomes = _proven_and_settled(session, situation, coordinator, plan)
+    return _report(session, verb, made, outcomes, warnings)
+
+
+def _proven_and_settled(
+    session: Session, situation: Situation, coordinator: Coordinator, plan: Plan
+) -> tuple[Outcome, ...]:
+    """Prove the cluster. What was changed is looked at again while containers are started to prove it."""
+    remotes = coordinator.remotes
+    with ThreadPoolExecutor(1) as beside:
+        found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
+        outcomes = proven(session, situation, coordinator, started=plan.containers)
+        if found:
+            _settled(session, _waited_for(session, found.result(), remotes))
+    return outcomes
+
+
+def _report(
+    session: Session, verb: str, made: Plan, outcomes: tuple[Outcome, ...], warnings: tuple[Problem, ...]
+) -> Report:
+    bad = len(list(failures(outcomes)))
+    proof = (
+        f"{bad} of {len(outcomes)} proofs failed"
+        if bad
+        else f"all {len(outcomes)} proofs hold on {steps.nodes(session)}"
+    )
+    return Report(
+        verb,
+        f"{steps.changes(made)} made, {steps.restarts(made)}; {proof}",
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=made.changes,
+        outcomes=outcomes,
+        flows=flows(outcomes),
+        warnings=warnings,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _carried_out(
+    session: Session, situation: Situation, coordinator: Coordinator, *, yes: bool
+) -> tuple[Plan, Situation]:
+    """Plan and do it. Where the store had no quorum at first, look again when it has, and do the rest."""
+    plan = engine.make_plan(session.plane, situation)
+    consent(session, plan, yes=yes)
+    lost = session.plane.outage(situation)
+    if len(plan) or lost:
+        try:
+            situation = engine.carry_out(session.plane, situation, plan, coordinator, session.progress)
+        except StepFailed as error:
+            raise StepFailed(*error.problems, *lost) from None
+    if not lost:
+        return plan, situation
+    seen = engine.gather(session.plane, situation, coordinator.remotes)
+    rest, situation = _carried_out(session, seen, coordinator, yes=yes)
+    return Plan(plan.changes + rest.changes), situation
+
+
+def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+    """Look again until all has taken, bounded: containers of ours come back by themselves after their dockerd."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while len(plan := engine.make_plan(session.plane, situation)) and time.monotonic() < deadline:
+        session.progress.say("cluster", f"waiting until {plan.changes[0].resource} has taken")
+        time.sleep(1)
+        situation = engine.gather(session.plane, situation, remotes)
+    return situation
+
+
+def _settled(session: Session, situation: Situation) -> None:
+    """What was just changed must be as planned now: StepFailed names what did not take."""
+    left = engine.make_plan(session.plane, situation)
+    if len(left):
+        raise StepFailed(
+            *(
+                Problem(
+                    f"{change.action} {change.resource} did not take",
+                    change.where,
+                    "fab plan shows the difference",
+                )
+                for change in left
+            )
+        )

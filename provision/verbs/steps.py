@@ -1,0 +1,143 @@
+"""What plan, provision, verify and certs do alike: obstacles, stages, consent, the proof, counts."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from provision import engine, inventory
+from provision.checks import catalogue, node_view
+from provision.core.check import Check
+from provision.core.outcome import Outcome, failures
+from provision.core.plan import CONTROLLER, Plan
+from provision.core.plane import Coordinator, Goal, Stage
+from provision.core.situation import Situation
+from provision.errors import ConsentMissing, PreflightRefused, Problem
+from provision.network import port_matrix, tunnels
+from provision.remote import Remotes
+from provision.verbs.session import Session
+
+#: From what was found to the stages that lead to a goal.
+Stages = Callable[[Situation], Sequence[Stage]]
+
+
+def stages_to(session: Session, goal: Goal) -> Stages:
+    """Return what names the stages to a goal, once the facts are known."""
+    return lambda situation: session.plane.stages(situation, goal)
+
+
+def modules(session: Session) -> tuple[str, ...]:
+    """Return what is imported while the connections are made."""
+    return (*session.plane.modules, "provision.checks.verify")
+
+
+def looked_at(
+    session: Session, situation: Situation, remotes: Remotes, ignored: Collection[str]
+) -> tuple[Situation, tuple[Problem, ...]]:
+    """Try tunnels and ports, and return the situation with what came of it, and every warning. PreflightRefused."""
+    situation = with_flows(session, tunnels.tried(situation, session.plane.ports, remotes), remotes)
+    return situation, warned(session, situation, ignored)
+
+
+def with_flows(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+    """Return the situation with what crossed between the nodes, where our own daemons do not show it already."""
+    with session.progress.stage("ports"):
+        for node in session.cluster.nodes:
+            session.progress.say(node.name, "trying the ports between the nodes")
+        asked = tuple(node for node in session.cluster.nodes if node.name in situation.facts)
+        among = replace(session.cluster, nodes=asked)
+        matrix = port_matrix.measure(among, session.plane.ports, situation.facts, remotes, secrets.token_hex(4))
+    return replace(situation, matrix=matrix)
+
+
+def warned(session: Session, situation: Situation, ignored: Collection[str] = ()) -> tuple[Problem, ...]:
+    """Return the inventory's warnings, and of each obstacle ignored. PreflightRefused with all others."""
+    outcomes = node_view.run(session.plane, situation, session.preflight_checks, ignored)
+    obstacles = [outcome.problem for outcome in failures(outcomes)]
+    if obstacles:
+        raise PreflightRefused(*obstacles)
+    warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
+    said = (
+        *inventory.warnings(session.cluster),
+        *session.plane.warnings(situation),
+        *session.plane.outage(situation),
+    )
+    return (*said, *warned)
+
+
+def entered(session: Session, situation: Situation, remotes: Remotes, stage: Stage) -> Situation:
+    """Return the situation that aims at this stage, with what its restarts make worth knowing."""
+    aimed = stage.enter(situation)
+    if aimed is situation:
+        return situation
+    if stage.title:
+        session.progress.say(CONTROLLER, stage.title)
+    return engine.with_policies(session.plane, aimed, remotes)
+
+
+def consent_to_all(
+    session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage], *, yes: bool
+) -> bool:
+    """Ask, before the first of several plans, about every restart that one of them brings. Return what `yes` is now."""
+    worst = stages[0].worst
+    if worst is None:
+        return yes
+    plan = engine.make_plan(session.plane, engine.with_policies(session.plane, worst(situation), remotes))
+    consent(session, plan, yes=yes)
+    return True
+
+
+def consent(session: Session, plan: Plan, *, yes: bool) -> None:
+    """Ask for each yes that the plan needs. ConsentMissing where there is nobody to ask, or the answer is no."""
+    if yes:
+        return
+    for asked in dict.fromkeys(plan.consents):
+        if not session.agreed(f"This run would {asked}. Go on?"):
+            advice = "add --yes to agree; where that is not meant, this inventory is an old one: bring today's"
+            raise ConsentMissing(Problem(f"this run would {asked}, and needs a yes for that", "cluster", advice))
+    stopped = ", ".join(plan.stopped)
+    question = f"Restarting Docker stops containers that do not come back by themselves: {stopped}. Go on?"
+    if stopped and not session.agreed(question):
+        what = f"a restart of Docker stops containers that have no restart policy: {stopped}"
+        advice = "add --yes to accept that, or give them one: docker update --restart unless-stopped NAME"
+        raise ConsentMissing(Problem(what, advice=advice))
+
+
+def proven(
+    session: Session,
+    situation: Situation,
+    coordinator: Coordinator,
+    chosen: Sequence[Check] | None = None,
+    started: frozenset[str] = frozenset(),
+) -> tuple[Outcome, ...]:
+    """Run the checks that are chosen, or those that every provision ends with; return what they saw."""
+    for node in session.cluster.nodes:
+        session.progress.say(node.name, "proving")
+    with session.progress.stage("proof"):
+        from provision.checks import verify
+        from provision.checks.proof import Proof
+
+        # Alone under the lock there is nobody to ask for.
+        living = coordinator.remotes.living() if chosen else frozenset({coordinator.remotes.run})
+        marked = {
+            name: facts.marked for name, facts in engine.with_marked(situation, coordinator.remotes).facts.items()
+        }
+        left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
+        proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started)
+        return verify.run(proof, chosen or [check for check in catalogue.of_verify(session.plane) if check.quick])
+
+
+def changes(plan: Plan) -> str:
+    """Count the changes of a plan."""
+    return f"{len(plan)} change{'' if len(plan) == 1 else 's'}"
+
+
+def restarts(plan: Plan) -> str:
+    """Count the restarts of a plan."""
+    return f"{len(plan.restarts)} restart{'' if len(plan.restarts) == 1 else 's'}"
+
+
+def nodes(session: Session) -> str:
+    """Count the nodes."""
+    return f"{len(session.cluster.nodes)} nodes"

@@ -1,0 +1,58 @@
+"""verify: the proof that a cluster works, and that nothing is pending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from provision import engine
+from provision.checks import catalogue
+from provision.core.check import matching
+from provision.core.outcome import Outcome, failures, flows
+from provision.core.plan import Plan
+from provision.core.plane import Goal
+from provision.errors import Exit
+from provision.report import Report
+from provision.verbs.session import Session
+from provision.verbs.steps import changes, entered, modules, nodes, proven, stages_to, warned
+
+
+def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
+    """Call a non-empty plan a failure, and prove the rest: nothing of it holds while the store has no quorum."""
+    chosen, ignored = matching(catalogue.of_verify(session.plane), only, skip), session.ignored(ignore)
+    with session.survey("verify", modules(session), shared=True) as (remotes, situation):
+        warnings = warned(session, situation, ignored)
+        first, *_ = stages_to(session, Goal.CONVERGE)(situation)
+        plan = engine.make_plan(session.plane, entered(session, situation, remotes, first))
+        if lost := session.plane.outage(situation):
+            outcomes = (
+                _as_planned(plan),
+                *(Outcome(f"{session.plane.name}/quorum", "cluster", "failed", p.what, p.advice) for p in lost),
+            )
+        else:
+            with session.coordinator(remotes, situation) as coordinator:
+                outcomes = (_as_planned(plan), *proven(session, situation, coordinator, chosen))
+    bad = len(list(failures(outcomes)))
+    untried = sum(outcome.status == "warning" for outcome in outcomes)
+    well = f"all {len(outcomes) - untried} checks passed on {nodes(session)}"
+    return Report(
+        "verify",
+        f"{bad} of {len(outcomes)} checks failed" if bad else f"{well}, {untried} not tried" if untried else well,
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        flows=flows(outcomes),
+        warnings=warnings,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _as_planned(plan: Plan) -> Outcome:
+    if len(plan):
+        return Outcome(
+            "plan/nothing-pending",
+            "cluster",
+            "failed",
+            f"{changes(plan)} pending",
+            "fab plan, then fab provision",
+        )
+    return Outcome("plan/nothing-pending", "cluster", "passed", "every node is as the inventory says")

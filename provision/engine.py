@@ -46,7 +46,8 @@ class Step:
 
 def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     """Return all that has to be asked of a node, for every phase at once."""
-    resources = [r for phase in plane.phases for r in phase.resources(situation, node)]
+    whole = plane.whole(situation)
+    resources = [resource for phase in plane.phases for resource in phase.resources(whole, node)]
     ports = tuple(dict.fromkeys(port.number for port in plane.ports if node.member or not port.members))
     own = (facts.Question(ports=ports), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])

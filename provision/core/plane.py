@@ -149,6 +149,10 @@ class Plane:
         """Return what a node is asked beside what its resources ask."""
         return Question()
 
+    def whole(self, situation: Situation) -> Situation:
+        """Return the situation in which each phase wants all that it wants in any stage: so much is asked of a node."""
+        return situation
+
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
         """Return scripts, by the node's name, that ask what the first answers have made worth knowing."""
         return {}

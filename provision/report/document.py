@@ -24,6 +24,7 @@ class Made(BaseModel):
     diff: str = Field(description="a unified diff; for a secret, its digests only")
     note: str
     stops: list[str] = Field(description="running containers that the change stops and that nothing starts again")
+    consent: str = Field(description="what a person has to agree to; empty where nobody is asked")
     restarts: bool = Field(description="whether the change interrupts something that runs now")
 
 

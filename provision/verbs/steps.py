@@ -79,12 +79,15 @@ def entered(session: Session, situation: Situation, remotes: Remotes, stage: Sta
 def consent_to_all(
     session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage], *, yes: bool
 ) -> bool:
-    """Ask, before the first of several plans, about every restart that one of them brings. Return what `yes` is now."""
-    worst = stages[0].worst
-    if worst is None:
+    """Ask, before the first of several plans, about all that needs a yes in one of them. Return what `yes` is now."""
+    if len(stages) == 1 and not stages[0].worst:
         return yes
-    plan = engine.make_plan(session.plane, engine.with_policies(session.plane, worst(situation), remotes))
-    consent(session, plan, yes=yes)
+    for aimed in (
+        *(stage.worst(situation) for stage in stages[:1] if stage.worst),
+        *(stages[0].enter(situation) for stage in stages[:1] if not stage.worst),
+        *(stage.enter(stage.foresee(situation)) for stage in stages[1:] if stage.foresee),
+    ):
+        consent(session, engine.make_plan(session.plane, engine.with_policies(session.plane, aimed, remotes)), yes=yes)
     return True
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
 from threading import Lock
@@ -69,6 +70,16 @@ class EtcdCoordinator:
             lambda: Store(node, self.remotes[node.name].tunnel(ports.STORE_PORT, node.address), self.identity),
         )
 
+    def store_at(self, address: str, name: str) -> Store:
+        """Return the HTTP side of a member by its address; where no node has it, through the first member's sshd."""
+        node = next((one for one in self.cluster.nodes if one.address == address), None)
+        if node:
+            return self.store(node)
+        first = self.cluster.members[0]
+        stranger = replace(first, name=name, address=address)
+        port = self.remotes[first.name].tunnel(ports.STORE_PORT, address)
+        return self._once("store", stranger, lambda: Store(stranger, port, self.identity))
+
     def _any_store(self) -> Store:
         for member in self.cluster.members:
             try:
@@ -129,6 +140,13 @@ class EtcdCoordinator:
             waiting.until(
                 partial(self.store(node).get, "/"), f"etcd on {node.name} answers", node.name, paths.ADVICE, meanwhile
             )
+
+    def forget_strangers(self) -> None:
+        """Remove the announcements of dockerds on hosts that are no nodes; one that lives and may is back in 20 s."""
+        addresses = {node.address for node in self.cluster.nodes}
+        for entry in (self.store().get("/docker/nodes") or {}).get("nodes", ()):
+            if entry["key"].rpartition("/")[2].partition(":")[0] not in addresses:
+                self.store().delete(entry["key"])
 
     @contextmanager
     def cleaning_up_after(self, subnet: IPv4Network) -> Iterator[None]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
 
 from provision import waiting
-from provision.errors import Problem, StepFailed, Unanswered
+from provision.errors import Problem, ProvisionError, StepFailed, Unanswered
 from provision.inventory.model import Node
 from provision.planes.etcd import paths
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.membership import peer_url
-from provision.planes.etcd.store import StoreError
 
 #: Seconds that all members have to be well before the membership changes again. etcd refuses a change while its leader
 #: has not heard from every member for as long (etcdserver.HealthInterval).
@@ -45,7 +47,7 @@ def remove(coordinator: EtcdCoordinator, url: str, name: str) -> None:
     if member is None:
         return
     settle(coordinator, f"before {name} leaves")
-    _hand_over(coordinator, member["ID"])
+    _hand_over(coordinator, member)
     waiting.until(lambda: _remove(coordinator, member["ID"]), f"etcd removes {name}", name, paths.ADVICE)
     coordinator.membership_changed = True
     coordinator.await_quorum(f"after {name} left")
@@ -57,17 +59,20 @@ def _remove(coordinator: EtcdCoordinator, identity: str) -> None:
         coordinator.store().remove(identity)
 
 
-def _hand_over(coordinator: EtcdCoordinator, identity: str) -> None:
-    """Let another member lead before the leader is removed: an election would take a second or two.
+def _hand_over(coordinator: EtcdCoordinator, member: Mapping[str, Any]) -> None:
+    """Let a member that stays lead before the leader is removed: in an election a write may be lost for seven seconds.
 
-    A leader that is not in the inventory cannot be asked; then there is an election.
+    A leader that cannot be asked is removed all the same.
     """
-    for node in coordinator.cluster.members:
-        with suppress(StoreError):
-            status = coordinator.store(node).status()
-            if status["header"]["member_id"] == status.get("leader") == identity:
-                others = [one["ID"] for one in coordinator.store(node).members() if one["ID"] != identity]
-                coordinator.store(node).hand_over(others[0])
+    store = coordinator.store()
+    if store.status().get("leader") != member["ID"]:
+        return
+    urls = {peer_url(node) for node in coordinator.cluster.members}
+    others = (one for one in store.members() if one["ID"] != member["ID"] and not one.get("isLearner"))
+    staying = [one["ID"] for one in others if not urls.isdisjoint(one["peerURLs"])]
+    with suppress(Unanswered, ProvisionError):
+        leader = coordinator.store_at(urlsplit(member["peerURLs"][0]).hostname or "", member.get("name", ""))
+        leader.hand_over(staying[0])
 
 
 def settle(coordinator: EtcdCoordinator, occasion: str) -> None:

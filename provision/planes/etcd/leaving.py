@@ -37,8 +37,8 @@ def stages(situation: Situation) -> tuple[Stage, ...]:
     return (
         Stage(lambda now: _with_guests(now, guests)),
         Stage(
-            lambda now: _with_guests(now, ()),
-            "the nodes let in those that have left no more, and members that stay as nodes put their store away",
+            settled,
+            "who has left is let in no more, who stays as a node puts its store away, and Docker takes up new nodes",
             lambda now: without(now, unwanted(now)),
         ),
     )
@@ -46,6 +46,11 @@ def stages(situation: Situation) -> tuple[Stage, ...]:
 
 def _with_guests(situation: Situation, guests: tuple[str, ...]) -> Situation:
     return replace(situation, local=replace(local(situation), guests=guests))
+
+
+def settled(situation: Situation) -> Situation:
+    """Return the situation in which nobody is leaving."""
+    return _with_guests(situation, ())
 
 
 def guests(situation: Situation) -> tuple[str, ...]:

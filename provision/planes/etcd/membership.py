@@ -23,14 +23,15 @@ def peer_url(node: Node) -> str:
 
 def listed(facts: Facts) -> tuple[Mapping[str, Any], ...] | None:
     """Return the member list as this node's own member gave it, None where it gave none."""
-    answer = facts.answers.get("members")
-    return tuple(json.loads(answer).get("members", ())) if answer else None
+    answer = json.loads(facts.answers.get("members") or "null")
+    return tuple(answer.get("members", ())) if answer else None
 
 
 def member_status(facts: Facts) -> Mapping[str, Any]:
     """Return what a node's own member says of itself: its leader, if it knows one, and its raft term."""
-    answer = facts.answers.get("member-status")
-    return dict(json.loads(answer)[0].get("Status", {})) if answer else {}
+    # A member that ends while it is asked gives an empty list.
+    reports = json.loads(facts.answers.get("member-status") or "[]") or [{}]
+    return dict(reports[0].get("Status", {}))
 
 
 def minor(version: str) -> tuple[int, ...]:
@@ -84,8 +85,10 @@ def is_lost(situation: Situation) -> bool:
 
 
 def networks_wait(situation: Situation) -> bool:
-    """Say whether networks cannot be seen or made yet: without a quorum, or where Docker would not let us in."""
-    return is_lost(situation) or not local(situation).identity.will_hold(CONTROLLER_DOCKER)
+    """Say whether networks cannot be seen or made yet: without a quorum, before members that leave have left, or where
+    Docker would not let us in."""
+    now = local(situation)
+    return is_lost(situation) or bool(now.guests) or not now.identity.will_hold(CONTROLLER_DOCKER)
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

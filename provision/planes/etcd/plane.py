@@ -99,6 +99,10 @@ class EtcdPlane(Plane):
         """Say which certificates have ended, where a rotation has stopped, and what stays on hosts that leave."""
         return (*validity.warnings(situation), *leaving.warnings(situation))
 
+    def whole(self, situation: Situation) -> Situation:
+        """Return the situation in which nobody is leaving."""
+        return leaving.settled(situation)
+
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
         """Ask one member about those that are to leave: whether they answer decides when they go."""
         urls = membership.client_urls(situation) if membership.is_running(situation) else ()

@@ -19,7 +19,8 @@ from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
 from provision.node import library
-from provision.planes.etcd import membership, paths, ports
+from provision.planes.etcd import leaving, membership, paths, ports
+from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.node import MEND, functions, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.resources import File, Folder, GatewayBridge, Resource, Service, call
@@ -46,8 +47,11 @@ class Docker(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return certificates, the list of members, the program that takes it up, the drop-in, and the services.
 
-        The bridge needs no store: it is made while that elects its leader.
+        The bridge needs no store: it is made while that elects its leader. Nothing before members that leave have left:
+        a dockerd that joins greets one neighbour, once, and one that leaves may not let it in.
         """
+        if leaving.guests(situation):
+            return ()
         certificates = docker_files(situation, node)
         safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
         read = (*certificates, safety)
@@ -121,8 +125,14 @@ class Docker(Phase):
         return one_by_one(situation, changes, layout.DOCKER_UNIT)
 
     def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
-        """A daemon on the store is not restarted without a quorum: it would be back without it, and its networks."""
-        if any(situation.of(node).unit(layout.DOCKER_UNIT).inputs for node in wave):
+        """A daemon on the store is not restarted without a quorum: it would be back without it, and its networks.
+
+        One that is new greets a neighbour that the store knows: only nodes may be among them.
+        """
+        started = [node for node in wave if situation.of(node).unit(layout.DOCKER_UNIT).inputs]
+        if membership.is_running(situation) and len(started) < len(wave):
+            opened(coordinator).forget_strangers()
+        if started:
             coordinator.await_quorum("before dockerd starts on " + ", ".join(node.name for node in wave))
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:

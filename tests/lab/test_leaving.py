@@ -1,0 +1,104 @@
+"""Members that leave, on hosts: nothing acknowledged is lost, and nobody who stays notices.
+
+`--whole` makes every change with the firewall and without, and kills the run at each step, as `script/faults` does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import Fab, MakeLab
+from leaving import Seen, inventory, keys, watched
+from observe import document, run, start
+
+from provision import lab as labs
+from provision.lab import Lab
+
+#: Seconds that no write, tried through every member that stays, may be refused.
+REFUSED = 3.0
+#: From the members that are there to those that stay, and those that come.
+SOME = [("123", "12"), ("123", "124")]
+MORE = [("12345", "123"), ("123", "12"), ("1234", "12"), ("12345", "12")]
+
+
+def names(numbers: str) -> list[str]:
+    return [f"node{number}" for number in numbers]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "change" in metafunc.fixturenames:
+        whole = metafunc.config.getoption("--whole")
+        chosen = [(*one, wall) for one in (*SOME, *(MORE if whole else ())) for wall in (True, False) if wall or whole]
+        ids = [f"{before} to {after}{', firewall' if wall else ''}" for before, after, wall in chosen]
+        metafunc.parametrize("change", chosen, ids=ids)
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab) -> Lab:
+    return make_lab(5)
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Lab:
+    for name in ("before", "after"):
+        (lab.folder / f"{name}.yml").unlink(missing_ok=True)
+    shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
+    return labs.renew(lab.name, say=lambda _: None)
+
+
+def dockerds(lab: Lab, nodes: Sequence[str]) -> list[str]:
+    return [start(lab, node, "docker") for node in nodes]
+
+
+def members(lab: Lab, fab: Fab, path: Path) -> list[str]:
+    rows = document(fab(lab, "status", "--json", inventory=path))["members"]
+    return [row["node"] for row in rows if row["health"] == "healthy"]
+
+
+def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, change: tuple[str, str, bool]) -> None:
+    lab, (before, after, firewall) = bare, change
+    old = inventory(lab, "before", names(before), firewall=firewall)
+    new = inventory(lab, "after", names(after), firewall=firewall)
+    document(fab(lab, "provision", "--json", inventory=old))
+    staying = [name for name in names(before) if name in names(after)]
+    began, seen = dockerds(lab, staying), list[Seen]()
+    with watched(lab, *staying[:2], seen):
+        assert document(fab(lab, "provision", "--json", inventory=new), 3)["problems"]
+        document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert members(lab, fab, new) == names(after)
+    assert set(seen[0].writes) <= keys(lab, "node1")
+    assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
+    assert dockerds(lab, staying) == began
+    assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
+
+
+def test_141_a_dead_member_is_removed_while_two_others_live(bare: Lab, fab: Fab) -> None:
+    lab = bare
+    old, new = inventory(lab, "before", names("123")), inventory(lab, "after", names("124"))
+    document(fab(lab, "provision", "--json", inventory=old))
+    labs.power_cut(lab.name, "node3")
+    began, seen = dockerds(lab, names("12")), list[Seen]()
+    with watched(lab, "node1", "node2", seen):
+        plan = document(fab(lab, "plan", "--json", inventory=new))["changes"]
+        told = [change["resource"] for change in plan if change["where"] == "cluster"]
+        assert told == ["member node3", "member node4"]
+        document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert members(lab, fab, new) == names("124")
+    assert set(seen[0].writes) <= keys(lab, "node4")
+    assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
+    assert dockerds(lab, names("12")) == began
+
+
+def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: Lab, fab: Fab) -> None:
+    """The hosts are those of the row before: node3 was off when it was removed."""
+    labs.power_on(lab.name, "node3")
+    path = inventory(lab, "back", names("1243"))
+    plan = document(fab(lab, "provision", "--json", inventory=path), 3)
+    assert "move the data of a member that was removed aside on node3" in plan["problems"][0]["what"]
+    document(fab(lab, "provision", "--json", "--yes", inventory=path))
+    assert sorted(members(lab, fab, path)) == names("1234")
+    assert run(lab, "node3", "ls -d /var/lib/etcd/removed-*/member").strip()
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []

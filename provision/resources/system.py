@@ -64,6 +64,8 @@ class Service:
     stops_containers: bool = False
     waited_for: bool = True
     restart_costs: str = ""
+    #: Whether a change before this one stops the unit.
+    stopped: bool = False
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ class Service:
     def compare(self, facts: Facts) -> Difference | None:
         """Restart what runs on other inputs, start what does not run, enable what is not enabled."""
         there = facts.unit(self.unit)
-        if there.running:
+        if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
             if stale:
                 stopped = facts.containers if self.stops_containers and not facts.live_restore else ()

@@ -82,6 +82,26 @@ def test_139_two_on_one_host_are_not_lost_to_each_other_in_its_bridge(cluster: L
         run(cluster, "node1", "systemctl start overlay-mend; docker rm -f left right")
 
 
+def test_143_dockerds_that_start_while_none_answers_yet_find_each_other(cluster: Lab) -> None:
+    """Docker's own fault: each greets those that are announced once, and they are announced already."""
+    shut = "iptables -{} INPUT -p tcp --dport 7946 -j REJECT --reject-with tcp-reset"
+    heard = "journalctl -q -o cat _PID=$(cat /run/docker.pid) | grep 'serf: EventMemberJoin' | grep -qv ' {}'"
+    addresses = {node.name: node.address for node in cluster.nodes}
+    for name in addresses:
+        run(cluster, name, shut.format("I"))
+    try:
+        for name in addresses:
+            run(cluster, name, "systemctl restart docker")
+        for name in addresses:
+            await_so(cluster, name, "[ -e /run/overlay-provision/docker.joined ]")
+            run(cluster, name, f"! {heard.format(addresses[name])}")
+    finally:
+        for name in addresses:
+            run(cluster, name, shut.format("D"))
+    for name, address in addresses.items():
+        await_so(cluster, name, heard.format(address))
+
+
 def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -> None:
     """Docker's own fault: what it does on such a thread finds no network."""
     inodes = "stat -L -c %i /proc/$(cat /run/docker.pid)/task/*/ns/net"

@@ -204,6 +204,38 @@ def test_an_endpoint_of_another_hosts_container_of_that_name_is_not_touched(stor
     assert not (store_program.folder / "run" / "did").exists()
 
 
+#: A store with announcements, and what a dockerd's journal has of its neighbours; what is removed is written down.
+GOSSIP = """
+sleep() {{ :; }}
+store() {{
+    case $1 in
+    ls) printf '/docker/nodes/192.0.2.1:2376\\n{announced}' ;;
+    rm) echo "$2" >>"$OVERLAY_RUN/did" ;;
+    esac
+}}
+journalctl() {{ printf 'serf: EventMemberJoin: node1 192.0.2.1\\n{heard}'; }}
+find_neighbours >/dev/null
+"""
+OTHER = "/docker/nodes/192.0.2.2:2376"
+
+
+@pytest.mark.parametrize(
+    ("announced", "heard", "removed"),
+    [
+        (f"{OTHER}\\n", "", True),
+        (f"{OTHER}\\n", "serf: EventMemberJoin: node2 192.0.2.2\\n", False),
+        ("", "", False),
+    ],
+    ids=["nobody answered", "one answered", "nobody is there"],
+)
+def test_a_dockerd_that_nobody_has_answered_has_its_neighbours_announced_anew(
+    store_program: Program, announced: str, heard: str, removed: bool
+) -> None:
+    store_program.run("configure store\n" + GOSSIP.format(announced=announced, heard=heard))
+    did = store_program.folder / "run" / "did"
+    assert (set(did.read_text().splitlines()) if did.exists() else set()) == ({OTHER} if removed else set())
+
+
 #: What is asked for and started is written down. Docker itself judges the times.
 SHUT_DOWN = """
 docker() { case $1 in ps) echo 1d ;; inspect) echo "$3" >>"$OVERLAY_RUN/asked"; echo 1d ;; esac; }

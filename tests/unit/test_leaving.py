@@ -161,6 +161,13 @@ def test_the_data_of_a_removed_member_is_recognised_and_moved_aside_with_a_yes(t
     assert plan.consents == ("move the data of a member that was removed aside on node3",)
 
 
+def test_the_etcd_of_a_removed_member_is_started_anew_though_it_runs_where_its_peers_are_out_of_reach(
+    tmp_path: LocalPath,
+) -> None:
+    situation = changed(removed(tmp_path), "node3", with_unit(paths.ETCD_UNIT, state="active", process=7))
+    assert "node3: start unit etcd.service" in lines(make_plan(PLANE, situation))
+
+
 def test_a_store_that_is_bootstrapped_anew_gets_a_new_token(tmp_path: LocalPath) -> None:
     cluster = replace(sample(tmp_path), nodes=FIVE[:2])
     situation = Situation(

@@ -184,7 +184,29 @@ join() {
         [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
     fi
     : >"$joined"
+    find_neighbours &
     start_left
+}
+
+# find_neighbours: a dockerd greets each neighbour when it is announced in the store, until one has answered. Where several
+# start at once, the announcements of before may all be there, none answers yet, and none is announced again: they stay
+# apart for good. So where no neighbour has been heard of, the announcements are removed: each dockerd that lives renews
+# its own within 20 s, and is greeted.
+find_neighbours() {
+    for pause in 2 3 5 10 20 25 25 25 25 25; do
+        sleep "$pause"
+        ! has_neighbours || return 0
+        others=$(store ls /docker/nodes | grep -vF "/$OVERLAY_ADVERTISE")
+        [ -n "$others" ] || continue
+        echo "no neighbour of this dockerd has answered its gossip: those in the store are to announce themselves anew"
+        for other in $others; do store rm "$other" >/dev/null; done
+    done
+}
+
+# has_neighbours: the journal of this dockerd says that another host has joined its gossip.
+has_neighbours() {
+    journalctl -q -o cat "_PID=$(cat /run/docker.pid 2>/dev/null)" | grep 'serf: EventMemberJoin' |
+        grep -qvF " ${OVERLAY_ADVERTISE%:*}"
 }
 
 # left: containers that should run, and could not be started for want of a network that is not this host's alone.

@@ -69,6 +69,7 @@ class Etcd(Phase):
                 paths.ETCD_UNIT,
                 tuple((path, hashes[path]) for path in watched),
                 restart_costs=membership.cost_of_one(situation),
+                stopped=removed,
             ),
         )
 

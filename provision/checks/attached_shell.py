@@ -29,7 +29,7 @@ class ShellLostError(Exception):
     """The shell has ended, or does not answer."""
 
 
-class Attached:
+class AttachedShell:
     """One such shell. Attach it before the container is started: nothing that was said before is heard."""
 
     def __init__(self, api: APIClient, container: str) -> None:

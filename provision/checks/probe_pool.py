@@ -41,7 +41,7 @@ nsenter --net="$space" sh -c 'end=$(($(date +%s) + {WORD_SECONDS}))
 """
 
 
-class Crew:
+class ProbePool:
     """The probes of one network that the checks of a suite share: started when first asked for, removed at its end.
 
     The network's keepers come first where this run has started them: they are as new on it as a probe would be.
@@ -120,9 +120,9 @@ def _class_of_addresses(cluster: Cluster, subnet: IPv4Network, number: int) -> l
     return [str(IPv4Address(last - index)) for index in islice(range(number, count, classes), MOST_ADDRESSES)]
 
 
-def crew(proof: Proof, network: Network) -> Crew:
+def probe_pool(proof: Proof, network: Network) -> ProbePool:
     """Return the suite's probes on a network."""
-    return cast(Crew, proof.shared.setdefault(network.name, Crew(proof, network)))
+    return cast(ProbePool, proof.shared.setdefault(network.name, ProbePool(proof, network)))
 
 
 Observe = Callable[[Sequence[Probe]], list[Outcome]]
@@ -135,9 +135,9 @@ def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            outcomes = observe(crew(proof, network).probes(each))
+            outcomes = observe(probe_pool(proof, network).probes(each))
         except (APIError, NotOnTheNetworkError, ShellLostError) as error:
-            crew(proof, network).close()
+            probe_pool(proof, network).close()
             if attempt == ATTEMPTS:
                 raise
             reason = str(error)
@@ -145,7 +145,7 @@ def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -
         wrong = [outcome.evidence for outcome in outcomes if outcome.status == "failed"]
         if not wrong:
             break
-        crew(proof, network).close()
+        probe_pool(proof, network).close()
         if attempt < ATTEMPTS:
             reason = wrong[0]
     later = f" (attempt {attempt}; before: {reason[:160]})" if attempt > 1 else ""

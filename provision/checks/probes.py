@@ -12,7 +12,7 @@ from docker.errors import APIError
 from docker.types import LogConfig
 
 from provision.checks import attached_shell
-from provision.checks.attached_shell import Attached
+from provision.checks.attached_shell import AttachedShell
 from provision.checks.proof import Proof
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL
@@ -55,7 +55,7 @@ class Probe:
     container: Container
     name: str
     address: str
-    shell: Attached | None = None
+    shell: AttachedShell | None = None
 
     @property
     def process(self) -> int:
@@ -104,7 +104,7 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         ),
         networking_config=api.create_networking_config({network: api.create_endpoint_config(**given)}),
     )
-    shell = Attached(api, made["Id"])
+    shell = AttachedShell(api, made["Id"])
     try:
         api.start(made["Id"])
         return replace(found(proof, node, network, name), shell=shell)

@@ -84,7 +84,7 @@ def _content(answer: str) -> str:
     return answer.rpartition("\r\n\r\n")[2].strip()
 
 
-class Made:
+class Scratch:
     """A context manager: what was made through it is removed in the end, the last first."""
 
     def __init__(self, proof: Proof, node: Node) -> None:
@@ -224,12 +224,12 @@ class Made:
         self._removals.close()
 
 
-def on_each_node(observe: Callable[[Made], Outcome]) -> Observe:
+def on_each_node(observe: Callable[[Scratch], Outcome]) -> Observe:
     """Make a check of what is observed on one node: on all at once, each told of by itself."""
 
     def on(proof: Proof, node: Node) -> Outcome:
         try:
-            with Made(proof, node) as made:
+            with Scratch(proof, node) as made:
                 return observe(made)
         except Exception as error:  # whatever Docker or its client says, it is this check that fails here
             return failed(node.name, reason(error), "on the node: journalctl -u docker.service")

@@ -1,7 +1,7 @@
 """Networks that a check makes and takes away. No container is ever on a temporary overlay.
 
 When the last container on a node leaves an overlay, Docker 20.10 loses a thread inside it (phases/keepers.py), and the
-network's end does not bring it back. Made and removed with nobody on it, an overlay costs a daemon nothing.
+network's end does not bring it back. Scratch and removed with nobody on it, an overlay costs a daemon nothing.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Status:
 
 
 class Coordinator(Protocol):
-    """The only door to the running cluster: API clients and what only they know. Made when first asked for."""
+    """The only door to the running cluster: API clients and what only they know. Scratch when first asked for."""
 
     cluster: Cluster
     remotes: Remotes

@@ -1,7 +1,7 @@
 """What is so on a node: the script that asks, and the answer as a value."""
 
 from provision.facts.answer import docker_answers, parse, with_clock, with_marked, with_policies
-from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, Path, Space, Unit
+from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, PathFact, Space, Unit
 from provision.facts.question import Question, docker_script, join, marked_script, script
 from provision.facts.run_labels import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, RUN_VOLUME, Marked
 
@@ -16,7 +16,7 @@ __all__ = [
     "Facts",
     "Listener",
     "Marked",
-    "Path",
+    "PathFact",
     "Question",
     "Space",
     "Unit",

@@ -14,7 +14,7 @@ from typing import Any
 
 from provision.docker.responses import responses
 from provision.facts import run_labels
-from provision.facts.model import Clock, Container, Facts, Listener, Path, Space, Unit
+from provision.facts.model import Clock, Container, Facts, Listener, PathFact, Space, Unit
 
 #: Beside what everything hangs on.
 OF_RUNS = frozenset(run_labels.ASKED) - {run_labels.NETWORKS}
@@ -114,7 +114,7 @@ def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     return {name: decoded(value) if name in _ENCODED else value for name, value in values.items()} | uname
 
 
-def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
+def _paths(rows: Sequence[Sequence[str]]) -> dict[str, PathFact]:
     hashes = {row[1]: row[2] for row in rows if row[0] == "hash"}
     links = {row[1]: row[2] for row in rows if row[0] == "link"}
     texts = _texts(rows)
@@ -125,7 +125,7 @@ def _paths(rows: Sequence[Sequence[str]]) -> dict[str, Path]:
         "symbolic link": "link",
     }
     return {
-        path: Path(
+        path: PathFact(
             kind=kinds.get(kind, kind),
             mode=int(mode, 8),
             owner=owner,

@@ -15,7 +15,7 @@ INPUTS = "/run/overlay-provision"
 
 
 @dataclass(frozen=True)
-class Path:
+class PathFact:
     """A file, folder or link on a node. `text` is known only of files that may be shown."""
 
     kind: str
@@ -89,7 +89,7 @@ class Facts:
     """All that was asked of one node."""
 
     values: Mapping[str, str] = field(default_factory=dict)
-    paths: Mapping[str, Path] = field(default_factory=dict)
+    paths: Mapping[str, PathFact] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
     #: By a neighbour's address, the address from which packets go there.

@@ -18,14 +18,14 @@ from pathlib import Path
 from provision.errors import InventoryError
 from provision.inventory import source
 from provision.inventory.build import build
-from provision.inventory.cautions import warnings
-from provision.inventory.complaints import check
 from provision.inventory.document import schema
-from provision.inventory.mistakes import Mistake
+from provision.inventory.errors import Mistake
 from provision.inventory.model import Cluster
 from provision.inventory.reader import parse
 from provision.inventory.rules import broken
 from provision.inventory.template import template
+from provision.inventory.validation import check
+from provision.inventory.warnings import warnings
 from provision.ports import Port
 
 __all__ = ["load", "schema", "template", "warnings"]

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 
-from provision.inventory.mistakes import Wrong, describe, show, visible
+from provision.inventory.errors import Wrong, describe, show, visible
 from provision.inventory.values import SSH_HOST, text
 
 NO_HOST = {

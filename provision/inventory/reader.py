@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from provision.inventory.mistakes import Location, Mistake, show, visible
+from provision.inventory.errors import Location, Mistake, show, visible
 
 DEPTH_LIMIT = 12
 """Levels of nesting; an inventory needs four: nodes, NAME, ssh, user."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
-from provision.inventory.mistakes import Mistake, Wrong, show, visible
+from provision.inventory.errors import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
 from provision.inventory.values import unused_port
 from provision.ports import Port

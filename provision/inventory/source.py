@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from provision.errors import InventoryError, Problem, UsageError
-from provision.inventory.mistakes import Mistake, describe, is_unseen, visible
+from provision.inventory.errors import Mistake, describe, is_unseen, visible
 
 SIZE_LIMIT = 100_000
 """The most bytes of an inventory; the YAML scanner takes 1 s for the worst file of this size."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from provision.errors import Problem, UsageError
 from provision.inventory import addresses, values
 from provision.inventory.document import ETCD_RELEASE
-from provision.inventory.mistakes import Wrong, show
+from provision.inventory.errors import Wrong, show
 from provision.inventory.reader import parse
 from provision.ports import Port
 

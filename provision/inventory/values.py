@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from provision.inventory.mistakes import Wrong, describe, is_unseen, show
+from provision.inventory.errors import Wrong, describe, is_unseen, show
 from provision.ports import Port
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"

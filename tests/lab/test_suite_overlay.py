@@ -13,7 +13,7 @@ from observe import document, run
 from proofs import connected, outcomes, red
 
 from provision.checks import catalogue, probes
-from provision.checks.probe_pool import crew, new_keepers
+from provision.checks.probe_pool import new_keepers, probe_pool
 from provision.checks.proof import Proof
 from provision.checks.suites import networks, traffic
 from provision.checks.temporary import temporary
@@ -159,7 +159,7 @@ def test_a_fault_turns_its_check_red_there_and_leaves_nothing(cluster: Lab, proo
 
 def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof) -> None:
     """In the probe's own network: its datagrams are dropped, its connections are not."""
-    started = crew(proof, proof.cluster.networks[0])
+    started = probe_pool(proof, proof.cluster.networks[0])
     first, second = started.probes()
     inside = f"nsenter --net=/proc/{second.process}/ns/net iptables -I INPUT -p udp --dport 7001 -j DROP"
     try:
@@ -173,7 +173,7 @@ def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof
 
 def test_a_container_on_both_networks_joins_them(proof: Proof) -> None:
     network = proof.cluster.networks[0]
-    started = crew(proof, network)
+    started = probe_pool(proof, network)
     with temporary(proof) as other:
         node = proof.cluster.nodes[0]
         other.make(node, "bridge")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 from node_shell import SHELLS, STRANGE
 
-from provision.checks.attached_shell import Attached, ShellLostError
+from provision.checks.attached_shell import AttachedShell, ShellLostError
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Served:
     """A shell as a container has it, and what is attached to it."""
 
     process: subprocess.Popen[bytes]
-    attached: Attached
+    attached: AttachedShell
 
 
 @pytest.fixture(params=SHELLS)
@@ -41,7 +41,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
         with subprocess.Popen([*request.param], **pipe) as process:
             framing = threading.Thread(target=_frame, args=(process, dockers))
             framing.start()
-            yield Served(process, Attached(Api(ours), "probe"))  # type: ignore[arg-type]
+            yield Served(process, AttachedShell(Api(ours), "probe"))  # type: ignore[arg-type]
             process.kill()
             framing.join()
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from node_shell import OTHER, SHELLS, STRANGE, Shell, calling, hash_of, names, seen
 
-from provision.facts import Path as Found
-from provision.facts import parse
+from provision.facts import PathFact, parse
 
 
 @pytest.fixture(params=SHELLS)
@@ -75,11 +74,11 @@ def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
     script = "\n".join(shlex.join([f"fact_{kind}", *paths]) for kind in ("paths", "hashes", "texts"))
     root, text = "root:root", hash_of(b"text\n")
     assert parse(shell.run(f"{script}\ntrue")).paths == {
-        f"{base}/{STRANGE}": Found("file", 0o4640, OTHER, text, text="text\n"),
-        f"{base}/empty": Found("file", 0o600, root, hash_of(b""), text=""),
-        f"{base}/folder": Found("folder", 0o700, root),
-        f"{base}/link": Found("link", 0o777, root, hash_of(b"not asked for\n"), "target", "not asked for\n"),
-        f"{base}/dangling": Found("link", 0o777, root, target="nowhere at all"),
+        f"{base}/{STRANGE}": PathFact("file", 0o4640, OTHER, text, text="text\n"),
+        f"{base}/empty": PathFact("file", 0o600, root, hash_of(b""), text=""),
+        f"{base}/folder": PathFact("folder", 0o700, root),
+        f"{base}/link": PathFact("link", 0o777, root, hash_of(b"not asked for\n"), "target", "not asked for\n"),
+        f"{base}/dangling": PathFact("link", 0o777, root, target="nowhere at all"),
     }
 
 

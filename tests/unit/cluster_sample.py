@@ -17,7 +17,7 @@ from pki_sample import sample
 from provision import layout
 from provision.core.plan import Change
 from provision.core.situation import Situation
-from provision.facts import Clock, Container, Facts, Listener, Path, Space, Unit
+from provision.facts import Clock, Container, Facts, Listener, PathFact, Space, Unit
 from provision.inventory.model import Cluster, Node
 from provision.network.subnets import assigned
 from provision.planes.etcd import paths, pki
@@ -173,18 +173,18 @@ def network(name: str, subnet: str, scope: str = "global") -> dict[str, Any]:
 def _with(facts: Facts, resource: Resource) -> Facts:
     match resource:
         case Folder():
-            found = {resource.path: Path("folder", resource.mode, resource.owner)}
+            found = {resource.path: PathFact("folder", resource.mode, resource.owner)}
         case File():
             content = resource.content or b""
             text = content.decode() if resource.public or not resource.opaque else None
             mode, owner = resource.mode, resource.owner
-            found = {resource.path: Path("file", mode, owner, sha256(content).hexdigest(), text=text)}
+            found = {resource.path: PathFact("file", mode, owner, sha256(content).hexdigest(), text=text)}
         case Link():
-            found = {resource.path: Path("link", 0o777, "root:root", target=resource.target)}
+            found = {resource.path: PathFact("link", 0o777, "root:root", target=resource.target)}
         case Release():
             binaries = {f"{resource.folder}/{name}": hash_ for name, hash_ in resource.hashes}
-            found = {path: Path("file", 0o755, "root:root", hash_) for path, hash_ in binaries.items()}
-            found[resource.folder] = Path("folder", 0o755, "root:root")
+            found = {path: PathFact("file", 0o755, "root:root", hash_) for path, hash_ in binaries.items()}
+            found[resource.folder] = PathFact("folder", 0o755, "root:root")
         case User():
             return replace(facts, users=facts.users | {resource.user})
         case Service():
@@ -210,7 +210,7 @@ def _with(facts: Facts, resource: Resource) -> Facts:
     return replace(facts, paths={**facts.paths, **found})
 
 
-def _led_to(facts: Facts, path: str) -> Path:
+def _led_to(facts: Facts, path: str) -> PathFact:
     found = facts.paths[path]
     return facts.paths[found.target] if found.target else found
 

@@ -16,7 +16,7 @@ from provision.facts import (
     Container,
     Facts,
     Listener,
-    Path,
+    PathFact,
     Question,
     Unit,
     docker_answers,
@@ -157,11 +157,11 @@ def test_paths_have_their_hash_their_target_and_their_text() -> None:
         + row("texts", packed(**{"etc__a b": "one\nünë\n", "etc__empty": ""}))
     )
     assert parse(answer).paths == {
-        "/etc/a b": Path("file", 0o640, "root:etcd", "12ab", text="one\nünë\n"),
-        "/etc/empty": Path("file", 0o644, "root:root", text=""),
-        "/tmp": Path("folder", 0o1777, "root:root"),
-        "/bin/etcd": Path("link", 0o777, "root:root", target="/opt/etcd 1"),
-        "/dev/fifo": Path("fifo", 0o600, "root:root"),
+        "/etc/a b": PathFact("file", 0o640, "root:etcd", "12ab", text="one\nünë\n"),
+        "/etc/empty": PathFact("file", 0o644, "root:root", text=""),
+        "/tmp": PathFact("folder", 0o1777, "root:root"),
+        "/bin/etcd": PathFact("link", 0o777, "root:root", target="/opt/etcd 1"),
+        "/dev/fifo": PathFact("fifo", 0o600, "root:root"),
     }
 
 

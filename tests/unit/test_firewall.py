@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path as LocalPath
 
 import pytest
 from cluster_sample import bare_situation, changed, lines, planned, with_path, with_unit, with_values
@@ -14,7 +14,7 @@ from preflight_sample import failures
 from provision import layout
 from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.facts import Path as There
+from provision.facts import PathFact as There
 from provision.inventory.model import Cluster
 from provision.phases.firewall import Firewall
 from provision.planes.etcd import pki
@@ -25,7 +25,7 @@ from provision.resources import File
 from provision.verbs.status import ports
 
 
-def guarded(folder: Path) -> Cluster:
+def guarded(folder: LocalPath) -> Cluster:
     return replace(sample(folder), firewall=True)
 
 
@@ -35,7 +35,7 @@ def rules(situation: Situation) -> str:
     return (found.content or b"").decode()
 
 
-def test_every_port_of_ours_is_shut_to_all_but_the_nodes(tmp_path: Path) -> None:
+def test_every_port_of_ours_is_shut_to_all_but_the_nodes(tmp_path: LocalPath) -> None:
     text = rules(bare_situation(guarded(tmp_path)))
     assert "elements = { 192.0.2.1, 192.0.2.2, 192.0.2.3 }" in text
     shut = {
@@ -46,13 +46,13 @@ def test_every_port_of_ours_is_shut_to_all_but_the_nodes(tmp_path: Path) -> None
     assert shut == {(port.number, port.protocol) for port in PORTS}
 
 
-def test_nobody_elses_table_is_named(tmp_path: Path) -> None:
+def test_nobody_elses_table_is_named(tmp_path: LocalPath) -> None:
     text = rules(bare_situation(guarded(tmp_path)))
     assert "flush" not in text
     assert set(re.findall(r"(?m)^(?:delete )?table (.*?)(?: \{)?$", text)) == {"inet overlay_provision"}
 
 
-def test_it_is_asked_for_or_not_there(tmp_path: Path) -> None:
+def test_it_is_asked_for_or_not_there(tmp_path: LocalPath) -> None:
     assert [line for line in lines(make_plan(PLANE, bare_situation(sample(tmp_path)))) if "firewall" in line] == []
     plan = make_plan(PLANE, bare_situation(guarded(tmp_path)))
     assert lines(plan.of("node1", "firewall")) == [
@@ -64,12 +64,12 @@ def test_it_is_asked_for_or_not_there(tmp_path: Path) -> None:
     assert lines(make_plan(PLANE, planned(guarded(tmp_path)))) == []
 
 
-def test_it_is_up_before_any_daemon_of_ours(tmp_path: Path) -> None:
+def test_it_is_up_before_any_daemon_of_ours(tmp_path: LocalPath) -> None:
     phases = list(dict.fromkeys(change.phase for change in make_plan(PLANE, bare_situation(guarded(tmp_path)))))
     assert phases.index("firewall") < phases.index("etcd") < phases.index("docker")
 
 
-def test_a_node_more_is_let_in_without_a_restart(tmp_path: Path) -> None:
+def test_a_node_more_is_let_in_without_a_restart(tmp_path: LocalPath) -> None:
     situation = planned(guarded(tmp_path))
     nodes = (*situation.cluster.nodes, node("node4", "192.0.2.4", member=False))
     cluster = replace(situation.cluster, nodes=nodes)
@@ -96,7 +96,7 @@ FLUSHED = "anew: somebody has changed or flushed it"
     ids=["stopped", "flushed", "loaded from other files", "not at the next boot"],
 )
 def test_what_is_not_as_it_was_loaded_is_loaded(
-    tmp_path: Path, unit: dict[str, object], table: bool, action: str, note: str
+    tmp_path: LocalPath, unit: dict[str, object], table: bool, action: str, note: str
 ) -> None:
     situation = changed(planned(guarded(tmp_path)), "node2", with_unit(layout.FIREWALL_UNIT, **unit))
     if not table:
@@ -106,14 +106,14 @@ def test_what_is_not_as_it_was_loaded_is_loaded(
     assert not change.restarts
 
 
-def test_one_that_is_not_asked_for_any_more_is_taken_away(tmp_path: Path) -> None:
+def test_one_that_is_not_asked_for_any_more_is_taken_away(tmp_path: LocalPath) -> None:
     situation = planned(sample(tmp_path))
     there = {layout.FIREWALL_UNIT_FILE: There("file", 0o644, "root:root")}
     situation = changed(situation, "node1", lambda facts: replace(facts, paths={**facts.paths, **there}))
     assert lines(make_plan(PLANE, situation)) == ["node1: remove table overlay_provision"]
 
 
-def test_a_host_without_nft_is_refused_where_it_is_needed(tmp_path: Path) -> None:
+def test_a_host_without_nft_is_refused_where_it_is_needed(tmp_path: LocalPath) -> None:
     assert failures(bare_situation(sample(tmp_path))) == []
     situation = bare_situation(guarded(tmp_path))
     for name in ("node1", "node3"):
@@ -123,7 +123,7 @@ def test_a_host_without_nft_is_refused_where_it_is_needed(tmp_path: Path) -> Non
     assert "apt-get install nftables" in outcome.advice
 
 
-def test_a_host_that_comes_from_another_address_is_refused(tmp_path: Path) -> None:
+def test_a_host_that_comes_from_another_address_is_refused(tmp_path: LocalPath) -> None:
     situation = planned(guarded(tmp_path))
     for one in situation.cluster.nodes:
         situation = changed(situation, one.name, with_values(nft="yes"))
@@ -137,7 +137,7 @@ def open_to(situation: Situation) -> set[str]:
     return {row[3] for row in ports(situation, PORTS).rows}
 
 
-def test_status_says_what_is_clear_text_and_who_reaches_it(tmp_path: Path) -> None:
+def test_status_says_what_is_clear_text_and_who_reaches_it(tmp_path: LocalPath) -> None:
     rows = {row[0]: row[2] for row in ports(planned(sample(tmp_path)), PORTS).rows}
     assert {port for port, protection in rows.items() if "clear text" in protection} == {"7946/tcp, udp", "4789/udp"}
     assert open_to(planned(sample(tmp_path))) == {"whoever reaches the node"}
@@ -147,6 +147,6 @@ def test_status_says_what_is_clear_text_and_who_reaches_it(tmp_path: Path) -> No
     assert open_to(situation) == {"whoever reaches node2"}
 
 
-def test_a_rule_edited_by_hand_is_put_back(tmp_path: Path) -> None:
+def test_a_rule_edited_by_hand_is_put_back(tmp_path: LocalPath) -> None:
     situation = changed(planned(guarded(tmp_path)), "node1", with_path(layout.FIREWALL_RULES, sha256="0" * 64))
     assert lines(make_plan(PLANE, situation)) == ["node1: update file /etc/overlay-provision/firewall.nft"]

@@ -14,7 +14,7 @@ from preflight_sample import failures
 from provision.core.plane import Goal
 from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.facts import Facts, Path
+from provision.facts import Facts, PathFact
 from provision.inventory.model import Node
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local, with_identity
@@ -185,7 +185,7 @@ def test_who_was_not_reached_by_a_bootstrap_that_was_cut_short_gets_the_same_tok
     )
     text = "ETCD_INITIAL_CLUSTER=node1=https://192.0.2.1:2380,node2=https://192.0.2.2:2380\n"
     text += "ETCD_INITIAL_CLUSTER_STATE=new\nETCD_INITIAL_CLUSTER_TOKEN=one\n"
-    begun = Path("file", 0o644, "root:root", "0" * 64, text=text)
+    begun = PathFact("file", 0o644, "root:root", "0" * 64, text=text)
     situation = changed(
         situation, "node1", lambda facts: replace(facts, paths={**facts.paths, paths.ETCD_BOOTSTRAP: begun})
     )

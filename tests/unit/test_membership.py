@@ -23,8 +23,7 @@ from pki_sample import node, sample
 
 from provision import engine
 from provision.core.situation import Situation
-from provision.facts import Facts
-from provision.facts import Path as Found
+from provision.facts import Facts, PathFact
 from provision.inventory.model import Node
 from provision.planes.etcd import bootstrap as beginning
 from provision.planes.etcd import membership, paths, pki
@@ -38,7 +37,7 @@ ALL = f"{BOTH},node3=https://192.0.2.3:2380"
 
 def started(text: str) -> Callable[[Facts], Facts]:
     """A bootstrap file that an earlier run wrote."""
-    found = Found("file", 0o644, "root:root", "0" * 64, text=text)
+    found = PathFact("file", 0o644, "root:root", "0" * 64, text=text)
     return lambda facts: replace(facts, paths={**facts.paths, paths.ETCD_BOOTSTRAP: found})
 
 

@@ -22,7 +22,7 @@ from preflight_sample import Change, docker, failures, listens, obstacle, values
 from provision import layout
 from provision.core.situation import Situation
 from provision.errors import Problem
-from provision.facts import Clock, Facts, Path, Space
+from provision.facts import Clock, Facts, PathFact, Space
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import Authority
@@ -217,7 +217,7 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
     assert outcome.evidence == f"/data has 0 MB free, 568 MB are needed: {needs}"
 
     def there(facts: Facts) -> Facts:
-        file = Path("file", 0o755, "root:root")
+        file = PathFact("file", 0o755, "root:root")
         more = dict.fromkeys((f"{paths.RELEASES}/3.5.30/etcd", paths.ETCD_BOOTSTRAP), file)
         return with_data(replace(everything(facts), paths={**facts.paths, **more}, images=frozenset({"busybox"})))
 
@@ -278,7 +278,7 @@ def test_54_a_daemon_json_that_is_no_object(tmp_path: LocalPath, text: str) -> N
 
 
 def with_authority(text: str) -> Change:
-    found = Path("file", 0o444, "root:root", text=text)
+    found = PathFact("file", 0o444, "root:root", text=text)
     return lambda facts: replace(facts, paths={**facts.paths, CA: found})
 
 

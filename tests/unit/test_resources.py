@@ -11,7 +11,7 @@ from pathlib import Path as LocalPath
 
 import pytest
 
-from provision.facts import Container, Facts, Path, Question, Unit
+from provision.facts import Container, Facts, PathFact, Question, Unit
 from provision.planes.etcd.resources import Release
 from provision.resources import UPLOADS, Difference, File, Folder, Image, Keeper, Link, Resource, Service, Upload, User
 
@@ -23,13 +23,13 @@ def hash_of(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 
-def paths(**found: Path) -> Facts:
+def paths(**found: PathFact) -> Facts:
     """Facts of paths below /etc."""
     return Facts(paths={f"/etc/{name}": path for name, path in found.items()})
 
 
-def file(content: bytes = NEW, mode: int = 0o644, owner: str = "root:root") -> Path:
-    return Path("file", mode, owner, hash_of(content), text=content.decode())
+def file(content: bytes = NEW, mode: int = 0o644, owner: str = "root:root") -> PathFact:
+    return PathFact("file", mode, owner, hash_of(content), text=content.decode())
 
 
 FOLDER = Folder("/etc/a", 0o750, "root:etcd")
@@ -46,23 +46,23 @@ SHOWN_CHANGED = "--- /etc/a\n+++ /etc/a (new)\n@@ -1,2 +1,2 @@\n-old\n+new\n sam
 
 PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
     ("folder absent", FOLDER, Facts(), Difference("create")),
-    ("folder right", FOLDER, paths(a=Path("folder", 0o750, "root:etcd")), None),
+    ("folder right", FOLDER, paths(a=PathFact("folder", 0o750, "root:etcd")), None),
     (
         "folder of another mode",
         FOLDER,
-        paths(a=Path("folder", 0o755, "root:etcd")),
+        paths(a=PathFact("folder", 0o755, "root:etcd")),
         Difference("update", note="folder 0755 root:etcd → 0750 root:etcd"),
     ),
     (
         "folder of another owner",
         FOLDER,
-        paths(a=Path("folder", 0o750, "ops:ops")),
+        paths(a=PathFact("folder", 0o750, "ops:ops")),
         Difference("update", note="folder 0750 ops:ops → 0750 root:etcd"),
     ),
     (
         "a file where a folder should be",
         FOLDER,
-        paths(a=Path("file", 0o750, "root:etcd")),
+        paths(a=PathFact("file", 0o750, "root:etcd")),
         Difference("update", note="file 0750 root:etcd → 0750 root:etcd"),
     ),
     ("file absent", FILE, Facts(), Difference("create", diff=SHOWN_NEW)),
@@ -80,7 +80,12 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         paths(a=file(owner="ops:ops")),
         Difference("update", note="0644 ops:ops → 0644 root:root"),
     ),
-    ("a link where a file should be", FILE, paths(a=Path("link", 0o777, "root:root")), Difference("create", SHOWN_NEW)),
+    (
+        "a link where a file should be",
+        FILE,
+        paths(a=PathFact("link", 0o777, "root:root")),
+        Difference("create", SHOWN_NEW),
+    ),
     ("secret absent", SECRET, Facts(), Difference("create", note=f"sha256 none → {hash_of(NEW)[:12]}")),
     ("secret of other content", SECRET, paths(a=file(OLD)), Difference("update", note=HASHES)),
     (
@@ -102,11 +107,11 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
     ("a change that waits", WAITS, paths(a=file(OLD)), Difference("update", diff=SHOWN_CHANGED, note="waits")),
     ("nothing that waits", WAITS, Facts(), Difference("create", diff=SHOWN_NEW)),
     ("link absent", LINK, Facts(), Difference("create", note="→ /opt/new")),
-    ("link right", LINK, paths(a=Path("link", 0o777, "root:root", target="/opt/new")), None),
+    ("link right", LINK, paths(a=PathFact("link", 0o777, "root:root", target="/opt/new")), None),
     (
         "link to another",
         LINK,
-        paths(a=Path("link", 0o777, "root:root", target="/opt/old")),
+        paths(a=PathFact("link", 0o777, "root:root", target="/opt/old")),
         Difference("update", note="/opt/old → /opt/new"),
     ),
     ("a file where a link should be", LINK, paths(a=file()), Difference("update", note="file → /opt/new")),
@@ -179,9 +184,9 @@ def test_with_live_restore_a_restart_stops_no_container() -> None:
 
 RELEASE = Release("/opt/1", "3.5.30", LocalPath("/srv/a.tgz"), "top", (("etcd", "e"), ("etcdctl", "c")))
 WHOLE = {
-    "/opt/1": Path("folder", 0o755, "root:root"),
-    "/opt/1/etcd": Path("file", 0o755, "root:root", "e"),
-    "/opt/1/etcdctl": Path("file", 0o755, "root:root", "c"),
+    "/opt/1": PathFact("folder", 0o755, "root:root"),
+    "/opt/1/etcd": PathFact("file", 0o755, "root:root", "e"),
+    "/opt/1/etcdctl": PathFact("file", 0o755, "root:root", "c"),
 }
 
 
@@ -191,13 +196,13 @@ WHOLE = {
         (WHOLE, None),
         ({}, Difference("create", note="in /opt/1")),
         ({"/opt/1": WHOLE["/opt/1"]}, Difference("update", note="in /opt/1")),
-        ({**WHOLE, "/opt/1/etcd": Path("file", 0o755, "root:root", "x")}, Difference("update", note="in /opt/1")),
-        ({**WHOLE, "/opt/1/etcd": Path("file", 0o644, "root:root", "e")}, Difference("update", note="in /opt/1")),
-        ({**WHOLE, "/opt/1/etcdctl": Path("file", 0o755, "ops:ops", "c")}, Difference("update", note="in /opt/1")),
+        ({**WHOLE, "/opt/1/etcd": PathFact("file", 0o755, "root:root", "x")}, Difference("update", note="in /opt/1")),
+        ({**WHOLE, "/opt/1/etcd": PathFact("file", 0o644, "root:root", "e")}, Difference("update", note="in /opt/1")),
+        ({**WHOLE, "/opt/1/etcdctl": PathFact("file", 0o755, "ops:ops", "c")}, Difference("update", note="in /opt/1")),
     ],
     ids=["whole", "absent", "binaries gone", "another binary", "not executable", "somebody else's"],
 )
-def test_releases(found: dict[str, Path], expected: Difference | None) -> None:
+def test_releases(found: dict[str, PathFact], expected: Difference | None) -> None:
     assert RELEASE.compare(Facts(paths=found)) == expected
 
 

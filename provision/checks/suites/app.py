@@ -12,7 +12,7 @@ from docker.errors import APIError
 
 from provision.checks.probe_pool import own_addresses
 from provision.checks.proof import Proof
-from provision.checks.scratch import Inside, Made
+from provision.checks.scratch import Inside, Scratch
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, not_tried, passed
 from provision.core.reach import Flow
@@ -37,7 +37,7 @@ class Counter:
         back, front = proof.cluster.nodes[:2]
         self._network = proof.cluster.networks[0].name
         self._app = app
-        self._back, self._front = Made(proof, back), Made(proof, front)
+        self._back, self._front = Scratch(proof, back), Scratch(proof, front)
         self._seen = ""
         self.where = Flow(front.name, back.name, "the counter")
 
@@ -90,7 +90,7 @@ class Counter:
         finally:
             self._back.close()
 
-    def _start(self, made: Made, image: str, **options: Any) -> Inside:
+    def _start(self, made: Scratch, image: str, **options: Any) -> Inside:
         """Start the image's own command at an address that never changes its host: see `own_addresses`."""
         subnet = IPv4Network(made.api.inspect_network(self._network)["IPAM"]["Config"][0]["Subnet"])
         # From the far end: the probes of the suite overlay take theirs from the other.

@@ -7,7 +7,7 @@ from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import cast
 
-from provision.checks.scratch import Inside, Made, on_each_node
+from provision.checks.scratch import Inside, Scratch, on_each_node
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 
@@ -27,7 +27,7 @@ _WRITE = 'printf %s "$2" >"$1"'
 class Subject:
     """A container on the bridge that several checks look at: it has all that they look for."""
 
-    def __init__(self, made: Made) -> None:
+    def __init__(self, made: Scratch) -> None:
         """Start none yet."""
         self._made = made
         self.text = secrets.token_hex(8)
@@ -53,15 +53,15 @@ class Subject:
         self._made.close()
 
 
-def _subject(made: Made) -> Subject:
+def _subject(made: Scratch) -> Subject:
     """Return the node's, which the checks of the suite share."""
     name = f"subject on {made.node.name}"
-    return cast(Subject, made.proof.shared.setdefault(name, Subject(Made(made.proof, made.node))))
+    return cast(Subject, made.proof.shared.setdefault(name, Subject(Scratch(made.proof, made.node))))
 
 
 @check("docker")
 @on_each_node
-def namespaces_of_its_own(made: Made) -> Outcome:
+def namespaces_of_its_own(made: Scratch) -> Outcome:
     """A container's mount, UTS, IPC, PID and network namespaces are not the node's."""
     outside = _namespaces(made.remote().run(f"set -- 1\n{_NAMESPACES}", what="a look at namespaces").stdout)
     inside = _namespaces(_subject(made).container.run(_NAMESPACES, "self"))
@@ -77,7 +77,7 @@ def _namespaces(text: str) -> dict[str, str]:
 
 @check("docker")
 @on_each_node
-def bridge_network(made: Made) -> Outcome:
+def bridge_network(made: Scratch) -> Outcome:
     """A container on the bridge has an address of its subnet, at which the node reaches it."""
     subject = _subject(made)
     subnet = made.api.inspect_network("bridge")["IPAM"]["Config"][0]["Subnet"]
@@ -91,7 +91,7 @@ def bridge_network(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def host_network(made: Made) -> Outcome:
+def host_network(made: Scratch) -> Outcome:
     """A container on the host's network is in the node's own network namespace."""
     outside = made.remote().run("readlink /proc/1/ns/net", what="a look at namespaces").stdout.strip()
     inside = made.container(network="host").run(_NETWORK)
@@ -100,7 +100,7 @@ def host_network(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def no_network(made: Made) -> Outcome:
+def no_network(made: Scratch) -> Outcome:
     """A container without a network has no address but loopback's, and no route."""
     lines = made.container(network="none").run(_ADDRESSES).splitlines()
     more = [line for line in lines if line.split()[1:2] != ["lo"]]
@@ -111,7 +111,7 @@ def no_network(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def network_of_another_container(made: Made) -> Outcome:
+def network_of_another_container(made: Scratch) -> Outcome:
     """A container on the network of another reaches at 127.0.0.1 what the other serves."""
     server = _subject(made)
     seen = made.container(network=f"container:{server.container.name}").fetch("127.0.0.1", PORT)
@@ -120,7 +120,7 @@ def network_of_another_container(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def link_by_name(made: Made) -> Outcome:
+def link_by_name(made: Scratch) -> Outcome:
     """A container that is linked to another reaches it by the name it was given."""
     server = _subject(made)
     seen = made.container(links={server.container.name: "server"}).fetch("server", PORT)
@@ -129,7 +129,7 @@ def link_by_name(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def port_published(made: Made) -> Outcome:
+def port_published(made: Scratch) -> Outcome:
     """Of two ports that a container serves, another node reaches the one that is published, and that alone."""
     subject = _subject(made)
     port = subject.container.published(PORT)
@@ -142,7 +142,7 @@ def port_published(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def volume_outlives_its_container(made: Made) -> Outcome:
+def volume_outlives_its_container(made: Scratch) -> Outcome:
     """What one container wrote to a named volume is read by another when the first is gone."""
     binds = [f"{made.volume()}:/kept"]
     first = made.container(binds=binds)
@@ -154,7 +154,7 @@ def volume_outlives_its_container(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def prune_leaves_volumes_in_use(made: Made) -> Outcome:
+def prune_leaves_volumes_in_use(made: Scratch) -> Outcome:
     """A prune of volumes with a label of ours takes one that nobody uses, and leaves one that a container uses."""
     label = {PRUNE_LABEL: secrets.token_hex(8)}
     used, unused = made.volume(label), made.volume(label)
@@ -169,7 +169,7 @@ def prune_leaves_volumes_in_use(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def environment_given_at_run(made: Made) -> Outcome:
+def environment_given_at_run(made: Scratch) -> Outcome:
     """A variable given at run is in the environment of the container's first process."""
     subject = _subject(made)
     seen = subject.container.run("tr '\\0' '\\n' </proc/1/environ | sed -n s/^PROBE=//p")
@@ -178,7 +178,7 @@ def environment_given_at_run(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def bind_mount_changed_from_both_sides(made: Made) -> Outcome:
+def bind_mount_changed_from_both_sides(made: Scratch) -> Outcome:
     """In a folder of the node that a container has too, each reads what the other wrote."""
     subject = _subject(made)
     text, answer = secrets.token_hex(8), secrets.token_hex(8)
@@ -192,7 +192,7 @@ def bind_mount_changed_from_both_sides(made: Made) -> Outcome:
 
 @check("docker")
 @on_each_node
-def image_tagged_anew(made: Made) -> Outcome:
+def image_tagged_anew(made: Scratch) -> Outcome:
     """An image under a second name is the same image; without the name it is still there under its first."""
     image = made.proof.cluster.probe.image
     tag = made.tag()
@@ -204,7 +204,7 @@ def image_tagged_anew(made: Made) -> Outcome:
     return failed(made.node.name, f"{image} is {first['Id']}, tagged {second['Id']}, then {kept['RepoTags']}", _JOURNAL)
 
 
-def _same(made: Made, told: str, expected: str, seen: str, advice: str) -> Outcome:
+def _same(made: Scratch, told: str, expected: str, seen: str, advice: str) -> Outcome:
     if seen == expected:
         return passed(made.node.name, told)
     return failed(made.node.name, f"not so: {told}. Wanted {expected!r}, seen {seen[:200]!r}", advice)

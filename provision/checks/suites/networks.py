@@ -11,7 +11,7 @@ from functools import partial
 from docker.errors import APIError
 
 from provision.checks import probes
-from provision.checks.probe_pool import crew
+from provision.checks.probe_pool import probe_pool
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof
 from provision.checks.temporary import Temporary, refused_as_taken, temporary
@@ -104,12 +104,12 @@ def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
     """
     first, *more = proof.cluster.networks
     for other in more:
-        outsiders = crew(proof, other).probes()
-        yield from kept_apart(crew(proof, first).probes(), outsiders, f"{first.name} and {other.name}")
+        outsiders = probe_pool(proof, other).probes()
+        yield from kept_apart(probe_pool(proof, first).probes(), outsiders, f"{first.name} and {other.name}")
     if not more:
         with ExitStack() as bridges:
             outsiders = _on_bridges(proof, bridges)
-            yield from kept_apart(crew(proof, first).probes(), outsiders, f"{first.name} and a bridge")
+            yield from kept_apart(probe_pool(proof, first).probes(), outsiders, f"{first.name} and a bridge")
 
 
 def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from provision import layout
-from provision.checks.scratch import Made, on_each_node
+from provision.checks.scratch import Scratch, on_each_node
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.inventory.model import Node
@@ -49,7 +49,7 @@ class Held:
 
 @check("security")
 @on_each_node
-def keys_and_data_are_closed(made: Made) -> Outcome:
+def keys_and_data_are_closed(made: Scratch) -> Outcome:
     """Keys are their daemon's alone, certificates only read, data its owner's, Docker's socket its group's."""
     folders = (paths.DOCKER_PKI, *((paths.ETCD_PKI,) if made.node.member else ()))
     script = f"""{library("custody")}
@@ -112,7 +112,7 @@ def _rule(node: Node, one: Held) -> str:
 
 @check("security")
 @on_each_node
-def no_key_of_an_authority(made: Made) -> Outcome:
+def no_key_of_an_authority(made: Scratch) -> Outcome:
     """No PEM file of a node holds an authority's private key: told by its public half, the one thing that is sent.
 
     A copy that is encrypted, in another format, or over 1 MiB is not seen.
@@ -142,7 +142,7 @@ def judged_keys(node: Node, told: str, authorities: Mapping[str, str]) -> Outcom
 
 @check("security")
 @on_each_node
-def keys_are_in_no_process(made: Made) -> Outcome:
+def keys_are_in_no_process(made: Scratch) -> Outcome:
     """No line of the node's own keys is in the arguments or the environment of a process, or in a daemon's journal."""
     script = f"{library('custody')}\ncustody_seen {shlex.quote(' '.join(UNITS))} {shlex.join(_keys(made.node))}\n"
     return judged_sight(made.node, made.remote().run(script, what="a search of its processes").stdout)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
-from provision.checks.probe_pool import crew, moving_addresses
+from provision.checks.probe_pool import moving_addresses, probe_pool
 from provision.checks.probes import AddressTakenError, Probe, new_name, remove, start
 from provision.checks.proof import Proof
 from provision.core.check import check
@@ -31,8 +31,8 @@ def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
     Docker 20.10 alone would lose it for good (`own_addresses` in checks/probe_pool.py).
     """
     network = proof.cluster.networks[0]
-    probes = crew(proof, network).probes()
-    for address in moving_addresses(proof.cluster, crew(proof, network).subnet):
+    probes = probe_pool(proof, network).probes()
+    for address in moving_addresses(proof.cluster, probe_pool(proof, network).subnet):
         try:
             yield from _moved(proof, network, probes, address)
             return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from provision.checks.scratch import Made, on_each_node
+from provision.checks.scratch import Scratch, on_each_node
 from provision.checks.tls_probe import Answer, Client, knock, written
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, not_tried, passed
@@ -65,7 +65,7 @@ class Tried:
 
 @check("security")
 @on_each_node
-def wrong_clients_are_refused(made: Made) -> Outcome:
+def wrong_clients_are_refused(made: Scratch) -> Outcome:
     """No port lets in plain text, TLS 1.1, or a client whose certificate is missing or has one thing wrong."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
     tried = []
@@ -77,7 +77,7 @@ def wrong_clients_are_refused(made: Made) -> Outcome:
 
 @check("security")
 @on_each_node
-def certificates_open_one_port_alone(made: Made) -> Outcome:
+def certificates_open_one_port_alone(made: Scratch) -> Outcome:
     """No port lets in anybody with a certificate of the cluster that is for another port, or for another member."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
     tried = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
@@ -86,7 +86,7 @@ def certificates_open_one_port_alone(made: Made) -> Outcome:
 
 @check("security")
 @on_each_node
-def nothing_on_the_plain_port(made: Made) -> Outcome:
+def nothing_on_the_plain_port(made: Scratch) -> Outcome:
     """Nothing listens on Docker's port for plain text, at any address."""
     told = made.remote().run(_LISTENERS, what="a look at what listens").stdout
     open_ports = set(listening(told))
@@ -126,7 +126,7 @@ def judged(node: Node, tried: Sequence[Tried], whom: str = "") -> Outcome:
     return passed(node.name, told)
 
 
-def _tried(made: Made, door: Door, clients: Iterable[Client]) -> Tried:
+def _tried(made: Scratch, door: Door, clients: Iterable[Client]) -> Tried:
     identity = opened(made.proof.coordinator).identity
     port = made.remote().tunnel(door.port)
     at = partial(knock, port=port, address=door.node.address, authority=identity.authority_path(door.leaf.authority))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from provision.inventory.document import RESERVED, Document, schema
-from provision.inventory.mistakes import Location, Mistake, Wrong, show, visible
+from provision.inventory.errors import Location, Mistake, Wrong, show, visible
 from provision.inventory.reader import Misread, Page, Refused, reading
 
 Shape = dict[str, Any]

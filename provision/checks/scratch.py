@@ -134,32 +134,31 @@ class Scratch:
         """
         published = dict.fromkeys(ports)
         endpoint = {network: self.api.create_endpoint_config(ipv4_address=address)} if address else {}
-
-        def begin() -> Inside:
-            name = self.name()
-            made = self.api.create_container(
-                image or self.proof.cluster.probe.image,
-                command=command,
-                name=name,
-                labels=self.label,
-                environment=dict(environment or {}),
-                ports=list(published),
-                use_config_proxy=False,
-                host_config=self.api.create_host_config(
-                    auto_remove=True, network_mode=network, port_bindings=published, **options
-                ),
-                networking_config=self.api.create_networking_config(endpoint) if endpoint else None,
-            )
-            self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
-            self.api.start(made["Id"])
-            return Inside(self.api, made["Id"], name)
-
+        wanted = {
+            "image": image or self.proof.cluster.probe.image,
+            "command": command,
+            "labels": self.label,
+            "environment": dict(environment or {}),
+            "ports": list(published),
+            "use_config_proxy": False,
+            "host_config": self.api.create_host_config(
+                auto_remove=True, network_mode=network, port_bindings=published, **options
+            ),
+            "networking_config": self.api.create_networking_config(endpoint) if endpoint else None,
+        }
         try:
-            return begin()
+            return self._begun(wanted)
         except APIError as error:
             if _FORESTALLED not in str(error.explanation):
                 raise
-            return begin()
+            return self._begun(wanted)
+
+    def _begun(self, wanted: Mapping[str, Any]) -> Inside:
+        name = self.name()
+        made = self.api.create_container(name=name, **wanted)
+        self._removals.callback(probes.remove, self.proof, self.node, made["Id"])
+        self.api.start(made["Id"])
+        return Inside(self.api, made["Id"], name)
 
     def remove(self, container: Inside) -> None:
         """Remove a container before its time."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING
 
@@ -56,33 +55,12 @@ class Docker(Phase):
         safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
         read = (*certificates, safety)
         watched = (paths.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
-        drop_in = File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched, member=node.member))
-        vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
-        store_file = partial(_store_file, node=node, config=vendor_config(vendor))
-        turns = len(situation.cluster.nodes) >= NODES_IN_TURN
-        store = File(paths.DOCKER_STORE, store_file(_endpoints(situation, node), turns), update_note=WAITS)
         # The first is started with dockerd, which wants it, and anew when dockerd is.
-        store_program, join_unit, join = _beside(
+        *join_files, join = _beside(
             situation, program("docker_store"), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
         )
-        mend_program, mend_unit, mend = _beside(
+        *mend_files, mend = _beside(
             situation, program(*MEND), paths.MEND_PROGRAM, paths.MEND_UNIT, paths.MEND_UNIT_FILE
-        )
-        fit = {file.path: file.fit for file in read}
-        # Whether the node is a member changes what is started beside dockerd, not dockerd.
-        fit[paths.DOCKER_DROP_IN] = frozenset(
-            hashlib.sha256(self._drop_in(situation, node, watched, member=member)).hexdigest()
-            for member in (False, True)
-        )
-        fit[paths.DOCKER_STORE] = frozenset(
-            hashlib.sha256(store_file(endpoints, turns)).hexdigest()
-            for endpoints, turns in product(_earlier(_endpoints(situation, node)), (False, True))
-        ) | _started_on(situation, node)
-        service = Service(
-            layout.DOCKER_UNIT,
-            tuple((path, fit[path]) for path in watched),
-            seconds=120,
-            stops_containers=True,
         )
         return (
             Folder(layout.DOCKER),
@@ -91,17 +69,26 @@ class Docker(Phase):
             *certificates,
             Folder(layout.DOCKER_DROP_IN_FOLDER),
             Folder(layout.PROGRAMS),
-            store,
+            File(paths.DOCKER_STORE, _store_file(situation, node), update_note=WAITS),
             safety,
-            store_program,
-            join_unit,
-            mend_program,
-            mend_unit,
-            drop_in,
-            service,
+            *join_files,
+            *mend_files,
+            File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched, member=node.member)),
+            self._service(situation, node, watched, read),
             join,
             mend,
             GatewayBridge(gateway_bridge(situation, node)),
+        )
+
+    def _service(self, situation: Situation, node: Node, watched: Sequence[str], read: Sequence[File]) -> Service:
+        """Return dockerd, with what it may have been started on."""
+        fit = {file.path: file.fit for file in read}
+        # Whether the node is a member changes what is started beside dockerd, not dockerd.
+        drop_ins = (self._drop_in(situation, node, watched, member=member) for member in (False, True))
+        fit[paths.DOCKER_DROP_IN] = frozenset(hashlib.sha256(content).hexdigest() for content in drop_ins)
+        fit[paths.DOCKER_STORE] = _store_files(situation, node) | _started_on(situation, node)
+        return Service(
+            layout.DOCKER_UNIT, tuple((path, fit[path]) for path in watched), seconds=120, stops_containers=True
         )
 
     def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str], *, member: bool) -> bytes:
@@ -209,6 +196,21 @@ def _started_on(situation: Situation, node: Node) -> frozenset[str]:
     return frozenset(filter(None, [facts.unit(layout.DOCKER_UNIT).inputs.get(paths.DOCKER_STORE)]))
 
 
-def _store_file(endpoints: tuple[str, ...], turns: bool, node: Node, config: str) -> bytes:
-    advertise = f"{node.address}:{ports.DOCKER_PORT}"
-    return render("etcd/store.env.j2", endpoints=endpoints, advertise=advertise, turns=turns, config=config)
+def _store_file(
+    situation: Situation, node: Node, endpoints: tuple[str, ...] | None = None, turns: bool | None = None
+) -> bytes:
+    """Return the list of members, and how dockerd joins: as it is to be, or as it may have been."""
+    vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
+    return render(
+        "etcd/store.env.j2",
+        endpoints=_endpoints(situation, node) if endpoints is None else endpoints,
+        advertise=f"{node.address}:{ports.DOCKER_PORT}",
+        turns=len(situation.cluster.nodes) >= NODES_IN_TURN if turns is None else turns,
+        config=vendor_config(vendor),
+    )
+
+
+def _store_files(situation: Situation, node: Node) -> frozenset[str]:
+    """Return the hashes of the lists that name some of the members: a daemon started on one is on the right store."""
+    lists = product(_earlier(_endpoints(situation, node)), (False, True))
+    return frozenset(hashlib.sha256(_store_file(situation, node, *one)).hexdigest() for one in lists)

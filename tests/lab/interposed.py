@@ -19,6 +19,7 @@ from typing import Any
 from provision.core.phase import Phase
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
+from provision.planes.etcd.phases.members import Removal
 from provision.remote import Remote
 
 NEVER = 99
@@ -41,7 +42,8 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         if name == step and when == "after":
             do()
 
-    run, push, change, make = Remote.run, Remote.push, Networks.change_cluster, pki.make
+    run, push, make = Remote.run, Remote.push, pki.make
+    change = {kind: kind.change_cluster for kind in (Networks, Removal)}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):
@@ -53,18 +55,14 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
 
     def interposed_change(self: Phase, *arguments: Any) -> None:
         with around(f"cluster: phase {self.name}"):
-            change(self, *arguments)
+            next(found for kind, found in change.items() if isinstance(self, kind))(self, *arguments)
 
     def interposed_make(*arguments: Any, **options: Any) -> Any:
         with around("controller: phase pki"):
             return make(*arguments, **options)
 
-    Remote.run, Remote.push, Networks.change_cluster, pki.make = (
-        interposed_run,
-        interposed_push,
-        interposed_change,
-        interposed_make,
-    )
+    Remote.run, Remote.push, pki.make = interposed_run, interposed_push, interposed_make
+    Networks.change_cluster = Removal.change_cluster = interposed_change
     # Fabric's program ends with os._exit: whether the step was reached is told before.
     leave: Callable[[int], Any] = os._exit
     os._exit = lambda code: leave(code if came else NEVER)

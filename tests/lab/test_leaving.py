@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,13 +25,32 @@ SOME = [("123", "12"), ("123", "124")]
 MORE = [("12345", "123"), ("123", "12"), ("1234", "12"), ("12345", "12")]
 
 
+#: The steps of a change, as interposed.py names them: all of the first one's, and those of the second that are its own.
+STEPS = {
+    ("123", "12"): ("cluster: phase leave", *(f"node{n}: phase {p}" for p in ("firewall", "docker") for n in (1, 2))),
+    ("123", "124"): (
+        *("controller: phase pki", "node1: phase firewall", "node4: phase host", "node4: phase pki"),
+        *("node4: phase firewall", "node4: phase etcd", "cluster: phase leave", "node1: phase docker"),
+        *("node4: phase docker", "node4: phase image", "node4: phase keeper"),
+    ),
+}
+KILLS = [(*change, step, when) for change, steps in STEPS.items() for step in steps for when in ("before", "after")]
+#: Without --whole every so many of them.
+EVERY = 7
+
+
 def names(numbers: str) -> list[str]:
     return [f"node{number}" for number in numbers]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    whole = metafunc.config.getoption("--whole")
+    if "kill" in metafunc.fixturenames:
+        kills = KILLS if whole else KILLS[1::EVERY]
+        metafunc.parametrize(
+            "kill", kills, ids=[f"{before} to {after}, {w} {step}" for before, after, step, w in kills]
+        )
     if "change" in metafunc.fixturenames:
-        whole = metafunc.config.getoption("--whole")
         chosen = [(*one, wall) for one in (*SOME, *(MORE if whole else ())) for wall in (True, False) if wall or whole]
         ids = [f"{before} to {after}{', firewall' if wall else ''}" for before, after, wall in chosen]
         metafunc.parametrize("change", chosen, ids=ids)
@@ -102,3 +122,14 @@ def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: 
     assert sorted(members(lab, fab, path)) == names("1234")
     assert run(lab, "node3", "ls -d /var/lib/etcd/removed-*/member").strip()
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
+def test_140_killed_while_members_leave(bare: Lab, fab: Fab, kill: tuple[str, str, str, str]) -> None:
+    """The next run ends what was begun; a third one changes nothing."""
+    lab, (before, after, step, when) = bare, kill
+    old, new = inventory(lab, "before", names(before)), inventory(lab, "after", names(after))
+    document(fab(lab, "provision", "--json", inventory=old))
+    assert fab(lab, "provision", "--yes", inventory=new, at=(step, when, "die")).returncode == -signal.SIGKILL
+    document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert members(lab, fab, new) == names(after)
+    assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []

@@ -69,13 +69,7 @@ def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
 def _login(context: Any, identities: tuple[Path, ...], progress: Any) -> Any:
     from provision.remote import Login
 
-    def ask(question: str) -> bool:
-        with progress.paused():
-            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
-    return Login(context.config.sudo.password, identities, ask if terminal else None)
+    return Login(context.config.sudo.password, identities, progress.agreed if progress.can_ask else None)
 
 
 def _name(verb: Callable[..., Report]) -> str:

@@ -55,6 +55,19 @@ class Progress:
             self._display.stop()
             self._display = None
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a terminal to ask on."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def agreed(self, question: str) -> bool:
+        """Ask a question that takes a yes or no. False without a terminal, and without a yes."""
+        if not self.can_ask:
+            return False
+        with self.paused():
+            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stop drawing while a question is on the terminal."""

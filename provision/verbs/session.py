@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -136,8 +135,4 @@ class Session:
 
     def agreed(self, question: str) -> bool:
         """Ask on the terminal. False without one."""
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            return False
-        with self.progress.paused():
-            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return self.progress.agreed(question)

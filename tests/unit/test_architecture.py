@@ -35,7 +35,6 @@ MAKERS = ("provision/docker/client.py", "provision/planes/etcd/coordinator.py")
 SPEAKERS = (
     "provision/report/",
     "provision/command_line.py",
-    "provision/verbs/session.py",
     "provision/inventory/__main__.py",
 )
 

@@ -1,0 +1,70 @@
+"""A second control plane, of the tests' own, passes through every verb: nothing but a plane knows what etcd is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from observe import document, manifest, run
+
+from provision.lab import Lab
+
+HERE = Path(__file__).parent
+
+
+def other(lab: Lab, *words: str, code: int = 0) -> dict[str, Any]:
+    """Run a verb on that plane; return its document."""
+    command = [sys.executable, str(HERE / "other_plane.py"), "-i", str(lab.inventory), *words, "--json"]
+    done = subprocess.run(
+        command,
+        cwd=HERE.parents[1],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    return document(done, code)
+
+
+@pytest.fixture(scope="module")
+def before(lab: Lab) -> dict[str, list[str]]:
+    return {node.name: manifest(lab, node.name) for node in lab.nodes}
+
+
+def test_a_plane_of_its_own_is_planned_and_needs_its_own_yes(lab: Lab, before: dict[str, list[str]]) -> None:
+    plan = other(lab, "plan", "--exit-code", code=7)
+    assert [(change["where"], change["resource"]) for change in plan["changes"]] == [
+        ("node1", "file /etc/other-plane"),
+        ("node2", "file /etc/other-plane"),
+        ("cluster", "greeting"),
+    ]
+    assert "afterwards nothing more" in [warning["what"] for warning in plan["warnings"]]
+    assert "this run would greet" in other(lab, "provision", code=3)["problems"][0]["what"]
+    assert {node.name: manifest(lab, node.name) for node in lab.nodes} == before
+
+
+@pytest.mark.usefixtures("before")
+def test_it_is_provisioned_proven_and_shown(lab: Lab) -> None:
+    made = other(lab, "provision", "--yes")
+    assert {outcome["check"] for outcome in made["outcomes"]} == {"other/is-marked"}
+    assert other(lab, "provision")["changes"] == []
+    assert {outcome["status"] for outcome in other(lab, "verify")["outcomes"]} == {"passed"}
+    assert {"release", "not-taken"} <= {outcome["check"] for outcome in other(lab, "preflight")["outcomes"]}
+    status = other(lab, "status")
+    assert [row["greeting"].strip() for row in status["greetings"]] == ["hello", "hello"]
+    assert [(row["daemon"], row["answers"]) for row in status["nodes"]] == [("at rest", "7")] * 2
+    assert [row["port"] for row in status["ports"]] == ["7001/tcp"]
+    run(lab, "node1", "echo gone >/etc/other-plane")
+    assert [o["where"] for o in other(lab, "verify", code=5)["outcomes"] if o["status"] == "failed"] == [
+        "cluster",
+        "node1",
+    ]
+
+
+def test_its_reset_puts_the_hosts_back(lab: Lab, before: dict[str, list[str]]) -> None:
+    other(lab, "reset", "--yes")
+    assert {node.name: manifest(lab, node.name) for node in lab.nodes} == before

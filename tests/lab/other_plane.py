@@ -1,7 +1,6 @@
-"""`fab` with a control plane of the tests' own: a file on each node, and a greeting. It shows that verbs, engine, checks and
-reports know no plane.
+"""`fab` with a control plane of the tests' own, to show that verbs, engine, checks and reports know no plane.
 
-    python other_plane.py VERB...
+python other_plane.py VERB...
 """
 
 from __future__ import annotations

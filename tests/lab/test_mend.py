@@ -85,7 +85,8 @@ def test_139_two_on_one_host_are_not_lost_to_each_other_in_its_bridge(cluster: L
 def test_143_dockerds_that_start_while_none_answers_yet_find_each_other(cluster: Lab) -> None:
     """Docker's own fault: each greets those that are announced once, and they are announced already."""
     shut = "iptables -{} INPUT -p tcp --dport 7946 -j REJECT --reject-with tcp-reset"
-    heard = "journalctl -q -o cat _PID=$(cat /run/docker.pid) | grep 'serf: EventMemberJoin' | grep -qv ' {}'"
+    own = "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value docker)"
+    heard = f"journalctl -q -o cat {own} | grep 'serf: EventMemberJoin' | grep -qv ' {{}}'"
     addresses = {node.name: node.address for node in cluster.nodes}
     for name in addresses:
         run(cluster, name, shut.format("I"))

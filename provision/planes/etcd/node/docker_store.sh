@@ -203,9 +203,11 @@ find_neighbours() {
     done
 }
 
-# has_neighbours: the journal of this dockerd says that another host has joined its gossip.
+# has_neighbours: the journal of this dockerd says that another host has joined its gossip. A process of an earlier boot may
+# have had the same number.
 has_neighbours() {
-    journalctl -q -o cat "_PID=$(cat /run/docker.pid 2>/dev/null)" | grep 'serf: EventMemberJoin' |
+    started=$(systemctl show -p InvocationID --value docker.service)
+    journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$started" | grep 'serf: EventMemberJoin' |
         grep -qvF " ${OVERLAY_ADVERTISE%:*}"
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from provision.core.phase import Phase
 from provision.core.situation import Situation
 from provision.inventory.model import Node
@@ -13,7 +15,13 @@ class Images(Phase):
 
     name = "image"
 
+    def __init__(self, wait: Callable[[Situation], bool] = lambda _: False) -> None:
+        """Leave images out of the plan where they `wait`: Docker is not started yet."""
+        self._wait = wait
+
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the probe's image, where the inventory brings it."""
         probe = situation.cluster.probe
+        if self._wait(situation):
+            return ()
         return (Image(probe.image, probe.archive),) if probe.archive else ()

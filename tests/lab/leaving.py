@@ -29,12 +29,13 @@ _PING = "docker exec user-{here} ping -i 0.2 user-{there} >/run/test-pings 2>&1"
 
 
 def inventory(
-    lab: Lab, name: str, members: Sequence[str], *, firewall: bool = True, addresses: dict[str, str] | None = None
+    lab: Lab, name: str, members: Sequence[str], *, firewall: bool = True, workers: Sequence[str] = ()
 ) -> Path:
-    """Write an inventory beside the lab's own that names these hosts, all members; with another's address, perhaps."""
-    others = addresses or {}
+    """Write an inventory beside the lab's own that names these hosts: members, and workers, which are none."""
     found = dict(re.findall(r"(?m)^  (node\d+): \{address: ([0-9.]+)\}$", lab.inventory.read_text()))
-    nodes = "".join(f"  {one}: {{address: {found[others.get(one, one)]}, member: true}}\n" for one in members)
+    nodes = "".join(
+        f"  {one}: {{address: {found[one]}, member: {str(one in members).lower()}}}\n" for one in (*members, *workers)
+    )
     text = re.sub(
         r"(?m)^nodes:\n(?:  .*\n)+", f"firewall: {str(firewall).lower()}\nnodes:\n{nodes}", lab.inventory.read_text()
     )

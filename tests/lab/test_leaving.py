@@ -95,6 +95,21 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, cha
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
+def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back(bare: Lab, fab: Fab) -> None:
+    lab = bare
+    old = inventory(lab, "before", names("123"))
+    new = inventory(lab, "after", names("12"), workers=names("3"))
+    document(fab(lab, "provision", "--json", inventory=old))
+    began = dockerds(lab, names("123"))
+    document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
+    run(lab, "node3", "! id etcd 2>/dev/null && [ ! -e /etc/etcd ] && [ ! -e /var/lib/etcd ] && ! systemctl cat etcd")
+    document(fab(lab, "provision", "--json", inventory=old))
+    assert document(fab(lab, "provision", "--json", inventory=old))["changes"] == []
+    assert members(lab, fab, old) == names("123")
+    assert dockerds(lab, names("123")) == began
+
+
 def test_141_a_dead_member_is_removed_while_two_others_live(bare: Lab, fab: Fab) -> None:
     lab = bare
     old, new = inventory(lab, "before", names("123")), inventory(lab, "after", names("124"))

@@ -13,7 +13,8 @@ from preflight_sample import failures
 
 from provision.core.plane import Goal
 from provision.core.situation import Situation
-from provision.engine import make_plan
+from provision.engine import make_plan, question
+from provision.errors import PreflightRefused
 from provision.facts import Facts, PathFact
 from provision.inventory.model import Node
 from provision.planes.etcd import bootstrap, paths, pki
@@ -94,7 +95,7 @@ def test_removing_a_member_needs_a_yes_and_names_it(tmp_path: LocalPath) -> None
 
 
 def test_a_node_that_is_a_member_no_more_keeps_its_dockerd_and_puts_its_store_away(tmp_path: LocalPath) -> None:
-    situation = at_work(tmp_path, *FIVE[:3])
+    situation = at_work(tmp_path, *FIVE[:3], firewall=True)
     nodes = (*FIVE[:2], replace(FIVE[2], member=False))
     situation = shrunk(situation, *FIVE[:3])
     cluster = replace(situation.cluster, nodes=nodes)
@@ -105,6 +106,7 @@ def test_a_node_that_is_a_member_no_more_keeps_its_dockerd_and_puts_its_store_aw
     assert "cluster: remove member node3" in first
     assert "node3: remove member of the store" not in first
     assert "node3: remove member of the store" in second
+    assert [line for line in first + second if "firewall" in line] == []
     assert [line for line in first + second if "restart unit docker" in line] == []
 
 
@@ -166,6 +168,59 @@ def test_the_etcd_of_a_removed_member_is_started_anew_though_it_runs_where_its_p
 ) -> None:
     situation = changed(removed(tmp_path), "node3", with_unit(paths.ETCD_UNIT, state="active", process=7))
     assert "node3: start unit etcd.service" in lines(make_plan(PLANE, situation))
+
+
+def test_a_run_killed_between_the_announcement_and_the_move_of_old_data_is_ended_by_the_next(
+    tmp_path: LocalPath,
+) -> None:
+    announced = (*map(store_member, FIVE[:2]), {"ID": 9, "peerURLs": ["https://192.0.2.3:2380"]})
+    situation = removed(tmp_path)
+    for name in ("node1", "node2"):
+        situation = changed(situation, name, answering(members=announced))
+    assert lines(make_plan(PLANE, situation))[:2] == [
+        "node3: remove data of a removed member",
+        "node3: update file /etc/etcd/bootstrap.env",
+    ]
+
+
+def test_members_that_all_change_at_once_are_refused(tmp_path: LocalPath) -> None:
+    situation = shrunk(at_work(tmp_path, *FIVE[:3]), *FIVE[:1])
+    others = (replace(FIVE[0], member=False), FIVE[3])
+    cluster = replace(situation.cluster, nodes=others)
+    facts = {**situation.facts, "node4": bare(FIVE[3])}
+    situation = with_identity(replace(situation, cluster=cluster, facts=facts), pki.make(cluster))
+    with pytest.raises(PreflightRefused, match="none of the members that the store lists would stay"):
+        make_plan(PLANE, situation)
+
+
+def test_a_node_that_is_no_member_is_asked_whether_it_was_one(tmp_path: LocalPath) -> None:
+    cluster = replace(sample(tmp_path), nodes=(FIVE[0], replace(FIVE[1], member=False)))
+    asked = question(PLANE, Situation(cluster, PLANE.local(cluster)[0]), cluster.nodes[1])
+    assert paths.ETCD_UNIT in asked.units
+    assert {paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS} <= set(asked.paths)
+
+
+def test_without_a_leader_nobody_is_shut_out(tmp_path: LocalPath) -> None:
+    situation = shrunk(at_work(tmp_path, *FIVE[:3], firewall=True), *FIVE[:2])
+    for name in situation.facts:
+        situation = changed(situation, name, answering(status={"raftIndex": 7}))
+    assert not [line for line in plans(situation)[0] if "firewall" in line]
+
+
+def test_a_rotation_waits_until_members_have_left(tmp_path: LocalPath) -> None:
+    with pytest.raises(PreflightRefused, match="the store lists members that the inventory does not"):
+        PLANE.stages(shrunk(at_work(tmp_path, *FIVE[:3]), *FIVE[:2]), Goal.ROTATE)
+
+
+def test_a_store_without_a_founder_is_not_taken_for_none(tmp_path: LocalPath) -> None:
+    """All that is left of it joined later, and does not run now."""
+    cluster = replace(sample(tmp_path), nodes=FIVE[:3])
+    situation = Situation(cluster, local(planned(cluster)), {one.name: bare(one) for one in FIVE[:3]})
+    file = PathFact("file", 0o644, "root:root", "0" * 64, text="ETCD_INITIAL_CLUSTER_STATE=existing\n")
+    situation = changed(
+        situation, "node1", lambda facts: replace(facts, paths={**facts.paths, paths.ETCD_BOOTSTRAP: file})
+    )
+    assert [problem.where for problem in PLANE.blockers(situation)] == ["node2", "node3"]
 
 
 def test_a_store_that_is_bootstrapped_anew_gets_a_new_token(tmp_path: LocalPath) -> None:

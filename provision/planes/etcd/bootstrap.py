@@ -10,7 +10,7 @@ from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.planes.etcd import paths, ports
 from provision.planes.etcd.local import local
-from provision.planes.etcd.membership import is_running, joining, membership, peer_url
+from provision.planes.etcd.membership import is_lost, joining, membership, peer_url
 from provision.templates import render
 
 
@@ -36,11 +36,7 @@ def _initial(situation: Situation, node: Node) -> tuple[tuple[tuple[str, str], .
     before = newcomers[: newcomers.index(node) + 1]
     there = [(one.name, peer_url(one)) for one in members if one not in newcomers or one in before]
     # etcd compares the URLs. A name that is there twice would be one member with two URLs.
-    taken = {one.name for one in members}
-    leaving = [
-        (f"leaving-{number}" if member.name in taken else member.name, member.url)
-        for number, member in enumerate(membership(situation).leaving, 1)
-    ]
+    leaving = [(f"leaving-{number}", member.url) for number, member in enumerate(membership(situation).leaving, 1)]
     return (*there, *leaving), "existing"
 
 
@@ -73,16 +69,17 @@ def _bootstrapped(situation: Situation) -> tuple[Node, ...] | None:
 
 def stranded(situation: Situation) -> tuple[Problem, ...]:
     """Return members that can neither bootstrap nor join: the store exists, and has no quorum."""
-    before = _bootstrapped(situation)
-    if before is None or is_running(situation):
+    if not is_lost(situation):
         return ()
+    begun = _bootstrapped(situation) or ()
+    begun_on = [node for node in situation.cluster.nodes if paths.ETCD_BOOTSTRAP in situation.of(node).paths]
+    there = list(dict.fromkeys(node.name for node in (*begun, *begun_on)))
     return tuple(
         Problem(
             f"{node.name} is to join the store, but that has no quorum",
             where=node.name,
-            advice=f"bring the store back first: systemctl status {paths.ETCD_UNIT} on "
-            + ", ".join(member.name for member in before),
+            advice=f"bring the store back first: systemctl status {paths.ETCD_UNIT} on {', '.join(there)}",
         )
         for node in situation.cluster.members
-        if node not in before and paths.ETCD_BOOTSTRAP not in situation.of(node).paths
+        if node.name not in there
     )

@@ -58,6 +58,13 @@ def guests(situation: Situation) -> tuple[str, ...]:
     return local(situation).guests
 
 
+def let_in(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses that the nodes let in beside their own: of members that leave, until they have left."""
+    nodes = {node.address for node in situation.cluster.nodes}
+    leaving = dict.fromkeys((*guests(situation), *map(address, membership(situation).unwanted)))
+    return tuple(one for one in leaving if one not in nodes)
+
+
 def without(situation: Situation, members: tuple[Member, ...]) -> Situation:
     """Return the situation as it will be found when these members have left."""
     urls = {member.url for member in members}
@@ -76,7 +83,14 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which members can neither bootstrap nor join, and why no order of changes keeps a majority."""
     if stranded := bootstrap.stranded(situation):
         return stranded
-    reason = membership(situation).obstacle() if is_running(situation) else ""
+    there = membership(situation)
+    urls = {member.url for member in there.wanted}
+    if is_running(situation) and not any(member.url in urls for member in there.voters):
+        names = ", ".join(str(member) for member in there.voters)
+        what = f"none of the members that the store lists would stay: {names}"
+        advice = "keep one of them in the inventory, with member: true, until the others vote; then take it out"
+        return (Problem(what, "cluster", advice),)
+    reason = there.obstacle() if is_running(situation) else ""
     if not reason:
         return ()
     listed_members = ", ".join(str(member) for member in membership(situation).voters)
@@ -87,16 +101,22 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
     return (Problem(f"the members cannot be changed like this: {reason}", "cluster", advice),)
 
 
+def joins_anew(situation: Situation, node: Node) -> bool:
+    """Say whether a node begins as a member of the running store: with nothing, or with what a removed member left.
+
+    One that the store lists without a name was announced, perhaps by a run that was killed then, and has not begun.
+    """
+    if not is_running(situation) or not node.member:
+        return False
+    listed_as = [one.get("name", "") for one in known(situation) or () if peer_url(node) in one.get("peerURLs", ())]
+    return not listed_as or (listed_as == [""] and not situation.of(node).unit(paths.ETCD_UNIT).running)
+
+
 def is_removed(situation: Situation, node: Node) -> bool:
-    """Say whether a node that is to join has the data of a member that was removed: its etcd ends at once with it."""
+    """Say whether a node that joins has the data of a member that was removed: its etcd ends at once with it."""
     facts = situation.of(node)
-    urls = {url for one in known(situation) or () for url in one.get("peerURLs", ())}
-    return (
-        is_running(situation)
-        and peer_url(node) not in urls
-        and paths.ETCD_BOOTSTRAP in facts.paths
-        and bool(facts.answers.get("store-data"))
-    )
+    ours = paths.ETCD_BOOTSTRAP in facts.paths and bool(facts.answers.get("store-data"))
+    return ours and joins_anew(situation, node)
 
 
 def is_put_away(situation: Situation, node: Node) -> bool:

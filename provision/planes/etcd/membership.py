@@ -151,5 +151,9 @@ def joining(situation: Situation) -> tuple[Node, ...]:
     """Return the nodes that are to be members of the running store and are not, or not yet wholly."""
     if known(situation) is None:
         return ()
-    urls = {member.url for member in membership(situation).joining}
-    return tuple(node for node in situation.cluster.members if peer_url(node) in urls)
+    there = membership(situation)
+    urls = {member.url for member in there.joining}
+    # One that was announced already goes first: etcd takes one learner at a time.
+    announced = {member.url for member in there.found}
+    newcomers = (node for node in situation.cluster.members if peer_url(node) in urls)
+    return tuple(sorted(newcomers, key=lambda node: peer_url(node) not in announced))

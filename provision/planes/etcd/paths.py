@@ -9,6 +9,8 @@ DATA = "/var/lib/etcd"
 RELEASES = "/usr/local/lib/etcd"
 ETCD = "/etc/etcd"
 ETCD_PKI = "/etc/etcd/pki"
+#: A member's keys, towards other members and towards clients.
+ETCD_KEYS = (f"{ETCD_PKI}/peer.key", f"{ETCD_PKI}/server.key")
 #: What a member trusts of other members, and of clients.
 PEER_AUTHORITY = f"{ETCD_PKI}/peer-ca.crt"
 CLIENT_AUTHORITY = f"{ETCD_PKI}/client-ca.crt"

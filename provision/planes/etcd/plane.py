@@ -42,11 +42,11 @@ class EtcdPlane(Plane):
     phases = (
         Host(),
         Certificates(),
-        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.guests),
+        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
         Docker(),
-        Images(),
+        Images(lambda situation: bool(leaving.guests(situation))),
         Quorum(),
         Networks(membership.networks_wait),
         Keepers(membership.networks_wait),
@@ -81,6 +81,10 @@ class EtcdPlane(Plane):
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask for the member that runs there, what it knows of the others, and what lies in its data folder."""
         return Question(
+            # Of every node: who is no member in this inventory may be one in the store.
+            paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS),
+            shown=(paths.ETCD_BOOTSTRAP,),
+            units=(paths.ETCD_UNIT,),
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
             calls=("fact_store_data", "fact_store_in_use"),
@@ -113,6 +117,9 @@ class EtcdPlane(Plane):
         """Return those in which members leave, or the steps of a rotation that are left."""
         if goal is Goal.CONVERGE:
             return leaving.stages(situation)
+        if leaving.unwanted(situation):
+            what = "the store lists members that the inventory does not: their certificates cannot be renewed"
+            raise PreflightRefused(Problem(what, "cluster", "fab provision lets them leave first; or bring them back"))
         return tuple(_stage(target) for target in pki.targets(situation.cluster.folder, goal))
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:

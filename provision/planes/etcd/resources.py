@@ -97,12 +97,12 @@ class NoStore:
         return "member of the store"
 
     def question(self) -> Question:
-        """Ask for etcd's unit."""
-        return Question(paths=(paths.ETCD_UNIT_FILE,))
+        """Nothing: every node is asked for a member's files."""
+        return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether the unit is gone."""
-        if paths.ETCD_UNIT_FILE not in facts.paths:
+        """Whether files are gone that nobody but us writes; the keys are among the last that go."""
+        if not any(path in facts.paths for path in (paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS)):
             return None
         return Difference("remove", note="etcd's unit, configuration, keys and data: this node is a member no more")
 

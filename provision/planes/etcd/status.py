@@ -56,8 +56,8 @@ def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -
     healthy = sum(row[3] == "healthy" for row in members)
     waiting = _waiting(states, members, wanted)
     return Status(
-        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted),
-        healthy == wanted and not waiting,
+        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _differing(situation),
+        healthy == wanted and not waiting and not _differing(situation),
         (Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),),
         {name: (_daemon(situation, name, state), state.mended) for name, state in states.items()},
         (_certificates(coordinator.cluster, situation), *waiting, *((_store(coordinator),) if store else ())),
@@ -78,6 +78,17 @@ def _quorum(healthy: int, members: int) -> str:
         return f"; the store takes writes, and does so with {more} fewer"
     # With all of them up, the inventory's warning has said that none may be lost.
     return "; the store takes writes" + (", and no more members may be lost" if healthy < members else "")
+
+
+def _differing(situation: Situation) -> str:
+    """Say where the store's list and the inventory differ."""
+    there = membership.membership(situation)
+    if not there.found:
+        return ""
+    missing, unknown = (", ".join(map(str, some)) for some in (there.joining, there.unwanted))
+    return (f"; not in the store yet: {missing}" if missing else "") + (
+        f"; not in the inventory: {unknown}" if unknown else ""
+    )
 
 
 def _tried(attempt: Callable[[], T | None]) -> T | None:

@@ -208,7 +208,7 @@ find_neighbours() {
 has_neighbours() {
     started=$(systemctl show -p InvocationID --value docker.service)
     journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$started" | grep 'serf: EventMemberJoin' |
-        grep -qvF " ${OVERLAY_ADVERTISE%:*}"
+        grep -qvwF "${OVERLAY_ADVERTISE%:*}"
 }
 
 # left: containers that should run, and could not be started for want of a network that is not this host's alone.

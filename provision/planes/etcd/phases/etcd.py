@@ -62,7 +62,7 @@ class Etcd(Phase):
                 bootstrap.bootstrap_file(situation, node),
                 opaque=True,
                 public=True,
-                once=not removed,
+                once=not leaving.joins_anew(situation, node),
             ),
             unit,
             Service(
@@ -121,7 +121,7 @@ class Etcd(Phase):
         for node in wave:
             if node in membership.joining(situation):
                 joining.promote(opened(coordinator), node)
-        wait_for_members(coordinator, wave)
+        wait_for_members(coordinator, tuple(node for node in wave if node.member))
 
 
 def _is_touched(situation: Situation, node: Node) -> bool:

@@ -39,7 +39,7 @@ class Removal(Phase):
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Remove the member; its etcd ends by itself."""
-        member = next(one for one in self._removed(situation) if change.resource == f"member {one}")
+        member = next(one for one in self._removed(situation) if change.note.startswith(f"{one.url},"))
         joining.remove(opened(coordinator), member.url, str(member))
 
 

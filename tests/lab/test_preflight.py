@@ -149,19 +149,19 @@ def test_49_a_disk_that_is_too_small_is_told(lab: Lab, fab: Fab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "option", "evidence"),
+    ("folder", "option", "check", "evidence"),
     [
-        ("/etc", "ro", "/etc is mounted read-only; we write to /etc"),
-        ("/usr/local", "noexec", "/usr/local is mounted noexec; etcd runs from /usr/local/lib/etcd"),
+        ("/etc", "ro", "writable", "/etc is mounted read-only; we write to /etc"),
+        ("/usr/local", "noexec", "programs-run", "/usr/local is mounted noexec; etcd runs from /usr/local/lib/etcd"),
     ],
 )
 def test_50_a_file_system_that_does_not_let_us_is_told(
-    lab: Lab, fab: Fab, folder: str, option: str, evidence: str
+    lab: Lab, fab: Fab, folder: str, option: str, check: str, evidence: str
 ) -> None:
     # Of this mount only, by `bind`: the file system below is not the host's own.
     sealed = f"mount --bind {folder} {folder} && mount -o remount,bind,{option} {folder}"
     with seeded(lab, "node2", sealed, f"umount {folder}"):
-        assert refused(lab, fab) == {("writable", "node2"): evidence}
+        assert refused(lab, fab) == {(check, "node2"): evidence}
 
 
 def no_forwarding(lab: Lab, node: str, setting: str) -> AbstractContextManager[None]:

@@ -9,8 +9,9 @@ import pytest
 from conftest import Fab
 from observe import document, run
 
-from provision.checks import verify
+from provision.checks import catalogue
 from provision.lab import Lab
+from provision.planes.etcd.plane import PLANE
 
 pytestmark = pytest.mark.lab
 
@@ -160,7 +161,7 @@ def test_every_suite_is_green_and_a_users_things_are_untouched(cluster: Lab, fab
     report = document(fab(cluster, "verify", "--json"))
     checks = {outcome["check"] for outcome in report["outcomes"]} - {"plan/nothing-pending"}
     print(f"{len(checks)} checks, {len(report['outcomes'])} outcomes; seconds: {report['seconds']}")
-    assert checks == {str(check) for check in verify.CHECKS}
+    assert checks == {str(check) for check in catalogue.of_verify(PLANE)}
     assert {outcome["status"] for outcome in report["outcomes"]} == {"passed"}
     assert listed(cluster) == seen
 
@@ -194,7 +195,7 @@ def test_without_images_the_counter_is_not_tried(cluster: Lab, fab: Fab) -> None
 
 
 def test_every_check_of_docker_and_app_has_a_fault() -> None:
-    checks = {str(check) for check in verify.CHECKS if check.suite in ("docker", "app")}
+    checks = {str(check) for check in catalogue.of_verify(PLANE) if check.suite in ("docker", "app")}
     assert {fault.check for fault in FAULTS} == checks
 
 

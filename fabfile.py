@@ -170,14 +170,28 @@ def certs(
     )
 
 
-@task(help=HELP | YES | {"delete_user_data": "also delete containers on our networks and foreign keys in the store"})
+@task(
+    iterable=["only"],
+    help=HELP
+    | YES
+    | {
+        "delete_user_data": "also delete containers on our networks and foreign keys in the store",
+        "only": "only the node of this name; repeat the flag for more",
+    },
+)
 def reset(
-    context: Any, inventory: str = "", json: bool = False, yes: bool = False, delete_user_data: bool = False
+    context: Any,
+    inventory: str = "",
+    json: bool = False,
+    yes: bool = False,
+    delete_user_data: bool = False,
+    *,
+    only: list[str],
 ) -> None:
     """Put every node back to the state before the first provision."""
     from provision.verbs.reset import run_reset
 
-    run(context, run_reset, inventory=inventory, as_json=json, yes=yes, delete_user_data=delete_user_data)
+    run(context, run_reset, inventory=inventory, as_json=json, only=only, yes=yes, delete_user_data=delete_user_data)
 
 
 @task(name="run", help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"})

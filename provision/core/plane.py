@@ -193,6 +193,10 @@ class Plane:
         """Say whether the node's dockerd was found in the cluster, so that it can remove networks."""
         raise NotImplementedError
 
+    def counts_on(self, situation: Situation, node: Node) -> bool:
+        """Say whether the others count on this node as a member: it cannot go alone."""
+        return False
+
     def node_functions(self, purpose: str) -> str:
         """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`."""
         return ""

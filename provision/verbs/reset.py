@@ -13,7 +13,7 @@ from provision.core.plan import Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
 from provision.docker.client import retry
-from provision.errors import ConsentMissing, Problem, StepFailed
+from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, UsageError
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
 from provision.node import library
@@ -35,24 +35,28 @@ class Foreign(NamedTuple):
     network: str
 
 
-def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
-    """Undo provision. ConsentMissing where a user's containers or keys would go with it."""
+def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
+    """Undo provision, on the nodes in `only` if any. ConsentMissing where users' containers or keys would go."""
+    chosen = _chosen(session, only)
     with session.survey("reset") as (remotes, situation):
-        changed = [node for node in session.cluster.nodes if situation.of(node).values.get("record") == "yes"]
+        changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")
+        if only:
+            _refuse_members(session, situation, changed)
         for warning in session.plane.outage(situation):
             session.progress.say(warning.where, warning.what)
         with session.coordinator(remotes, situation) as coordinator:
-            found = remotes.each(partial(_users_containers, situation))
+            found = remotes.each(partial(_users_containers, situation), tuple(changed))
             if not delete_user_data:
-                _respect_users(found, coordinator.users_data(situation))
+                _respect_users(found, () if only else coordinator.users_data(situation))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
-            remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]))
+            remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]), tuple(changed))
             _run(session, remotes, changed, "drop_keepers", "keepers gone")
-            _remove_networks(session, situation, coordinator, changed)
+            if not only:
+                _remove_networks(session, situation, coordinator, changed)
         _run(session, remotes, changed, "put_back_docker", "docker as it was")
         _run(session, remotes, changed, "put_back_rest", "everything else as it was")
     changes = tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed)
@@ -62,6 +66,24 @@ def run_reset(session: Session, *, yes: bool, delete_user_data: bool) -> Report:
         changes=changes,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:
+    """Return the nodes of these names, or all of them. UsageError where there is no such node."""
+    names = [node.name for node in session.cluster.nodes]
+    if unknown := [name for name in only if name not in names]:
+        what = f"--only {unknown[0]}: there is no such node in the inventory"
+        raise UsageError(Problem(what, "reset", f"there are: {', '.join(names)}"))
+    return tuple(node for node in session.cluster.nodes if not only or node.name in only)
+
+
+def _refuse_members(session: Session, situation: Situation, chosen: Sequence[Node]) -> None:
+    """Refuse to reset single nodes on which the others still count."""
+    counted = [node.name for node in chosen if session.plane.counts_on(situation, node)]
+    if counted:
+        what = f"the cluster still counts on {', '.join(counted)}"
+        advice = "take the node out of the inventory, run fab provision, then reset it with an inventory that names it"
+        raise PreflightRefused(*(Problem(what, name, advice) for name in counted))
 
 
 def _respect_users(found: Mapping[str, Sequence[Foreign]], keys: Sequence[Problem]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Fab, MakeLab
 from leaving import Seen, inventory, keys, watched
-from observe import document, run, start
+from observe import document, manifest, run, start
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -92,6 +92,19 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, cha
     assert set(seen[0].writes) <= keys(lab, "node1")
     assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
     assert dockerds(lab, staying) == began
+    assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
+
+
+def test_a_host_that_has_left_is_put_back_alone(bare: Lab, fab: Fab) -> None:
+    lab = bare
+    before = manifest(lab, "node3")
+    old, new = inventory(lab, "before", names("123")), inventory(lab, "after", names("12"))
+    document(fab(lab, "provision", "--json", inventory=old))
+    refused = document(fab(lab, "reset", "--only", "node3", "--yes", "--json", inventory=old), 3)
+    assert refused["problems"][0]["what"] == "the cluster still counts on node3"
+    document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    document(fab(lab, "reset", "--only", "node3", "--yes", "--json", inventory=old))
+    assert manifest(lab, "node3") == before
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 

@@ -135,8 +135,8 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
     ends = _ends(situation)
     until = f" until {max(ends.values()):%Y-%m-%d}" if ends else ""
     advice = (
-        "put those hosts back by a reset with an inventory of their own; their certificates open the store"
-        f"{until}, and fab certs --rotate --authority ends that"
+        "fab reset --only NAME, with an inventory that still names the host, puts it back; its certificates open the "
+        f"store{until}, and fab certs --rotate --authority ends that"
     )
     what = (
         f"{names}: leaves the store; what we put on that host stays there, and its dockerd goes on through the others"

@@ -146,6 +146,10 @@ class EtcdPlane(Plane):
         facts, certificate = situation.of(node), local(situation).identity.get(pki.CONTROLLER_DOCKER)
         return facts.docker_answers and bool(facts.unit(layout.DOCKER_UNIT).inputs) and certificate is not None
 
+    def counts_on(self, situation: Situation, node: Node) -> bool:
+        """Say whether the store lists the node."""
+        return any(member.url == membership.peer_url(node) for member in membership.membership(situation).found)
+
     def node_functions(self, purpose: str) -> str:
         """Return bundle.sh or reset.sh of this plane."""
         return functions(purpose)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from provision.errors import Exit, Problem, ProvisionError
+from provision.errors import Exit, Problem, ProvisionError, StepFailed, Unanswered
 from provision.report import Report, files
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def _settled(call: Callable[[], Report], verb: str) -> Report:
         return call()
     except ProvisionError as error:
         return Report(verb, error.title, error.exit_code, problems=error.problems)
+    except Unanswered as error:
+        advice = f"fab status shows who answers; then run {verb} again: it goes on from there"
+        return Report(verb, StepFailed.title, StepFailed.exit_code, problems=(Problem(str(error), "cluster", advice),))
 
 
 def _report(call: Callable[[], Report], verb: str) -> Report:

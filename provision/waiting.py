@@ -40,6 +40,17 @@ def until(
         pause = min(pause * 1.5, 1.0)
 
 
+def until_steady(trouble: Callable[[], str], seconds: float, what: str, where: str, advice: str) -> None:
+    """Return once `trouble` has named nothing for so many seconds in a row. StepFailed where it does after a minute."""
+    began = quiet_since = time.monotonic()
+    while time.monotonic() < quiet_since + seconds:
+        if words := trouble():
+            quiet_since = time.monotonic()
+            if quiet_since > began + QUORUM_SECONDS:
+                raise StepFailed(Problem(f"waited {QUORUM_SECONDS:.0f} s {what}: {words}", where, advice))
+        time.sleep(0.25)
+
+
 def wait_for(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
     """Return whether the condition came to hold within `seconds`; the condition is asked at least once."""
     deadline = time.monotonic() + seconds

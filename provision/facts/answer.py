@@ -158,7 +158,6 @@ def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
             state=shown.get("ActiveState", "inactive"),
             enablement=shown.get("UnitFileState", ""),
             process=int(shown.get("MainPID", "0")),
-            reload_needed=shown.get("NeedDaemonReload") == "yes",
             inputs={row[2]: row[3] for row in rows if row[:2] == ["input", name]},
         )
     return units

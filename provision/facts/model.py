@@ -33,7 +33,6 @@ class Unit:
     state: str = "inactive"
     enablement: str = ""
     process: int = 0
-    reload_needed: bool = False
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property

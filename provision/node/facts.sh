@@ -89,7 +89,7 @@ fact_large() {
 # fact_units UNIT…: state, enablement, and the hashes of the files it was last started on. Leaves in $active which are.
 fact_units() {
     active=' '
-    shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p NeedDaemonReload -p MainPID "$@" 2>/dev/null)
+    shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID "$@" 2>/dev/null)
     while IFS='=' read -r key value; do
         case $key in
         '') fact unit next ;;

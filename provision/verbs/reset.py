@@ -49,7 +49,7 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         with session.coordinator(remotes, situation) as coordinator:
             found = remotes.each(partial(_users_containers, situation), tuple(changed))
             if not delete_user_data:
-                _respect_users(found, () if only else coordinator.users_data(situation))
+                _respect_users(found, () if only else _users_data(session, situation, coordinator))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
@@ -66,6 +66,10 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         changes=changes,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _users_data(session: Session, situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:
+    return coordinator.users_data(situation, lambda what: session.progress.say("cluster", what))
 
 
 def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:

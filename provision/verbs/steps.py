@@ -57,13 +57,12 @@ def warned(session: Session, situation: Situation, ignored: Collection[str] = ()
     obstacles = [outcome.problem for outcome in failures(outcomes)]
     if obstacles:
         raise PreflightRefused(*obstacles)
-    warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
-    said = (
+    return (
         *inventory.warnings(session.cluster),
         *session.plane.warnings(situation),
         *session.plane.outage(situation),
+        *(outcome.problem for outcome in outcomes if outcome.status == "warning"),
     )
-    return (*said, *warned)
 
 
 def entered(session: Session, situation: Situation, remotes: Remotes, stage: Stage) -> Situation:
@@ -80,14 +79,13 @@ def consent_to_all(
     session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage], *, yes: bool
 ) -> bool:
     """Ask, before the first of several plans, about all that needs a yes in one of them. Return what `yes` is now."""
-    if len(stages) == 1 and not stages[0].worst:
+    first, *later = stages
+    if not later and not first.worst:
         return yes
-    for aimed in (
-        *(stage.worst(situation) for stage in stages[:1] if stage.worst),
-        *(stages[0].enter(situation) for stage in stages[:1] if not stage.worst),
-        *(stage.enter(stage.foresee(situation)) for stage in stages[1:] if stage.foresee),
-    ):
-        consent(session, engine.make_plan(session.plane, engine.with_policies(session.plane, aimed, remotes)), yes=yes)
+    aimed = [(first.worst or first.enter)(situation)]
+    aimed += [stage.enter(stage.foresee(situation)) for stage in later if stage.foresee]
+    for one in aimed:
+        consent(session, engine.make_plan(session.plane, engine.with_policies(session.plane, one, remotes)), yes=yes)
     return True
 
 

@@ -170,15 +170,11 @@ def unit_rows(**properties: str) -> str:
 
 
 def test_units_have_their_state_and_what_they_were_started_on() -> None:
-    running = unit_rows(
-        MainPID="42", Id="etcd.service", ActiveState="active", UnitFileState="enabled", NeedDaemonReload="yes"
-    )
-    absent = unit_rows(
-        MainPID="0", Id="docker.service", ActiveState="inactive", UnitFileState="", NeedDaemonReload="no"
-    )
+    running = unit_rows(MainPID="42", Id="etcd.service", ActiveState="active", UnitFileState="enabled")
+    absent = unit_rows(MainPID="0", Id="docker.service", ActiveState="inactive", UnitFileState="")
     inputs = row("input", "etcd.service", "/etc/etcd.env", "aa") + row("input", "etcd.service", "/a b", "bb")
     facts = parse(running + row("unit", "next") + absent + inputs)
-    assert facts.unit("etcd.service") == Unit("active", "enabled", 42, True, {"/etc/etcd.env": "aa", "/a b": "bb"})
+    assert facts.unit("etcd.service") == Unit("active", "enabled", 42, {"/etc/etcd.env": "aa", "/a b": "bb"})
     assert facts.unit("docker.service") == Unit()
     assert facts.unit("never-asked.service") == Unit()
 

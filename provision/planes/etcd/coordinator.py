@@ -165,8 +165,8 @@ class EtcdCoordinator:
         found = (self.store().get(OF_NETWORKS) or {}).get("nodes", ())
         return frozenset(folder["key"] for folder in found if not folder.get("nodes"))
 
-    def users_data(self, situation: Situation) -> list[Problem]:
-        """Say which keys in the store are a user's."""
+    def users_data(self, situation: Situation, say: Callable[[str], None]) -> list[Problem]:
+        """Return which keys in the store are a user's."""
         running = [node for node in self.cluster.members if situation.of(node).unit(paths.ETCD_UNIT).running]
         if not running:
             return []
@@ -177,7 +177,7 @@ class EtcdCoordinator:
             held = self.etcd(running[0]).get_range("\0", "\0", keys_only=True, serializable=True)
             v3 = [meta.key.decode(errors="replace") for _, meta in held]
         except Exception as error:  # the store may be beyond answering, and reset is then the way out
-            self.silence = str(error)
+            say(f"the store does not say what it holds: {error}")
             return []
         foreign = [*v2, *(key for key in v3 if not key.startswith(OUR_KEYS))]
         return [Problem(f"key {key} is in the store and not ours", "cluster") for key in foreign]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from provision import waiting
-from provision.errors import Problem, ProvisionError, StepFailed, Unanswered
+from provision.errors import ProvisionError, Unanswered
 from provision.inventory.model import Node
 from provision.planes.etcd import paths
 from provision.planes.etcd.coordinator import EtcdCoordinator
@@ -70,9 +69,9 @@ def _hand_over(coordinator: EtcdCoordinator, member: Mapping[str, Any]) -> None:
     urls = {peer_url(node) for node in coordinator.cluster.members}
     others = (one for one in store.members() if one["ID"] != member["ID"] and not one.get("isLearner"))
     staying = [one["ID"] for one in others if not urls.isdisjoint(one["peerURLs"])]
-    with suppress(Unanswered, ProvisionError):
+    with suppress(Unanswered, ProvisionError, StopIteration):
         leader = coordinator.store_at(urlsplit(member["peerURLs"][0]).hostname or "", member.get("name", ""))
-        leader.hand_over(staying[0])
+        leader.hand_over(next(iter(staying)))
 
 
 def settle(coordinator: EtcdCoordinator, occasion: str) -> None:
@@ -84,23 +83,17 @@ def settle(coordinator: EtcdCoordinator, occasion: str) -> None:
     coordinator.await_quorum(occasion)
     if not coordinator.membership_changed:
         return
-    began = well_since = time.monotonic()
-    while time.monotonic() < well_since + HEALTH_SECONDS:
-        if silent := _silent(coordinator):
-            well_since = time.monotonic()
-            if well_since > began + waiting.QUORUM_SECONDS:
-                raise StepFailed(Problem(f"{occasion}: {silent} does not answer", "cluster", paths.ADVICE))
-        time.sleep(0.25)
+    waiting.until_steady(lambda: _silent(coordinator), HEALTH_SECONDS, occasion, "cluster", paths.ADVICE)
 
 
 def _silent(coordinator: EtcdCoordinator) -> str:
-    """Return the first member of the inventory that votes and does not answer through the quorum."""
-    voting = {url for one in coordinator.store().members() if one.get("name") and not one.get("isLearner")
-              for url in one.get("peerURLs", ())}  # fmt: skip
+    """Say which member of the inventory votes and does not answer through the quorum; empty where all answer."""
+    voters = (one for one in coordinator.store().members() if one.get("name") and not one.get("isLearner"))
+    voting = {url for one in voters for url in one.get("peerURLs", ())}
     for node in coordinator.cluster.members:
         if peer_url(node) in voting:
             try:
                 coordinator.store(node).get("/")
             except Unanswered:
-                return node.name
+                return f"{node.name} does not answer"
     return ""

@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from provision.core.membership import Member
-from provision.core.plane import Stage
+from provision.core.plane import Stage, as_it_is
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts
@@ -32,7 +32,7 @@ def unwanted(situation: Situation) -> tuple[Member, ...]:
 def stages(situation: Situation) -> tuple[Stage, ...]:
     """Return the stages of a run. Where members leave, the second one shuts out those that the first one removed."""
     if not unwanted(situation):
-        return (Stage(lambda now: now),)
+        return (Stage(as_it_is),)
     guests = tuple(map(address, unwanted(situation)))
     return (
         Stage(lambda now: _with_guests(now, guests)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from provision.errors import Problem, StepFailed, Unanswered
 
@@ -13,47 +13,47 @@ QUORUM_SECONDS = 60.0
 PATIENCE = 3.0
 
 
+def attempts(seconds: float, pause: float = 0.1, longest: float = 0.0) -> Iterator[None]:
+    """Yield once, and again after each pause until `seconds` are over. The pause grows by half, up to `longest`."""
+    deadline = time.monotonic() + seconds
+    yield
+    while time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = max(pause, min(pause * 1.5, longest))
+        yield
+
+
 def until(
     attempt: Callable[[], object],
     what: str,
     where: str,
     advice: str,
     meanwhile: Callable[[], object] | None = None,
+    steady: float = 0.0,
 ) -> None:
-    """Repeat `attempt` until it raises neither Unanswered nor StepFailed. StepFailed says what was waited for.
+    """Repeat `attempt` until it has raised neither Unanswered nor StepFailed for `steady` seconds in a row.
 
-    `meanwhile` is called between attempts once they take longer than usual; an error that it raises ends the waiting.
+    StepFailed says what was waited for, after a minute. `meanwhile` is called between attempts once they take longer
+    than usual; an error that it raises ends the waiting.
     """
     began = time.monotonic()
-    pause = 0.05
-    while True:
+    well_since: float | None = None
+    trouble: object = "its answers came too slowly"
+    for _ in attempts(QUORUM_SECONDS + steady, 0.05, 0.5):
         try:
             attempt()
-            return
         except (Unanswered, StepFailed) as error:
-            if time.monotonic() > began + QUORUM_SECONDS:
-                problem = Problem(f"waited {QUORUM_SECONDS:.0f} s until {what}: {error}", where, advice)
-                raise StepFailed(problem) from error
+            well_since, trouble = None, error
+        else:
+            now = time.monotonic()
+            well_since = now if well_since is None else well_since
+            if now - well_since >= steady:
+                return
         if meanwhile and time.monotonic() > began + PATIENCE:
             meanwhile()
-        time.sleep(pause)
-        pause = min(pause * 1.5, 1.0)
-
-
-def until_steady(trouble: Callable[[], str], seconds: float, what: str, where: str, advice: str) -> None:
-    """Return once `trouble` has named nothing for so many seconds in a row. StepFailed where it does after a minute."""
-    began = quiet_since = time.monotonic()
-    while time.monotonic() < quiet_since + seconds:
-        if words := trouble():
-            quiet_since = time.monotonic()
-            if quiet_since > began + QUORUM_SECONDS:
-                raise StepFailed(Problem(f"waited {QUORUM_SECONDS:.0f} s {what}: {words}", where, advice))
-        time.sleep(0.25)
+    raise StepFailed(Problem(f"waited {time.monotonic() - began:.0f} s until {what}: {trouble}", where, advice))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, pause: float = 0.1) -> bool:
     """Return whether the condition came to hold within `seconds`; the condition is asked at least once."""
-    deadline = time.monotonic() + seconds
-    while not (holds := condition()) and time.monotonic() < deadline:
-        time.sleep(pause)
-    return holds
+    return any(condition() for _ in attempts(seconds, pause))

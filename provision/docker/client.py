@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from provision.errors import Problem, StepFailed
+from provision.waiting import attempts
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -42,15 +42,14 @@ def retry(attempt: Callable[[], object], what: str, where: str) -> None:
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
-    deadline = time.monotonic() + RETRY_SECONDS
-    while True:
+    words = ""
+    for _ in attempts(RETRY_SECONDS, 0.2):
         try:
             attempt()
             return
         except (DockerException, RequestException) as error:
-            hopeless = isinstance(error, APIError) and error.is_client_error()
-            if hopeless or time.monotonic() > deadline:
-                words = getattr(error, "explanation", None) or str(error)
-                advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
-                raise StepFailed(Problem(f"waited until {what}: {words}", where, advice)) from error
-        time.sleep(0.2)
+            words = getattr(error, "explanation", None) or str(error)
+            if isinstance(error, APIError) and error.is_client_error():
+                break
+    advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
+    raise StepFailed(Problem(f"waited until {what}: {words}", where, advice))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from provision import engine
-from provision.core.outcome import Outcome, failures, flows
+from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
 from provision.core.plane import Coordinator, Goal
 from provision.core.situation import Situation
-from provision.errors import Exit, Problem, StepFailed
+from provision.errors import Problem, StepFailed
 from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import steps
 from provision.verbs.session import Session
 from provision.verbs.steps import Stages, consent, consent_to_all, entered, looked_at, modules, proven, stages_to
+from provision.waiting import attempts
 
 #: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
 SETTLE_SECONDS = 60
@@ -72,16 +72,8 @@ def _report(
         if bad
         else f"all {len(outcomes)} proofs hold on {steps.nodes(session)}"
     )
-    return Report(
-        verb,
-        f"{steps.changes(made)} made, {steps.restarts(made)}; {proof}",
-        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=made.changes,
-        outcomes=outcomes,
-        flows=flows(outcomes),
-        warnings=warnings,
-        times=tuple(session.progress.times.items()),
-    )
+    words = f"{steps.changes(made)} made, {steps.restarts(made)}; {proof}"
+    return steps.proof_report(session, verb, words, made, outcomes, warnings)
 
 
 def _carried_out(
@@ -105,10 +97,11 @@ def _carried_out(
 
 def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:
     """Look again until all has taken, bounded: containers of ours come back by themselves after their dockerd."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while len(plan := engine.make_plan(session.plane, situation)) and time.monotonic() < deadline:
+    for _ in attempts(SETTLE_SECONDS, 1.0):
+        plan = engine.make_plan(session.plane, situation)
+        if not len(plan):
+            break
         session.progress.say("cluster", f"waiting until {plan.changes[0].resource} has taken")
-        time.sleep(1)
         situation = engine.gather(session.plane, situation, remotes)
     return situation
 

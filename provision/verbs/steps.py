@@ -9,13 +9,14 @@ from dataclasses import replace
 from provision import engine, inventory
 from provision.checks import catalogue, node_view
 from provision.core.check import Check
-from provision.core.outcome import Outcome, failures
+from provision.core.outcome import Outcome, failures, flows
 from provision.core.plan import CONTROLLER, Plan
 from provision.core.plane import Coordinator, Goal, Stage
 from provision.core.situation import Situation
-from provision.errors import ConsentMissing, PreflightRefused, Problem
+from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
 from provision.remote import Remotes
+from provision.report import Report
 from provision.verbs.session import Session
 
 #: From what was found to the stages that lead to a goal.
@@ -127,6 +128,22 @@ def proven(
         left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
         proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started)
         return verify.run(proof, chosen or [check for check in catalogue.of_verify(session.plane) if check.quick])
+
+
+def proof_report(
+    session: Session, verb: str, summary: str, plan: Plan, outcomes: tuple[Outcome, ...], warnings: tuple[Problem, ...]
+) -> Report:
+    """Return the report of a verb that ends with a proof: a check that failed is its exit code."""
+    return Report(
+        verb,
+        summary,
+        Exit.VERIFICATION_FAILED if any(failures(outcomes)) else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        flows=flows(outcomes),
+        warnings=warnings,
+        times=tuple(session.progress.times.items()),
+    )
 
 
 def changes(plan: Plan) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from provision import engine
 from provision.checks import catalogue
 from provision.core.check import matching
-from provision.core.outcome import Outcome, failures, flows
+from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
 from provision.core.plane import Goal
-from provision.errors import Exit
 from provision.report import Report
 from provision.verbs.session import Session
-from provision.verbs.steps import changes, entered, modules, nodes, proven, stages_to, warned
+from provision.verbs.steps import changes, entered, modules, nodes, proof_report, proven, stages_to, warned
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
@@ -34,16 +33,8 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
     bad = len(list(failures(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
     well = f"all {len(outcomes) - untried} checks passed on {nodes(session)}"
-    return Report(
-        "verify",
-        f"{bad} of {len(outcomes)} checks failed" if bad else f"{well}, {untried} not tried" if untried else well,
-        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=plan.changes,
-        outcomes=outcomes,
-        flows=flows(outcomes),
-        warnings=warnings,
-        times=tuple(session.progress.times.items()),
-    )
+    words = f"{bad} of {len(outcomes)} checks failed" if bad else f"{well}, {untried} not tried" if untried else well
+    return proof_report(session, "verify", words, plan, outcomes, warnings)
 
 
 def _as_planned(plan: Plan) -> Outcome:

@@ -32,7 +32,7 @@ from provision.phases.networks import changed_networks
 from provision.planes.etcd import paths
 from provision.planes.etcd.phases.docker import vendor_command, vendor_config
 from provision.planes.etcd.plane import PLANE
-from provision.resources import Image, Resource
+from provision.resources import File, Image, Resource
 
 PHASES = {phase.name: phase for phase in PLANE.phases}
 
@@ -171,8 +171,8 @@ def test_the_vendors_command_is_kept(unit: str, command: str) -> None:
 
 def drop_in(situation: Situation, name: str) -> str:
     node = situation.cluster.node(name)
-    held = {r.name: r for r in PHASES["docker"].resources(situation, node)}
-    return held[f"file {paths.DOCKER_DROP_IN}"].content.decode()  # type: ignore[attr-defined,no-any-return]
+    files = (one for one in PHASES["docker"].resources(situation, node) if isinstance(one, File))
+    return next(one for one in files if one.path == paths.DOCKER_DROP_IN).content.decode()
 
 
 def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_command(tmp_path: Path) -> None:

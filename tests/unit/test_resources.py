@@ -11,6 +11,7 @@ from pathlib import Path as LocalPath
 
 import pytest
 
+from provision.core.plan import Action
 from provision.facts import Container, Facts, PathFact, Question, Unit
 from provision.planes.etcd.resources import Release
 from provision.resources import UPLOADS, Difference, File, Folder, Image, Keeper, Link, Resource, Service, Upload, User
@@ -269,8 +270,10 @@ def test_a_secrets_text_is_never_asked_for() -> None:
         (Keeper(STRANGE, STRANGE, STRANGE), "create", ["put_keeper", STRANGE, STRANGE, STRANGE]),
     ],
 )
-def test_what_changes_it_is_one_call_with_every_word_quoted(resource: Resource, action: str, words: list[str]) -> None:
-    (*_, last) = resource.apply(Difference(action)).splitlines()  # type: ignore[arg-type]  # functions may come before
+def test_what_changes_it_is_one_call_with_every_word_quoted(
+    resource: Resource, action: Action, words: list[str]
+) -> None:
+    (*_, last) = resource.apply(Difference(action)).splitlines()  # functions may come before
     assert shlex.split(last) == words
     assert resource.remember() == "" or STRANGE in shlex.split(resource.remember())
 

@@ -83,17 +83,14 @@ def settle(coordinator: EtcdCoordinator, occasion: str) -> None:
     coordinator.await_quorum(occasion)
     if not coordinator.membership_changed:
         return
-    waiting.until_steady(lambda: _silent(coordinator), HEALTH_SECONDS, occasion, "cluster", paths.ADVICE)
+    what = f"every member answers for {HEALTH_SECONDS:.0f} s ({occasion})"
+    waiting.until(lambda: _hear_all(coordinator), what, "cluster", paths.ADVICE, steady=HEALTH_SECONDS)
 
 
-def _silent(coordinator: EtcdCoordinator) -> str:
-    """Say which member of the inventory votes and does not answer through the quorum; empty where all answer."""
+def _hear_all(coordinator: EtcdCoordinator) -> None:
+    """Unanswered where a member of the inventory votes and does not answer through the quorum."""
     voters = (one for one in coordinator.store().members() if one.get("name") and not one.get("isLearner"))
     voting = {url for one in voters for url in one.get("peerURLs", ())}
     for node in coordinator.cluster.members:
         if peer_url(node) in voting:
-            try:
-                coordinator.store(node).get("/")
-            except Unanswered:
-                return f"{node.name} does not answer"
-    return ""
+            coordinator.store(node).get("/")

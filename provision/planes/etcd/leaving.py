@@ -85,17 +85,16 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
         return stranded
     there = membership(situation)
     urls = {member.url for member in there.wanted}
+    voters = ", ".join(map(str, there.voters))
     if is_running(situation) and not any(member.url in urls for member in there.voters):
-        names = ", ".join(str(member) for member in there.voters)
-        what = f"none of the members that the store lists would stay: {names}"
+        what = f"none of the members that the store lists would stay: {voters}"
         advice = "keep one of them in the inventory, with member: true, until the others vote; then take it out"
         return (Problem(what, "cluster", advice),)
     reason = there.obstacle() if is_running(situation) else ""
     if not reason:
         return ()
-    listed_members = ", ".join(str(member) for member in membership(situation).voters)
     advice = (
-        f"the store lists {listed_members}: bring the members back that do not answer, or leave those in the inventory "
+        f"the store lists {voters}: bring the members back that do not answer, or leave those in the inventory "
         "that do; fab status shows them"
     )
     return (Problem(f"the members cannot be changed like this: {reason}", "cluster", advice),)

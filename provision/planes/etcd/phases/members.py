@@ -25,21 +25,21 @@ class Removal(Phase):
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return a change for each member."""
-        return tuple(
-            Change(
-                CLUSTER,
-                self.name,
-                f"member {member}",
-                "remove",
-                note=f"{member.url}, {self.note}",
-                consent=f"remove the member {member} ({member.url}) from the store",
-            )
-            for member in self._removed(situation)
+        return tuple(map(self._change, self._removed(situation)))
+
+    def _change(self, member: Member) -> Change:
+        return Change(
+            CLUSTER,
+            self.name,
+            f"member {member}",
+            "remove",
+            note=f"{member.url}, {self.note}",
+            consent=f"remove the member {member} ({member.url}) from the store",
         )
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Remove the member; its etcd ends by itself."""
-        member = next(one for one in self._removed(situation) if change.note.startswith(f"{one.url},"))
+        member = next(one for one in self._removed(situation) if self._change(one) == change)
         joining.remove(opened(coordinator), member.url, str(member))
 
 

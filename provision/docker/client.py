@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 #: Seconds to go on trying: each try is another of Docker's threads.
 RETRY_SECONDS = 20.0
+#: What Docker says of a network that an endpoint is left on. Where its container is gone, the endpoint goes, too: see
+#: phases/keepers.py.
+LEFT_BEHIND = "has active endpoints"
 
 
 def over_tls(port: int, address: str, authority: Path, certificate: Path, key: Path) -> DockerClient:
@@ -38,7 +41,10 @@ def over_tls(port: int, address: str, authority: Path, certificate: Path, key: P
 
 
 def retry(attempt: Callable[[], object], what: str, where: str) -> None:
-    """Repeat `attempt` while Docker answers with an error of its own (5xx). StepFailed with its last words."""
+    """Repeat `attempt` while Docker answers with an error of its own (5xx), or has an endpoint left on a network.
+
+    StepFailed with its last words.
+    """
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
@@ -49,7 +55,7 @@ def retry(attempt: Callable[[], object], what: str, where: str) -> None:
             return
         except (DockerException, RequestException) as error:
             words = getattr(error, "explanation", None) or str(error)
-            if isinstance(error, APIError) and error.is_client_error():
+            if isinstance(error, APIError) and error.is_client_error() and LEFT_BEHIND not in words:
                 break
     advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
     raise StepFailed(Problem(f"waited until {what}: {words}", where, advice))

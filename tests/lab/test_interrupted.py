@@ -45,12 +45,15 @@ def test_69_certificates_of_a_controller_whose_clock_is_five_minutes_off_hold(
     assert_settled(bare_lab, fab)
 
 
-#: In useradd's place: ten seconds, deaf to a polite end. It writes when it began, and as long as it lives the time.
+#: In useradd's place: deaf to a polite end, and the first one takes a minute, longer than the test needs on a busy
+#: machine. Each writes when it began, and as long as it lives the time.
 SLOW = """\
 #!/bin/sh
 trap '' TERM
+long=600
+ls /run/slow.*.began >/dev/null 2>&1 && long=1
 date +%s.%N >/run/slow.$$.began
-for _ in $(seq 100); do date +%s.%N >/run/slow.$$.alive; sleep 0.1; done
+for _ in $(seq $long); do date +%s.%N >/run/slow.$$.alive; sleep 0.1; done
 exec /usr/sbin/useradd "$@"
 """
 

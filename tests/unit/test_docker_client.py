@@ -12,10 +12,10 @@ from provision.docker.client import retry
 from provision.errors import StepFailed
 
 
-def api_error(status: int) -> APIError:
+def api_error(status: int, words: str = "") -> APIError:
     response = Response()
     response.status_code = status
-    return APIError("", response, f"status {status}")
+    return APIError("", response, words or f"status {status}")
 
 
 class Attempts:
@@ -54,3 +54,9 @@ def test_an_error_of_ours_is_told_at_once() -> None:
 def test_what_stays_wrong_ends_with_dockers_last_words() -> None:
     with pytest.raises(StepFailed, match=r"status 503[\s\S]*journalctl -u docker"):
         retry(Attempts(api_error(500), api_error(503)), "Docker makes the network", "node1")
+
+
+def test_an_endpoint_whose_container_has_just_gone_is_waited_for() -> None:
+    attempts = Attempts(api_error(403, "error while removing network: network demo has active endpoints"), None)
+    retry(attempts, "Docker makes the network", "node1")
+    assert attempts.count == 2

@@ -12,7 +12,9 @@ from cluster_sample import (
     ETCD_PROCESS,
     bare_situation,
     changed,
+    network,
     planned_sample,
+    sees,
     with_data,
     with_unit,
 )
@@ -22,7 +24,7 @@ from preflight_sample import Change, docker, failures, listens, obstacle, values
 from provision import layout
 from provision.core.situation import Situation
 from provision.errors import Problem
-from provision.facts import Clock, Facts, PathFact, Space
+from provision.facts import Clock, Container, Facts, PathFact, Space
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import Authority
@@ -42,6 +44,18 @@ def test_38_one_hostname_twice(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, values(hostname="node1"), "hostname")
     assert outcome.evidence == "the hostname node1 is that of node1 too"
     assert "set-hostname node2" in outcome.advice
+
+
+def test_39_a_network_that_has_to_be_made_anew_while_a_container_uses_it(tmp_path: LocalPath) -> None:
+    situation = planned_sample(tmp_path)
+    for name in situation.facts:
+        situation = changed(situation, name, sees(network("demo", "10.97.0.0/24")))
+    keeper = Container("1" * 12, "overlay-keeper-demo-node2", ("demo",))
+    used = (keeper, Container("2" * 12, "web", ("bridge", "demo")), Container("3" * 12, "other", ("bridge",)))
+    situation = changed(situation, "node2", lambda facts: replace(facts, containers=used))
+    (found,) = failures(situation)
+    assert (found.check, found.where) == ("network-in-use", "node2")
+    assert found.evidence == "network demo has to be made anew, and is in use by web"
 
 
 @pytest.mark.parametrize(

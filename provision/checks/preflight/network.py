@@ -10,6 +10,8 @@ from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.network.subnets import assigned, claims, spare
+from provision.phases.networks import changed_networks
+from provision.resources import KEEPER
 
 
 @check(PREFLIGHT)
@@ -45,6 +47,18 @@ def overlap(view: NodeView) -> Iterator[Outcome]:
                     advice="give it another subnet in the inventory"
                     + (f", for example {other}: no node uses it" if other else ""),
                 )
+
+
+@check(PREFLIGHT)
+def network_in_use(view: NodeView) -> Iterator[Outcome]:
+    """A network that has to be made anew can only be removed when no container uses it."""
+    for network in changed_networks(view.situation):
+        using = [one.name for one in view.facts.containers if network.name in one.networks]
+        if users := [name for name in using if not name.startswith(KEEPER)]:
+            yield view.failed(
+                f"network {network.name} has to be made anew, and is in use by {', '.join(users)}",
+                advice="`fab plan --ignore network-in-use` says why; stop these containers, or disconnect them from it",
+            )
 
 
 @check(PREFLIGHT)

@@ -47,7 +47,8 @@ class Step:
 def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     """Return all that has to be asked of a node, for every phase at once."""
     whole = plane.whole(situation)
-    resources = [resource for phase in plane.phases for resource in phase.resources(whole, node)]
+    phases = () if node in situation.cluster.absent else plane.phases
+    resources = [resource for phase in phases for resource in phase.resources(whole, node)]
     ports = tuple(dict.fromkeys(port.number for port in plane.ports if node.member or not port.members))
     own = (facts.Question(ports=ports), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
@@ -55,7 +56,7 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
 
 def scripts(plane: Plane, situation: Situation) -> Mapping[str, str]:
     """Return the script that asks each node everything, by the node's name. Pure."""
-    return {node.name: facts.script(question(plane, situation, node)) for node in situation.cluster.nodes}
+    return {node.name: facts.script(question(plane, situation, node)) for node in situation.cluster.hosts}
 
 
 def gather(plane: Plane, situation: Situation, remotes: Remotes, asked: Mapping[str, str] | None = None) -> Situation:

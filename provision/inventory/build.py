@@ -18,15 +18,17 @@ DEFAULT_NETWORKS = {name: NetworkSection(subnet=each["subnet"]) for name, each i
 def build(document: Document, path: Path) -> Cluster:
     """Return the cluster. Relative paths are taken from the inventory's folder."""
     path = path.absolute()
-    members = members_of({name: node.member for name, node in document.nodes.items()})
+    present = {name: node for name, node in document.nodes.items() if node.state == "present"}
+    members = members_of({name: node.member for name, node in present.items()})
+    hosts = {
+        name: Node(name, node.address, name in members, _ssh(document, node, path.parent))
+        for name, node in document.nodes.items()
+    }
     networks = document.overlay.networks if document.overlay else DEFAULT_NETWORKS
     probe = document.probe or ProbeSection()
     return Cluster(
         name=document.cluster,
-        nodes=tuple(
-            Node(name, node.address, name in members, _ssh(document, node, path.parent))
-            for name, node in document.nodes.items()
-        ),
+        nodes=tuple(hosts[name] for name in present),
         etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256),
         control_plane=document.docker.control_plane if document.docker else "auto",
         networks=tuple(
@@ -40,6 +42,7 @@ def build(document: Document, path: Path) -> Cluster:
         else None,
         hardening=_hardening(document),
         firewall=document.firewall,
+        absent=tuple(host for name, host in hosts.items() if name not in present),
     )
 
 

@@ -92,6 +92,11 @@ class NodeSection(Section):
         examples=["true"],
     )
     ssh: NodeSSHSection | None = None
+    state: Literal["present", "absent"] = Field(
+        "present",
+        description="absent: the node leaves the cluster, its host becomes as it was before; then delete its entry.",
+        examples=["absent"],
+    )
 
 
 class EtcdSection(Section):

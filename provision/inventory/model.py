@@ -103,6 +103,13 @@ class Cluster:
     hardening: Hardening = field(default_factory=Hardening)
     #: Whether only the nodes may reach the ports that are opened on them.
     firewall: bool = False
+    #: Hosts that leave (`state: absent`); they are no nodes any more.
+    absent: tuple[Node, ...] = ()
+
+    @property
+    def hosts(self) -> tuple[Node, ...]:
+        """Every host that the inventory names: the nodes, and those that leave."""
+        return (*self.nodes, *self.absent)
 
     @property
     def folder(self) -> Path:

@@ -108,9 +108,19 @@ def overlays_have_room(page: Page) -> Iterator[Mistake]:
             yield Mistake(page.line(("overlay", "networks", name, "subnet")), what, "take a larger one, a /24")
 
 
+def two_nodes_stay(page: Page) -> Iterator[Mistake]:
+    """Two nodes are not absent: a network of one host needs no overlay."""
+    nodes = _section(page, "nodes")
+    absent = [name for name, node in nodes.items() if _dict(node).get("state") == "absent"]
+    if absent and len(nodes) - len(absent) < 2:
+        advice = "keep two nodes; fab reset puts every host back"
+        what = f"nodes: without {', '.join(map(visible, absent))} fewer than two nodes are left"
+        yield Mistake(page.line(("nodes", absent[-1], "state")), what, advice)
+
+
 def somebody_is_a_member(page: Page) -> Iterator[Mistake]:
     """The store has at least one member."""
-    nodes = _section(page, "nodes")
+    nodes = {name: node for name, node in _section(page, "nodes").items() if _dict(node).get("state") != "absent"}
     if nodes and all(_dict(node).get("member") is False for node in nodes.values()):
         advice = "delete `member: false` at one node, or at three if there are as many"
         yield Mistake(page.line(("nodes",)), "nodes: no node is a member of the store", advice)
@@ -131,6 +141,7 @@ RULES = (
     overlays_apart,
     overlays_off_the_nodes,
     overlays_have_room,
+    two_nodes_stay,
     somebody_is_a_member,
     downloads_are_pinned,
 )

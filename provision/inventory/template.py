@@ -49,6 +49,7 @@ ssh:
 # Two or more hosts, by name. For each:
 #   address   the IPv4 address by which the other nodes reach this one, for the store and the overlay's own traffic
 #   member    whether the node is a member of the store; default: both of two nodes, the first three of more
+#   state     absent: the node leaves the cluster, and its host becomes as it was before; then delete its entry
 #   ssh       settings for this node alone: any key of the ssh above, or host: another address to connect to
 nodes:
 {nodes}

@@ -73,7 +73,7 @@ def measure(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts],
     folder = f"/run/overlay-provision.ports.{run}"
     remotes.each(lambda remote: _do(remote, _listening(remote.node, asked, folder)), targets)
     try:
-        sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, run)))
+        sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, run)), cluster.nodes)
     finally:
         ways = Counter(cell.target for cell in asked)
         heard = remotes.each(
@@ -91,7 +91,7 @@ def shut(
     port are left to the proof, which ends every run that changes something: its packets and names need both ports.
     """
     in_use = held(cluster, ports, facts)
-    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)))
+    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)), cluster.nodes)
     return (*measure(cluster, ports, facts, remotes, run).blocked, *silent(knocked))
 
 

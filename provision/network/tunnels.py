@@ -26,6 +26,6 @@ def tried(situation: Situation, ports: Sequence[Port], remotes: Remotes) -> Situ
             return ()
         return tuple(problem for port in free or needed if (problem := remote.tunnel_refused(port)))
 
-    answers = remotes.each(ask)
-    facts = {name: replace(found, not_forwarded=answers[name]) for name, found in situation.facts.items()}
-    return replace(situation, facts=facts)
+    answers = remotes.each(ask, tuple(node for node in situation.cluster.nodes if node.name in situation.facts))
+    facts = {name: replace(situation.facts[name], not_forwarded=problems) for name, problems in answers.items()}
+    return replace(situation, facts={**situation.facts, **facts})

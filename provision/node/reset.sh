@@ -1,6 +1,27 @@
 # Everything as it was, last change first. POSIX sh. The control plane's own reset.sh comes after it, with leave_network and
 # end_membership.
 
+# leave_overlays: no container on a network that hosts share, whether it runs or not.
+leave_overlays() {
+    systemctl -q is-active docker.service || return 0
+    networks=$(timeout 60 docker network ls -q --no-trunc --filter driver=overlay) || die "docker does not list its networks"
+    for network in $networks; do
+        on_it=$(timeout 60 docker ps -aq --no-trunc --filter "network=$network") || die "docker does not list its containers"
+        for container in $on_it; do
+            leave_overlay "$network" "$container"
+        done
+    done
+}
+
+# leave_overlay NETWORK CONTAINER: one of Docker's threads may lead nowhere, so another is tried.
+leave_overlay() {
+    for _ in 1 2 3 4 5; do
+        ! timeout 60 docker network disconnect -f "$1" "$2" 2>/run/overlay-provision.leave || return 0
+        sleep 1
+    done
+    die "the container $2 cannot leave the network $1: $(cat /run/overlay-provision.leave)"
+}
+
 # drop_keepers: ours only, by their label.
 drop_keepers() {
     timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
@@ -13,12 +34,13 @@ put_back_docker() {
     was=$(recorded unit docker.service) || return 0
     systemctl daemon-reload
     systemctl reset-failed docker.service 2>/dev/null
-    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     case $was in
     *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
     *) systemctl stop docker.service docker.socket ;;
     esac
     case $was in enabled*) ;; *) systemctl disable -q docker.service ;; esac
+    # No sooner: while they are there, dockerd is known to be at work as we configured it.
+    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
         ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
             die "cannot remove the network $network"

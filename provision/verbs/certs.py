@@ -30,7 +30,7 @@ def run_certs(
         raise UsageError(Problem("these flags do not go together", "certs", advice))
     ignored = session.ignored(ignore)
     if adopt:
-        with session.survey("certs") as (remotes, situation):
+        with session.survey("certs", absent=True) as (remotes, situation):
             stages = session.plane.adoption(situation, remotes)
         return converged(session, "certs", lambda _: stages, yes=yes, ignored=ignored | {FOREIGN})
     if not rotate:

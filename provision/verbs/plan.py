@@ -24,7 +24,7 @@ def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Rep
 
 def planned(session: Session, verb: str, to_goal: Stages, *, exit_code: bool, ignored: Collection[str]) -> Report:
     """Say what the first stage would change, and what follows."""
-    with session.survey() as (remotes, situation):
+    with session.survey(absent=True) as (remotes, situation):
         situation, warnings = looked_at(session, situation, remotes, ignored)
         stages = to_goal(situation)
         plan = engine.make_plan(session.plane, entered(session, situation, remotes, stages[0]))

@@ -31,7 +31,7 @@ def run_provision(session: Session, *, yes: bool, ignore: Sequence[str]) -> Repo
 def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignored: Collection[str]) -> Report:
     """For each stage plan, carry the plan out, and see that nothing is left; prove the result of the last."""
     made = Plan()
-    with session.survey(verb, modules(session)) as (remotes, situation):
+    with session.survey(verb, modules(session), absent=True) as (remotes, situation):
         situation, warnings = looked_at(session, situation, remotes, ignored)
         stages = to_goal(situation)
         yes = consent_to_all(session, situation, remotes, stages, yes=yes)

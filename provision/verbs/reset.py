@@ -16,8 +16,8 @@ from provision.docker.client import retry
 from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, UsageError
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
-from provision.node import library
 from provision.phases import networks
+from provision.phases.departure import undo
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.resources import KEEPER
@@ -38,7 +38,7 @@ class Foreign(NamedTuple):
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
     """Undo provision, on the nodes in `only` if any. ConsentMissing where users' containers or keys would go."""
     chosen = _chosen(session, only)
-    with session.survey("reset") as (remotes, situation):
+    with session.survey("reset", absent=True) as (remotes, situation):
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node holds a record of ours")
@@ -74,11 +74,11 @@ def _users_data(session: Session, situation: Situation, coordinator: Coordinator
 
 def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:
     """Return the nodes of these names, or all of them. UsageError where there is no such node."""
-    names = [node.name for node in session.cluster.nodes]
+    names = [host.name for host in session.cluster.hosts]
     if unknown := [name for name in only if name not in names]:
         what = f"--only {unknown[0]}: there is no such node in the inventory"
         raise UsageError(Problem(what, "reset", f"there are: {', '.join(names)}"))
-    return tuple(node for node in session.cluster.nodes if not only or node.name in only)
+    return tuple(host for host in session.cluster.hosts if not only or host.name in only)
 
 
 def _refuse_members(session: Session, situation: Situation, chosen: Sequence[Node]) -> None:
@@ -86,7 +86,7 @@ def _refuse_members(session: Session, situation: Situation, chosen: Sequence[Nod
     counted = [node.name for node in chosen if session.plane.counts_on(situation, node)]
     if counted:
         what = f"the cluster still counts on {', '.join(counted)}"
-        advice = "take the node out of the inventory, run fab provision, then reset it with an inventory that names it"
+        advice = "write `state: absent` at the node in the inventory and run fab provision, which puts its host back"
         raise PreflightRefused(*(Problem(what, name, advice) for name in counted))
 
 
@@ -140,8 +140,7 @@ def _remove_networks(session: Session, situation: Situation, coordinator: Coordi
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
     def step(remote: Remote) -> None:
         session.progress.say(remote.node.name, what)
-        functions = f"{library('record', 'changes', 'reset')}\n{session.plane.node_functions('reset')}"
-        _done(remote, f"{functions}\n{function}\n", what)
+        undo(remote, session.plane.node_functions("reset"), function, what=what)
 
     with session.progress.stage("reset"):
         remotes.each(step, nodes)

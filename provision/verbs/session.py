@@ -16,8 +16,8 @@ from provision.checks import catalogue
 from provision.core.check import Check, named
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
-from provision.errors import PreflightRefused, Problem
-from provision.inventory.model import Cluster
+from provision.errors import ConnectionFailed, PreflightRefused, Problem
+from provision.inventory.model import Cluster, Node
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
 
@@ -66,12 +66,16 @@ class Session:
         return named(self.preflight_checks, names, "--ignore")
 
     @contextmanager
-    def connected(self, lock: str = "", *, shared: bool = False) -> Iterator[Remotes]:
-        """Connect to every node; with a verb in `lock`, hold every node's run lock meanwhile, perhaps beside others."""
-        for node in self.cluster.nodes:
-            self.progress.say(node.name, "connecting")
+    def connected(self, lock: str = "", *, shared: bool = False, absent: bool = False) -> Iterator[Remotes]:
+        """Connect to every node; with a verb in `lock`, hold every node's run lock meanwhile, perhaps beside others.
+
+        `absent`: to hosts that leave as well.
+        """
+        hosts = self.cluster.hosts if absent else self.cluster.nodes
+        for host in hosts:
+            self.progress.say(host.name, "connecting")
         with self.progress.stage("connect"):
-            remotes = Remotes.open(self.cluster.nodes, self.login)
+            remotes = self._open(hosts)
         with remotes:
             if not lock:
                 yield remotes
@@ -83,9 +87,20 @@ class Session:
             finally:
                 held.__exit__(None, None, None)
 
+    def _open(self, hosts: Sequence[Node]) -> Remotes:
+        """Connect to all hosts. ConnectionFailed says of one that is to leave what can be done without it."""
+        try:
+            return Remotes.open(hosts, self.login)
+        except ConnectionFailed as error:
+            advice = "bring it back, or delete its entry: then its member is removed, and the host stays as it is"
+            lost = {problem.where for problem in error.problems}
+            gone = (host for host in self.cluster.absent if host.name in lost)
+            what = "cannot be reached, and a host that leaves (state: absent) puts itself back"
+            raise ConnectionFailed(*error.problems, *(Problem(what, host.name, advice) for host in gone)) from None
+
     @contextmanager
     def survey(
-        self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False
+        self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False, absent: bool = False
     ) -> Iterator[tuple[Remotes, Situation]]:
         """Connect, and ask every node everything. PreflightRefused where something is wrong on the controller.
 
@@ -98,10 +113,10 @@ class Session:
             ready = beside.submit(self._questions, local)
             for module in needed_later:
                 beside.submit(import_module, module)
-            with self.connected(lock, shared=shared) as remotes:
+            with self.connected(lock, shared=shared, absent=absent) as remotes:
                 start, scripts = ready.result()
-                for node in self.cluster.nodes:
-                    self.progress.say(node.name, "asking for facts")
+                for remote in remotes:
+                    self.progress.say(remote.node.name, "asking for facts")
                 with self.progress.stage("facts"):
                     situation = engine.gather(self.plane, start, remotes, scripts)
                 yield remotes, situation

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from provision.core.phase import Phase
+from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
 from provision.planes.etcd.phases.members import Removal
@@ -43,7 +44,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make = Remote.run, Remote.push, pki.make
-    change = {kind: kind.change_cluster for kind in (Networks, Removal)}
+    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure)}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):
@@ -62,7 +63,8 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             return make(*arguments, **options)
 
     Remote.run, Remote.push, pki.make = interposed_run, interposed_push, interposed_make
-    Networks.change_cluster = Removal.change_cluster = interposed_change
+    for kind in change:
+        setattr(kind, "change_cluster", interposed_change)  # noqa: B010 (mypy allows no other way)
     # Fabric's program ends with os._exit: whether the step was reached is told before.
     leave: Callable[[int], Any] = os._exit
     os._exit = lambda code: leave(code if came else NEVER)

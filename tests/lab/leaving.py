@@ -29,13 +29,20 @@ _PING = "docker exec user-{here} ping -i 0.2 user-{there} >/run/test-pings 2>&1"
 
 
 def inventory(
-    lab: Lab, name: str, members: Sequence[str], *, firewall: bool = True, workers: Sequence[str] = ()
+    lab: Lab,
+    name: str,
+    members: Sequence[str],
+    *,
+    firewall: bool = True,
+    workers: Sequence[str] = (),
+    absent: Sequence[str] = (),
 ) -> Path:
-    """Write an inventory beside the lab's own that names these hosts: members, and workers, which are none."""
+    """Write an inventory beside the lab's own that names these hosts: members, workers that are none, and absent ones."""
     found = dict(re.findall(r"(?m)^  (node\d+): \{address: ([0-9.]+)\}$", lab.inventory.read_text()))
     nodes = "".join(
         f"  {one}: {{address: {found[one]}, member: {str(one in members).lower()}}}\n" for one in (*members, *workers)
     )
+    nodes += "".join(f"  {one}: {{address: {found[one]}, state: absent}}\n" for one in absent)
     text = re.sub(
         r"(?m)^nodes:\n(?:  .*\n)+", f"firewall: {str(firewall).lower()}\nnodes:\n{nodes}", lab.inventory.read_text()
     )

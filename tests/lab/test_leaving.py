@@ -33,6 +33,8 @@ STEPS = {
         *("node4: phase firewall", "node4: phase etcd", "cluster: phase leave", "node1: phase docker"),
         *("node4: phase docker", "node4: phase image", "node4: phase keeper"),
     ),
+    # Absent, after the dash.
+    ("123", "12-3"): tuple(f"cluster: phase {phase}" for phase in ("withdraw", "leave", "put-back")),
 }
 KILLS = [(*change, step, when) for change, steps in STEPS.items() for step in steps for when in ("before", "after")]
 #: Without --whole every so many of them.
@@ -108,6 +110,34 @@ def test_a_host_that_has_left_is_put_back_alone(bare: Lab, fab: Fab) -> None:
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
+def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare: Lab, fab: Fab) -> None:
+    lab = bare
+    before = manifest(lab, "node3")
+    old = inventory(lab, "before", names("123"))
+    new = inventory(lab, "after", names("12"), absent=names("3"))
+    document(fab(lab, "provision", "--json", inventory=old))
+    for name, network in (("user-three", "demo"), ("user-stopped", "demo")):
+        run(lab, "node3", f"docker run -d --name {name} --network {network} busybox sleep 9999")
+    run(lab, "node3", "docker stop -t 0 user-stopped")
+    began, seen = dockerds(lab, names("12")), list[Seen]()
+    with watched(lab, "node1", "node2", seen):
+        refused = document(fab(lab, "provision", "--json", inventory=new), 3)["problems"]
+        assert "take node3 out of the cluster, disconnect user-three from its networks" in refused[0]["what"]
+        document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert members(lab, fab, new) == names("12")
+    assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
+    assert set(seen[0].writes) <= keys(lab, "node1")
+    assert dockerds(lab, names("12")) == began
+    assert run(lab, "node3", "docker ps -aq | wc -l").strip() == "2"
+    run(lab, "node3", "docker rm -f user-three user-stopped")
+    assert manifest(lab, "node3") == before
+    done = document(fab(lab, "provision", "--json", inventory=new))
+    assert done["changes"] == []
+    assert "delete its entry" in str(done["warnings"])
+    # Its name and address are free again.
+    run(lab, "node1", "docker run --rm --name user-three --network demo busybox ping -c 1 -W 5 user-node2")
+
+
 def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back(bare: Lab, fab: Fab) -> None:
     lab = bare
     old = inventory(lab, "before", names("123"))
@@ -155,7 +185,9 @@ def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: 
 def test_140_killed_while_members_leave(bare: Lab, fab: Fab, kill: tuple[str, str, str, str]) -> None:
     """The next run ends what was begun; a third one changes nothing."""
     lab, (before, after, step, when) = bare, kill
-    old, new = inventory(lab, "before", names(before)), inventory(lab, "after", names(after))
+    after, _, absent = after.partition("-")
+    old = inventory(lab, "before", names(before))
+    new = inventory(lab, "after", names(after), absent=names(absent))
     document(fab(lab, "provision", "--json", inventory=old))
     assert fab(lab, "provision", "--yes", inventory=new, at=(step, when, "die")).returncode == -signal.SIGKILL
     document(fab(lab, "provision", "--json", "--yes", inventory=new))

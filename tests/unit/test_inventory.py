@@ -117,6 +117,20 @@ def test_members_are_the_first_three_unless_said_otherwise(tmp_path: Path, said:
     assert "".join(node.name for node in loaded(tmp_path, text).members) == members
 
 
+def test_an_absent_host_is_no_node_and_another_becomes_a_member_in_its_place(tmp_path: Path) -> None:
+    words = ("", "", ", state: absent", "", ", state: present")
+    nodes = "".join(f"  node{n}: {{address: 192.0.2.{n}{word}}}\n" for n, word in enumerate(words, start=1))
+    cluster = loaded(tmp_path, re.sub(r"(?m)^  node.*\n", "", RIGHT).replace("nodes:\n", f"nodes:\n{nodes}"))
+    assert [node.name for node in cluster.nodes] == ["node1", "node2", "node4", "node5"]
+    assert [node.name for node in cluster.members] == ["node1", "node2", "node4"]
+    assert [node.name for node in cluster.absent] == ["node3"]
+
+
+def test_two_nodes_stay(tmp_path: Path) -> None:
+    text = changed("192.0.2.2", "192.0.2.2, state: absent")
+    assert_only(mistakes(tmp_path, text), 5, "without node2 fewer than two nodes are left", "fab reset")
+
+
 def test_somebody_must_be_a_member(tmp_path: Path) -> None:
     text = re.sub(r"(192\.0\.2\.\d)", r"\1, member: false", RIGHT)
     assert_only(mistakes(tmp_path, text), 3, "no node is a member", "delete `member: false`")

@@ -26,7 +26,7 @@ def adopt(situation: Situation, remotes: Remotes) -> Sequence[pki.RotationTarget
     if not any(place.key in situation.of(node).paths for node in cluster.nodes for place in _places(node)):
         words = "no node holds certificates: there is nothing to take over"
         raise PreflightRefused(Problem(words, "cluster", "fab provision makes them"))
-    keys = remotes.each(_keys)
+    keys = remotes.each(_keys, situation.cluster.nodes)
     authorities: dict[pki.Authority, set[str]] = {name: set() for name in pki.Authority}
     pairs: dict[Leaf, tuple[bytes, bytes]] = {}
     for node in cluster.nodes:

@@ -14,9 +14,10 @@ from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts
 from provision.inventory.model import Node
+from provision.phases import departure
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local
-from provision.planes.etcd.membership import is_running, known, listed, membership, peer_url
+from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, peer_url
 
 
 def address(member: Member) -> str:
@@ -30,10 +31,10 @@ def unwanted(situation: Situation) -> tuple[Member, ...]:
 
 
 def stages(situation: Situation) -> tuple[Stage, ...]:
-    """Return the stages of a run. Where members leave, the second one shuts out those that the first one removed."""
-    if not unwanted(situation):
+    """Return the stages of a run. Where hosts leave, the second one shuts out those that the first one let go."""
+    guests = leavers(situation)
+    if not guests:
         return (Stage(as_it_is),)
-    guests = tuple(map(address, unwanted(situation)))
     return (
         Stage(lambda now: _with_guests(now, guests)),
         Stage(
@@ -42,6 +43,12 @@ def stages(situation: Situation) -> tuple[Stage, ...]:
             lambda now: without(now, unwanted(now)),
         ),
     )
+
+
+def leavers(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses of members that are to leave, and of absent hosts that still hold something of ours."""
+    hosts = (host.address for host in departure.leaving(situation))
+    return tuple(dict.fromkeys((*map(address, unwanted(situation)), *hosts)))
 
 
 def _with_guests(situation: Situation, guests: tuple[str, ...]) -> Situation:
@@ -59,14 +66,15 @@ def guests(situation: Situation) -> tuple[str, ...]:
 
 
 def let_in(situation: Situation) -> tuple[str, ...]:
-    """Return the addresses that the nodes let in beside their own: of members that leave, until they have left."""
+    """Return the addresses that the nodes let in beside their own: of hosts that leave, until they have left."""
     nodes = {node.address for node in situation.cluster.nodes}
-    leaving = dict.fromkeys((*guests(situation), *map(address, membership(situation).unwanted)))
+    hosts = (host.address for host in departure.leaving(situation))
+    leaving = dict.fromkeys((*guests(situation), *map(address, membership(situation).unwanted), *hosts))
     return tuple(one for one in leaving if one not in nodes)
 
 
 def without(situation: Situation, members: tuple[Member, ...]) -> Situation:
-    """Return the situation as it will be found when these members have left."""
+    """Return the situation as it will be found when these members, and the absent hosts, have left."""
     urls = {member.url for member in members}
 
     def changed(facts: Facts) -> Facts:
@@ -76,13 +84,18 @@ def without(situation: Situation, members: tuple[Member, ...]) -> Situation:
         left = [one for one in there if urls.isdisjoint(one.get("peerURLs", ()))]
         return replace(facts, answers={**facts.answers, "members": json.dumps({"members": left})})
 
-    return replace(situation, facts={name: changed(facts) for name, facts in situation.facts.items()})
+    absent = {host.name for host in situation.cluster.absent}
+    staying = {name: changed(facts) for name, facts in situation.facts.items() if name not in absent}
+    return replace(situation, facts=staying)
 
 
 def blockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which members can neither bootstrap nor join, and why no order of changes keeps a majority."""
     if stranded := bootstrap.stranded(situation):
         return stranded
+    if is_lost(situation) and (absent := departure.leaving(situation)):
+        what = f"{', '.join(host.name for host in absent)} cannot leave: the store has no quorum"
+        return (Problem(what, "cluster", "let fab provision bring the store back first, without `state: absent`"),)
     there = membership(situation)
     urls = {member.url for member in there.wanted}
     voters = ", ".join(map(str, there.voters))
@@ -125,9 +138,18 @@ def is_put_away(situation: Situation, node: Node) -> bool:
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:
-    """Say what stays on the hosts of members that leave and are no nodes any more, and until when it opens doors."""
-    nodes = {node.address for node in situation.cluster.nodes}
-    gone = [member for member in unwanted(situation) if address(member) not in nodes]
+    """Say which entries may go, what stays on the hosts of members that leave, and until when it opens doors."""
+    return (*_left(situation), *_stays_behind(situation))
+
+
+def _left(situation: Situation) -> tuple[Problem, ...]:
+    what = "absent, and as it was before its first provision"
+    return tuple(Problem(what, host.name, "delete its entry from the inventory") for host in departure.left(situation))
+
+
+def _stays_behind(situation: Situation) -> tuple[Problem, ...]:
+    hosts = {host.address for host in situation.cluster.hosts}
+    gone = [member for member in unwanted(situation) if address(member) not in hosts]
     if not gone:
         return ()
     names = ", ".join(f"{member} ({address(member)})" for member in gone)

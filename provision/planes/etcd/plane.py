@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from provision import layout
 from provision.core.check import Check, collect
@@ -13,6 +14,7 @@ from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Question
 from provision.inventory.model import Cluster, Node
+from provision.phases.departure import PutBack, Withdrawal
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
@@ -21,7 +23,7 @@ from provision.planes.etcd import adopting, disk, leaving, membership, paths, pk
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
 from provision.planes.etcd.node import functions, health_script
-from provision.planes.etcd.phases.docker import Docker
+from provision.planes.etcd.phases.docker import Docker, joins_when_it_starts
 from provision.planes.etcd.phases.etcd import Etcd
 from provision.planes.etcd.phases.host import Host
 from provision.planes.etcd.phases.members import Leave, Lost
@@ -50,7 +52,9 @@ class EtcdPlane(Plane):
         Quorum(),
         Networks(membership.networks_wait),
         Keepers(membership.networks_wait),
+        Withdrawal(partial(functions, "reset"), joins_when_it_starts),
         Leave(),
+        PutBack(partial(functions, "reset")),
     )
     node_columns = ("rows mended",)
     daemon_keys = frozenset(
@@ -82,9 +86,9 @@ class EtcdPlane(Plane):
         """Ask for the member that runs there, what it knows of the others, and what lies in its data folder."""
         return Question(
             # Of every node: who is no member in this inventory may be one in the store.
-            paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS),
+            paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, paths.DOCKER_DROP_IN),
             shown=(paths.ETCD_BOOTSTRAP,),
-            units=(paths.ETCD_UNIT,),
+            units=(paths.ETCD_UNIT, layout.DOCKER_UNIT),
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
             calls=("fact_store_data", "fact_store_in_use"),
@@ -117,9 +121,9 @@ class EtcdPlane(Plane):
         """Return those in which members leave, or the steps of a rotation that are left."""
         if goal is Goal.CONVERGE:
             return leaving.stages(situation)
-        if leaving.unwanted(situation):
-            what = "the store lists members that the inventory does not: their certificates cannot be renewed"
-            raise PreflightRefused(Problem(what, "cluster", "fab provision lets them leave first; or bring them back"))
+        if leaving.leavers(situation):
+            what = f"{', '.join(leaving.leavers(situation))}: is about to leave, and its certificates cannot be renewed"
+            raise PreflightRefused(Problem(what, "cluster", "fab provision lets it leave first; or bring it back"))
         return tuple(_stage(target) for target in pki.targets(situation.cluster.folder, goal))
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:

@@ -38,6 +38,11 @@ JOIN_SECONDS = 60
 NODES_IN_TURN = 4
 
 
+def joins_when_it_starts(facts: Facts) -> bool:
+    """Say whether a host's dockerd is on the store, or takes it up when it starts."""
+    return paths.DOCKER_DROP_IN in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
+
+
 class Docker(Phase):
     """The vendor's own command line and configuration, with the cluster store added."""
 

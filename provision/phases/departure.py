@@ -1,0 +1,107 @@
+"""Hosts that leave: `state: absent` in the inventory.
+
+A host leaves its networks and dockerd's gossip first, then the control plane's own membership, and is put back last: a
+dockerd whose member was removed goes on through the other members, and is out only when its own configuration says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from provision.core.phase import Phase
+from provision.core.plan import CLUSTER, Change
+from provision.core.plane import Coordinator
+from provision.core.situation import Situation
+from provision.errors import Problem, StepFailed
+from provision.facts import Facts
+from provision.inventory.model import Node
+from provision.node import library
+from provision.remote import Remote
+from provision.resources import KEEPER
+
+
+def leaving(situation: Situation) -> tuple[Node, ...]:
+    """Return the absent hosts that still hold something of ours."""
+    return tuple(host for host in situation.cluster.absent if situation.of(host).values.get("record") == "yes")
+
+
+def left(situation: Situation) -> tuple[Node, ...]:
+    """Return the absent hosts that are as they were before: their entries may go."""
+    return tuple(host for host in situation.cluster.absent if host not in leaving(situation))
+
+
+def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
+    """Run these functions of reset.sh on a host, with the control plane's own. StepFailed where one fails."""
+    script = "\n".join((library("record", "changes", "reset"), functions, *names, ""))
+    result = remote.run(script, timeout=300, changes=True, what=what)
+    if result.code:
+        advice = "mend the cause and run the verb again: what is not yet undone is still on record"
+        raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
+    return result.stdout
+
+
+class Departure(Phase):
+    """A step of each host that leaves."""
+
+    #: What is removed from the host, and the functions of reset.sh that do so.
+    what: str
+    undoing: tuple[str, ...]
+
+    def __init__(self, functions: Callable[[], str]) -> None:
+        """`functions` returns the control plane's own shell functions, which reset.sh calls."""
+        self._functions = functions
+
+    def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
+        """Return a change for each host."""
+        return tuple(self._change(situation, host) for host in self._hosts(situation))
+
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
+        """Carry the step out on its host."""
+        host = next(one for one in self._hosts(situation) if self._change(situation, one) == change)
+        undo(coordinator.remotes[host.name], self._functions(), *self.undoing, what=f"remove {change.resource}")
+
+    def _hosts(self, situation: Situation) -> tuple[Node, ...]:
+        return leaving(situation)
+
+    def _change(self, situation: Situation, host: Node) -> Change:
+        raise NotImplementedError
+
+
+class Withdrawal(Departure):
+    """Every container off the networks that hosts share, and dockerd as it was before."""
+
+    name = "withdraw"
+    undoing = ("leave_overlays", "drop_keepers", "put_back_docker")
+
+    def __init__(self, functions: Callable[[], str], is_in: Callable[[Facts], bool]) -> None:
+        """`is_in` says whether a host's dockerd is in the cluster, or would be when it starts."""
+        super().__init__(functions)
+        self._is_in = is_in
+
+    def _hosts(self, situation: Situation) -> tuple[Node, ...]:
+        return tuple(host for host in leaving(situation) if self._is_in(situation.of(host)))
+
+    def _change(self, situation: Situation, host: Node) -> Change:
+        shared = set(situation.networks)
+        there = (one for one in situation.of(host).containers if not one.name.startswith(KEEPER))
+        users = ", ".join(one.name for one in there if not shared.isdisjoint(one.networks))
+        lost = f", disconnect {users} from its networks," if users else ""
+        return Change(
+            CLUSTER,
+            self.name,
+            f"{host.name} from the networks",
+            "remove",
+            note=f"{f'{users} disconnected; ' if users else ''}its Docker restarts, configured as before",
+            consent=f"take {host.name} out of the cluster{lost} and restart its Docker",
+        )
+
+
+class PutBack(Departure):
+    """Everything as it was before the host's first provision."""
+
+    name = "put-back"
+    undoing = ("put_back_rest",)
+
+    def _change(self, situation: Situation, host: Node) -> Change:
+        note = "the host is as it was before its first provision"
+        return Change(CLUSTER, self.name, f"everything of ours on {host.name}", "remove", note=note)

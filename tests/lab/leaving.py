@@ -37,7 +37,7 @@ def inventory(
     workers: Sequence[str] = (),
     absent: Sequence[str] = (),
 ) -> Path:
-    """Write an inventory beside the lab's own that names these hosts: members, workers that are none, and absent ones."""
+    """Write an inventory beside the lab's own that with these hosts: members, workers that are none, absent ones."""
     found = dict(re.findall(r"(?m)^  (node\d+): \{address: ([0-9.]+)\}$", lab.inventory.read_text()))
     nodes = "".join(
         f"  {one}: {{address: {found[one]}, member: {str(one in members).lower()}}}\n" for one in (*members, *workers)

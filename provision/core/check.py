@@ -38,7 +38,7 @@ class Check:
         return (self.observe.__doc__ or "").partition("\n")[0]
 
     def __str__(self) -> str:
-        """Return what --only and --skip match: `overlay/names-resolve`."""
+        """Return what --only and --skip match: `overlay/tcp-and-udp`."""
         return f"{self.suite}/{self.name}"
 
 

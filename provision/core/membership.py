@@ -75,7 +75,8 @@ class Membership:
     def steps(self) -> tuple[Step, ...]:
         """Return every change in an order that keeps a majority of voters alive as long as there is such an order.
 
-        No member is added while a voter is unreachable, so lost ones go first.
+        No member is added while a voter is unreachable, so lost ones go first. The order of a control plane's phases
+        makes the changes; a test compares a plan with these steps.
         """
         return (
             *(Step("remove", member) for member in self.lost),

@@ -19,6 +19,7 @@ from provision.facts import Facts, PathFact
 from provision.inventory.model import Node
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.membership import membership
 from provision.planes.etcd.plane import PLANE
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
@@ -83,6 +84,25 @@ def test_the_firewall_shuts_them_out_only_when_they_have_left(tmp_path: LocalPat
     first, second = plans(shrunk(at_work(tmp_path, *FIVE[:3], firewall=True), *FIVE[:2]))
     assert not [line for line in first if "firewall" in line]
     assert "node1: update file /etc/overlay-provision/firewall.nft" in second
+
+
+def test_a_plan_changes_members_in_the_order_that_the_arithmetic_has_judged(tmp_path: LocalPath) -> None:
+    """One is lost, one joins, one leaves."""
+    situation = shrunk(at_work(tmp_path, *FIVE[:4]), *FIVE[:2])
+    first = situation.facts["node1"]
+    first = replace(first, answers={**first.answers, "healthy": "https://192.0.2.4:2379"})
+    grown = replace(situation.cluster, nodes=(*FIVE[:2], FIVE[4]))
+    facts = {**situation.facts, "node1": first, "node5": bare(FIVE[4])}
+    situation = with_identity(replace(situation, cluster=grown, facts=facts), pki.make(grown))
+    steps = [f"cluster: {step.action} member {step.member}" for step in membership(situation).steps()]
+    assert steps == ["cluster: remove member node3", "cluster: add member node5", "cluster: remove member node4"]
+    assert [line for line in plans(situation)[0] if "cluster: " in line and " member " in line] == steps
+
+
+def test_twenty_members_are_planned_as_fast_as_few(tmp_path: LocalPath) -> None:
+    """Every list of some of them would be a million."""
+    many = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 21))
+    assert lines(make_plan(PLANE, at_work(tmp_path, *many))) == []
 
 
 def test_removing_a_member_needs_a_yes_and_names_it(tmp_path: LocalPath) -> None:

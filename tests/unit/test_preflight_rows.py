@@ -130,8 +130,8 @@ def test_44_docker_missing(tmp_path: LocalPath, change: Change, evidence: str, a
 @pytest.mark.parametrize(
     ("version", "evidence"),
     [
-        ("17.05.0-ce", "Docker 17.05.0 is outside 18.9 and later, below 23"),
-        ("23.0.1", "Docker 23.0.1 is outside 18.9 and later, below 23: Docker 23 and later refuse --cluster-store"),
+        ("17.05.0-ce", "Docker 17.05.0 is outside 20.10 and later, below 23"),
+        ("23.0.1", "Docker 23.0.1 is outside 20.10 and later, below 23: Docker 23 and later refuse --cluster-store"),
         ("26.1.5+dfsg1", "refuse --cluster-store"),
     ],
 )
@@ -149,8 +149,8 @@ def test_44_a_docker_too_old_or_too_new_is_refused_on_every_node(
 
 
 def test_44_versions_that_differ_are_told_with_the_first_node(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, docker("19.03.15"), "one-docker-version", "node3")
-    assert outcome.evidence == "Docker 19.03.15 here, 20.10.24 on node1"
+    outcome = obstacle(tmp_path, docker("20.10.5"), "one-docker-version", "node3")
+    assert outcome.evidence == "Docker 20.10.5 here, 20.10.24 on node1"
 
 
 def with_release(situation: Situation, **different: Any) -> Situation:

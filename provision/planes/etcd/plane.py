@@ -37,8 +37,8 @@ class EtcdPlane(Plane):
     """The cluster store: etcd on the members, and every dockerd on it."""
 
     name = "etcd"
-    # 18.09 brought `docker system dial-stdio`, through which a node is asked about its Docker.
-    docker_versions = Window(lowest=((18, 9),), limit=(23,))
+    # 20.10 is the first with version 1.41 of the API (provision/docker/client.py), and the last before 23.
+    docker_versions = Window(lowest=((20, 10),), limit=(23,))
     docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
     ports = PORTS
     phases = (

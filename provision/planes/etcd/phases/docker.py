@@ -37,6 +37,9 @@ JOIN_SECONDS = 60
 #: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
 NODES_IN_TURN = 4
 
+#: Members whose lists can all be tried: 127 of seven.
+MANY_MEMBERS = 7
+
 
 def joins_when_it_starts(facts: Facts) -> bool:
     """Say whether a host's dockerd is on the store, or takes it up when it starts."""
@@ -183,8 +186,11 @@ def _endpoints(situation: Situation, node: Node) -> tuple[str, ...]:
 
 
 def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Return every list that names some of the members: a daemon started on one of them is on the right store."""
-    sizes = range(1, len(endpoints) + 1)
+    """Return every list that names some of the members: a daemon started on one of them is on the right store.
+
+    Of many members there are too many lists: then only the whole one, beside the list in use (`_started_on`).
+    """
+    sizes = range(1 if len(endpoints) <= MANY_MEMBERS else len(endpoints), len(endpoints) + 1)
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
 
 

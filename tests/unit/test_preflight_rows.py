@@ -149,8 +149,8 @@ def test_44_a_docker_too_old_or_too_new_is_refused_on_every_node(
 
 
 def test_44_versions_that_differ_are_told_with_the_first_node(tmp_path: LocalPath) -> None:
-    outcome = obstacle(tmp_path, docker("20.10.5"), "one-docker-version", "node3")
-    assert outcome.evidence == "Docker 20.10.5 here, 20.10.24 on node1"
+    outcome = obstacle(tmp_path, docker("22.06.0"), "one-docker-version", "node3")
+    assert outcome.evidence == "Docker 22.06.0 here, 20.10.24 on node1"
 
 
 def with_release(situation: Situation, **different: Any) -> Situation:

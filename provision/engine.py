@@ -54,20 +54,33 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     return facts.join([*(resource.question() for resource in resources), *own])
 
 
-def scripts(plane: Plane, situation: Situation) -> Mapping[str, str]:
-    """Return the script that asks each node everything, by the node's name. Pure."""
-    return {node.name: facts.script(question(plane, situation, node)) for node in situation.cluster.hosts}
+def scripts(starts: Mapping[Plane, Situation]) -> Mapping[str, str]:
+    """Return the one script that asks each node everything, for all these planes, by the node's name. Pure."""
+    nodes = {node.name: node for situation in starts.values() for node in situation.cluster.hosts}
+    return {
+        name: facts.script(facts.join(question(plane, situation, node) for plane, situation in starts.items()))
+        for name, node in nodes.items()
+    }
 
 
-def gather(plane: Plane, situation: Situation, remotes: Remotes, asked: Mapping[str, str] | None = None) -> Situation:
-    """Ask every node and return the situation with the answers. `asked`: `scripts`, where they are made already."""
-    made = asked or scripts(plane, situation)
+def gather(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
+    """Ask every node everything and return the situation with the answers."""
+    return completed(plane, replace(situation, facts=answers(scripts({plane: situation}), remotes)), remotes)
+
+
+def completed(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
+    """Return the situation with what the first answers have made worth knowing."""
+    return with_policies(plane, followed_up(plane, situation, remotes), remotes)
+
+
+def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.Facts]:
+    """Run each node's script, and return what it answers."""
     # Steady: should this clock be set meanwhile, no node's would seem to be.
     epoch = time.time() - time.monotonic()
 
     def ask(remote: Remote) -> facts.Facts:
         began = time.monotonic()
-        answer = _answer(remote, made[remote.node.name])
+        answer = _answer(remote, scripts[remote.node.name])
         ended = time.monotonic()
         try:
             return facts.with_clock(facts.parse(answer), epoch + began, epoch + ended)
@@ -75,7 +88,7 @@ def gather(plane: Plane, situation: Situation, remotes: Remotes, asked: Mapping[
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return with_policies(plane, followed_up(plane, replace(situation, facts=remotes.each(ask)), remotes), remotes)
+    return remotes.each(ask)
 
 
 def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:

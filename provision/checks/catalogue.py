@@ -1,4 +1,4 @@
-"""Every check there is: those of all control planes, and those of the one that is chosen."""
+"""Every check there is: those of all control planes, and those of one, or of each that may be chosen."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from provision.core.check import PREFLIGHT, Check
 from provision.core.plane import Plane
 
 
-def of_preflight(plane: Plane) -> tuple[Check, ...]:
+def of_preflight(*planes: Plane) -> tuple[Check, ...]:
     """Return the checks that are made before anything is touched."""
-    return (*preflight.CHECKS, *(check for check in plane.checks() if check.suite == PREFLIGHT))
+    return (*preflight.CHECKS, *(check for plane in planes for check in plane.checks() if check.suite == PREFLIGHT))
 
 
-def of_verify(plane: Plane) -> tuple[Check, ...]:
+def of_verify(*planes: Plane) -> tuple[Check, ...]:
     """Return the checks that prove a cluster, by suite."""
     from provision.checks import verify
 
-    return (*(check for check in plane.checks() if check.suite != PREFLIGHT), *verify.CHECKS)
+    return (*(check for plane in planes for check in plane.checks() if check.suite != PREFLIGHT), *verify.CHECKS)

@@ -15,7 +15,7 @@ from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import Certificate
 from provision.errors import Problem
-from provision.facts import Question
+from provision.facts import Facts, Question
 from provision.inventory.model import Cluster, Node
 from provision.ports import Port
 
@@ -34,14 +34,22 @@ class Window:
 
     def holds(self, version: str) -> bool:
         """Say whether a version such as `3.5.30` is inside."""
-        numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+        numbers = _numbers(version)
         floor = max((low for low in self.lowest if low[:2] <= numbers[:2]), default=None)
         return floor is not None and floor <= numbers < self.limit
+
+    def ends_before(self, version: str) -> bool:
+        """Say whether a version is too new."""
+        return _numbers(version) >= self.limit
 
     def __str__(self) -> str:
         """As a person says it."""
         lowest = " or ".join(".".join(map(str, low)) for low in self.lowest)
         return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 
 
 class Goal(Enum):
@@ -117,12 +125,13 @@ class Coordinator(Protocol):
 
 
 class Plane:
-    """One way to make overlay networks one network. Pure, but for `local`, which reads the controller's disk."""
+    """One way to make overlay networks one network. Pure; `local` and `keeps` alone read the controller's disk."""
 
     name: str
-    #: Docker versions that can, and why not others.
+    #: Docker versions that can, why later ones cannot, and how to get one that can.
     docker_versions: Window
     docker_reason: str
+    docker_advice: str
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
@@ -136,6 +145,14 @@ class Plane:
     modules: tuple[str, ...] = ()
     #: Python distributions that a bundle names with their versions.
     libraries: tuple[str, ...] = ()
+
+    def keeps(self, cluster: Cluster) -> bool:
+        """Say whether the identity's folder shows that this plane provisioned the cluster before that was recorded."""
+        return False
+
+    def is_on(self, facts: Facts) -> bool:
+        """Say whether a node holds what this plane has put there."""
+        return False
 
     def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
         """Return what the controller keeps for the cluster, and what is wrong with it."""

@@ -22,6 +22,8 @@ class Situation:
     local: object = None
     facts: Mapping[str, Facts] = field(default_factory=dict)
     matrix: Matrix = field(default_factory=Matrix)
+    #: Whether the cluster was provisioned before, so that its control plane is settled.
+    recorded: bool = False
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""

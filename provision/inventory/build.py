@@ -29,7 +29,7 @@ def build(document: Document, path: Path) -> Cluster:
     return Cluster(
         name=document.cluster,
         nodes=tuple(hosts[name] for name in present),
-        etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256),
+        etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256) if document.etcd else None,
         control_plane=document.docker.control_plane if document.docker else "auto",
         networks=tuple(
             Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet)) for name, each in networks.items()

@@ -100,7 +100,7 @@ class NodeSection(Section):
 
 
 class EtcdSection(Section):
-    """The etcd release that is pushed to the nodes."""
+    """The etcd release that is pushed to the nodes; required where etcd is the control plane."""
 
     source: Source = Field(description="A release archive, a folder with etcd and etcdctl, or an https URL.")
     sha256: Sha256 | None = Field(None, description="The archive's checksum; required for a URL.")
@@ -183,7 +183,7 @@ class Document(Section):
     nodes: dict[NodeName, NodeSection] = Field(
         min_length=2, description="Two or more hosts, by name.", examples=[NODES], json_schema_extra=NAMED
     )
-    etcd: EtcdSection
+    etcd: EtcdSection | None = None
     docker: DockerSection | None = None
     overlay: OverlaySection | None = None
     probe: ProbeSection | None = None

@@ -91,7 +91,8 @@ class Cluster:
 
     name: str
     nodes: tuple[Node, ...]
-    etcd: Etcd
+    #: None: the inventory names no release, for control planes without etcd.
+    etcd: Etcd | None
     control_plane: PlaneName
     networks: tuple[Network, ...]
     probe: Probe

@@ -13,6 +13,7 @@ from typing import Any
 
 from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
+from provision.inventory.document import ETCD_RELEASE
 from provision.inventory.errors import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
 from provision.inventory.values import unused_port
@@ -126,6 +127,13 @@ def somebody_is_a_member(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(("nodes",)), "nodes: no node is a member of the store", advice)
 
 
+def etcd_has_a_release(page: Page) -> Iterator[Mistake]:
+    """Where etcd is asked for, the inventory names the release to push."""
+    if _section(page, "docker").get("control_plane") == "etcd" and page.values.get("etcd") is None:
+        what = "etcd: this key is missing, but docker.control_plane is etcd"
+        yield Mistake(page.line(("docker", "control_plane")), what, f"add etcd: {{source: {ETCD_RELEASE}}}")
+
+
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
     """The checksum of a download is in the inventory."""
     etcd = _section(page, "etcd")
@@ -143,6 +151,7 @@ RULES = (
     overlays_have_room,
     two_nodes_stay,
     somebody_is_a_member,
+    etcd_has_a_release,
     downloads_are_pinned,
 )
 

@@ -55,6 +55,7 @@ nodes:
 {nodes}
 
 # The etcd release to push, from https://github.com/etcd-io/etcd/releases: 3.4.21 or later, or 3.5.5 or later.
+# Needed where etcd is the control plane, see below.
 etcd:
   # An archive, a folder with etcd and etcdctl, or an https URL.
   source: {source}
@@ -63,6 +64,7 @@ etcd:
 
 docker:
   # How nodes share the networks: etcd (Docker before 23), swarm, or auto for what their Docker supports.
+  # What the first provision chose stays, whatever Docker the nodes get later.
   control_plane: auto
   # Settings of dockerd, unless your own daemon.json has them. A change of one restarts dockerd.
   # hardening:

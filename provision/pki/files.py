@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from provision.errors import PreflightRefused, Problem
+
 PARTIAL = ".new"
 
 
@@ -21,6 +23,21 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the identity's folder, durable, closed to others and out of git. The folder around it is there."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    ignore = folder.parent / ".gitignore"
+    if not ignore.exists():
+        write(ignore, b"*\n", 0o644)
+    sync_folder(folder.parent)
+
+
+def refused(error: OSError, folder: Path) -> PreflightRefused:
+    """Return the error for a folder that cannot be written."""
+    advice = "it holds the cluster's keys, and must be writable by you"
+    return PreflightRefused(Problem(f"cannot write: {error.strerror}", str(error.filename or folder), advice))
 
 
 def write(path: Path, content: bytes, mode: int) -> None:

@@ -10,6 +10,7 @@ from importlib import metadata
 
 from provision.bundle import archive
 from provision.bundle.collection import Told, collect
+from provision.core.plane import Plane
 from provision.errors import Exit, Problem
 from provision.report import Report, files
 from provision.report.document import document
@@ -64,12 +65,17 @@ def _packed(session: Session, report: Report) -> bytes:
     nodes = session.cluster.nodes
     for node in nodes:
         session.progress.say(node.name, "collecting for the bundle")
-    told = collect(nodes, session.login, session.plane.node_functions("bundle"))
+    told = collect(nodes, session.login, _plane(session).node_functions("bundle"))
     texts = _controller(session, report)
     texts |= {f"{name}/{part}.txt": text for name, one in told.items() for part, text in one.parts.items()}
     texts = {"README.txt": _readme(session, report, told, texts), **texts}
     known = [session.login.sudo_password] if session.login.sudo_password else []
     return archive.packed(f"bundle-{session.run}", texts, known)
+
+
+def _plane(session: Session) -> Plane:
+    """Return the control plane; where the run ended before one was chosen, the first that may be meant."""
+    return session.candidates[0]
 
 
 def _controller(session: Session, report: Report) -> dict[str, str]:
@@ -83,7 +89,7 @@ def _controller(session: Session, report: Report) -> dict[str, str]:
 
 def _versions(session: Session) -> dict[str, str]:
     found = {"python": platform.python_version(), "system": platform.platform()}
-    for name in (*_LIBRARIES, *session.plane.libraries):
+    for name in (*_LIBRARIES, *_plane(session).libraries):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -97,7 +103,7 @@ def _readme(session: Session, report: Report, told: Mapping[str, Told], texts: M
     return _README.format(
         verb=report.verb,
         run=session.run,
-        plane=session.plane.name,
+        plane=_plane(session).name,
         summary=report.summary,
         nodes="\n".join(f"{name}: {_said(one)}" for name, one in told.items()),
         mark=MARK,

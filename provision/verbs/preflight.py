@@ -48,7 +48,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
 def _way_there(session: Session, survey: Survey) -> Iterator[Outcome]:
     """Say whether the controller has all that the nodes get, and whether each node lets us in."""
     for problem in survey.of_local:
-        yield Outcome("release", "controller", "failed", problem.what, problem.advice)
+        yield Outcome("release", problem.where, "failed", problem.what, problem.advice)
     if not survey.of_local:
         yield Outcome("release", "controller", "passed", session.plane.describe_local(survey.situation))
     for problem in survey.unreached:

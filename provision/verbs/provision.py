@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from provision import engine
+from provision import engine, planes
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
 from provision.core.plane import Coordinator, Goal
@@ -83,6 +83,8 @@ def _carried_out(
     plan = engine.make_plan(session.plane, situation)
     consent(session, plan, yes=yes)
     lost = session.plane.outage(situation)
+    if len(plan):
+        planes.record(session.cluster, session.plane)
     if len(plan) or lost:
         try:
             situation = engine.carry_out(session.plane, situation, plan, coordinator, session.progress)

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 from provision import engine, inventory, planes
@@ -52,14 +53,20 @@ class Session:
         return "cluster" in vars(self)
 
     @cached_property
-    def plane(self) -> Plane:
-        """The control plane that the inventory asks for."""
-        return planes.select(self.cluster)
+    def candidates(self) -> list[Plane]:
+        """The control planes that may be meant. A survey leaves the one that it has chosen."""
+        return list(planes.candidates(self.cluster))
 
-    @cached_property
+    @property
+    def plane(self) -> Plane:
+        """The control plane, once it is chosen."""
+        (plane,) = self.candidates
+        return plane
+
+    @property
     def preflight_checks(self) -> tuple[Check, ...]:
         """The checks that are made before anything is touched."""
-        return catalogue.of_preflight(self.plane)
+        return catalogue.of_preflight(*self.candidates)
 
     def ignored(self, names: Collection[str]) -> frozenset[str]:
         """Return the checks of preflight that shall only warn. UsageError where there is none of a name."""
@@ -102,42 +109,55 @@ class Session:
     def survey(
         self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False, absent: bool = False
     ) -> Iterator[tuple[Remotes, Situation]]:
-        """Connect, and ask every node everything. PreflightRefused where something is wrong on the controller.
+        """Connect, ask every node everything, and choose the control plane by the answers.
 
-        The questions are made while the connections are, and `needed_later` is imported meanwhile.
+        PreflightRefused where something is wrong on the controller. The questions are made while the connections are,
+        and `needed_later` is imported meanwhile.
         """
-        local, problems = self.plane.local(self.cluster)
-        if problems:
-            raise PreflightRefused(*problems)
+        starts, problems = self._starts()
+        if all(problems.values()):
+            raise PreflightRefused(*chain(*problems.values()))
         with ThreadPoolExecutor(1) as beside:
-            ready = beside.submit(self._questions, local)
+            ready = beside.submit(engine.scripts, starts)
             for module in needed_later:
                 beside.submit(import_module, module)
             with self.connected(lock, shared=shared, absent=absent) as remotes:
-                start, scripts = ready.result()
+                scripts = ready.result()
                 for remote in remotes:
                     self.progress.say(remote.node.name, "asking for facts")
                 with self.progress.stage("facts"):
-                    situation = engine.gather(self.plane, start, remotes, scripts)
+                    situation = self._asked(starts, scripts, remotes)
+                if problems[self.plane]:
+                    raise PreflightRefused(*problems[self.plane])
                 yield remotes, situation
 
     @contextmanager
     def partial_survey(self) -> Iterator[Survey]:
         """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised."""
-        local, problems = self.plane.local(self.cluster)
-        start, scripts = self._questions(local)
+        starts, problems = self._starts()
+        scripts = engine.scripts(starts)
         with self.progress.stage("connect"):
             remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
         with remotes:
             with self.progress.stage("facts"):
-                situation = engine.gather(self.plane, start, remotes, scripts)
+                situation = self._asked(starts, scripts, remotes)
             # Where all nodes are reached through one jump host, each repeats the jump host's problem.
             unreached = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
-            yield Survey(remotes, situation, problems, tuple(unreached))
+            yield Survey(remotes, situation, problems[self.plane], tuple(unreached))
 
-    def _questions(self, local: object) -> tuple[Situation, Mapping[str, str]]:
-        start = Situation(self.cluster, local)
-        return start, engine.scripts(self.plane, start)
+    def _starts(self) -> tuple[Mapping[Plane, Situation], Mapping[Plane, tuple[Problem, ...]]]:
+        """Return what is known for each candidate before any node is asked, and what is wrong with that."""
+        kept = {plane: plane.local(self.cluster) for plane in self.candidates}
+        recorded = planes.recorded(self.cluster) is not None
+        starts = {plane: Situation(self.cluster, local, recorded=recorded) for plane, (local, _) in kept.items()}
+        return starts, {plane: problems for plane, (_, problems) in kept.items()}
+
+    def _asked(self, starts: Mapping[Plane, Situation], scripts: Mapping[str, str], remotes: Remotes) -> Situation:
+        """Ask the nodes for all candidates at once, choose one, and return its situation."""
+        found = engine.answers(scripts, remotes)
+        plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
+        self.candidates[:] = [plane]
+        return engine.completed(plane, replace(starts[plane], facts=found), remotes)
 
     @contextmanager
     def coordinator(self, remotes: Remotes, situation: Situation) -> Iterator[Coordinator]:

@@ -19,9 +19,8 @@ from provision.verbs.session import Session
 
 def run_status(session: Session, *, store: bool) -> Report:
     """Return members, nodes, networks, ports, certificates; with `store` what each member holds of Docker's keys."""
-    plane = session.plane
     with session.partial_survey() as survey, session.coordinator(survey.remotes, survey.situation) as coordinator:
-        situation = survey.situation
+        plane, situation = session.plane, survey.situation
         if not situation.facts:
             raise ConnectionFailed(*survey.unreached)
         status = coordinator.status(situation, store=store)

@@ -30,7 +30,7 @@ def stages_to(session: Session, goal: Goal) -> Stages:
 
 def modules(session: Session) -> tuple[str, ...]:
     """Return what is imported while the connections are made."""
-    return (*session.plane.modules, "provision.checks.verify")
+    return (*(module for plane in session.candidates for module in plane.modules), "provision.checks.verify")
 
 
 def looked_at(

@@ -17,8 +17,10 @@ from provision.verbs.steps import changes, entered, modules, nodes, proof_report
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
     """Call a non-empty plan a failure, and prove the rest: nothing of it holds while the store has no quorum."""
-    chosen, ignored = matching(catalogue.of_verify(session.plane), only, skip), session.ignored(ignore)
+    ignored = session.ignored(ignore)
+    matching(catalogue.of_verify(*session.candidates), only, skip)  # a wrong word is told before any connection
     with session.survey("verify", modules(session), shared=True) as (remotes, situation):
+        chosen = matching(catalogue.of_verify(session.plane), only, skip)
         warnings = warned(session, situation, ignored)
         first, *_ = stages_to(session, Goal.CONVERGE)(situation)
         plan = engine.make_plan(session.plane, entered(session, situation, remotes, first))

@@ -1,4 +1,6 @@
-"""`fab` with a control plane of the tests' own, to show that verbs, engine, checks and reports know no plane.
+"""`fab` with control planes of the tests' own, to show that verbs, engine, checks and reports know no plane.
+
+There are two: one for Docker before 23, which the hosts of the lab have, and one for later ones, which is only asked.
 
 python other_plane.py VERB...
 """
@@ -29,6 +31,8 @@ from provision.remote import Remotes
 from provision.resources import File
 
 PATH = "/etc/other-plane"
+#: On a node: a line for each time that it was asked the newer plane's question.
+ASKED = "/run/newer-asked"
 #: What a node's own shell function answers.
 FUNCTIONS = "fact_greeting() { [ ! -e /etc/greeted ] || echo hello | fact_encoded answer greeting; }"
 
@@ -95,8 +99,9 @@ def is_marked(proof: Any) -> Iterator[Outcome]:
 
 class Other(Plane):
     name = "other"
-    docker_versions = Window(((18, 9),), (99,))
+    docker_versions = Window(((18, 9),), (23,))
     docker_reason = "there is none"
+    docker_advice = "install another"
     phases = (Mark(),)
     ports = (Port(7001, "tcp", "other.service", "greetings", "nothing"),)
     node_columns = ("answers",)
@@ -126,8 +131,25 @@ class Other(Plane):
         return Door(situation.cluster, remotes)
 
 
+class Newer(Other):
+    """For another Docker. The controller lacks what it needs, which matters to nobody who does not get this plane."""
+
+    name = "newer"
+    docker_versions = Window(((23,),), (99,))
+    ports = (Port(7002, "tcp", "newer.service", "nothing", "nothing"),)
+
+    def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
+        return "too little", (Problem("something is missing", str(cluster.path), "add it"),)
+
+    def question(self, situation: Situation, node: Node) -> Question:
+        return Question(functions=(f"fact_newer() {{ echo asked >>{ASKED}; }}",), calls=("fact_newer",))
+
+    def checks(self) -> tuple[Check, ...]:
+        return ()
+
+
 def main(*words: str) -> None:
-    planes.select = lambda _: Other()
+    planes.known = lambda: (Newer(), Other())
     verify.CHECKS = ()
 
     from fabric.main import program

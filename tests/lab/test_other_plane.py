@@ -1,4 +1,7 @@
-"""A second control plane, of the tests' own, passes through every verb: nothing but a plane knows what etcd is."""
+"""A second control plane, of the tests' own, passes through every verb: nothing but a plane knows what etcd is.
+
+It is chosen by the hosts' Docker before another one, and recorded.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import pytest
 from observe import document, manifest, run
+from other_plane import ASKED
 
 from provision.lab import Lab
 
@@ -30,6 +34,11 @@ def other(lab: Lab, *words: str, code: int = 0) -> dict[str, Any]:
     return document(done, code)
 
 
+def questions(lab: Lab) -> int:
+    """Count how often a node was asked the question of the plane that is not chosen."""
+    return len(run(lab, "node1", f"cat {ASKED}").splitlines())
+
+
 @pytest.fixture(scope="module")
 def before(lab: Lab) -> dict[str, list[str]]:
     return {node.name: manifest(lab, node.name) for node in lab.nodes}
@@ -45,12 +54,17 @@ def test_a_plane_of_its_own_is_planned_and_needs_its_own_yes(lab: Lab, before: d
     assert "afterwards nothing more" in [warning["what"] for warning in plan["warnings"]]
     assert "this run would greet" in other(lab, "provision", code=3)["problems"][0]["what"]
     assert {node.name: manifest(lab, node.name) for node in lab.nodes} == before
+    assert not (lab.folder / ".overlay").exists()
 
 
 @pytest.mark.usefixtures("before")
 def test_it_is_provisioned_proven_and_shown(lab: Lab) -> None:
+    asked = questions(lab)
+    assert asked > 0
     made = other(lab, "provision", "--yes")
     assert {outcome["check"] for outcome in made["outcomes"]} == {"other/is-marked"}
+    assert (lab.folder / ".overlay" / lab.name / "control-plane").read_text() == "other\n"
+    assert questions(lab) == asked + 1
     assert other(lab, "provision")["changes"] == []
     assert {outcome["status"] for outcome in other(lab, "verify")["outcomes"]} == {"passed"}
     assert {"release", "not-taken"} <= {outcome["check"] for outcome in other(lab, "preflight")["outcomes"]}
@@ -58,6 +72,7 @@ def test_it_is_provisioned_proven_and_shown(lab: Lab) -> None:
     assert [row["greeting"].strip() for row in status["greetings"]] == ["hello", "hello"]
     assert [(row["daemon"], row["answers"]) for row in status["nodes"]] == [("at rest", "7")] * 2
     assert [row["port"] for row in status["ports"]] == ["7001/tcp"]
+    assert questions(lab) == asked + 1
     run(lab, "node1", "echo gone >/etc/other-plane")
     assert [o["where"] for o in other(lab, "verify", code=5)["outcomes"] if o["status"] == "failed"] == [
         "cluster",

@@ -14,7 +14,7 @@ from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 
 from provision import inventory, planes
 from provision.errors import UsageError
-from provision.inventory.model import SSH, App, AppImage, Hardening
+from provision.inventory.model import SSH, App, AppImage, Etcd, Hardening
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "provision/inventory/schema.json"
@@ -26,7 +26,7 @@ def test_what_is_not_said_is_filled_in(tmp_path: Path) -> None:
     assert cluster.nodes[0].ssh == SSH("192.0.2.1", None, None, None, known_hosts, "ask", None)
     assert [(network.name, network.subnet) for network in cluster.networks] == [("demo", IPv4Network("10.99.0.0/24"))]
     assert (cluster.control_plane, cluster.probe.image, cluster.probe.archive) == ("auto", "busybox", None)
-    assert cluster.etcd.sha256 is None
+    assert cluster.etcd == Etcd(str(tmp_path / "etcd.tar.gz"), None)
 
 
 def test_a_subnet_may_be_left_to_the_program(tmp_path: Path) -> None:
@@ -81,6 +81,7 @@ def test_paths_are_taken_from_the_inventorys_folder(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     cluster = inventory.load(Path("inventory.yml"))
     assert cluster.path == tmp_path / "inventory.yml"
+    assert cluster.etcd
     assert cluster.etcd.source == str(tmp_path / "etcd.tar.gz")
     assert cluster.probe.archive == tmp_path / "busybox.tar"
     assert cluster.folder == tmp_path / ".overlay/demo"
@@ -171,19 +172,30 @@ def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None)
         (f"source: x, sha256: sha256:{'a' * 64}", "not 64 hexadecimal digits", "sha256sum FILE"),
         (f"source: x, sha256: {'1' * 64}", "is taken for a number", "put it in quotes"),
         ("sha256: x", "etcd.source: this key is missing", "add source: artifacts/etcd"),
-        ("", "etcd: nothing is written", "etcd: {source: artifacts/etcd"),
+        ("", "etcd.source: this key is missing", "add source: artifacts/etcd"),
     ],
 )
 def test_where_etcd_comes_from(tmp_path: Path, etcd: str, what: str, advice: str) -> None:
-    problems = mistakes(tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}" if etcd else "etcd:"))
+    problems = mistakes(tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}"))
     assert any(what in problem.what and advice in problem.advice for problem in problems), problems
+
+
+@pytest.mark.parametrize("etcd", ["", "etcd:\n"])
+@pytest.mark.parametrize(
+    "docker", ["", "docker:\n", "docker: {control_plane: auto}\n", "docker: {control_plane: swarm}\n"]
+)
+def test_a_release_is_named_where_etcd_needs_one(tmp_path: Path, etcd: str, docker: str) -> None:
+    without = changed("etcd:\n  source: etcd.tar.gz\n", etcd)
+    assert loaded(tmp_path, without + docker).etcd is None
+    problems = mistakes(tmp_path, f"{without}docker:\n  control_plane: etcd\n")
+    line = without.count("\n") + 2
+    assert_only(problems, line, "etcd: this key is missing", "add etcd: {source: artifacts/etcd-v")
 
 
 def test_a_download_with_its_checksum(tmp_path: Path) -> None:
     digest = "AB" * 32
     text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")
-    etcd = loaded(tmp_path, text).etcd
-    assert (etcd.source, etcd.sha256) == ("https://host.example/etcd.tar.gz", digest.lower())
+    assert loaded(tmp_path, text).etcd == Etcd("https://host.example/etcd.tar.gz", digest.lower())
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,13 @@ def docker_version(view: NodeView) -> Iterator[Outcome]:
     version = version_of(view.value("dockerd"))
     window = view.plane.docker_versions
     if not version:
-        yield view.failed("Docker is not installed", advice="apt-get install docker.io (Debian 12), or Docker CE 20.10")
+        yield view.failed("Docker is not installed", view.plane.docker_advice)
     elif not window.holds(version):
-        newer = tuple(map(int, version.split("."))) >= window.limit
-        reason = f": {view.plane.docker_reason}" if newer else ""
-        yield view.failed(
-            f"Docker {version} is outside {window}{reason}",
-            advice="install Docker 20.10 (Debian 12: docker.io)",
-        )
+        reason = f": {view.plane.docker_reason}" if window.ends_before(version) else ""
+        folder = view.situation.cluster.folder
+        settled = f"; the cluster was provisioned with {view.plane.name}, as {folder} says, and stays with it"
+        advice = view.plane.docker_advice + (settled if view.situation.recorded else "")
+        yield view.failed(f"Docker {version} is outside {window}{reason}", advice)
     elif not view.value("docker-cli"):
         yield view.failed("the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli")
 

@@ -12,7 +12,7 @@ from provision.core.plane import Goal, Plane, Stage, Window
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
-from provision.facts import Question
+from provision.facts import Facts, Question
 from provision.inventory.model import Cluster, Node
 from provision.phases.departure import PutBack, Withdrawal
 from provision.phases.firewall import Firewall
@@ -40,6 +40,7 @@ class EtcdPlane(Plane):
     # 20.10 is the first with version 1.41 of the API (provision/docker/client.py), and the last before 23.
     docker_versions = Window(lowest=((20, 10),), limit=(23,))
     docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
+    docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
     ports = PORTS
     phases = (
         Host(),
@@ -66,6 +67,14 @@ class EtcdPlane(Plane):
     # Slow imports, loaded while the connections are made.
     modules = ("docker.types", "etcd3")
     libraries = ("etcd3", "protobuf", "urllib3")
+
+    def keeps(self, cluster: Cluster) -> bool:
+        """Say whether there is an authority for the store's members."""
+        return (cluster.folder / pki.Authority.PEER).is_dir()
+
+    def is_on(self, facts: Facts) -> bool:
+        """Say whether the node's dockerd is told of the store."""
+        return paths.DOCKER_STORE in facts.paths
 
     def local(self, cluster: Cluster) -> tuple[Local, tuple[Problem, ...]]:
         """Return the release and the identity; a release that will not do is a problem, a damaged identity an error."""

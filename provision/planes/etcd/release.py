@@ -15,6 +15,7 @@ from typing import Literal
 
 from provision.core.plane import Window
 from provision.errors import PreflightRefused, Problem
+from provision.inventory.document import ETCD_RELEASE
 from provision.inventory.model import Cluster, Etcd
 
 BINARIES = ("etcd", "etcdctl")
@@ -50,6 +51,10 @@ UNKNOWN = Artifact("", "", "", "", "", dict.fromkeys(BINARIES, ""))
 
 def load(cluster: Cluster) -> Artifact:
     """Find, check and describe what `etcd.source` names. PreflightRefused says what is wrong with it."""
+    if cluster.etcd is None:
+        what = "etcd: this key is missing: the control plane is etcd, and the nodes get a release of it"
+        advice = f"add etcd: {{source: {ETCD_RELEASE}}}, a release archive (github.com/etcd-io/etcd/releases)"
+        raise PreflightRefused(Problem(what, str(cluster.path), advice))
     source = _fetch(cluster.etcd) if cluster.etcd.source.startswith("https://") else Path(cluster.etcd.source)
     if source.is_dir():
         source = _pack(source)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster
 from provision.pki import certificates, files
 from provision.pki.certificates import Signer
@@ -31,18 +30,14 @@ def make(cluster: Cluster, now: datetime | None = None, target: RotationTarget |
                 identity = Identity.read(cluster, moment, RotationTarget(leaves_since=identity.target.leaves_since))
             return identity
     except OSError as error:
-        advice = "it holds the cluster's keys, and must be writable by you"
-        problem = Problem(f"cannot write: {error.strerror}", str(error.filename or cluster.folder), advice)
-        raise PreflightRefused(problem) from error
+        raise files.refused(error, cluster.folder) from error
 
 
 def make_folders(folder: Path) -> None:
     """Make the folder and those in it, closed to others and out of git."""
-    for path in (folder, *(folder / name for name in Authority)):
-        path.mkdir(mode=0o700, exist_ok=True)
-    ignore = folder.parent / ".gitignore"
-    if not ignore.exists():
-        files.write(ignore, b"*\n", 0o644)
+    files.make_folder(folder)
+    for name in Authority:
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
 
 
 def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:

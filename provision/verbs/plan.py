@@ -48,9 +48,9 @@ def _summary(plan: Plan, afterwards: Plan) -> str:
 def _tables(later: Sequence[Plan]) -> tuple[Table, ...]:
     """Return a row for each change of the stages after the first, which are numbered from 2."""
     rows = tuple(
-        (str(number), change.where, change.action, change.resource, change.note, ", ".join(change.stops))
+        (str(number), change.where, change.action, change.resource, ", ".join(change.stops), change.note)
         for number, plan in enumerate(later, 2)
         for change in plan
     )
-    columns = ("stage", "where", "action", "what", "note", "containers that stop")
+    columns = ("stage", "where", "action", "what", "stops for good", "note")
     return (Table("afterwards", "Afterwards", columns, rows),) if rows else ()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Fab
 from invariants import _ETCDCTL, _EVERY, PREFIX, Writer, assert_nothing_lost, assert_settled, await_packets, holds
-from observe import document, run, start
+from observe import document, run, start, steps
 
 from provision import inventory, layout
 from provision.core.situation import Situation
@@ -179,9 +179,7 @@ def test_a_container_that_nobody_foresaw_is_asked_about_before_the_next_step(clu
     assert "would stop the container node2: late for good, which was not foreseen" in report["problems"][0]["what"]
     plan = document(fab(cluster, *rotate, "--plan"))
     assert plan["changes"] == []
-    assert [row["what"] for row in plan["afterwards"] if row["containers that stop"] == "late"] == [
-        "unit docker.service"
-    ]
+    assert [row["what"] for row in plan["afterwards"] if row["stops for good"] == "late"] == ["unit docker.service"]
     run(cluster, "node2", "docker rm -f late")
     document(fab(cluster, *rotate))
     assert_nothing_pending(cluster, fab)
@@ -198,9 +196,7 @@ def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_
     assert restarts(announced) == [f"{name} unit etcd.service" for name in NAMES]
     assert "each dockerd restarts once, and in no other step" in str(announced["warnings"])
     report = document(fab(cluster, "certs", "--rotate", "--authority", "--json"))
-    made = [(change["where"], change["action"], change["resource"]) for change in report["changes"]]
-    later = [(row["where"], row["action"], row["what"]) for row in announced["afterwards"]]
-    assert [(one["where"], one["action"], one["resource"]) for one in announced["changes"]] + later == made
+    assert steps(announced) == steps(report)
     for name, docker in dockers.items():
         print(f"{name}: dockerd was away for {docker.gap:.2f} s, once")
         assert docker.starts == starts[name] + 1

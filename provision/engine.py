@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from provision import facts
 from provision.core.phase import Phase
-from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
+from provision.core.plan import CLUSTER, CONTROLLER, Action, Change, Plan
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem, StepFailed
@@ -18,6 +18,9 @@ from provision.node import library
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
 from provision.resources import UPLOADS, Difference, Resource, Service
+
+#: What a change is where a stage before has made the same already.
+_ONCE_MORE: Mapping[Action, Action] = {"create": "update", "start": "restart"}
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,48 @@ def make_plan(plane: Plane, situation: Situation) -> Plan:
     """Return every change in the order it is made. Pure. PreflightRefused where no order leads there."""
     if problems := plane.blockers(situation):
         raise PreflightRefused(*problems)
-    todo = steps(plane, situation)
+    return _in_order(plane, steps(plane, situation), _cluster_changes(plane, situation))
+
+
+def foresee(plane: Plane, before: Situation, after: Situation) -> Plan:
+    """Return what leads from where one stage ends to where the next one does, though neither is made yet. Pure.
+
+    What both want alike is not touched. The facts are those of now: they tell what else differs, and what runs.
+    """
+    held = {
+        node.name: {resource.name: resource for phase in plane.phases for resource in phase.resources(before, node)}
+        for node in after.cluster.nodes
+    }
+    todo = []
+    for step in steps(plane, after):
+        there = held[step.node.name].get(step.resource.name)
+        if there != step.resource:
+            todo.append(_once_more(step) if there else step)
+    earlier = _cluster_changes(plane, before)
+    changes = {
+        name: tuple(change for change in of_phase if change not in earlier[name])
+        for name, of_phase in _cluster_changes(plane, after).items()
+    }
+    return _in_order(plane, todo, changes)
+
+
+def _once_more(step: Step) -> Step:
+    """Return the step on what the stage before has made: its digest and text are not known yet."""
+    action = _ONCE_MORE.get(step.difference.action, step.difference.action)
+    note = step.difference.note if action == "restart" else ""
+    return replace(step, difference=replace(step.difference, action=action, diff="", note=note))
+
+
+def _cluster_changes(plane: Plane, situation: Situation) -> Mapping[str, tuple[Change, ...]]:
+    return {phase.name: phase.cluster_changes(situation) for phase in plane.phases}
+
+
+def _in_order(plane: Plane, todo: Sequence[Step], of_cluster: Mapping[str, Sequence[Change]]) -> Plan:
     changes: list[Change] = []
     for phase in plane.phases:
-        of_cluster = phase.cluster_changes(situation)
-        changes += [change for change in of_cluster if change.where == CONTROLLER]
+        changes += [change for change in of_cluster[phase.name] if change.where == CONTROLLER]
         changes += [step.change for step in todo if step.phase is phase]
-        changes += [change for change in of_cluster if change.where == CLUSTER]
+        changes += [change for change in of_cluster[phase.name] if change.where == CLUSTER]
     return Plan(tuple(changes))
 
 

@@ -5,7 +5,7 @@ ProvisionError
 │   └── InventoryError     2   inventory.yml: every mistake, each with file and line
 ├── PreflightRefused       3   an obstacle found before anything was touched
 │   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
-│   └── ConsentMissing     3   a change that needs a confirmation, and no terminal to ask on
+│   └── ConsentMissing     3   a change that needs a confirmation, and nobody who gives it
 ├── StepFailed             4   a step failed on a node
 └── LockHeld               6   another run is changing these nodes
 
@@ -86,7 +86,9 @@ class ConnectionFailed(PreflightRefused):
 
 
 class ConsentMissing(PreflightRefused):
-    """A change needs a confirmation, and there is no terminal to ask on."""
+    """A change needs a confirmation, and there is no terminal to ask on, or the answer was no."""
+
+    title = "refused: a yes is missing"
 
 
 class StepFailed(ProvisionError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import unified_diff
+from itertools import chain
 from typing import Literal
 
 Action = Literal["create", "update", "remove", "replace", "load", "start", "restart", "enable", "add"]
@@ -76,7 +77,18 @@ class Plan:
     @property
     def stopped(self) -> tuple[str, ...]:
         """Running containers that a restart stops and that nothing starts again, as `node: name`."""
-        return tuple(f"{change.where}: {name}" for change in self.changes for name in change.stops)
+        return tuple(dict.fromkeys(f"{change.where}: {name}" for change in self.changes for name in change.stops))
+
+    @property
+    def interruptions(self) -> tuple[str, ...]:
+        """All that a person has to know of before it is done, each as it completes "to …"."""
+        restarts = (f"restart {change.resource} on {change.where}" for change in self.restarts)
+        return (*restarts, *(f"stop the container {name} for good" for name in self.stopped), *self.consents)
+
+
+def joined(plans: Iterable[Plan]) -> Plan:
+    """Return the changes of all, one plan's after another's."""
+    return Plan(tuple(chain.from_iterable(plans)))
 
 
 def diff(path: str, before: str, after: str) -> str:

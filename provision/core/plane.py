@@ -63,6 +63,11 @@ class Goal(Enum):
     ROTATE = auto()
 
 
+def as_it_is(situation: Situation) -> Situation:
+    """Enter the only stage of most goals: nothing is aimed at but the inventory."""
+    return situation
+
+
 @dataclass(frozen=True)
 class Stage:
     """One wanted state on the way to a goal. `enter` returns the situation that aims at it, without I/O on a node.
@@ -72,15 +77,8 @@ class Stage:
 
     enter: Callable[[Situation], Situation]
     title: str = ""
-    #: What will be found when the stages before are done, where that can be known: `plan` shows what this one does.
-    foresee: Callable[[Situation], Situation] | None = None
-    #: A situation whose plan names every restart of this stage and of later ones, for one question before them all.
-    worst: Callable[[Situation], Situation] | None = None
-
-
-def as_it_is(situation: Situation) -> Situation:
-    """Enter the only stage of most goals: nothing is aimed at but the inventory."""
-    return situation
+    #: From what is found before the first stage to what this one leaves: what is not made yet has stand-ins.
+    foresee: Callable[[Situation], Situation] = as_it_is
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from provision import engine, planes
 from provision.core.outcome import Outcome, failures
-from provision.core.plan import Plan
+from provision.core.plan import Plan, joined
 from provision.core.plane import Coordinator, Goal
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
@@ -15,7 +15,17 @@ from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import steps
 from provision.verbs.session import Session
-from provision.verbs.steps import Stages, consent, consent_to_all, entered, looked_at, modules, proven, stages_to
+from provision.verbs.steps import (
+    Stages,
+    consent,
+    consent_to_more,
+    entered,
+    foreseen,
+    looked_at,
+    modules,
+    proven,
+    stages_to,
+)
 from provision.waiting import attempts
 
 #: For what comes back by itself after a restart of dockerd: our keepers, which a busy machine had not started at once.
@@ -34,20 +44,23 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
     with session.survey(verb, modules(session), absent=True) as (remotes, situation):
         situation, warnings = looked_at(session, situation, remotes, ignored)
         stages = to_goal(situation)
-        yes = consent_to_all(session, situation, remotes, stages, yes=yes)
-        for stage in stages[:-1]:
-            situation = entered(session, situation, remotes, stage)
+        later = foreseen(session, situation, remotes, stages)
+        situation = entered(session, situation, remotes, stages[0])
+        plan = engine.make_plan(session.plane, situation)
+        consent(session, joined([plan, *later]), yes=yes)
+        for stage, named in zip(stages[1:], later, strict=True):
             with session.coordinator(remotes, situation) as coordinator:
-                plan, situation = _carried_out(session, situation, coordinator, yes=yes)
-            made = Plan(made.changes + plan.changes)
+                plan, situation = _carried_out(session, situation, plan, coordinator, yes=yes)
+            made = joined([made, plan])
             situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
-        situation = entered(session, situation, remotes, stages[-1])
+            situation = entered(session, situation, remotes, stage)
+            plan = engine.make_plan(session.plane, situation)
+            consent_to_more(session, plan, named, yes=yes)
         with session.coordinator(remotes, situation) as coordinator:
-            plan, situation = _carried_out(session, situation, coordinator, yes=yes)
-            made = Plan(made.changes + plan.changes)
+            plan, situation = _carried_out(session, situation, plan, coordinator, yes=yes)
             outcomes = _proven_and_settled(session, situation, coordinator, plan)
-    return _report(session, verb, made, outcomes, warnings)
+    return _report(session, verb, joined([made, plan]), outcomes, warnings)
 
 
 def _proven_and_settled(
@@ -77,11 +90,9 @@ def _report(
 
 
 def _carried_out(
-    session: Session, situation: Situation, coordinator: Coordinator, *, yes: bool
+    session: Session, situation: Situation, plan: Plan, coordinator: Coordinator, *, yes: bool
 ) -> tuple[Plan, Situation]:
-    """Plan and do it. Where the store had no quorum at first, look again when it has, and do the rest."""
-    plan = engine.make_plan(session.plane, situation)
-    consent(session, plan, yes=yes)
+    """Do what is planned. Where the store had no quorum at first, look again when it has, and do the rest."""
     lost = session.plane.outage(situation)
     if len(plan):
         planes.record(session.cluster, session.plane)
@@ -93,8 +104,10 @@ def _carried_out(
     if not lost:
         return plan, situation
     seen = engine.gather(session.plane, situation, coordinator.remotes)
-    rest, situation = _carried_out(session, seen, coordinator, yes=yes)
-    return Plan(plan.changes + rest.changes), situation
+    rest = engine.make_plan(session.plane, seen)
+    consent(session, rest, yes=yes)
+    rest, situation = _carried_out(session, seen, rest, coordinator, yes=yes)
+    return joined([plan, rest]), situation
 
 
 def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Situation:

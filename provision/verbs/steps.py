@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from provision import engine, inventory
 from provision.checks import catalogue, node_view
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failures, flows
-from provision.core.plan import CONTROLLER, Plan
+from provision.core.plan import CLUSTER, CONTROLLER, Plan
 from provision.core.plane import Coordinator, Goal, Stage
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
@@ -76,18 +77,16 @@ def entered(session: Session, situation: Situation, remotes: Remotes, stage: Sta
     return engine.with_policies(session.plane, aimed, remotes)
 
 
-def consent_to_all(
-    session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage], *, yes: bool
-) -> bool:
-    """Ask, before the first of several plans, about all that needs a yes in one of them. Return what `yes` is now."""
-    first, *later = stages
-    if not later and not first.worst:
-        return yes
-    aimed = [(first.worst or first.enter)(situation)]
-    aimed += [stage.enter(stage.foresee(situation)) for stage in later if stage.foresee]
-    for one in aimed:
-        consent(session, engine.make_plan(session.plane, engine.with_policies(session.plane, one, remotes)), yes=yes)
-    return True
+def foreseen(session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage]) -> tuple[Plan, ...]:
+    """Return the plan of each stage after the first, as far as it can be known before that one."""
+    return tuple(
+        engine.foresee(
+            session.plane,
+            before.foresee(situation),
+            engine.with_policies(session.plane, after.foresee(situation), remotes),
+        )
+        for before, after in pairwise(stages)
+    )
 
 
 def consent(session: Session, plan: Plan, *, yes: bool) -> None:
@@ -104,6 +103,17 @@ def consent(session: Session, plan: Plan, *, yes: bool) -> None:
         what = f"a restart of Docker stops containers that have no restart policy: {stopped}"
         advice = "add --yes to accept that, or give them one: docker update --restart unless-stopped NAME"
         raise ConsentMissing(Problem(what, advice=advice))
+
+
+def consent_to_more(session: Session, plan: Plan, named: Plan, *, yes: bool) -> None:
+    """Ask for a yes where a later stage would interrupt what nothing had named before the first. ConsentMissing."""
+    more = ", ".join(one for one in plan.interruptions if one not in named.interruptions)
+    if not more:
+        return
+    session.progress.say(CLUSTER, f"not foreseen: to {more}")
+    if not yes and not session.agreed(f"The next stage would {more}. That was not foreseen. Go on?"):
+        advice = "the stages before it are done. Run it again, and the plan names it; or add --yes to agree"
+        raise ConsentMissing(Problem(f"the next stage would {more}, which was not foreseen", CLUSTER, advice))
 
 
 def proven(

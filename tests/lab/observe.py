@@ -64,3 +64,9 @@ def document(result: subprocess.CompletedProcess[str], code: int = 0) -> dict[st
     told = "\n".join(map(str, wrong)) or result.stdout[-3000:]
     assert result.returncode == code, f"exit {result.returncode}\n{told}\n{result.stderr[-3000:]}"
     return found
+
+
+def steps(report: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The changes of a report in order: those of its first stage, and after them those that it foresees."""
+    first = [(change["where"], change["action"], change["resource"]) for change in report["changes"]]
+    return first + [(row["where"], row["action"], row["what"]) for row in report.get("afterwards", ())]

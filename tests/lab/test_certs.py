@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import Fab
 from invariants import _ETCDCTL, _EVERY, PREFIX, Writer, assert_nothing_lost, assert_settled, await_packets, holds
-from observe import document, run, start
+from observe import document, run, start, steps
 
 from provision import inventory, layout
 from provision.core.situation import Situation
@@ -169,6 +170,21 @@ def test_a_container_that_a_step_would_stop_for_good_is_named_before_the_first_o
     assert not (folder(cluster) / "rotation").exists()
 
 
+def test_a_container_that_nobody_foresaw_is_asked_about_before_the_next_step(cluster: Lab, fab: Fab) -> None:
+    late = "docker run -d --name late busybox sleep 1000000"
+    execute = f'lab.execute("{cluster.name}", "node2", "{late}".split())'
+    deed = f"{sys.executable} -c 'from provision import lab; {execute}'"
+    rotate = ("certs", "--rotate", "--authority", "--json")
+    report = document(fab(cluster, *rotate, at=("node2: phase etcd", "after", deed)), 3)
+    assert "would stop the container node2: late for good, which was not foreseen" in report["problems"][0]["what"]
+    plan = document(fab(cluster, *rotate, "--plan"))
+    assert plan["changes"] == []
+    assert [row["what"] for row in plan["afterwards"] if row["stops for good"] == "late"] == ["unit docker.service"]
+    run(cluster, "node2", "docker rm -f late")
+    document(fab(cluster, *rotate))
+    assert_nothing_pending(cluster, fab)
+
+
 @pytest.mark.usefixtures("writer")
 def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_once(
     cluster: Lab, fab: Fab, tmp_path: Path
@@ -180,6 +196,7 @@ def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_
     assert restarts(announced) == [f"{name} unit etcd.service" for name in NAMES]
     assert "each dockerd restarts once, and in no other step" in str(announced["warnings"])
     report = document(fab(cluster, "certs", "--rotate", "--authority", "--json"))
+    assert steps(announced) == steps(report)
     for name, docker in dockers.items():
         print(f"{name}: dockerd was away for {docker.gap:.2f} s, once")
         assert docker.starts == starts[name] + 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Fab, MakeLab
 from leaving import Seen, inventory, keys, watched
-from observe import document, manifest, run, start
+from observe import document, manifest, run, start, steps
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -89,7 +89,9 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, cha
     began, seen = dockerds(lab, staying), list[Seen]()
     with watched(lab, *staying[:2], seen):
         assert document(fab(lab, "provision", "--json", inventory=new), 3)["problems"]
-        document(fab(lab, "provision", "--json", "--yes", inventory=new))
+        plan = document(fab(lab, "plan", "--json", inventory=new))
+        report = document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert steps(plan) == steps(report)
     assert members(lab, fab, new) == names(after)
     assert set(seen[0].writes) <= keys(lab, "node1")
     assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap

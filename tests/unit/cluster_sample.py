@@ -9,14 +9,17 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path as LocalPath
 from typing import Any
 
 from pki_sample import sample
 
 from provision import layout
-from provision.core.plan import Change
+from provision.core.plan import Change, Plan
+from provision.core.plane import Goal
 from provision.core.situation import Situation
+from provision.engine import foresee
 from provision.facts import Clock, Container, Facts, Listener, PathFact, Space, Unit
 from provision.inventory.model import Cluster, Node
 from provision.network.subnets import assigned
@@ -246,6 +249,12 @@ def with_values(**values: str) -> Callable[[Facts], Facts]:
 def without_path(path: str) -> Callable[[Facts], Facts]:
     """One path of a node is not there."""
     return lambda facts: replace(facts, paths={name: there for name, there in facts.paths.items() if name != path})
+
+
+def foreseen(situation: Situation, goal: Goal) -> list[Plan]:
+    """The plan of each stage after the first, as it is known before the first."""
+    stages = PLANE.stages(situation, goal)
+    return [foresee(PLANE, one.foresee(situation), then.foresee(situation)) for one, then in pairwise(stages)]
 
 
 def lines(changes: Iterable[Change]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path as LocalPath
 
 import pytest
-from cluster_sample import answering, bare, changed, lines, planned, store_member, with_path, with_unit
+from cluster_sample import answering, bare, changed, foreseen, lines, planned, store_member, with_path, with_unit
 from pki_sample import node, sample
 from preflight_sample import failures
 
@@ -44,9 +44,8 @@ def shrunk(situation: Situation, *nodes: Node, alive: bool = True) -> Situation:
 
 def plans(situation: Situation) -> list[list[str]]:
     """What each stage would change, as far as it is known before the first one."""
-    first, *later = PLANE.stages(situation, Goal.CONVERGE)
-    found = [lines(make_plan(PLANE, first.enter(situation)))]
-    return found + [lines(make_plan(PLANE, one.enter(one.foresee(situation)))) for one in later if one.foresee]
+    first, *_ = PLANE.stages(situation, Goal.CONVERGE)
+    return [lines(make_plan(PLANE, first.enter(situation))), *map(lines, foreseen(situation, Goal.CONVERGE))]
 
 
 def test_members_that_answer_leave_last_and_one_after_another(tmp_path: LocalPath) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from provision.core.plan import Action, Change, Plan, diff
+from provision.core.plan import Action, Change, Plan, diff, joined
 
 FILE = Change("node1", "etcd", "file /etc/a", "update", diff="-a\n+b\n")
 RESTART = Change("node1", "docker", "unit docker.service", "restart", note="for a", stops=("web", "db"))
@@ -39,6 +39,21 @@ def test_nothing_but_a_restart_interrupts(action: Action) -> None:
 
 def test_what_is_stopped_is_named_with_its_node() -> None:
     assert Plan((FILE, RESTART, ELSEWHERE)).stopped == ("node1: web", "node1: db", "node2: web")
+
+
+def test_what_two_plans_stop_is_named_once() -> None:
+    both = joined([Plan((FILE, ELSEWHERE)), Plan((ELSEWHERE, START))])
+    assert list(both) == [FILE, ELSEWHERE, ELSEWHERE, START]
+    assert both.stopped == ("node2: web",)
+
+
+def test_all_that_interrupts_or_needs_a_yes_is_an_interruption() -> None:
+    removal = Change("cluster", "leave", "member node3", "remove", consent="remove the member node3")
+    assert Plan((FILE, ELSEWHERE, START, removal)).interruptions == (
+        "restart unit docker.service on node2",
+        "stop the container node2: web for good",
+        "remove the member node3",
+    )
 
 
 def test_containers_that_it_starts_are_known_by_name() -> None:

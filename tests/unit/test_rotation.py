@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cluster_sample import changed, lines, planned, planned_sample, with_path
+from cluster_sample import bare_situation, changed, foreseen, lines, planned, planned_sample, with_path, with_unit
 from handshakes import RESTARTS, Held
 from pki_sample import contents, sample
 
+from provision.core.plane import Goal
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
+from provision.facts import Container
 from provision.pki import files
 from provision.planes.etcd import membership, paths, pki, validity
 from provision.planes.etcd.local import local, with_identity
@@ -214,3 +218,95 @@ def test_a_rotation_stopped_half_way_is_told(tmp_path: Path) -> None:
     (problem,) = validity.warnings(situation)
     assert str(problem).startswith("controller: a rotation of the authorities is at step 1 of 3")
     assert "fab certs --rotate --authority" in problem.advice
+
+
+def as_found(folder: Path) -> Situation:
+    """A cluster at work."""
+    return planned_sample(folder)
+
+
+def bare(folder: Path) -> Situation:
+    """Hosts and a controller without anything of ours."""
+    cluster = sample(folder)
+    return bare_situation(cluster, Identity.read(cluster))
+
+
+def with_ended_leaves(folder: Path) -> Situation:
+    return ended(folder, 830)
+
+
+def with_ended_authorities(folder: Path) -> Situation:
+    return ended(folder, 3660)
+
+
+def without_a_leaf(folder: Path) -> Situation:
+    """A leaf is gone from the controller: the first step makes one, and a later step another."""
+    situation = planned_sample(folder)
+    for path in local(situation).identity.paths(pki.docker_leaf(situation.cluster.node("node1"))):
+        path.unlink()
+    return situation
+
+
+def with_etcd_stopped(folder: Path) -> Situation:
+    """The first step starts what a later one restarts."""
+    return changed(planned_sample(folder), "node2", with_unit(paths.ETCD_UNIT, state="inactive", process=0))
+
+
+def stopped_in_trust(folder: Path) -> Situation:
+    return turned(planned_sample(folder), Step.TRUST)
+
+
+def stopped_in_leaves(folder: Path) -> Situation:
+    """One node has its new leaves, and the others not yet."""
+    before = stopped_in_trust(folder)
+    return changed(before, "node1", lambda _: turned(before, Step.LEAVES).facts["node1"])
+
+
+BEGINNINGS = (
+    as_found,
+    bare,
+    with_ended_leaves,
+    with_ended_authorities,
+    without_a_leaf,
+    with_etcd_stopped,
+    stopped_in_trust,
+    stopped_in_leaves,
+)
+
+
+def with_web(situation: Situation) -> Situation:
+    """A container that no restart of Docker brings back runs on node3."""
+    web = Container("w" * 64, "web", ())
+    return changed(situation, "node3", lambda facts: replace(facts, containers=(*facts.containers, web)))
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS, ids=lambda beginning: beginning.__name__)
+def test_before_the_first_step_every_step_is_known(tmp_path: Path, beginning: Callable[[Path], Situation]) -> None:
+    situation = with_web(beginning(tmp_path))
+    folder = contents(situation.cluster)
+    stages, named = PLANE.stages(situation, Goal.ROTATE), foreseen(situation, Goal.ROTATE)
+    assert contents(situation.cluster) == folder
+    assert stages[-1].title == Step.DROP.told
+    for (stage, following), plan in zip(pairwise(stages), named, strict=True):
+        target = local(stage.enter(situation)).identity.target
+        situation = with_web(planned(situation.cluster, pki.make(situation.cluster, target=target)))
+        made = make_plan(PLANE, following.enter(situation))
+        assert sorted(lines(plan)) == sorted(lines(made))
+        assert set(plan.interruptions) == set(made.interruptions)
+
+
+def test_a_plan_of_a_rotation_shows_files_restarts_and_containers_of_every_step(tmp_path: Path) -> None:
+    leaves, drop = foreseen(with_web(planned_sample(tmp_path)), Goal.ROTATE)
+    assert lines(leaves.restarts) == RESTARTS[Step.LEAVES]
+    assert lines(drop.restarts) == RESTARTS[Step.DROP]
+    assert (leaves.stopped, drop.stopped) == (("node3: web",), ())
+    assert lines(drop.of("node1", "pki")) == [
+        "node1: update file /etc/etcd/pki/peer-ca.crt",
+        "node1: update file /etc/etcd/pki/client-ca.crt",
+    ]
+    assert lines(leaves.of("node3", "docker")) == [
+        *(f"node3: update file /etc/docker/overlay/{name}" for name in ("ca.crt", "server.crt", "server.key")),
+        *(f"node3: update file /etc/docker/overlay/{name}" for name in ("store-ca.crt", "store.crt", "store.key")),
+        "node3: restart unit docker.service",
+    ]
+    assert not [change for change in leaves if "sha256" in change.note]

@@ -35,12 +35,16 @@ def stages(situation: Situation) -> tuple[Stage, ...]:
     guests = leavers(situation)
     if not guests:
         return (Stage(as_it_is),)
+
+    def gone(now: Situation) -> Situation:
+        return without(now, unwanted(now))
+
     return (
-        Stage(lambda now: _with_guests(now, guests)),
+        Stage(lambda now: _with_guests(now, guests), foresee=lambda now: _with_guests(gone(now), guests)),
         Stage(
             settled,
             "who has left is let in no more, who stays as a node puts its store away, and Docker takes up new nodes",
-            lambda now: without(now, unwanted(now)),
+            foresee=lambda now: settled(gone(now)),
         ),
     )
 

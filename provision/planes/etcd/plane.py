@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
 from provision import layout
@@ -178,12 +177,11 @@ def _stage(target: pki.RotationTarget) -> Stage:
             return situation
         return with_identity(situation, pki.Identity.read(situation.cluster, target=target))
 
-    return Stage(enter, target.step.told if target.step else "", worst=_without_leaves if target.step else None)
+    def foresee(situation: Situation) -> Situation:
+        step = target.step
+        return with_identity(situation, pki.foreseen(situation.cluster, step)) if step else enter(situation)
 
-
-def _without_leaves(situation: Situation) -> Situation:
-    """Return the situation in which every leaf is to be made: it restarts whatever a rotation restarts."""
-    return with_identity(situation, replace(local(situation).identity, issued={}))
+    return Stage(enter, target.step.told if target.step else "", foresee)
 
 
 PLANE = EtcdPlane()

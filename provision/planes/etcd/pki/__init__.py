@@ -17,6 +17,7 @@ would cut off every node that trusts the old.
 from provision.pki.certificates import expiry, load_all
 from provision.pki.leaf import Issued, Leaf
 from provision.planes.etcd.pki.adoption import take_over
+from provision.planes.etcd.pki.foresight import foreseen
 from provision.planes.etcd.pki.identity import Identity, Kept, Need
 from provision.planes.etcd.pki.issuing import make
 from provision.planes.etcd.pki.leaves import (
@@ -44,6 +45,7 @@ __all__ = [
     "Step",
     "docker_leaf",
     "expiry",
+    "foreseen",
     "leaves",
     "load_all",
     "make",

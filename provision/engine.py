@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from provision import facts
 from provision.core.phase import Phase
-from provision.core.plan import CLUSTER, CONTROLLER, Action, Change, Plan
+from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem, StepFailed
@@ -18,9 +18,6 @@ from provision.node import library
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
 from provision.resources import UPLOADS, Difference, Resource, Service
-
-#: What a change is where a stage before has made the same already.
-_ONCE_MORE: Mapping[Action, Action] = {"create": "update", "start": "restart"}
 
 
 @dataclass(frozen=True)
@@ -184,9 +181,9 @@ def foresee(plane: Plane, before: Situation, after: Situation) -> Plan:
 
 def _once_more(step: Step) -> Step:
     """Return the step on what the stage before has made: its digest and text are not known yet."""
-    action = _ONCE_MORE.get(step.difference.action, step.difference.action)
-    note = step.difference.note if action == "restart" else ""
-    return replace(step, difference=replace(step.difference, action=action, diff="", note=note))
+    now = step.difference
+    action = now.again or now.action
+    return replace(step, difference=replace(now, action=action, diff="", note=now.note if action == "restart" else ""))
 
 
 def _cluster_changes(plane: Plane, situation: Situation) -> Mapping[str, tuple[Change, ...]]:

@@ -24,6 +24,8 @@ class Difference:
     stops: tuple[str, ...] = ()
     #: What a person has to agree to.
     consent: str = ""
+    #: The action on what a stage before has made already, where it is another one.
+    again: Action | None = None
 
 
 @dataclass(frozen=True)

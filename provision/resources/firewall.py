@@ -37,7 +37,7 @@ class Ruleset:
         """Load it where it is not there, made of other files, or touched by somebody since."""
         there = facts.unit(self.unit)
         if not there.running:
-            return Difference("start", note="only the nodes reach our ports then")
+            return Difference("start", note="only the nodes reach our ports then", again="load")
         if any(there.inputs.get(path) not in fit for path, fit in self.inputs):
             return Difference("load", note="anew, at once")
         if self.table not in facts.tables:

@@ -31,7 +31,7 @@ class Folder(OfPath):
         """Kind, mode and owner."""
         there = facts.paths.get(self.path)
         if there is None:
-            return Difference("create")
+            return Difference("create", again="update")
         if (there.kind, there.mode, there.owner) == ("folder", self.mode, self.owner):
             return None
         return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
@@ -82,7 +82,7 @@ class File(OfPath):
         """Kind, mode, owner and content."""
         there = facts.paths.get(self.path)
         if there is None or there.kind != "file":
-            return Difference("create", diff=self._diff(""), note=self._note(""))
+            return Difference("create", diff=self._diff(""), note=self._note(""), again="update")
         notes = []
         if (there.mode, there.owner) != (self.mode, self.owner):
             notes.append(f"{there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
@@ -128,7 +128,7 @@ class Link(OfPath):
         """Where it points."""
         there = facts.paths.get(self.path)
         if there is None:
-            return Difference("create", note=f"→ {self.target}")
+            return Difference("create", note=f"→ {self.target}", again="update")
         if there.target == self.target:
             return None
         return Difference("update", note=f"{there.target or there.kind} → {self.target}")

@@ -87,7 +87,7 @@ class Service:
                 return Difference("restart", note=self._note(facts, stale), stops=lost)
             # static: started by what wants it
             return None if there.enablement in ("enabled", "static") else Difference("enable")
-        return Difference("start")
+        return Difference("start", again="restart")
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
         reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")

@@ -104,6 +104,20 @@ def test_twenty_members_are_planned_as_fast_as_few(tmp_path: LocalPath) -> None:
     assert lines(make_plan(PLANE, at_work(tmp_path, *many))) == []
 
 
+def test_the_second_stage_makes_nothing_that_the_first_one_makes(tmp_path: LocalPath) -> None:
+    situation = shrunk(at_work(tmp_path, *FIVE[:3], firewall=True), *FIVE[:2])
+    grown = replace(situation.cluster, nodes=(*FIVE[:2], FIVE[3]))
+    facts = {**situation.facts, "node4": bare(FIVE[3])}
+    situation = with_identity(replace(situation, cluster=grown, facts=facts), pki.make(grown))
+    first, second = plans(situation)
+    assert "node4: create file /etc/etcd/bootstrap.env" in first
+    assert not [line for line in second if "etcd" in line or "member" in line]
+    assert "node4: create file /etc/overlay-provision/firewall.nft" in first
+    assert "node4: update file /etc/overlay-provision/firewall.nft" in second
+    assert "node4: load table overlay_provision" in second
+    assert "node4: restart unit docker.service" in second
+
+
 def test_removing_a_member_needs_a_yes_and_names_it(tmp_path: LocalPath) -> None:
     situation = shrunk(at_work(tmp_path, *FIVE[:3]), *FIVE[:2])
     plan = make_plan(PLANE, situation)

@@ -82,8 +82,8 @@ def replaced_member(view: NodeView) -> Iterator[Outcome]:
     number = len(membership.known(situation) or ())
     yield view.failed(
         f"{what}; the others have no quorum: {majority(number)} of {number} members have to agree",
-        advice=f"bring its disk back, or start {paths.ETCD_UNIT} on the others, and run this again; where too many are "
-        'lost for good: README.md, "A majority lost for good"',
+        advice="bring members back until a majority answers, with their disks; this one can then join anew. Where a "
+        'majority is lost for good: README.md, "A majority lost for good"',
     )
 
 

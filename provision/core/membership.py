@@ -24,6 +24,8 @@ class Member:
     name: str = ""
     votes: bool = True
     healthy: bool = True
+    #: Nothing of it is left where it is: it has to go, and to come anew under its URL.
+    replaced: bool = False
 
     def __str__(self) -> str:
         """Return the name, or the URL of a member that was added and never started."""
@@ -58,8 +60,14 @@ class Membership:
 
     @property
     def lost(self) -> tuple[Member, ...]:
-        """The members that are to leave and do not answer, or never voted: they go before anything is added."""
-        return tuple(member for member in self.unwanted if not (member.healthy and member.votes))
+        """The members that go before anything is added: replaced ones, and of the unwanted the silent and learners."""
+        unwanted = (member for member in self.unwanted if not (member.healthy and member.votes))
+        return (*self.replaced, *unwanted)
+
+    @property
+    def replaced(self) -> tuple[Member, ...]:
+        """The members that are wanted, and have to go and to come anew."""
+        return tuple(member for member in self.found if member.replaced)
 
     @property
     def leaving(self) -> tuple[Member, ...]:
@@ -68,8 +76,8 @@ class Membership:
 
     @property
     def joining(self) -> tuple[Member, ...]:
-        """The members that are wanted and do not vote yet."""
-        voting = {member.url for member in self.voters}
+        """The members that are wanted and do not vote yet, or have to come anew."""
+        voting = {member.url for member in self.voters if not member.replaced}
         return tuple(member for member in self.wanted if member.url not in voting)
 
     def steps(self) -> tuple[Step, ...]:

@@ -68,12 +68,13 @@ def add_node(name: str, *, say: Say) -> Lab:
     return up(name, len(lab.nodes) + 1, lab.folder, ops=lab.user == OPS_USER, say=say)
 
 
-def renew(name: str, *, say: Say) -> Lab:
-    """Make every host again: with an empty disk and Docker folder, and the same name, address and host key."""
+def renew(name: str, *nodes: str, say: Say) -> Lab:
+    """Make every host again, or those named: with empty disks, and the same name, address and host key."""
     lab = find(name, say=say)
+    hosts = [_host(name, node) for node in nodes] or [*lab.nodes, lab.jump]
     with _changing(name):
-        _each(_forget, (*lab.nodes, lab.jump))
-        _each(lambda each: _bring_up(each, lab, say), (*lab.nodes, lab.jump))
+        _each(_forget, hosts)
+        _each(lambda each: _bring_up(each, lab, say), hosts)
     return lab
 
 

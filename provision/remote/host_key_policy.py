@@ -82,7 +82,7 @@ def mistrust(target: Target, where: str, key: HostKey, entry: host_keys.Entry) -
         f"{entry.key.kind} {entry.key.fingerprint}, the host shows {key.kind} {key.fingerprint}"
     )
     advice = (
-        f"somebody may be intercepting the connection. If the host was reinstalled: ssh-keygen -f {entry.path} "
-        f"-R '{target.known_as}', then: fab trust"
+        "somebody may be intercepting the connection. If the host was reinstalled or replaced: "
+        f"ssh-keygen -f {entry.path} -R '{target.known_as}', then: fab trust"
     )
     return Problem(what, where, advice)

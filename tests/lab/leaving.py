@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from observe import run
+from conftest import Fab
+from observe import document, run, start
 
 from provision.lab import Lab
 
 PREFIX = "/overlay-provision-test"
+#: Seconds that no write, tried through every member that stays, may be refused.
+REFUSED = 3.0
 #: On a node, for as long as the unit runs: one key after another, tried at every member that stays; a line each.
 _WRITE = """
 . /etc/docker/overlay/store.env; cd /etc/docker/overlay
@@ -49,6 +52,22 @@ def inventory(
     path = lab.folder / f"{name}.yml"
     path.write_text(text)
     return path
+
+
+def names(numbers: str) -> list[str]:
+    """The names of nodes."""
+    return [f"node{number}" for number in numbers]
+
+
+def dockerds(lab: Lab, nodes: Sequence[str]) -> list[str]:
+    """When each node's dockerd was started."""
+    return [start(lab, node, "docker") for node in nodes]
+
+
+def members(lab: Lab, fab: Fab, path: Path) -> list[str]:
+    """The healthy members, as `status` shows them."""
+    rows = document(fab(lab, "status", "--json", inventory=path))["members"]
+    return [row["node"] for row in rows if row["health"] == "healthy"]
 
 
 @dataclass(frozen=True)

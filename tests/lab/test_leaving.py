@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
-from leaving import Seen, inventory, keys, watched
-from observe import document, manifest, run, start, steps
+from leaving import REFUSED, Seen, dockerds, inventory, keys, members, names, watched
+from observe import document, manifest, run, steps
 
 from provision import lab as labs
 from provision.lab import Lab
 
-#: Seconds that no write, tried through every member that stays, may be refused.
-REFUSED = 3.0
 #: From the members that are there to those that stay, and those that come.
 SOME = [("123", "12"), ("123", "124")]
 MORE = [("12345", "123"), ("123", "12"), ("1234", "12"), ("12345", "12")]
@@ -39,10 +35,6 @@ STEPS = {
 KILLS = [(*change, step, when) for change, steps in STEPS.items() for step in steps for when in ("before", "after")]
 #: Without --whole every so many of them.
 EVERY = 7
-
-
-def names(numbers: str) -> list[str]:
-    return [f"node{number}" for number in numbers]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,15 +61,6 @@ def bare(lab: Lab) -> Lab:
         (lab.folder / f"{name}.yml").unlink(missing_ok=True)
     shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
     return labs.renew(lab.name, say=lambda _: None)
-
-
-def dockerds(lab: Lab, nodes: Sequence[str]) -> list[str]:
-    return [start(lab, node, "docker") for node in nodes]
-
-
-def members(lab: Lab, fab: Fab, path: Path) -> list[str]:
-    rows = document(fab(lab, "status", "--json", inventory=path))["members"]
-    return [row["node"] for row in rows if row["health"] == "healthy"]
 
 
 def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, change: tuple[str, str, bool]) -> None:

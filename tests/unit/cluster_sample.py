@@ -155,7 +155,8 @@ def answering(**different: Any) -> Callable[[Facts], Facts]:
 
 def without_data(facts: Facts) -> Facts:
     """A node's folder of the store's data is empty."""
-    return replace(facts, answers={name: text for name, text in facts.answers.items() if name != "store-data"})
+    kept = {name: text for name, text in facts.answers.items() if name != "store-data"}
+    return replace(facts, answers={**kept, "store-log": "no\n"})
 
 
 def with_data(facts: Facts) -> Facts:
@@ -165,7 +166,8 @@ def with_data(facts: Facts) -> Facts:
 
 def store_member(node: Node, **more: Any) -> dict[str, Any]:
     """A member as etcdctl lists it."""
-    return {"ID": 1, "name": node.name, "peerURLs": [f"https://{node.address}:2380"], **more}
+    urls = {"peerURLs": [f"https://{node.address}:2380"], "clientURLs": [f"https://{node.address}:2379"]}
+    return {"ID": 1, "name": node.name, **urls, **more}
 
 
 def network(name: str, subnet: str, scope: str = "global") -> dict[str, Any]:

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cluster_sample import answering, bare_situation, changed, planned_sample, with_data, without_data, without_path
+from cluster_sample import (
+    answering,
+    bare_situation,
+    changed,
+    planned_sample,
+    store_member,
+    with_data,
+    without_data,
+    without_path,
+)
 from pki_sample import sample
 from preflight_sample import Change, failures, obstacle, values
 
@@ -85,9 +94,25 @@ def test_a_member_that_lost_its_data_or_its_papers_is_told(tmp_path: Path, chang
 
 def test_a_member_that_has_not_begun_is_not_taken_for_one_that_lost_its_data(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
+    there = tuple(store_member(node, clientURLs=[]) for node in situation.cluster.members)
     for name in ("node1", "node2"):
-        situation = changed(situation, name, answering(status={"raftTerm": 1, "raftIndex": 2}))
+        situation = changed(situation, name, answering(members=there, status={"leader": 1}))
     assert failures(changed(situation, "node2", without_data)) == []
+
+
+def test_a_member_without_data_whose_etcd_runs_is_to_be_stopped_first(tmp_path: Path) -> None:
+    (outcome,) = failures(changed(planned_sample(tmp_path), "node2", without_data))
+    assert outcome.evidence.endswith("none of its data is in /var/lib/etcd, though its etcd runs")
+    assert outcome.advice == "systemctl stop etcd.service on it; then provision lets it join anew"
+
+
+def test_a_member_without_data_is_refused_where_the_others_have_no_quorum(tmp_path: Path) -> None:
+    situation = changed(planned_sample(tmp_path), "node1", answering(status={"raftIndex": 99}))
+    situation = changed(situation, "node2", answering(members=None, status=None))
+    (outcome,) = failures(changed(situation, "node2", without_data))
+    assert outcome.evidence.endswith("the others have no quorum: 2 of 2 members have to agree")
+    assert "A majority lost for good" in outcome.advice
+    assert "## A majority lost for good" in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def two_of_node1_one_of_node2(folder: Path) -> Situation:

@@ -58,6 +58,17 @@ def test_39_a_network_that_has_to_be_made_anew_while_a_container_uses_it(tmp_pat
     assert found.evidence == "network demo has to be made anew, and is in use by web"
 
 
+def test_a_network_that_cannot_be_seen_without_a_quorum_is_not_taken_for_one_to_be_made_anew(
+    tmp_path: LocalPath,
+) -> None:
+    situation = planned_sample(tmp_path)
+    for name in situation.facts:
+        situation = changed(situation, name, sees())
+    used = (Container("2" * 12, "web", ("demo",)),)
+    situation = changed(situation, "node2", lambda facts: replace(facts, containers=used))
+    assert failures(situation) == []
+
+
 @pytest.mark.parametrize(
     "route",
     [

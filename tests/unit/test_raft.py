@@ -10,9 +10,9 @@ from provision.core.membership import Member, Membership, majority, spare
 
 
 def members(text: str) -> tuple[Member, ...]:
-    """A letter a member: small ones do not answer; after `+` those that do not vote."""
+    """A letter a member: small ones do not answer; after `+` those that do not vote; x, y and z are replaced."""
     voters, _, learners = text.partition("+")
-    return tuple(Member(letter.upper(), letter.upper(), votes, letter.isupper()) for part, votes in
+    return tuple(Member(letter.upper(), letter.upper(), votes, letter.isupper(), letter in "xyz") for part, votes in
                  ((voters, True), (learners, False)) for letter in part)  # fmt: skip
 
 
@@ -34,6 +34,10 @@ def steps(found: str, wanted: str) -> str:
         ("AB+C", "ABC", "+C"),
         ("AB+C", "AB", "-C"),
         ("AB+c", "ABD", "-C +D"),
+        ("ABx", "ABX", "-X +X"),
+        ("AB+x", "ABX", "-X +X"),
+        ("ABCxy", "ABCXY", "-X -Y +X +Y"),
+        ("ABxd", "AXE", "-X -D +X +E -B"),
     ],
 )
 def test_the_lost_go_first_and_the_living_when_their_replacements_vote(found: str, wanted: str, expected: str) -> None:
@@ -61,11 +65,12 @@ def test_a_majority_is_more_than_half() -> None:
 URLS = st.lists(st.sampled_from("ABCDEFG"), unique=True, min_size=1, max_size=7)
 
 
-@given(URLS, st.sets(st.sampled_from("ABCDEFG")), URLS)
+@given(URLS, st.sets(st.sampled_from("ABCDEFG")), st.sets(st.sampled_from("ABCDEFG")), URLS)
 def test_every_walk_ends_with_the_members_wanted_and_keeps_a_majority_or_says_why_not(
-    found: list[str], silent: set[str], wanted: list[str]
+    found: list[str], silent: set[str], empty: set[str], wanted: list[str]
 ) -> None:
-    there = tuple(Member(url, url, healthy=url not in silent) for url in found)
+    silent |= empty & set(wanted)
+    there = tuple(Member(url, url, healthy=url not in silent, replaced=url in empty & set(wanted)) for url in found)
     membership = Membership(there, tuple(Member(url, url) for url in wanted))
     had_majority = spare(len(there), sum(member.healthy for member in there)) >= 0
     voters = {member.url: member.healthy for member in there}

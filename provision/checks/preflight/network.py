@@ -52,7 +52,8 @@ def overlap(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def network_in_use(view: NodeView) -> Iterator[Outcome]:
     """A network that has to be made anew can only be removed when no container uses it."""
-    for network in changed_networks(view.situation):
+    # One that is not there is made, or cannot be seen for want of a quorum.
+    for network in (one for one in changed_networks(view.situation) if one.name in view.situation.networks):
         using = [one.name for one in view.facts.containers if network.name in one.networks]
         if users := [name for name in using if not name.startswith(KEEPER)]:
             yield view.failed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,12 +40,15 @@ def promote(coordinator: EtcdCoordinator, node: Node) -> None:
         coordinator.membership_changed = True
 
 
-def remove(coordinator: EtcdCoordinator, url: str, name: str) -> None:
-    """Remove the member that has this peer URL; none there is no error. Its etcd ends by itself."""
+def remove(coordinator: EtcdCoordinator, url: str, name: str, silent: Collection[str] = ()) -> None:
+    """Remove the member that has this peer URL; none there is no error. Its etcd ends by itself.
+
+    `silent`: peer URLs of members that do not answer and are about to be removed, too.
+    """
     member = next((one for one in coordinator.store().members() if url in one.get("peerURLs", ())), None)
     if member is None:
         return
-    settle(coordinator, f"before {name} leaves")
+    settle(coordinator, f"before {name} leaves", silent)
     _hand_over(coordinator, member)
     waiting.until(lambda: _remove(coordinator, member["ID"]), f"etcd removes {name}", name, paths.ADVICE)
     coordinator.membership_changed = True
@@ -74,23 +77,23 @@ def _hand_over(coordinator: EtcdCoordinator, member: Mapping[str, Any]) -> None:
         leader.hand_over(next(iter(staying)))
 
 
-def settle(coordinator: EtcdCoordinator, occasion: str) -> None:
+def settle(coordinator: EtcdCoordinator, occasion: str, silent: Collection[str] = ()) -> None:
     """After a change, return once every member of the inventory that votes has answered for five seconds in a row.
 
-    StepFailed when that does not come to be within a minute. Where this run has changed nothing yet, nothing is waited
-    for but a write.
+    Those at the peer URLs of `silent` cannot. StepFailed when that does not come to be within a minute. Where this run
+    has changed nothing yet, nothing is waited for but a write.
     """
     coordinator.await_quorum(occasion)
     if not coordinator.membership_changed:
         return
     what = f"every member answers for {HEALTH_SECONDS:.0f} s ({occasion})"
-    waiting.until(lambda: _hear_all(coordinator), what, "cluster", paths.ADVICE, steady=HEALTH_SECONDS)
+    waiting.until(lambda: _hear_all(coordinator, silent), what, "cluster", paths.ADVICE, steady=HEALTH_SECONDS)
 
 
-def _hear_all(coordinator: EtcdCoordinator) -> None:
-    """Unanswered where a member of the inventory votes and does not answer through the quorum."""
+def _hear_all(coordinator: EtcdCoordinator, silent: Collection[str]) -> None:
+    """Unanswered where a member of the inventory, none of `silent`, votes and does not answer through the quorum."""
     voters = (one for one in coordinator.store().members() if one.get("name") and not one.get("isLearner"))
-    voting = {url for one in voters for url in one.get("peerURLs", ())}
+    voting = {url for one in voters for url in one.get("peerURLs", ())}.difference(silent)
     for node in coordinator.cluster.members:
         if peer_url(node) in voting:
             coordinator.store(node).get("/")

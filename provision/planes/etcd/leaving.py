@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from provision.core.membership import Member
 from provision.core.plane import Stage, as_it_is
 from provision.core.situation import Situation
-from provision.errors import Problem
+from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.phases import departure
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local
-from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, peer_url
+from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, peer_url, replaced
 
 
 def address(member: Member) -> str:
@@ -101,9 +101,8 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
         what = f"{', '.join(host.name for host in absent)} cannot leave: the store has no quorum"
         return (Problem(what, "cluster", "let fab provision bring the store back first, without `state: absent`"),)
     there = membership(situation)
-    urls = {member.url for member in there.wanted}
     voters = ", ".join(map(str, there.voters))
-    if is_running(situation) and not any(member.url in urls for member in there.voters):
+    if is_running(situation) and not set(there.voters) - {*there.unwanted, *there.replaced}:
         what = f"none of the members that the store lists would stay: {voters}"
         advice = "keep one of them in the inventory, with member: true, until the others vote; then take it out"
         return (Problem(what, "cluster", advice),)
@@ -117,6 +116,12 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
     return (Problem(f"the members cannot be changed like this: {reason}", "cluster", advice),)
 
 
+def refuse_replaced(situation: Situation, advice: str) -> None:
+    """Say which members have none of their data: they cannot take part in what is wanted. PreflightRefused."""
+    if names := ", ".join(node.name for node in replaced(situation)):
+        raise PreflightRefused(Problem(f"members have none of their data: {names}", "cluster", advice))
+
+
 def joins_anew(situation: Situation, node: Node) -> bool:
     """Say whether a node begins as a member of the running store: with nothing, or with what a removed member left.
 
@@ -124,6 +129,8 @@ def joins_anew(situation: Situation, node: Node) -> bool:
     """
     if not is_running(situation) or not node.member:
         return False
+    if node in replaced(situation):
+        return True
     listed_as = [one.get("name", "") for one in known(situation) or () if peer_url(node) in one.get("peerURLs", ())]
     return not listed_as or (listed_as == [""] and not situation.of(node).unit(paths.ETCD_UNIT).running)
 

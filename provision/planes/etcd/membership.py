@@ -56,12 +56,21 @@ def is_running(situation: Situation) -> bool:
     return any(member_status(facts).get("leader") for facts in situation.facts.values())
 
 
-def has_begun(situation: Situation) -> bool:
-    """Say whether the store had a leader once, as far as is known: until its members have found each other no vote is
-    taken, and none has come to a second term (etcd's --pre-vote)."""
-    reports = [report for facts in situation.facts.values() if (report := member_status(facts))]
-    terms = [report.get("raftTerm") for report in reports]
-    return not terms or any(term is None or int(term) > 1 for term in terms)
+def without_data(situation: Situation) -> tuple[Node, ...]:
+    """Return the members that have run and have none of their data: on a new machine, or where it was lost.
+
+    One that never told the store where clients reach it has not run, and begins with nothing. etcd goes by that, too.
+    """
+    listed = known(situation) or ()
+    ran = {url for one in listed if one.get("clientURLs") for url in one.get("peerURLs", ())}
+    members = (node for node in situation.cluster.members if peer_url(node) in ran)
+    return tuple(node for node in members if situation.of(node).answers.get("store-log", "").strip() == "no")
+
+
+def replaced(situation: Situation) -> tuple[Node, ...]:
+    """Return the members without data that go and join anew: the others have a quorum, and their own etcd is silent."""
+    empty = without_data(situation) if is_running(situation) else ()
+    return tuple(node for node in empty if not member_status(situation.of(node)))
 
 
 def stays_at_work(situation: Situation) -> bool:
@@ -124,11 +133,12 @@ def membership(situation: Situation) -> Membership:
 
 
 def _member(situation: Situation, one: Mapping[str, Any]) -> Member:
-    """Return a member of the list. One of the inventory is brought up before anything else changes."""
+    """Return a member of the list. One of the inventory is brought up before anything else changes, if it can be."""
     url = next(iter(one.get("peerURLs", ())), "")
     wanted = any(peer_url(node) == url for node in situation.cluster.members)
-    healthy = wanted or not healthy_urls(situation).isdisjoint(one.get("clientURLs", ()))
-    return Member(url, one.get("name", ""), bool(one.get("name")) and not one.get("isLearner"), healthy)
+    anew = any(peer_url(node) == url for node in replaced(situation))
+    healthy = not anew and (wanted or not healthy_urls(situation).isdisjoint(one.get("clientURLs", ())))
+    return Member(url, one.get("name", ""), bool(one.get("name")) and not one.get("isLearner"), healthy, anew)
 
 
 def healthy_urls(situation: Situation) -> frozenset[str]:
@@ -154,6 +164,6 @@ def joining(situation: Situation) -> tuple[Node, ...]:
     there = membership(situation)
     urls = {member.url for member in there.joining}
     # One that was announced already goes first: etcd takes one learner at a time.
-    announced = {member.url for member in there.found}
+    announced = {member.url for member in there.found if not member.replaced}
     newcomers = (node for node in situation.cluster.members if peer_url(node) in urls)
     return tuple(sorted(newcomers, key=lambda node: peer_url(node) not in announced))

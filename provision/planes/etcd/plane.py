@@ -99,7 +99,7 @@ class EtcdPlane(Plane):
             units=(paths.ETCD_UNIT, layout.DOCKER_UNIT),
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
-            calls=("fact_store_data", "fact_store_in_use"),
+            calls=("fact_store_data", "fact_store_log", "fact_store_in_use"),
             slow_calls=("fact_members",),
         )
 
@@ -132,10 +132,12 @@ class EtcdPlane(Plane):
         if leaving.leavers(situation):
             what = f"{', '.join(leaving.leavers(situation))}: is about to leave, and its certificates cannot be renewed"
             raise PreflightRefused(Problem(what, "cluster", "fab provision lets it leave first; or bring it back"))
+        leaving.refuse_replaced(situation, "fab provision lets them join anew first")
         return tuple(_stage(target) for target in pki.targets(situation.cluster.folder, goal))
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
         """Take over what the nodes hold as the old side of a rotation."""
+        leaving.refuse_replaced(situation, "on a healthy member: etcdctl member remove; then run this again")
         return tuple(_stage(target) for target in adopting.adopt(situation, remotes))
 
     def certificates(self, situation: Situation) -> Iterator[Certificate]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
+from provision.core.membership import majority
 from provision.core.outcome import Outcome
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import local
@@ -66,20 +67,24 @@ def same_authority(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def replaced_member(view: NodeView) -> Iterator[Outcome]:
-    """A member whose data is gone cannot simply start again under its old name."""
-    known = membership.known(view.situation) or ()
-    url = membership.peer_url(view.node)
-    # Where a bootstrap was cut short members know each other, and nothing is lost.
-    voted = membership.has_begun(view.situation) and any(
-        url in member.get("peerURLs", ()) and member.get("name") for member in known
+    """A member whose data is gone has to join anew, and only a store with a quorum lets it."""
+    situation = view.situation
+    if view.node not in membership.without_data(situation):
+        return
+    what = f"the store counts this node as a member, and none of its data is in {paths.DATA}"
+    if membership.is_running(situation):
+        if view.node not in membership.replaced(situation):
+            yield view.failed(
+                f"{what}, though its etcd runs",
+                advice=f"systemctl stop {paths.ETCD_UNIT} on it; then provision lets it join anew",
+            )
+        return
+    number = len(membership.known(situation) or ())
+    yield view.failed(
+        f"{what}; the others have no quorum: {majority(number)} of {number} members have to agree",
+        advice="bring members back until a majority answers, with their disks; this one can then join anew. Where a "
+        'majority is lost for good: README.md, "A majority lost for good"',
     )
-    # One that is being started at this moment makes its data in the next.
-    starts = view.facts.unit(paths.ETCD_UNIT).state == "activating"
-    if voted and not starts and not membership.joining(view.situation) and not view.facts.answers.get("store-data"):
-        yield view.failed(
-            "the store still counts this node as a member, but its data is gone",
-            advice="on a healthy member: etcdctl member remove; then run provision again, which adds it anew",
-        )
 
 
 @check(PREFLIGHT)

@@ -85,10 +85,13 @@ def _differing(situation: Situation) -> str:
     there = membership.membership(situation)
     if not there.found:
         return ""
-    missing, unknown = (", ".join(map(str, some)) for some in (there.joining, there.unwanted))
-    return (f"; not in the store yet: {missing}" if missing else "") + (
-        f"; not in the inventory: {unknown}" if unknown else ""
-    )
+    empty = {member.url for member in there.replaced}
+    parts = {
+        "not in the store yet": [member for member in there.joining if member.url not in empty],
+        "without their data": there.replaced,
+        "not in the inventory": there.unwanted,
+    }
+    return "".join(f"; {what}: {', '.join(map(str, some))}" for what, some in parts.items() if some)
 
 
 def _tried(attempt: Callable[[], T | None]) -> T | None:

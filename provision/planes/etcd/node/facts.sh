@@ -33,6 +33,13 @@ fact_store_data() {
     done
 }
 
+# fact_store_log: whether a member's log is there. etcd makes the rest of its data anew, and is no member without its log.
+fact_store_log() {
+    found=no
+    for log in /var/lib/etcd/data/member/wal/*.wal; do [ ! -e "$log" ] || found=yes; done
+    echo "$found" | fact_encoded answer store-log
+}
+
 # fact_store_in_use: the members that dockerd was told of when it took the store up, and its own address there.
 fact_store_in_use() {
     sed -n 's/.*"cluster-store": "etcd:\/\/\([^"]*\)", "cluster-advertise": "\([^"]*\)".*/\1 \2/p' \

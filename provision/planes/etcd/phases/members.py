@@ -7,8 +7,15 @@ from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
-from provision.planes.etcd import joining, membership
+from provision.planes.etcd import joining, membership, paths
 from provision.planes.etcd.coordinator import opened
+
+#: What the plan says of a member without data, and what a person has to know before it is removed.
+REPLACED = "which has none of its data; it joins anew"
+EMPTY = (
+    f" and let it join anew, for its host has none of its data in {paths.DATA} "
+    "(a new machine, or lost data; or is a disk not mounted there?)"
+)
 
 
 class Removal(Phase):
@@ -33,24 +40,26 @@ class Removal(Phase):
             self.name,
             f"member {member}",
             "remove",
-            note=f"{member.url}, {self.note}",
-            consent=f"remove the member {member} ({member.url}) from the store",
+            note=f"{member.url}, {REPLACED if member.replaced else self.note}",
+            consent=f"remove the member {member} ({member.url}) from the store" + (EMPTY if member.replaced else ""),
         )
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Remove the member; its etcd ends by itself."""
-        member = next(one for one in self._removed(situation) if self._change(one) == change)
-        joining.remove(opened(coordinator), member.url, str(member))
+        """Remove the member; its etcd ends by itself. Nothing is heard of the others that do not answer."""
+        removed = self._removed(situation)
+        member = next(one for one in removed if self._change(one) == change)
+        silent = frozenset(one.url for one in removed if not one.healthy)
+        joining.remove(opened(coordinator), member.url, str(member), silent)
 
 
 class Lost(Removal):
-    """Members that are not wanted and do not answer: etcd adds none while one of them is in the list."""
+    """Members that do not answer, unwanted or without data: etcd adds none while one of them is in the list."""
 
     name = "lost"
     note = "which does not answer"
 
     def members(self, found: Membership) -> tuple[Member, ...]:
-        """Return those that do not answer, or never voted."""
+        """Return those that do not answer, never voted, or have to join anew."""
         return found.lost
 
 

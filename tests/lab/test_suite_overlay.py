@@ -212,7 +212,7 @@ def test_a_network_seen_too_late_is_told(proof: Proof, monkeypatch: pytest.Monke
     monkeypatch.setattr(networks, "SEEN_SECONDS", 0)
     told = red(proof, "overlay/new-network-seen-everywhere")
     assert list(told) == ["node2"]
-    assert "saw a network made on node1 after" in told["node2"]
+    assert "saw a network created on node1 after" in told["node2"]
 
 
 def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> None:

@@ -101,10 +101,10 @@ fi
 FAULTS = (
     ordered("namespaces-of-its-own", 's#,{"type":"ipc"}##', "a container shares with the node: ipc"),
     dropped("bridge-network", "OUTPUT -o docker0 -p tcp -j DROP", "answers the node"),
-    ordered("host-network", OWN_NETWORK, "it is in the node's own network namespace"),
+    ordered("host-network", OWN_NETWORK, "the container is in the node's own network namespace"),
     ordered("no-network", "", "more than loopback", MORE_INTERFACES),
-    ordered("network-of-another-container", OWN_NETWORK, "two share 127.0.0.1"),
-    ordered("link-by-name", 's#,{"destination":"/etc/hosts"[^}]*}##', "a linked container answers by the name"),
+    ordered("network-of-another-container", OWN_NETWORK, "two containers share 127.0.0.1"),
+    ordered("link-by-name", 's#,{"destination":"/etc/hosts"[^}]*}##', "a linked container answers by the link's name"),
     dropped("port-published", "DOCKER-USER -p tcp --dport 8080 -j DROP", "node2 reaches 198.51.100.11"),
     Fault(
         "docker/port-published",
@@ -113,8 +113,8 @@ FAULTS = (
         "node2 reaches port 8081, which is not published",
     ),
     ordered("volume-outlives-its-container", 's#,{"destination":"/kept"[^}]*}##', "what the first had written"),
-    ordered("prune-leaves-volumes-in-use", "", "the one that nobody uses is left", IN_USE),
-    ordered("environment-given-at-run", 's#"PROBE=[^"]*"#"OTHER=1"#', "a variable given at run was seen inside"),
+    ordered("prune-leaves-volumes-in-use", "", "the prune left the unused volume", IN_USE),
+    ordered("environment-given-at-run", 's#"PROBE=[^"]*"#"OTHER=1"#', "has the variable given at its start"),
     ordered("bind-mount-changed-from-both-sides", 's#,{"destination":"/shared"[^}]*}##', "what the other wrote"),
     Fault(
         "docker/image-tagged-anew",

@@ -65,5 +65,5 @@ def test_a_way_that_swallows_large_packets_is_named_with_what_it_carries(lab: La
         run(lab, "node2", f"ip link set eth0 mtu 1500; iptables -D {rule}")
     (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
     assert (bad["check"], bad["where"]) == ("large-packets", "node2")
-    assert bad["evidence"].startswith("packets of 1450 bytes from node1 vanish on the way, and nobody tells it")
+    assert bad["evidence"].startswith("packets of 1450 bytes from node1 are lost on the way without an ICMP error")
     assert "mtu 1420" in bad["advice"]

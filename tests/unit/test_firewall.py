@@ -130,7 +130,7 @@ def test_a_host_that_comes_from_another_address_is_refused(tmp_path: LocalPath) 
     sources = {"192.0.2.1": "198.51.100.7", "192.0.2.3": "192.0.2.2"}
     (outcome,) = failures(changed(situation, "node2", lambda facts: replace(facts, sources=sources)))
     assert (outcome.check, outcome.where) == ("firewall", "node2")
-    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall knows this node as 192.0.2.2")
+    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall lets this node in as 192.0.2.2")
 
 
 def open_to(situation: Situation) -> set[str]:

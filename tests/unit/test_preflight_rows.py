@@ -55,7 +55,7 @@ def test_39_a_network_that_has_to_be_made_anew_while_a_container_uses_it(tmp_pat
     situation = changed(situation, "node2", lambda facts: replace(facts, containers=used))
     (found,) = failures(situation)
     assert (found.check, found.where) == ("network-in-use", "node2")
-    assert found.evidence == "network demo has to be made anew, and is in use by web"
+    assert found.evidence == "network demo has to be recreated, but is in use by web"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_54_a_key_of_daemon_json_that_is_a_flag_of_ours(tmp_path: LocalPath, key
 def test_54_a_daemon_json_that_is_no_object(tmp_path: LocalPath, text: str) -> None:
     outcome = obstacle(tmp_path, values(daemon_json=text), "daemon-json")
     assert "is not JSON" in outcome.evidence
-    assert "mend it" in outcome.advice
+    assert "correct it" in outcome.advice
 
 
 def with_authority(text: str) -> Change:

@@ -84,6 +84,6 @@ def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
     finally:
         run(trio, "node2", f"cp /run/kept {PROGRAM}; systemctl kill -s KILL docker")
         run(trio, "node2", "systemctl restart docker")
-    assert told == {"node2": "its journal says: Initializing discovery without TLS"}
+    assert told == {"node2": "dockerd's journal says: Initializing discovery without TLS"}
     await_so(trio, "node2", "[ -e /run/overlay-provision/docker.joined ]")
     assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

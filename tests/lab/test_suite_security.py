@@ -114,9 +114,9 @@ def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: 
 def test_83_84_daemons_that_ask_for_no_certificate_are_named_with_whom_they_let_in(secured: Lab, proof: Proof) -> None:
     with broken(secured, "node2", LENIENT, STRICT):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
-    assert wrong == {"node2": f"2376 lets in: {WITHOUT}; 2379 lets in: plain text, {WITHOUT}"}
+    assert wrong == {"node2": f"2376 admits: {WITHOUT}; 2379 admits: plain text, {WITHOUT}"}
     assert list(others) == ["node2"]
-    assert "2379 lets in: etcd-peer/node1-peer, docker/node1-server" in others["node2"]
+    assert "2379 admits: etcd-peer/node1-peer, docker/node1-server" in others["node2"]
     assert (red(proof, WRONG), red(proof, OPEN)) == ({}, {})
 
 
@@ -126,8 +126,8 @@ def test_83_84_a_server_that_speaks_old_tls_is_named(secured: Lab, proof: Proof)
     breaks = f"{OLD.replace('ADDRESS', address)}\niptables -t nat -I {rule}"
     with broken(secured, "node2", breaks, f"iptables -t nat -D {rule}; systemctl stop old"):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
-    assert wrong == {"node2": f"2380 lets in: {WITHOUT}, TLS 1.1"}
-    assert others["node2"].startswith("2380 lets in: etcd-peer/node1-peer, etcd-client/node1-server")
+    assert wrong == {"node2": f"2380 admits: {WITHOUT}, TLS 1.1"}
+    assert others["node2"].startswith("2380 admits: etcd-peer/node1-peer, etcd-client/node1-server")
     assert (red(proof, WRONG), red(proof, OPEN)) == ({}, {})
 
 
@@ -136,7 +136,7 @@ def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab
     with broken(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
         said = red(proof, WRONG)
     assert list(said) == ["node2"]
-    assert said["node2"].startswith("2379: nothing is proven, as the right client is not let in")
+    assert said["node2"].startswith("2379: nothing is proven, because the right client is refused")
     assert red(proof, WRONG) == {}
 
 

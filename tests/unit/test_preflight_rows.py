@@ -110,7 +110,7 @@ def test_40_a_daemon_not_started_by_us_may_not_hold_them(tmp_path: LocalPath) ->
 
 def test_41_the_wrong_cpu(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, values(machine="aarch64"), "cpu")
-    assert outcome.evidence == "this host is aarch64, etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
+    assert outcome.evidence == "this host is aarch64, but etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
     assert "etcd release for aarch64" in outcome.advice
 
 
@@ -174,7 +174,7 @@ def test_45_an_etcd_outside_the_window_is_refused_on_members(tmp_path: LocalPath
 def test_46_somebody_elses_data_of_etcd(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, with_data, "foreign-store")
     assert "did not write" in outcome.evidence
-    assert "move it away" in outcome.advice
+    assert "move the data away" in outcome.advice
 
 
 def test_47_a_docker_in_swarm_mode(tmp_path: LocalPath) -> None:
@@ -300,7 +300,7 @@ def test_91_what_is_no_authority_of_ours_is_not_taken_over(tmp_path: LocalPath) 
     junk = "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n"
     outcome = obstacle(tmp_path, with_authority(junk), "same-authority")
     assert "controller lacks" in outcome.evidence
-    assert ".overlay/demo over from" in outcome.advice
+    assert ".overlay/demo from" in outcome.advice
 
 
 def test_91_the_authority_of_another_controller_is_not_taken_over(tmp_path: LocalPath) -> None:

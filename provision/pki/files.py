@@ -1,4 +1,4 @@
-"""Writing in the identity's folder: whole files, closed to others from their first byte, by one process at a time."""
+"""Write files in the identity's folder: atomically, readable by the owner alone, by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTIAL = ".new"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, made if need be. It ends with the process, so it cannot go stale."""
+    """Hold a folder's lock; create a missing folder. The lock ends with the process, so it cannot go stale."""
     folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -41,7 +41,7 @@ def refused(error: OSError, folder: Path) -> PreflightRefused:
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file as a whole. Nobody else can read it before it has its mode, whatever the umask."""
+    """Replace a file atomically. Nobody else can read the file before it has its mode, whatever the umask."""
     temporary = path.with_name(path.name + PARTIAL)
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o600)
@@ -54,7 +54,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was renamed in it durable."""
+    """Make renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -82,15 +82,15 @@ def test_a_node_more_is_let_in_without_a_restart(tmp_path: LocalPath) -> None:
     assert plan.restarts == ()
 
 
-FLUSHED = "anew: somebody has changed or flushed it"
+FLUSHED = "again: the table was changed or flushed"
 
 
 @pytest.mark.parametrize(
     ("unit", "table", "action", "note"),
     [
-        ({"state": "inactive"}, False, "start", "only the nodes reach our ports then"),
+        ({"state": "inactive"}, False, "start", "from then on only the nodes reach our ports"),
         ({}, False, "load", FLUSHED),
-        ({"inputs": {layout.FIREWALL_RULES: "0" * 64}}, True, "load", "anew, at once"),
+        ({"inputs": {layout.FIREWALL_RULES: "0" * 64}}, True, "load", "again, atomically"),
         ({"enablement": "disabled"}, True, "enable", ""),
     ],
     ids=["stopped", "flushed", "loaded from other files", "not at the next boot"],

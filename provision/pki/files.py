@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the identity's folder, durable, closed to others and out of git. The folder around it is there."""
+    """Create the identity's folder durably, closed to others and ignored by git. Its parent must exist."""
     folder.mkdir(mode=0o700, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
 
 def refused(error: OSError, folder: Path) -> PreflightRefused:
     """Return the error for a folder that cannot be written."""
-    advice = "it holds the cluster's keys, and must be writable by you"
+    advice = "this folder holds the cluster's keys, and must be writable by you"
     return PreflightRefused(Problem(f"cannot write: {error.strerror}", str(error.filename or folder), advice))
 
 

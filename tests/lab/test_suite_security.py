@@ -1,4 +1,4 @@
-"""The suite security: every wrong client is refused for the one thing that is wrong with it; each check can be red."""
+"""The suite security: every wrong client is refused, for the one thing that is wrong with it; each check can fail."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ WRONG, OPEN = "security/wrong-clients-are-refused", "security/certificates-open-
 PLAIN, CLOSED = "security/nothing-on-the-plain-port", "security/keys-and-data-are-closed"
 AUTHORITIES, SEEN = "security/no-key-of-an-authority", "security/keys-are-in-no-process"
 WITHOUT = "no certificate, expired certificate, foreign authority, wrong extended key usage"
-#: What the green ones begin with.
+#: The beginning of each check's evidence when it passes.
 COUNTED = {
     WRONG: f"18 tries refused (2376: 6, 2379: 6, 2380: 6): plain text, {WITHOUT}, TLS 1.1",
     OPEN: "23 tries refused (2376: 9, 2379: 5, 2380: 9): ",
     CLOSED: "4 keys 400, 8 certificates at most 444; ",
-    AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth is sshd's
+    AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth key is sshd's
     PLAIN: "nothing listens on 2375",
     SEEN: "4 keys: in no arguments, no environment, and no journal of a daemon",
 }
 
-#: What the daemons have against them, in Go's words. Of plain text dockerd tells its client alone ("400 Bad Request").
+#: The daemons' reasons, in Go's words. About plain text, dockerd tells only its client ("400 Bad Request").
 PLAIN_TEXT = "first record does not look like a TLS handshake"
 AGAINST = (
     "client didn't provide a certificate",
@@ -59,7 +59,7 @@ cp /run/etcd.env /etc/etcd && mv /run/50-overlay.conf /etc/systemd/system/docker
 systemctl daemon-reload
 systemctl restart etcd docker
 """
-#: Who connects to the member's peer port from the host itself comes to a server that minds nothing, TLS 1.1 neither.
+#: Connections from the host to its own peer port lead to a server that accepts everything, TLS 1.1 included.
 OLD = """
 systemd-run -q --unit old openssl s_server -accept ADDRESS:12380 -www -quiet -verify 2 -min_protocol TLSv1 \
     -cipher ALL:@SECLEVEL=0 -cert /etc/etcd/pki/peer.crt -key /etc/etcd/pki/peer.key -CAfile /etc/etcd/pki/peer-ca.crt

@@ -1,4 +1,4 @@
-"""verify's suites: green on two hosts, nothing of a user's touched, and each check red by a fault made for it."""
+"""The suites of verify: they pass on two hosts, leave users' things alone, and each check fails during its fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.planes.etcd.plane import PLANE
 
 pytestmark = pytest.mark.lab
 
-#: What a user has beside us: in use and not in use, running and stopped, named much like ours.
+#: A user's own things: used and unused, running and stopped, with names much like ours.
 USERS = """
 docker volume create theirs && docker volume create --label overlay=theirs unused
 docker network create theirs
@@ -35,7 +35,7 @@ cat /var/lib/docker/volumes/theirs/_data/text
 ls -d /run/overlay-provision.*
 """
 
-#: runc with a spoilt order: what it starts is not what Docker, and who asked Docker, wanted.
+#: Replaces runc with a script that changes the container's configuration before it starts the container.
 SPOIL = r"""
 set -eu
 cat >/run/spoil.sed
@@ -60,7 +60,7 @@ MEND = "mv /usr/sbin/runc.real /usr/sbin/runc; rm -f /run/spoil.after"
 
 @dataclass(frozen=True)
 class Fault:
-    """How a check is made red: what breaks it on a node, what mends it, and what the check then says, of where."""
+    """A fault for a check: the scripts that cause and end it on a node; the check's evidence and place during it."""
 
     check: str
     breaks: str
@@ -71,7 +71,7 @@ class Fault:
 
 
 def ordered(check: str, sed: str, said: str, after: str = "") -> Fault:
-    """A fault by a spoilt order, and perhaps by what happens when a container was made."""
+    """Return a fault that changes a container's configuration, and may run a script after the container was created."""
     more = f"printf %s {quote(after)} >/run/spoil.after\n" if after else ""
     return Fault(f"docker/{check}", f"{more}printf %s {quote(sed)} | (\n{SPOIL}\n)", MEND, said)
 
@@ -147,7 +147,7 @@ def cluster(lab: Lab, fab: Fab) -> Lab:
 
 @pytest.fixture(scope="module")
 def seen(cluster: Lab) -> dict[str, str]:
-    """A user's things on each node, as listed before any verify."""
+    """The user's things on each node, listed before any verify."""
     for node in cluster.nodes:
         run(cluster, node.name, f"set -eu\n{USERS}")
     return listed(cluster)

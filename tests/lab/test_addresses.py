@@ -113,7 +113,7 @@ def cut_below(lab: Lab) -> list[int]:
 
 
 def crossed(lab: Lab, more: int = 0) -> tuple[int, int, list[int]]:
-    """Send the largest packet and `more` bytes. Return the MTU, and the fragments sent by the container and by hosts."""
+    """Send the largest packet and `more` bytes. Return the MTU, and the fragments that container and hosts sent."""
     before = cut_below(lab)
     script = f"""
         read -r mtu </sys/class/net/eth0/mtu

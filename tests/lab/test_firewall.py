@@ -245,7 +245,7 @@ def test_one_that_shuts_out_a_node_is_down_again(trio: Lab, guarded: Path, fab: 
         assert told["what"].startswith(f"packets to node1 come from {other}")
         told = document(fab(trio, "provision", "--ignore", "firewall", "--json", inventory=guarded), 4)["problems"]
         assert {one["what"] for one in told} == {
-            f"the firewall shuts node2 → node1 {port}/tcp; it is down again" for port in TCP
+            f"the firewall blocks node2 → node1 {port}/tcp, and was removed again" for port in TCP
         }
         assert knocked(trio, "node2", "node1") == every(OPEN)
     finally:

@@ -43,7 +43,7 @@ class Image:
         return self.image if ":" in self.image.rpartition("/")[2] else f"{self.image}:latest"
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare by name alone: the user may have another image of this name."""
+        """Return a difference if there is no image of this name. A user's own image of this name is accepted."""
         there = self.image.removesuffix(":latest") in facts.images
         return None if there else Difference("load", note=f"from {self.archive.name}")
 
@@ -82,7 +82,7 @@ class Keeper:
         return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare whether the keeper runs, on its network."""
+        """Return a difference if the keeper does not run on its network, or has to be replaced."""
         there = any(one.name == self.container and self.network in one.networks for one in facts.containers)
         return (
             None if there and not self.anew else Difference("create", note=f"keeps network {self.network} in use here")
@@ -120,7 +120,7 @@ class GatewayBridge:
         return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare by name alone: with another subnet, containers that use the bridge would lose their connections."""
+        """Return a difference if there is no such network. A new subnet would cut off containers that use the bridge."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
         # A Docker that did not answer may have the bridge already. With a subnet, the bridge has to be created by us.
         if there or not (facts.docker_answers or self.subnet):

@@ -34,7 +34,7 @@ class Ruleset:
         return Question(units=(self.unit,), tables=(self.table,), neighbours=self.neighbours)
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Load the table if it is missing, was loaded from other files, or has been changed since."""
+        """Return a difference if the table is not loaded, was loaded from other files, or has been changed since."""
         there = facts.unit(self.unit)
         if not there.running:
             return Difference("start", note="from then on only the nodes reach our ports")
@@ -77,7 +77,7 @@ class NoRuleset:
         return Question(paths=(self.unit_file,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare whether the unit's file is gone."""
+        """Return a difference if the unit's file is still there."""
         if self.unit_file not in facts.paths:
             return None
         return Difference("remove", note="from then on everybody can reach our ports")

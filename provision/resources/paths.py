@@ -28,7 +28,7 @@ class Folder(OfPath):
         return Question(paths=(self.path,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare kind, mode and owner."""
+        """Return a difference of kind, mode or owner."""
         there = facts.paths.get(self.path)
         if there is None:
             return Difference("create")
@@ -79,7 +79,7 @@ class File(OfPath):
         )
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare kind, mode, owner and content."""
+        """Return a difference of kind, mode, owner or content."""
         there = facts.paths.get(self.path)
         if there is None or there.kind != "file":
             return Difference("create", diff=self._diff(""), note=self._note(""))
@@ -125,7 +125,7 @@ class Link(OfPath):
         return Question(paths=(self.path,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare the target."""
+        """Return a difference of the target."""
         there = facts.paths.get(self.path)
         if there is None:
             return Difference("create", note=f"→ {self.target}")

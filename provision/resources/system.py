@@ -27,7 +27,7 @@ class User:
         return Question(users=(self.user,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Compare whether the user exists."""
+        """Return a difference if the user does not exist."""
         return None if self.user in facts.users else Difference("create")
 
     def remember(self) -> str:
@@ -77,7 +77,7 @@ class Service:
         return Question(units=(self.unit,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Restart a service that runs with other inputs, start one that does not run, enable one that is disabled."""
+        """Return the difference: a restart if the inputs differ, a start if it does not run, or an enablement."""
         there = facts.unit(self.unit)
         if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]

@@ -120,7 +120,7 @@ class GatewayBridge:
         return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Return a difference if there is no such network. A new subnet would cut off containers that use the bridge."""
+        """Return a difference if there is no such network. A new subnet would cut off containers on the bridge."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
         # A Docker that did not answer may have the bridge already. With a subnet, the bridge has to be created by us.
         if there or not (facts.docker_answers or self.subnet):

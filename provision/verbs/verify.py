@@ -18,7 +18,7 @@ from provision.verbs.steps import changes, entered, modules, nodes, proof_report
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
     """Run the chosen checks, unless the cluster has no quorum. Pending changes and a lost quorum are failures too."""
     ignored = session.ignored(ignore)
-    matching(catalogue.of_verify(*session.candidates), only, skip)  # a wrong expression is refused before any connection
+    matching(catalogue.of_verify(*session.candidates), only, skip)  # refuses a wrong expression before any connection
     with session.survey("verify", modules(session), shared=True) as (remotes, situation):
         chosen = matching(catalogue.of_verify(session.plane), only, skip)
         warnings = warned(session, situation, ignored)

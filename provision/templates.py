@@ -1,4 +1,4 @@
-"""The Jinja templates: strict, so that a name misspelt in one is an error and not an empty line."""
+"""The Jinja templates. They are strict: an undefined name is an error, not an empty text."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (what comes out is configuration, not HTML)
+        autoescape=False,  # noqa: S701 (the output is configuration, not HTML)
     )
 
 
 def render(template: str, **values: object) -> bytes:
-    """Return a template filled in. jinja2.UndefinedError where it uses a value that is not given."""
+    """Return a template filled with values. jinja2.UndefinedError if it uses a value that is not given."""
     return _environment().get_template(template).render(**values).encode()

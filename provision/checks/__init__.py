@@ -1,1 +1,1 @@
-"""Checks: one small function each. A check says what it saw, or what is wrong."""
+"""Checks: one small function each, which reports what it observed."""

@@ -1,4 +1,4 @@
-"""Every check there is: those of all control planes, and those of one, or of each that may be chosen."""
+"""All checks: those of every control plane, and those of one control plane or of several candidates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from provision.core.plane import Plane
 
 
 def of_preflight(*planes: Plane) -> tuple[Check, ...]:
-    """Return the checks that are made before anything is touched."""
+    """Return the checks that run before anything is changed."""
     return (*preflight.CHECKS, *(check for plane in planes for check in plane.checks() if check.suite == PREFLIGHT))
 
 

@@ -1,4 +1,4 @@
-"""One node among the others, as a check of preflight looks at it."""
+"""One node among the others, as a preflight check sees it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from provision.inventory.model import Node
 
 @dataclass(frozen=True)
 class NodeView:
-    """What a check of preflight looks at: facts only, so that it cannot change a thing."""
+    """The subject of a preflight check: facts and no connection, so that the check cannot change anything."""
 
     plane: Plane
     situation: Situation
@@ -29,24 +29,24 @@ class NodeView:
         return self.situation.of(self.node)
 
     def value(self, name: str) -> str:
-        """Return a surveyed value, empty where there is none."""
+        """Return one of the node's values; empty if there is none."""
         return self.facts.values.get(name, "")
 
     @property
     def others(self) -> tuple[Node, ...]:
-        """The nodes before this one: a clash of two nodes is reported once."""
+        """The nodes listed before this one, so that a conflict of two nodes is reported once."""
         nodes = self.situation.cluster.nodes
         return nodes[: nodes.index(self.node)]
 
     def failed(self, what: str, advice: str = "") -> Outcome:
-        """Return the outcome that says what is wrong on this node, and what to do."""
+        """Return a failed outcome: what is wrong on this node, and what to do."""
         return outcome.failed(self.node.name, what, advice)
 
 
 def run(
     plane: Plane, situation: Situation, checks: Sequence[Check], ignored: Collection[str] = ()
 ) -> tuple[Outcome, ...]:
-    """Run every check on every node that answered; the failures of those ignored, by name, are warnings. Pure."""
+    """Run every preflight check on every node that answered. Failures of checks in `ignored` are warnings. Pure."""
     return tuple(
         each
         for node in situation.cluster.nodes
@@ -58,7 +58,7 @@ def run(
 
 
 def _outcomes(check: Check, view: NodeView, *, ignored: bool) -> Iterator[Outcome]:
-    found = list(check(view)) or [passed(view.node.name, "as it should be")]
+    found = list(check(view)) or [passed(view.node.name, "no obstacle found")]
     for each in found:
         if ignored and each.status == "failed":
             each = replace(each, status="warning", evidence=f"{each.evidence} (ignored: --ignore {check.name})")
@@ -66,6 +66,6 @@ def _outcomes(check: Check, view: NodeView, *, ignored: bool) -> Iterator[Outcom
 
 
 def version_of(text: str) -> str:
-    """Return the first version in a program's own words, empty where there is none."""
+    """Return the first version number in a program's output; empty if there is none."""
     found = re.search(r"\d+\.\d+\.\d+", text)
     return found[0] if found else ""

@@ -1,4 +1,4 @@
-"""What runs that were killed left on the nodes: found among the facts by its mark, and removed by the next run."""
+"""Remove what killed runs left on the nodes. The facts list it, by the ID of the run that created it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from provision.facts import Marked
 from provision.inventory.model import Node
 from provision.remote.remotes import in_parallel
 
-#: Docker's words for "gone meanwhile" and "somebody uses it".
+#: Docker's status codes for what is already gone, or in use by somebody else.
 _NOT_OURS_TO_REMOVE = (403, 404, 409)
 
 
 def remove(proof: Proof) -> Iterator[Outcome]:
-    """Remove them on every node where there are any, and tell. What somebody else uses by now stays."""
+    """Containers, networks and files that killed runs left on the nodes are removed, unless they are in use."""
     nodes = [node for node in proof.cluster.nodes if proof.left.get(node.name)]
     removed = in_parallel(lambda node: _removed(proof, node), nodes)
     for node, names in zip(nodes, removed, strict=True):
@@ -28,7 +28,7 @@ def remove(proof: Proof) -> Iterator[Outcome]:
 
 
 def _removed(proof: Proof, node: Node) -> list[str]:
-    """Remove a node's: containers first, as they use the others."""
+    """Remove a node's orphans, containers first, because they use the others; return what was removed."""
     api = proof.coordinator.docker(node).api
     remote = proof.coordinator.remotes[node.name]
 
@@ -52,7 +52,7 @@ def _removed(proof: Proof, node: Node) -> list[str]:
 
 
 def _went(removal: Callable[[str], object], one: Marked) -> bool:
-    """Say whether it was there, and is gone now."""
+    """Remove one orphan. Return whether it was there and is gone now."""
     try:
         return removal(one.identity) is not False
     except APIError as error:

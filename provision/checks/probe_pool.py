@@ -1,4 +1,4 @@
-"""The probes of a network that the checks of a suite share, and fresh ones where Docker failed some."""
+"""The probes of a network, which the checks of a suite share; new ones replace those that Docker set up wrongly."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from provision.inventory.model import Cluster, Network, Node
 from provision.remote.remotes import in_parallel
 from provision.resources import keeper_name
 
-#: Seconds for word of a keeper, which gossip brings every 200 ms: probes are quicker than to wait for more.
+#: Seconds to wait for the peers' addresses: gossip announces them every 200 ms. After that, probes are quicker.
 WORD_SECONDS = 3
-#: Fresh probes where Docker did not serve the first: phases/keepers.py tells of its threads that lead nowhere.
+#: Attempts, each with new probes: Docker may set up a container's network wrongly (phases/keepers.py says why).
 ATTEMPTS = 3
-#: Addresses that a node's probes choose from: runs of verify may go beside each other.
+#: Addresses that a node's probes choose from, for several runs of verify at the same time.
 MOST_ADDRESSES = 8
 
-#: Of a network by its ID: until a host knows the way to each address. Nothing is sent.
+#: Wait until this host has a neighbour entry for each address on a network. No packet is sent. Arguments: ID ADDRESS…
 _WORD = f"""
 for space in /run/docker/netns/*-*; do case $1 in "${{space##*-}}"*) break ;; esac; done
 shift
@@ -42,13 +42,13 @@ nsenter --net="$space" sh -c 'end=$(($(date +%s) + {WORD_SECONDS}))
 
 
 class ProbePool:
-    """The probes of one network that the checks of a suite share: started when first asked for, removed at its end.
+    """The probes of one network, shared by a suite: started when first needed, removed when the suite ends.
 
-    The network's keepers come first where this run has started them: they are as new on it as a probe would be.
+    The network's keepers serve as probes if this run started them: they are as new on the network as a probe.
     """
 
     def __init__(self, proof: Proof, network: Network) -> None:
-        """Start none yet."""
+        """Create an empty pool."""
         self._proof, self._network = proof, network
         self._made: list[tuple[Node, str]] = []
         self._probes: list[Probe] = []
@@ -57,25 +57,25 @@ class ProbePool:
 
     @cached_property
     def subnet(self) -> IPv4Network:
-        """Return the network's own, as Docker says it."""
+        """The network's subnet, from Docker."""
         found = self._proof.coordinator.docker(self._proof.cluster.nodes[0]).api.inspect_network(self._network.name)
         return IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
 
     def probes(self, each: int = 1) -> list[Probe]:
-        """Return so many probes on every node, after starting those that are missing, all at once."""
+        """Return `each` probes on every node. Start those that are missing, all at once."""
         if not self._keepers_asked:
             self._keepers_asked = True
             self._probes = new_keepers(self._proof, self._network)
         there = len(self._probes) // len(self._proof.cluster.nodes)
         wanted = [(node, slot) for slot in range(there, each) for node in self._proof.cluster.nodes]
         if wanted:
-            _ = self.subnet  # asked for once, before threads do
+            _ = self.subnet  # asked for once here, rather than in each thread
             with ThreadPoolExecutor(len(wanted)) as pool:
                 self._probes += pool.map(lambda one: self._start(*one), wanted)
         return self._probes[: each * len(self._proof.cluster.nodes)]
 
     def close(self) -> None:
-        """Remove them all, those too that did not start well."""
+        """Remove all probes, those that did not start well included."""
         for probe in self._started:
             probe.close()
         made, self._made, self._probes, self._started = self._made, [], [], []
@@ -97,19 +97,20 @@ class ProbePool:
 
 
 def own_addresses(cluster: Cluster, subnet: IPv4Network, node: Node) -> list[str]:
-    """Return the addresses that only this node's probes use, from the subnet's end.
+    """Return the addresses that only this node's probes use, from the end of the subnet.
 
-    Docker 20.10 never forgets the host that answered for an address when it had to ask (libnetwork, drivers/overlay,
-    watchMiss: a peer named "dummy", which no departure removes). It asks whenever two containers of one host first
-    speak, and whenever one speaks to another host before word of it came. Once the address is given to a container of
-    another host, that first host sends its packets to the wrong place, until its row is mended. Docker gives the lowest
-    free address: so a probe takes none that it would pass on, and its own address never changes its host.
+    When Docker 20.10 has to ask which host has an address, it never forgets the answer (libnetwork, drivers/overlay,
+    watchMiss: it adds a peer named "dummy", and no departure removes that peer). It asks when two containers of one
+    host first send to each other, and when a container sends to another host before gossip has announced the address.
+    If the address later moves to another host, the first host sends its packets to the wrong place until its row is
+    mended. Docker gives out the lowest free address. So a probe takes an address from the end of the subnet, and that
+    address never moves to another host.
     """
     return _class_of_addresses(cluster, subnet, cluster.nodes.index(node))
 
 
 def moving_addresses(cluster: Cluster, subnet: IPv4Network) -> list[str]:
-    """Return the addresses of probes that move between hosts, which no other probe has."""
+    """Return the addresses of probes that move between hosts. No other probe uses them."""
     return _class_of_addresses(cluster, subnet, len(cluster.nodes))
 
 
@@ -121,7 +122,7 @@ def _class_of_addresses(cluster: Cluster, subnet: IPv4Network, number: int) -> l
 
 
 def probe_pool(proof: Proof, network: Network) -> ProbePool:
-    """Return the suite's probes on a network."""
+    """Return the suite's pool of probes on a network."""
     return cast(ProbePool, proof.shared.setdefault(network.name, ProbePool(proof, network)))
 
 
@@ -129,9 +130,9 @@ Observe = Callable[[Sequence[Probe]], list[Outcome]]
 
 
 def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -> Iterator[Outcome]:
-    """Observe through `each` probes on every node until all is well, with fresh ones up to three times.
+    """Observe through `each` probes on every node. After a failure, repeat with new probes, up to three times in all.
 
-    Where it was not well at once, the evidence says so, and why.
+    If the first attempt failed, the evidence says so, and why.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -153,9 +154,10 @@ def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -
 
 
 def new_keepers(proof: Proof, network: Network) -> list[Probe]:
-    """Return the network's keepers where this run has started them all, once every host has had word of the others'.
+    """Return the network's keepers as probes if this run started them all; else an empty list.
 
-    None where it does not come in time. A keeper has the address that Docker chose, so nobody may have to ask for it.
+    Wait until every host knows the addresses of the other hosts' keepers; return an empty list if that takes too long.
+    Docker chose the keepers' addresses, so a host must know them before it sends a packet: see `own_addresses`.
     """
     names = {node: keeper_name(network.name, node.name) for node in proof.cluster.nodes}
     if not proof.started.issuperset(names.values()):
@@ -166,6 +168,6 @@ def new_keepers(proof: Proof, network: Network) -> list[Probe]:
         identity = keeper.container.attrs["NetworkSettings"]["Networks"][network.name]["NetworkID"]
         others = [other.address for other in keepers if other is not keeper]
         script = f"set -- {identity} {' '.join(others)}\n{_WORD}"
-        return proof.coordinator.remotes[keeper.node.name].run(script, what="waiting for word of others").code == 0
+        return proof.coordinator.remotes[keeper.node.name].run(script, what="waiting for peers").code == 0
 
     return keepers if all(in_parallel(hears_of_others, keepers)) else []

@@ -1,4 +1,4 @@
-"""Probes: containers that a check starts on every node, on one network, looks through, and takes away again."""
+"""Probes: containers that a check starts on a network of every node, sends packets from, and removes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from provision.inventory.model import Node
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
-#: A probe ends by itself, so that one left by a killed run does not stay.
+#: Seconds after which a probe ends by itself, so that a killed run leaves none running.
 PROBE_SECONDS = 300
-#: Seconds for an answer: a new endpoint is known on the other side within one or two (gossip every 200 ms).
+#: Seconds to wait for an answer: the other hosts know a new endpoint after one or two (gossip runs every 200 ms).
 PATIENCE = 8
-#: Seconds for a container or a network to go: Docker does it beside, and says 409 meanwhile.
+#: Seconds to wait for a container or network to be removed: Docker removes in the background, and says 409 meanwhile.
 REMOVAL_SECONDS = 20
 _REACH = f"""
 for target; do
@@ -40,16 +40,16 @@ done
 
 
 class NotOnTheNetworkError(Exception):
-    """Docker started a container on a network and gave it no address there."""
+    """Docker started a container without an address on its network."""
 
 
 class AddressTakenError(Exception):
-    """Another container of the network has the address that was asked for."""
+    """Another container of the network has the requested address."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A container of ours on one node and one network; a keeper has no shell that is attached."""
+    """A container of ours on one node and one network. A keeper serves as a probe without an attached shell."""
 
     node: Node
     container: Container
@@ -59,36 +59,36 @@ class Probe:
 
     @property
     def process(self) -> int:
-        """Its first process, as the node numbers it."""
+        """The PID of the container's first process, on the node."""
         return int(self.container.attrs["State"]["Pid"])
 
     def run(self, script: str, *arguments: str) -> str:
-        """Run a script in it; return what it wrote."""
+        """Run a script in the container; return its stdout and stderr."""
         if self.shell:
             return self.shell.run(script, *arguments)
         answer = self.container.exec_run(["sh", "-c", script, "probe", *arguments])
         return str(answer.output.decode(errors="replace"))
 
     def close(self) -> None:
-        """Let go of it; it is removed by its crew, or by who started it."""
+        """Close the attached shell. The container is removed by whoever started it."""
         if self.shell:
             self.shell.close()
 
     def reach(self, *targets: str) -> dict[str, str]:
-        """Ping addresses and names until they answer: the milliseconds of those that did, in time."""
+        """Ping addresses and names until they answer. Return the milliseconds of each that answered in time."""
         answers = (line.split() for line in self.run(_REACH, *targets).splitlines())
         return {words[0]: words[1] for words in answers if len(words) == 2 and words[1] != "lost"}
 
 
 def new_name(proof: Proof, node: Node) -> str:
-    """Return a name that no container has: names are of the whole network."""
+    """Return a name that no container has on any node, because a network has its names on all nodes."""
     return f"probe-{proof.run}-{secrets.token_hex(3)}-{node.name}"[:63]
 
 
 def start(proof: Proof, node: Node, network: str, name: str, address: str | None = None) -> Probe:
-    """Start a probe, at an address or wherever Docker puts it.
+    """Start a probe, at `address` or at one that Docker chooses.
 
-    AddressTakenError, NotOnTheNetworkError, or what Docker says.
+    AddressTakenError, NotOnTheNetworkError, or Docker's APIError.
     """
     api = proof.coordinator.docker(node).api
     given = {"ipv4_address": address} if address else {}
@@ -98,7 +98,7 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         stdin_open=True,
         name=name,
         labels={RUN_LABEL: proof.run},
-        # It says nothing and shares nothing: a tenth of its start less.
+        # Without a log and shared memory the container starts in nine tenths of the time.
         host_config=api.create_host_config(
             auto_remove=True, network_mode=network, ipc_mode="none", log_config=LogConfig(type="none")
         ),
@@ -116,24 +116,24 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
 
 
 def found(proof: Proof, node: Node, network: str, name: str) -> Probe:
-    """Return a container that is on a network as a probe. NotOnTheNetworkError, or what Docker says."""
+    """Return a running container of a network as a probe. NotOnTheNetworkError, or Docker's APIError."""
     container = proof.coordinator.docker(node).containers.get(name)
     address = container.attrs["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress")
     if not address:
-        raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address")
+        raise NotOnTheNetworkError(f"Docker on {node.name} started {name} without an address on {network}")
     return Probe(node, container, name, address)
 
 
 def remove(proof: Proof, node: Node, container: str) -> bool:
-    """Remove a container, by name or ID; return when it is gone, and whether it was there. StepFailed if it stays."""
+    """Remove a container by name or ID, wait until it is gone, return whether it existed. StepFailed if it stays."""
     api = proof.coordinator.docker(node).api
     return gone(lambda: api.remove_container(container, force=True), f"container {container}", node.name)
 
 
 def gone(removal: Callable[[], object], what: str, where: str) -> bool:
-    """Repeat a removal until it succeeds or there is nothing to remove: whether there was something.
+    """Repeat a removal until it succeeds or nothing is left to remove. Return whether there was something to remove.
 
-    StepFailed, with Docker's last words.
+    StepFailed, with Docker's last error message, if it does not succeed in time.
     """
     deadline = time.monotonic() + REMOVAL_SECONDS
     was_there = False
@@ -146,5 +146,5 @@ def gone(removal: Callable[[], object], what: str, where: str) -> bool:
                 return was_there
             was_there = True
             if time.monotonic() > deadline:
-                raise StepFailed(Problem(f"{what} is left behind: {error.explanation}", where)) from error
+                raise StepFailed(Problem(f"{what} could not be removed: {error.explanation}", where)) from error
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What a check of the proof works with, and how it says what it saw."""
+"""The subject of a check of `verify`: the cluster, its coordinator, and the run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from provision.inventory.model import Cluster
 
 
 class Shared(Protocol):
-    """What several checks of a suite use."""
+    """Something that several checks of a suite use, such as a pool of probes."""
 
     def close(self) -> None:
-        """Take it away."""
+        """Remove it from the nodes."""
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What a check works with. `run` marks everything it makes; what another of the `living` marked is not touched.
+    """The subject of a check.
 
-    `left`: what runs marked that live no more, by node.
-    `started`: containers of the inventory's networks that this run itself has started, which prove as much as a probe.
-    What the checks of a suite share is made by the first that needs it, and closed after the last.
+    `run`: this run's ID, the label of everything that a check creates. `living`: IDs of other runs that are at work;
+    their things are not touched.
+    `left`: what runs that have ended left behind, by node.
+    `started`: keepers that this run has started; they prove as much as a probe.
+    `shared`: what the checks of a suite share. The first check that needs it creates it; it is closed after the last.
     """
 
     cluster: Cluster
@@ -39,7 +41,7 @@ class Proof:
 
 
 def reason(error: Exception) -> str:
-    """Say on one line what a daemon, its client or the way to it said no with."""
+    """Return the message of an error from a daemon, its client or the connection, on one line."""
     if isinstance(error, Unanswered | StepFailed):
         return str(error)
     text = re.sub(r"\s+", " ", str(error)).strip()

@@ -1,4 +1,4 @@
-"""What one check makes on one node, marked with the run, and taken away when the check ends."""
+"""What one check creates on one node: labelled with the run's ID, and removed when the check ends."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from provision.remote.remotes import in_parallel
 if TYPE_CHECKING:
     from docker import APIClient
 
-#: What a container does: one that is left by a killed run ends by itself.
+#: The command of a container: it ends by itself, so that a killed run leaves none running.
 SLEEP = ("sleep", str(probes.PROBE_SECONDS))
 
-#: Docker's words where another host's container was first with the same key of the store, which it does not try again.
+#: Docker's error message when another host wrote the same key of its store first. Docker does not try again.
 _FORESTALLED = "key modified"
 
 _SERVE = """
 mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
 for port; do httpd -p "$port" -h /tmp/served; done
 """
-#: With nc: the wget of a statically linked busybox may crash where the image has no libraries to resolve names with.
+#: With nc: the wget of a statically linked busybox may crash in an image without the libraries that resolve names.
 _FETCH_INSIDE = r'''printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 "$1" "$2"'''
-#: What a node has for it: bash can open a connection. `timeout` ends one that leads nowhere.
+#: With bash, because a node may have neither nc nor wget. `timeout` ends a connection that nobody answers.
 _FETCH = """
 timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3' {address} {port}
 """
@@ -45,7 +45,7 @@ timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\\r\\n\\r\\
 
 @dataclass(frozen=True)
 class Inside:
-    """A container of a check: it sleeps, and scripts are run in it."""
+    """A container of a check, in which scripts are run."""
 
     api: APIClient
     identity: str
@@ -53,68 +53,68 @@ class Inside:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What Docker says about it now."""
+        """Docker's current answer to `inspect`."""
         return dict(self.api.inspect_container(self.identity))
 
     @property
     def address(self) -> str:
-        """Its address on the default bridge; empty where it has none."""
+        """The container's address on the default bridge; empty if it has none."""
         return str(self.facts["NetworkSettings"]["IPAddress"])
 
     def published(self, port: int) -> int:
-        """Return the node's port that leads to a port of it, which Docker chose."""
+        """Return the node's port, chosen by Docker, at which a port of the container is published."""
         return int(self.facts["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
 
     def run(self, script: str, *arguments: str) -> str:
-        """Run a script in it; return what it wrote, its complaints too."""
+        """Run a script in the container; return its stdout and stderr."""
         made = self.api.exec_create(self.identity, ["sh", "-c", script, "probe", *arguments])
         return str(self.api.exec_start(made["Id"]).decode(errors="replace")).strip()
 
     def serve(self, text: str, *ports: int) -> None:
-        """Serve a text by HTTP; it is served when this returns."""
+        """Serve a text by HTTP on these ports, from now on."""
         self.run(_SERVE, text, *map(str, ports))
 
     def fetch(self, host: str, port: int) -> str:
-        """Return the text that a server says to it; with nobody there, a complaint."""
+        """Return the text that a web server answers to the container; an error message if nobody answers."""
         return _content(self.run(_FETCH_INSIDE, host, str(port)))
 
 
 def _content(answer: str) -> str:
-    """Return an HTTP answer without its head."""
+    """Return the body of an HTTP answer."""
     return answer.rpartition("\r\n\r\n")[2].strip()
 
 
 class Scratch:
-    """A context manager: what was made through it is removed in the end, the last first."""
+    """A context manager that creates things on a node and removes them at the end, the last one first."""
 
     def __init__(self, proof: Proof, node: Node) -> None:
-        """Make things on `node`."""
+        """Prepare to create things on `node`; nothing is created yet."""
         self.proof, self.node = proof, node
         self.api: APIClient = proof.coordinator.docker(node).api
         self._removals = ExitStack()
 
     @property
     def label(self) -> dict[str, str]:
-        """What marks all that is made."""
+        """The label of everything that is created."""
         return {RUN_LABEL: self.proof.run}
 
     @property
     def peer(self) -> Node:
-        """Another node: the next one."""
+        """The next node of the inventory."""
         nodes = self.proof.cluster.nodes
         return nodes[(nodes.index(self.node) + 1) % len(nodes)]
 
     def remote(self, node: Node | None = None) -> Remote:
-        """Return the way into the node itself, or into another."""
+        """Return the connection to this node, or to another one."""
         return self.proof.coordinator.remotes[(node or self.node).name]
 
     def fetch(self, address: str, port: int, *, source: Node | None = None) -> str:
-        """Return what a web server says to the node itself, or to another; with nobody there, nothing."""
+        """Return the text that a web server answers to this node, or to `source`; empty if nobody answers."""
         script = _FETCH.format(address=address, port=port)
         return _content(self.remote(source).run(script, what="fetching a page").stdout)
 
     def name(self) -> str:
-        """Return a new name, of which there is one in the cluster."""
+        """Return a new name, unique in the cluster."""
         return probes.new_name(self.proof, self.node)
 
     def container(
@@ -128,9 +128,10 @@ class Scratch:
         address: str | None = None,
         **options: Any,
     ) -> Inside:
-        """Start a container: of the probe's image, asleep on the bridge. Docker chooses where to publish its ports.
+        """Start a container, by default from the probe's image, on the bridge, running `sleep`.
 
-        A command of None is the image's own. `options` are those of Docker's host configuration.
+        Docker chooses the node's ports at which `ports` are published. A command of None is the image's own.
+        `options` are options of Docker's host configuration.
         """
         published = dict.fromkeys(ports)
         endpoint = {network: self.api.create_endpoint_config(ipv4_address=address)} if address else {}
@@ -161,33 +162,33 @@ class Scratch:
         return Inside(self.api, made["Id"], name)
 
     def remove(self, container: Inside) -> None:
-        """Remove a container before its time."""
+        """Remove a container before the end."""
         probes.remove(self.proof, self.node, container.identity)
 
     def volume(self, labels: Mapping[str, str] | None = None) -> str:
-        """Make a named volume, perhaps with more labels."""
+        """Create a named volume with the run's label and `labels`; return its name."""
         new = f"{RUN_VOLUME}{self.proof.run}-{secrets.token_hex(3)}"
         name = str(self.api.create_volume(new, labels={**self.label, **(labels or {})})["Name"])
         self._removals.callback(probes.gone, lambda: self.api.remove_volume(name), f"volume {name}", self.node.name)
         return name
 
     def tag(self) -> str:
-        """Tag the probe's image with the run's ID."""
+        """Tag the probe's image with the run's ID; return the new tag."""
         name = f"{RUN_IMAGE}:{self.proof.run}"
         self._removals.callback(self.untag, name)
         self.api.tag(self.proof.cluster.probe.image, RUN_IMAGE, self.proof.run)
         return name
 
     def image(self, name: str, archive: Path | None) -> str:
-        """Return what to call an image: its name where the node has it, else one of the run's for what is loaded.
+        """Return a name for an image that the node has: its own, or a tag of this run if it is loaded from its archive.
 
-        StepFailed where it is missing and there is no archive of it.
+        StepFailed if the node does not have the image and there is no archive of it.
         """
         if any(name in (tag, tag.removesuffix(":latest")) for tag in self._tags()):
             return name
         if archive is None:
             advice = "pull or build it there, or name its archive in the inventory"
-            raise StepFailed(Problem(f"there is no image {name}", self.node.name, advice))
+            raise StepFailed(Problem(f"there is no image {name} on the node", self.node.name, advice))
         tag = f"{self.proof.run}-{secrets.token_hex(3)}"
         self._removals.callback(self.untag, f"{RUN_IMAGE}:{tag}")
         with archive.open("rb") as content:
@@ -200,37 +201,37 @@ class Scratch:
         return [tag for image in self.api.images() for tag in image["RepoTags"] or ()]
 
     def untag(self, name: str) -> None:
-        """Remove that tag; with its last one an image is gone."""
+        """Remove a tag of an image. An image without a tag is gone."""
         probes.gone(lambda: self.api.remove_image(name, noprune=True), f"image {name}", self.node.name)
 
     def folder(self) -> str:
-        """Make a folder on the node."""
+        """Create a folder on the node; return its path."""
         path = f"{RUN_FOLDER}{self.proof.run}"
         self._removals.callback(self.remote().run, f"rm -rf {path}", what="removing a folder")
         self.remote().run(f"mkdir -m 700 {path}", what="making a folder")
         return path
 
     def __enter__(self) -> Self:
-        """Nothing is made yet."""
+        """Return the object itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove all that was made."""
+        """Remove everything that was created."""
         self.close()
 
     def close(self) -> None:
-        """Remove all that was made. StepFailed, or what Docker says, if something stays."""
+        """Remove everything that was created. StepFailed or Docker's APIError if something cannot be removed."""
         self._removals.close()
 
 
 def on_each_node(observe: Callable[[Scratch], Outcome]) -> Observe:
-    """Make a check of what is observed on one node: on all at once, each told of by itself."""
+    """Turn a function that observes one node into a check of all nodes at once, with an outcome for each node."""
 
     def on(proof: Proof, node: Node) -> Outcome:
         try:
             with Scratch(proof, node) as made:
                 return observe(made)
-        except Exception as error:  # whatever Docker or its client says, it is this check that fails here
+        except Exception as error:  # whatever Docker or its client raises, only this check fails
             return failed(node.name, reason(error), "on the node: journalctl -u docker.service")
 
     @functools.wraps(observe)

@@ -1,7 +1,8 @@
-"""Networks that a check makes and takes away. No container is ever on a temporary overlay.
+"""Networks that a check creates and removes. No container ever joins a temporary overlay.
 
-When the last container on a node leaves an overlay, Docker 20.10 loses a thread inside it (phases/keepers.py), and the
-network's end does not bring it back. Scratch and removed with nobody on it, an overlay costs a daemon nothing.
+When the last container on a node leaves an overlay, Docker 20.10 loses a thread in that network's namespace
+(phases/keepers.py), and removing the network does not bring the thread back. An overlay that is created and removed
+without a container on it costs a daemon nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from provision.inventory.model import Node
 from provision.network.subnets import ipv4, subnets_of
 from provision.remote.remotes import in_parallel
 
-#: Where their subnets are taken from, each tried from a place of the run's own.
+#: The pools of their subnets, in the order in which they are tried.
 POOLS = tuple(map(IPv4Network, ("10.254.0.0/16", "172.31.0.0/16", "192.168.0.0/16")))
 LENGTH = 24
 
@@ -34,14 +35,14 @@ _ROUTES = "ip -4 -o route show table all type unicast"
 
 @dataclass(frozen=True)
 class Temporary:
-    """A name and a subnet that nobody uses."""
+    """A network with a name and a subnet that nobody else uses."""
 
     proof: Proof
     name: str
     subnet: IPv4Network
 
     def make(self, node: Node, driver: str = "overlay") -> str:
-        """Make it through a node; return its ID. What Docker says if it refuses."""
+        """Create the network through a node's Docker; return its ID. APIError if Docker refuses."""
         made = self.proof.coordinator.docker(node).api.create_network(
             self.name,
             driver,
@@ -52,12 +53,12 @@ class Temporary:
         return str(made["Id"])
 
     def seen(self, node: Node) -> list[str]:
-        """Return the IDs of the networks of that name on a node."""
+        """Return the IDs of the networks with this name on a node."""
         listed: list[dict[str, Any]] = self.proof.coordinator.docker(node).api.networks(names=[self.name])
         return sorted(one["Id"] for one in listed if one["Name"] == self.name)
 
     def remove(self) -> None:
-        """Remove every network of that name, wherever it was made. StepFailed if one does not go."""
+        """Remove every network with this name from every node. StepFailed if one cannot be removed."""
         for node in self.proof.cluster.nodes:
             for identity in self.seen(node):
                 removal = partial(self.proof.coordinator.docker(node).api.remove_network, identity)
@@ -66,7 +67,7 @@ class Temporary:
 
 @contextmanager
 def temporary(proof: Proof) -> Iterator[Temporary]:
-    """Give a network that may be made, and see to it that it is gone in the end."""
+    """Yield a network that can be created, and remove it at the end."""
     subnet = _spare(proof)
     one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", subnet)
     with proof.coordinator.cleaning_up_after(subnet):
@@ -82,17 +83,17 @@ def _spare(proof: Proof) -> IPv4Network:
 
 
 def candidates(seed: str) -> Iterator[IPv4Network]:
-    """Walk the subnets of each pool in an order of the seed's own: runs beside each other choose differently."""
+    """Yield the subnets of each pool, in an order that depends on the seed: simultaneous runs choose different ones."""
     for pool in POOLS:
         subnets = list(pool.subnets(new_prefix=LENGTH))
-        random.Random(seed).shuffle(subnets)  # noqa: S311 (which is tried first is no secret)
+        random.Random(seed).shuffle(subnets)  # noqa: S311 (the order is no secret)
         yield from subnets
 
 
 def _used(proof: Proof, node: Node) -> list[IPv4Network]:
-    """Return what a node's networks and routes have; its default route aside."""
+    """Return the subnets of a node's networks and routes, without its default route."""
     networks = proof.coordinator.docker(node).api.networks()
-    routes = proof.coordinator.remotes[node.name].run(_ROUTES, what="a look at its routes").stdout.splitlines()
+    routes = proof.coordinator.remotes[node.name].run(_ROUTES, what="reading the routes").stdout.splitlines()
     targets = (ipv4(line.split()[0]) for line in routes if line.strip())
     return [
         *(subnet for network in networks for subnet in subnets_of(network)),
@@ -101,5 +102,5 @@ def _used(proof: Proof, node: Node) -> list[IPv4Network]:
 
 
 def refused_as_taken(error: APIError) -> bool:
-    """Tell whether Docker refused to make a network because it, or its subnet, is there already."""
+    """Return whether Docker refused to create a network because it or its subnet exists already."""
     return error.status_code in (403, 409)

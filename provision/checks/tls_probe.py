@@ -1,4 +1,4 @@
-"""A client that knocks at a daemon's port: what it shows, what it speaks, and whether it is let in."""
+"""A client that connects to a daemon's port with a given certificate and TLS version: is it admitted or refused?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-#: Every daemon of ours answers this question, to clients and to members alike.
+#: A request that every daemon of ours answers, on its ports for clients and for members.
 QUESTION = b"GET /version HTTP/1.0\r\n\r\n"
-#: Seconds in which a daemon says something. One that neither answers nor hangs up has not refused.
+#: Seconds to wait for a daemon's answer. A daemon that neither answers nor closes the connection has not refused.
 PATIENCE = 10
 
 
 @dataclass(frozen=True)
 class Client:
-    """Who knocks. `key`: None where it is in the certificate's file. `speaks`: its newest TLS, None for plain text."""
+    """A client. `key`: None where it is in the certificate's file. `speaks`: its newest TLS, None for plain text."""
 
     name: str
     certificate: Path | None = None
@@ -30,14 +30,14 @@ class Client:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it, and in which words. `unable`: nothing was tried, this machine cannot be such a client."""
+    """The daemon's reaction, and its message. `unable`: not tried, because the controller cannot be such a client."""
 
     kind: Literal["admitted", "refused", "silent", "unable"]
     words: str
 
 
 def knock(client: Client, port: int, address: str, authority: Path) -> Answer:
-    """Come to a port of loopback that leads to `address`, whose certificate must be of that authority, and ask."""
+    """Ask through a local port that leads to `address`. The authority must have signed the daemon's certificate."""
     try:
         context = _context(client, authority)
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -45,17 +45,17 @@ def knock(client: Client, port: int, address: str, authority: Path) -> Answer:
     except TimeoutError:
         return Answer("silent", f"neither an answer nor a refusal within {PATIENCE} s")
     except ssl.SSLError as error:
-        # An alert is the server's word, an end its deed; all else went wrong on this side.
+        # A TLS alert or an early end of the connection comes from the server; any other error is the controller's own.
         said_no = "ALERT" in (error.reason or "") or isinstance(error, ssl.SSLEOFError)
         return Answer("refused" if said_no else "unable", error.reason or str(error))
     except ConnectionError as error:
         return Answer("refused", str(error))
-    except ValueError as error:  # a version of TLS that this Python was built without
+    except ValueError as error:  # a TLS version that this Python does not support
         return Answer("unable", str(error))
 
 
 def _asked(stream: socket.socket, context: ssl.SSLContext | None) -> Answer:
-    """Ask, and read once: with TLS 1.3 a server judges a certificate when the client has long gone on."""
+    """Send the question and read the answer: with TLS 1.3 a server may refuse only after the client's handshake."""
     with stream:
         stream.sendall(QUESTION)
         said = stream.recv(200)
@@ -64,7 +64,7 @@ def _asked(stream: socket.socket, context: ssl.SSLContext | None) -> Answer:
 
 
 def is_refusal(said: bytes) -> bool:
-    """Say whether a plain question was answered with "400 Bad Request", or with an alert of TLS."""
+    """Return whether the answer to a plain-text request is "400 Bad Request" or a TLS alert."""
     return said.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 ", b"\x15\x03"))
 
 
@@ -73,7 +73,7 @@ def _context(client: Client, authority: Path) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(cafile=str(authority))
     if client.speaks < ssl.TLSVersion.TLSv1_2:
-        context.set_ciphers("ALL:@SECLEVEL=0")  # above that level OpenSSL 3 has no TLS 1.1
+        context.set_ciphers("ALL:@SECLEVEL=0")  # at higher levels OpenSSL 3 has no TLS 1.1
         context.minimum_version = client.speaks
     context.maximum_version = client.speaks
     if client.certificate:
@@ -83,7 +83,10 @@ def _context(client: Client, authority: Path) -> ssl.SSLContext | None:
 
 @contextmanager
 def written(secrets: Mapping[str, bytes]) -> Iterator[dict[str, Path]]:
-    """Keep secrets in files of nobody else's, by name, as long as the `with`: OpenSSL reads keys from files alone."""
+    """Write secrets to files that only this user can read, for the time of the `with`; yield their paths by name.
+
+    OpenSSL reads keys only from files.
+    """
     with tempfile.TemporaryDirectory(prefix="overlay-provision-") as folder:
         paths = {name: Path(folder, str(number)) for number, name in enumerate(secrets)}
         for name, path in paths.items():

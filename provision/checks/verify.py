@@ -1,4 +1,4 @@
-"""The proof: every check observes something for real, through tunnels, and takes away what it made."""
+"""Run the checks of `verify`. Each observes the running cluster, and removes what it created."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ ORPHANS = Check("docker", "leftovers", orphans.remove)
 
 
 def run(proof: Proof, chosen: Sequence[Check]) -> tuple[Outcome, ...]:
-    """Remove what killed runs left, then run the checks, the suites beside each other; outcomes in their order."""
+    """Remove what killed runs left, then run the suites in parallel. Return the outcomes in the order of the checks."""
     left = _run_check(ORPHANS, proof)
     suites = {check.suite: [one for one in chosen if one.suite == check.suite] for check in chosen}
     with ThreadPoolExecutor(max(1, len(suites))) as pool:
-        # Those whose containers Docker takes a while to start go first.
+        # The last suites start first, because their containers take Docker longest to start.
         begun = {name: pool.submit(_run_suite, suites[name], proof) for name in reversed(suites)}
         by_suite = [begun[name].result() for name in suites]
     return tuple(outcome for outcomes in (left, *by_suite) for outcome in outcomes)
@@ -35,11 +35,11 @@ def _run_suite(checks: Sequence[Check], proof: Proof) -> list[Outcome]:
 
 
 def _close(last: Check, thing: Shared) -> Iterator[Outcome]:
-    """Take away what the checks of a suite shared; what stays is a failure of the last one."""
+    """Remove what the checks of a suite shared. If something stays, the suite's last check has failed."""
     try:
         thing.close()
     except Exception as error:
-        yield Outcome(str(last), "cluster", "failed", f"not all was taken away: {reason(error)}", "fab status")
+        yield Outcome(str(last), "cluster", "failed", f"not everything was removed: {reason(error)}", "fab status")
 
 
 def _run_check(check: Check, proof: Proof) -> Sequence[Outcome]:
@@ -51,7 +51,7 @@ def _run_check(check: Check, proof: Proof) -> Sequence[Outcome]:
             moment = time.monotonic()
             outcomes.append(replace(outcome, check=name, about=about, seconds=round(moment - started, 3)))
             started = moment
-    except Exception as error:  # whatever a daemon or its client says, it is this check that fails
+    except Exception as error:  # whatever a daemon or its client raises, only this check fails
         seconds = time.monotonic() - started
         outcomes.append(Outcome(name, "cluster", "failed", reason(error), "fab status", seconds, about=about))
     return outcomes

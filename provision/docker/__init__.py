@@ -1,1 +1,1 @@
-"""Docker on a node, in every control plane: its API and its configuration."""
+"""Docker on a node, for every control plane: its API and its configuration."""

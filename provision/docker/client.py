@@ -12,38 +12,38 @@ from provision.waiting import attempts
 if TYPE_CHECKING:
     from docker import DockerClient
 
-#: Seconds to go on trying: each try is another of Docker's threads.
+#: Seconds in which an attempt is repeated. Each attempt runs on another of Docker's threads.
 RETRY_SECONDS = 20.0
-#: What Docker says of a network that an endpoint is left on. Where its container is gone, the endpoint goes, too: see
-#: phases/keepers.py.
+#: Docker's message about a network that still has an endpoint. The endpoint of a removed container goes away after a
+#: while: see phases/keepers.py.
 LEFT_BEHIND = "has active endpoints"
 
 
 def over_tls(port: int, address: str, authority: Path, certificate: Path, key: Path) -> DockerClient:
-    """Return a client through a tunnel from the local `port`: its server must show a certificate of `address`."""
+    """Return a client through a tunnel from the local `port`. The server's certificate must name `address`."""
     from docker import DockerClient
     from docker.tls import TLSConfig
     from requests.adapters import HTTPAdapter
 
     class Tunnelled(HTTPAdapter):
-        """Loopback in the URL, the node's address in the certificate."""
+        """An adapter for a URL with the loopback address and a certificate with the node's address."""
 
         def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
             super().init_poolmanager(*arguments, server_hostname=address, assert_hostname=address, **keywords)
 
     tls = TLSConfig(client_cert=(str(certificate), str(key)), ca_cert=str(authority), verify=True)
-    # A version given spares the question; 1.41 is that of Docker 20.10, the last minor before 23.
+    # A given version saves the client a request. 1.41 is the API of Docker 20.10, the last version before 23.
     client = DockerClient(base_url=f"https://127.0.0.1:{port}", tls=tls, version="1.41", timeout=60)
-    # No proxy and no other authorities from the environment: this goes to loopback.
+    # Ignore proxies and authorities from the environment: the client connects to loopback.
     client.api.trust_env = False
     client.api.mount("https://", Tunnelled(pool_maxsize=8))
     return client
 
 
 def retry(attempt: Callable[[], object], what: str, where: str) -> None:
-    """Repeat `attempt` while Docker answers with an error of its own (5xx), or has an endpoint left on a network.
+    """Repeat `attempt` while Docker reports an internal error (5xx), or a network that still has an endpoint.
 
-    StepFailed with its last words.
+    StepFailed with Docker's last error message if no attempt succeeds in time.
     """
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
@@ -57,5 +57,5 @@ def retry(attempt: Callable[[], object], what: str, where: str) -> None:
             words = getattr(error, "explanation", None) or str(error)
             if isinstance(error, APIError) and error.is_client_error() and LEFT_BEHIND not in words:
                 break
-    advice = "on the node: journalctl -u docker.service; then run provision again: it goes on here"
+    advice = "on the node: journalctl -u docker.service; then run provision again: it continues here"
     raise StepFailed(Problem(f"waited until {what}: {words}", where, advice))

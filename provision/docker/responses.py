@@ -1,4 +1,4 @@
-"""HTTP responses that came one after another on one connection."""
+"""HTTP responses that arrived one after another on one connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class _Received(io.BytesIO):
-    """What HTTPResponse takes for a socket and for its file, which each response closes and the next reads on."""
+    """The socket of an HTTPResponse, and its file. It stays open when a response closes it, for the next response."""
 
     def makefile(self, mode: str) -> _Received:
         return self
@@ -19,7 +19,7 @@ class _Received(io.BytesIO):
 
 
 def responses(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk status and body of each response that is whole."""
+    """Yield the status and body of each complete response."""
     received: Any = _Received(data)
     while True:
         response = HTTPResponse(received)

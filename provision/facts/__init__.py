@@ -1,4 +1,4 @@
-"""What is so on a node: the script that asks, and the answer as a value."""
+"""Facts of a node: the question, the script that asks it, and the answer as a value."""
 
 from provision.facts.answer import docker_answers, parse, with_clock, with_marked, with_policies
 from provision.facts.model import INPUTS, Clock, Container, Facts, Listener, PathFact, Space, Unit

@@ -1,4 +1,4 @@
-"""The answer of a node, read into facts."""
+"""Parse a node's answer into facts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from provision.docker.responses import responses
 from provision.facts import run_labels
 from provision.facts.model import Clock, Container, Facts, Listener, PathFact, Space, Unit
 
-#: Beside what everything hangs on.
+#: The paths of Docker's API that only concern what runs left behind. An error there does not matter to other facts.
 OF_RUNS = frozenset(run_labels.ASKED) - {run_labels.NETWORKS}
 
 
 def parse(output: str) -> Facts:
-    """Read the answer of `script`. Lines it does not know are passed over."""
+    """Parse the output of `script`. Unknown lines are ignored."""
     rows = [line.split("\t") for line in output.splitlines()]
     docker = docker_answers(output)
     return Facts(
@@ -51,10 +51,10 @@ def parse(output: str) -> Facts:
 
 
 def docker_answers(output: str) -> dict[str, Any]:
-    """Return what Docker's API said, by the path asked, as far as it came; nothing at all where one is an error.
+    """Return the answers of Docker's API by their path; an empty dictionary if one of them is an error.
 
-    Without a quorum of the store it takes long over networks, which are asked for late. What runs have marked is only
-    for them: an error there is no answer.
+    Some answers may be missing: without a quorum, Docker is slow to answer for networks. An error for a path of
+    `OF_RUNS` counts as a missing answer.
     """
     for row in (line.split("\t") for line in output.splitlines()):
         if row[0] == "docker" and len(row) > 2:
@@ -70,13 +70,13 @@ def docker_answers(output: str) -> dict[str, Any]:
 
 
 def with_marked(facts: Facts, output: str) -> Facts:
-    """Return the facts with what runs have marked, as Docker tells it now; what was seen in files as it was."""
+    """Return the facts with what runs left behind: Docker's things from this new output, files as they were."""
     of_files = (one for one in facts.marked if one.kind in ("folder", "volume"))
     return replace(facts, marked=(*run_labels.of_docker(docker_answers(output)), *of_files))
 
 
 def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:
-    """Return the facts with the restart policies that inspecting the containers told."""
+    """Return the facts with the containers' restart policies, from Docker's answers to `inspect`."""
     told = {
         answer["Id"]: answer.get("HostConfig", {}).get("RestartPolicy", {}).get("Name", "")
         for answer in answers.values()
@@ -86,9 +86,10 @@ def with_policies(facts: Facts, answers: Mapping[str, Any]) -> Facts:
 
 
 def with_clock(facts: Facts, asked: float, answered: float) -> Facts:
-    """Return the facts with how far the node's clock is ahead. `asked`, `answered`: the controller's moments, seconds.
+    """Return the facts with the difference of the node's clock from the controller's.
 
-    The node told its time when it began and when it ended, as in NTP: only the way there and back is uncertain.
+    `asked`, `answered`: the controller's times in seconds. The node printed its time at the beginning and at the end of
+    the script, as in NTP, so that only the network's delay is uncertain.
     """
     began, ended = (_moment(facts.values.get(f"clock-{name}", "")) for name in ("began", "ended"))
     if began is None or ended is None:
@@ -97,7 +98,7 @@ def with_clock(facts: Facts, asked: float, answered: float) -> Facts:
 
 
 def _moment(text: str) -> tuple[float, float] | None:
-    """Return between which seconds a node's time lies: not every `date` knows nanoseconds."""
+    """Return the earliest and latest time, in seconds, that a node's `date` may mean. Some print no nanoseconds."""
     found = re.match(r"(\d+)(\.\d+)?", text)
     if not found:
         return None
@@ -138,7 +139,7 @@ def _paths(rows: Sequence[Sequence[str]]) -> dict[str, PathFact]:
 
 
 def _texts(rows: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Return the content of each file of the archive that came."""
+    """Return the content of each file in the archive that the node printed."""
     texts = {}
     for packed in (row[1] for row in rows if row[0] == "texts"):
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(packed))) as archive:
@@ -171,18 +172,18 @@ def _listener(row: Sequence[str]) -> Listener:
 def _space(text: str) -> Space | None:
     words = text.split()
     if len(words) != 3 or not words[1].isdigit():
-        return None  # no findmnt there, or nothing that has a size
+        return None  # no findmnt on the node, or a file system without a size
     return Space(words[0], int(words[1]), frozenset(words[2].split(",")))
 
 
 def _container(answer: Mapping[str, Any]) -> Container:
     names = [name.lstrip("/") for name in answer.get("Names") or ()]
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
-    # A link shows as `/other/alias`: the name of its own is the one without a slash.
+    # A link appears as `/other/alias`. The container's own name is the one without a slash.
     name = next((name for name in names if "/" not in name), answer["Id"][:12])
     return Container(answer["Id"], name, tuple(networks))
 
 
 def decoded(text: str) -> str:
-    """Return a text that came as base64."""
+    """Decode a text from base64."""
     return base64.b64decode(text).decode(errors="replace")

@@ -1,4 +1,4 @@
-"""What is so on a node, as a value."""
+"""Facts of a node, as a value."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from provision.errors import Problem
 from provision.facts.run_labels import Marked
 
-#: Where a unit of ours leaves the hashes of the files that it was last started on.
+#: The folder in which our units record the hashes of their input files at each start.
 INPUTS = "/run/overlay-provision"
 
 
 @dataclass(frozen=True)
 class PathFact:
-    """A file, folder or link on a node. `text` is known only of files that may be shown."""
+    """A file, folder or link on a node. `text`: None unless the file may be shown."""
 
     kind: str
     mode: int
@@ -28,7 +28,7 @@ class PathFact:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit, and the files (path to sha256) that its process was started on."""
+    """A systemd unit. `inputs`: the sha256 of each of its input files at the last start, by path."""
 
     state: str = "inactive"
     enablement: str = ""
@@ -37,13 +37,13 @@ class Unit:
 
     @property
     def running(self) -> bool:
-        """Whether it is up, or on its way up; one that has ended and waits for its next try is not."""
+        """Whether the unit runs or is starting. One that ended and waits for systemd to restart it does not run."""
         return self.state in ("active", "reloading") or (self.state == "activating" and self.process > 0)
 
 
 @dataclass(frozen=True)
 class Container:
-    """A running container, as far as a restart of its daemon matters. The policy is asked only where it does."""
+    """A running container. `restart_policy`: asked for only if a restart of dockerd is planned."""
 
     identity: str
     name: str
@@ -52,13 +52,13 @@ class Container:
 
     @property
     def comes_back(self) -> bool:
-        """Whether Docker starts it again by itself after the daemon was restarted."""
+        """Whether Docker starts the container again after a restart of dockerd."""
         return self.restart_policy in ("always", "unless-stopped", "on-failure")
 
 
 @dataclass(frozen=True)
 class Listener:
-    """Somebody listening on a port."""
+    """A port with a listener. `owner`: its process, as `ss` prints it, or `unknown`."""
 
     protocol: str
     address: str
@@ -68,7 +68,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Clock:
-    """How far a node's clock is ahead of the controller's, in seconds: it lies between these two."""
+    """How many seconds a node's clock is ahead of the controller's: between `least` and `most`."""
 
     least: float
     most: float
@@ -76,7 +76,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Space:
-    """The file system that holds a path, or will hold it: where it is mounted, how, and the bytes free on it."""
+    """The file system of a path, or of its nearest existing parent: its mount point, free bytes and mount options."""
 
     mount: str
     free: int
@@ -85,41 +85,42 @@ class Space:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was asked of one node."""
+    """All facts of one node."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, PathFact] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
     users: frozenset[str] = frozenset()
-    #: By a neighbour's address, the address from which packets go there.
+    #: The source address of packets to each neighbour, by the neighbour's address.
     sources: Mapping[str, str] = field(default_factory=dict)
-    #: Of nftables: those of ours that are in the kernel as they were loaded.
+    #: Our nftables tables that are in the kernel unchanged since they were loaded.
     tables: frozenset[str] = frozenset()
     listeners: tuple[Listener, ...] = ()
-    #: Whether it told everything, networks too.
+    #: Whether Docker answered everything, networks included.
     docker_answers: bool = False
     containers: tuple[Container, ...] = ()
-    #: Every network that Docker has here, as its API tells it.
+    #: Every network of the node's Docker, as in its API.
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
-    #: What runs made to prove something.
+    #: What the checks of runs created and left.
     marked: tuple[Marked, ...] = ()
-    #: What Docker's API answered, by the path that was asked.
+    #: The answers of Docker's API, by path.
     docker: Mapping[str, Any] = field(default_factory=dict)
-    #: What a control plane's own shell functions answered, by the name that each gave its answer.
+    #: The answers of the control plane's shell functions, by the name that each function gives its answer.
     answers: Mapping[str, str] = field(default_factory=dict)
     clock: Clock | None = None
+    #: The file systems, by the path that was asked.
     spaces: Mapping[str, Space] = field(default_factory=dict)
-    #: Bytes of the largest packet of the interface that has the address.
+    #: The MTU in bytes of the interface that has an address, by address.
     mtus: Mapping[str, int] = field(default_factory=dict)
-    #: Addresses of name servers, as its files give them.
+    #: The addresses of name servers in resolv.conf.
     resolvers: tuple[str, ...] = ()
-    #: What sshd said when it was to lead to a port that we need; empty before it was tried.
+    #: The refusals of the node's sshd to forward to ports that we need; empty before `tunnels.tried`.
     not_forwarded: tuple[Problem, ...] = ()
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the user's daemon.json says; nothing where it cannot be read."""
+        """The settings in the user's daemon.json; empty if the file is missing or invalid."""
         try:
             settings = json.loads(self.values.get("daemon-json") or "{}")
         except ValueError:
@@ -128,9 +129,9 @@ class Facts:
 
     @property
     def live_restore(self) -> bool:
-        """Whether containers outlive their dockerd here."""
+        """Whether containers continue to run while dockerd does not."""
         return self.settings.get("live-restore") is True
 
     def unit(self, name: str) -> Unit:
-        """Return what is known of a unit: one that does not exist is inactive."""
+        """Return a unit. A unit that does not exist is inactive."""
         return self.units.get(name, Unit())

@@ -1,4 +1,4 @@
-"""What to ask a node, and the one script that asks it."""
+"""The question to a node, and the one script that asks it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from provision.node import library
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask a node beside what is always asked. Secrets are hashed, never shown."""
+    """What to ask a node in addition to `SURVEY`.
+
+    `paths`: kind, mode and owner. `hashed`: the sha256. `shown`: the text; never that of a secret. `large`: the sha256
+    of large files, which the node remembers while the files are unchanged.
+    """
 
     paths: tuple[str, ...] = ()
     hashed: tuple[str, ...] = ()
@@ -26,19 +30,19 @@ class Question:
     large: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     neighbours: tuple[str, ...] = ()
-    #: Folders whose file systems are looked at.
+    #: Folders whose file systems are asked for.
     spaces: tuple[str, ...] = ()
     #: Further paths of Docker's API.
     docker: tuple[str, ...] = ()
-    #: Shell functions of a control plane, as text; calls of them; and calls that take a while and run beside the rest.
-    #: Each answers by `fact_encoded answer NAME`.
+    #: Shell functions of a control plane, as text; calls of them; and slow calls, which run in parallel with the rest.
+    #: Each call prints its answer with `fact_encoded answer NAME`.
     functions: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     slow_calls: tuple[str, ...] = ()
 
 
 def join(questions: Iterable[Question]) -> Question:
-    """Return one question that asks all of them, each thing once."""
+    """Return one question that asks everything in all of them once."""
     asked = tuple(questions)
 
     def all_of(name: str) -> Any:
@@ -47,7 +51,7 @@ def join(questions: Iterable[Question]) -> Question:
     return Question(**{field.name: all_of(field.name) for field in fields(Question)})
 
 
-#: Always asked: what preflight and the templates need to know of a machine.
+#: The questions that every script asks: what preflight checks and templates need to know about a host.
 SURVEY = """
 fact value uname "$(uname -n -r -m)"
 fact value machine-id "$(line_of /etc/machine-id)"
@@ -56,7 +60,7 @@ fact value root "$(id -u)"
 fact_addresses
 routes=$(ip -4 route show table all 2>/dev/null)
 fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
-    case $one in 'local '* | 'broadcast '*) ;; *) printf '%s;' "$one" ;; esac # of addresses, which are asked for
+    case $one in 'local '* | 'broadcast '*) ;; *) printf '%s;' "$one" ;; esac # fact_addresses tells the addresses
 done)"
 fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
@@ -71,7 +75,7 @@ if [ -f /etc/docker/daemon.json ]; then
     docker=${root:-$docker}
 fi
 fact value docker-root "$docker"
-# What dockerd itself reads when it starts.
+# The file that dockerd reads at its start to know whether it is in swarm mode.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /var/lib/overlay-provision "$docker"
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
@@ -80,10 +84,10 @@ sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value
 
 
 def script(question: Question) -> str:
-    """Return the one script that asks all of it, and changes nothing.
+    """Return the script that asks a question. It changes nothing.
 
-    What takes a daemon a while is asked beside the rest: each pipe's left side runs at once and waits with its
-    answer until the right side has given its own.
+    Slow questions to daemons run in parallel with the rest, in pipes: the left side runs at once, and `cat` on the
+    right side prints its answer after the other answers.
     """
     calls = [
         ("fact_paths", question.paths),
@@ -113,12 +117,12 @@ def script(question: Question) -> str:
 
 
 def docker_script(paths: Iterable[str]) -> str:
-    """Return a script that reads these paths of Docker's API only."""
+    """Return a script that asks Docker's API for these paths, and nothing else."""
     return f"{library('facts')}\nfact_units docker.service\nfact_docker {_words(paths)}\n"
 
 
 def marked_script() -> str:
-    """Return a script that asks Docker for what runs have marked, and for nothing else."""
+    """Return a script that asks Docker for what runs left behind, and nothing else."""
     return docker_script(run_labels.ASKED)
 
 

@@ -1,4 +1,4 @@
-"""What runs made to prove something: found by its mark, the run's ID, where a run was killed and left it."""
+"""The run's ID in labels and names, by which a later run recognises what a killed run's checks left behind."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-#: The label of containers and networks that a run makes to prove something; its value is the run's ID.
+#: The label of containers and networks that a run's checks create; its value is the run's ID.
 RUN_LABEL = "overlay-provision.run"
-#: The name under which an image is tagged to prove something; the run's ID is its tag, or the tag's first part.
+#: The name of images that a run's checks tag; the tag is the run's ID, or begins with it.
 RUN_IMAGE = "overlay-provision-run"
-#: A folder on the node, or a volume, whose name starts so was made to prove something; the run's ID follows.
+#: The beginning of the names of folders and volumes that a run's checks create; the run's ID follows.
 RUN_FOLDER = "/run/overlay-provision.run-"
 RUN_VOLUME = "overlay-provision-run-"
 
 
 @dataclass(frozen=True)
 class Marked:
-    """One thing that a run made. `identity`: what it is removed by."""
+    """One thing that a run's check created. `identity`: the ID, name or path by which it is removed."""
 
     kind: Literal["container", "volume", "network", "image", "folder"]
     name: str
@@ -35,10 +35,10 @@ CONTAINERS = _filtered("/containers/json?all=true&", label=RUN_LABEL)
 IMAGES = _filtered("/images/json?", reference=RUN_IMAGE)
 NETWORKS = "/networks"
 
-#: What to ask Docker's API. What it does not answer of these, networks aside, hides nothing else.
+#: The paths to ask Docker's API for.
 ASKED = (CONTAINERS, IMAGES, NETWORKS)
 
-#: Looks for the others in files: of volumes Docker asks whoever may bring some, and may wait long for one that is gone.
+#: Find folders and volumes on disk. Docker's API is too slow for volumes: it may wait for a plugin that is gone.
 LOOK = f"""
 for found in {RUN_FOLDER}*; do [ ! -d "$found" ] || fact marked folder "$found"; done
 for found in "$docker"/volumes/{RUN_VOLUME}*; do [ ! -d "$found" ] || fact marked volume "${{found##*/}}"; done
@@ -46,7 +46,7 @@ for found in "$docker"/volumes/{RUN_VOLUME}*; do [ ! -d "$found" ] || fact marke
 
 
 def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
-    """Read what Docker's API said, by the path asked."""
+    """Yield the containers, networks and images of runs from the answers of Docker's API."""
     for one in answers.get(CONTAINERS) or ():
         name = one["Names"][0].removeprefix("/") if one["Names"] else one["Id"][:12]
         yield Marked("container", name, one["Id"], one["Labels"][RUN_LABEL])
@@ -60,7 +60,7 @@ def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
 
 
 def of_files(rows: Iterable[Sequence[str]]) -> Iterator[Marked]:
-    """Read what `LOOK` said."""
+    """Yield the folders and volumes of runs from the output of `LOOK`."""
     for _, kind, name in (row for row in rows if row[0] == "marked" and len(row) == 3):
         if kind == "folder":
             yield Marked("folder", name, name, name.removeprefix(RUN_FOLDER))

@@ -1,1 +1,1 @@
-"""What lies between hosts: subnets, the underlay, open ports and tunnels."""
+"""The network between hosts: subnets, the underlay, open ports and tunnels."""

@@ -1,7 +1,7 @@
-"""Which ports are open between the nodes: a nonce really crosses from each to each, before anything is changed.
+"""Which ports are open between the nodes: each node sends the run's ID to each port of every other node.
 
-Ports that our own running daemons hold are proven by the cluster that runs through them. The nodes need bash to send
-and systemd to listen: no daemon of ours is there yet.
+This happens before anything is changed. Ports of our own running daemons are left out: the running cluster proves them.
+The nodes send with bash and listen with systemd, because no daemon of ours runs yet.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from provision.facts import Facts
     from provision.remote import Remote, Remotes
 
-#: Listeners end by themselves, should nobody come back for them.
+#: Seconds after which the listeners end by themselves.
 LISTEN_SECONDS = 30
 
-#: Bytes of an IPv4 packet that are tried beside what the link itself says it carries: IPv6's least, VPNs and tunnels,
-#: PPPoE, Ethernet, and the jumbo frames of clouds.
+#: Sizes of IPv4 packets that are tried besides the link's own MTU, in bytes: IPv6's minimum, VPNs and tunnels, PPPoE,
+#: Ethernet, and the jumbo frames of clouds.
 SIZES = (576, 1280, 1400, 1420, 1450, 1460, 1480, 1492, 1500, 8951, 9000)
 
 
 def wanted(cluster: Cluster, ports: Sequence[Port]) -> tuple[Cell, ...]:
-    """Return every way that has to be open."""
+    """Return every cell (from a node to a port of another) that has to be open."""
     return tuple(
         Cell(source.name, target.name, port.number, port.protocol)
         for target in cluster.nodes
@@ -43,7 +43,7 @@ def wanted(cluster: Cluster, ports: Sequence[Port]) -> tuple[Cell, ...]:
 
 
 def cells(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return every way that has to be open and is not in use already, or about to be. Pure."""
+    """Return every cell that has to be open and whose port is not in use, by us or by others. Pure."""
 
     units: dict[tuple[int, str], str] = {(port.number, port.protocol): port.unit for port in ports}
 
@@ -56,16 +56,20 @@ def cells(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -
 
 
 def _is_ours(facts: Facts, unit: str) -> bool:
-    """Whether a daemon is up that an earlier run started.
+    """Return whether a daemon runs that an earlier run started.
 
-    A dockerd takes its gossip's port when it joins the store, and never tries again if we are in its place.
+    Its ports are left alone even if it does not listen yet. A dockerd takes the gossip port when it joins the cluster,
+    and never tries again if our listener has the port at that moment.
     """
     found = facts.unit(unit)
     return bool(found.inputs) and found.state in ("active", "activating", "reloading")
 
 
 def measure(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts], remotes: Remotes, run: str) -> Matrix:
-    """Let a nonce cross each way. Nothing is left on a node. StepFailed where a node cannot take part."""
+    """Send the run's ID to every port, and return what arrived. Nothing stays on a node.
+
+    StepFailed if a node can neither send nor listen.
+    """
     asked = cells(cluster, ports, facts)
     if not asked:
         return Matrix()
@@ -85,10 +89,10 @@ def measure(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts],
 def shut(
     cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts], remotes: Remotes, run: str
 ) -> tuple[Cell, ...]:
-    """Return the ways that are not open, those too to ports that our own daemons hold: StepFailed as `measure`.
+    """Return the cells that are not open, those of our own daemons' ports included. StepFailed as in `measure`.
 
-    At such a port a connection is begun, and only silence counts: a refusal has come from there. Datagrams to such a
-    port are left to the proof, which ends every run that changes something: its packets and names need both ports.
+    At a port of our own daemons, a TCP connection is tried. Only silence counts as blocked, because a refusal is an
+    answer from the node. UDP at such a port is not tried here: the run's checks send packets through it at the end.
     """
     in_use = held(cluster, ports, facts)
     knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)), cluster.nodes)
@@ -96,13 +100,13 @@ def shut(
 
 
 def held(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return the ways by TCP that have to be open and are in use. Pure."""
+    """Return the TCP cells that have to be open and whose port is in use. Pure."""
     asked = set(cells(cluster, ports, facts))
     return tuple(cell for cell in wanted(cluster, ports) if cell.protocol == "tcp" and cell not in asked)
 
 
 def silent(knocked: Mapping[str, str]) -> tuple[Cell, ...]:
-    """Read what each node said of those it knocked at, `TARGET PORT` where nothing came back. Pure."""
+    """Return the cells without an answer, from each node's lines `TARGET PORT`. Pure."""
     return tuple(
         Cell(source, words[0], int(words[1]), "tcp")
         for source, text in sorted(knocked.items())
@@ -120,9 +124,10 @@ def _knocking(cluster: Cluster, node: Node, in_use: Sequence[Cell]) -> str:
 
 
 def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:
-    """Read what each node sent and was told, `sent TARGET SIZE`, `told TARGET`, and what each heard. Pure.
+    """Return the matrix from the lines that the nodes printed. Pure.
 
-    That is `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`, and `taken PORT-PROTOCOL` of one that was not ours to try.
+    `sent`, by source: `sent TARGET SIZE`, and `told TARGET` if an ICMP error arrived about a smaller MTU.
+    `heard`, by target: `PORT-PROTOCOL LENGTH RUN SOURCE [SIZE]`, and `taken PORT-PROTOCOL` for a port that is in use.
     """
     ways: set[Cell] = set()
     taken: set[tuple[str, str]] = set()
@@ -140,7 +145,7 @@ def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str
     largest: dict[tuple[str, str], int] = {}
     vanished: dict[tuple[str, str], int] = {}
     for way, (each, told) in _tried(sent).items():
-        # After the first that did not come whole, later ones may come in pieces.
+        # Sizes after the first that did not arrive do not count: those packets may have been fragmented.
         whole = list(takewhile(sizes.get(way, set()).__contains__, each))
         if whole:
             largest[way] = whole[-1]
@@ -151,7 +156,7 @@ def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str
 
 
 def _tried(sent: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[int], bool]]:
-    """Return the sizes sent on each way, in their order, and whether the sender was told of a smaller path."""
+    """Return, for each source and target, the sizes sent, in order, and whether an ICMP error about the MTU arrived."""
     sizes: dict[tuple[str, str], list[int]] = defaultdict(list)
     told: set[tuple[str, str]] = set()
     for source, text in sent.items():
@@ -170,7 +175,7 @@ def _listening(node: Node, asked: Iterable[Cell], folder: str) -> str:
 
 def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], run: str) -> str:
     words = shlex.quote(f"{run} {node.name}")
-    lines = ["command -v bash >/dev/null || die 'bash is not there to send with'"]
+    lines = ["command -v bash >/dev/null || die 'bash is missing'"]
     for target in cluster.nodes:
         mine = [cell for cell in asked if (cell.source, cell.target) == (node.name, target.name)]
         if not mine:
@@ -186,5 +191,5 @@ def _do(remote: Remote, script: str) -> str:
     result = remote.run(f"{library('ports')}\n{script}\n", timeout=LISTEN_SECONDS)
     if result.code:
         words = result.stderr.strip()[-400:]
-        raise StepFailed(Problem(f"cannot try the ports: {words}", remote.node.name, "nothing was changed"))
+        raise StepFailed(Problem(f"cannot test the ports: {words}", remote.node.name, "nothing was changed"))
     return result.stdout

@@ -1,4 +1,4 @@
-"""Whose addresses are whose: what the nodes have in use, and what is left for the networks that are made here."""
+"""Subnets: those in use on the nodes, and free ones for new networks."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from provision.facts import Facts
 from provision.inventory.model import Node
 
 LENGTH = 24
-"""Prefix length of a subnet that is chosen: 253 containers."""
+"""Prefix length of a chosen subnet: room for 253 containers."""
 
 BLOCK = 16
-"""Prefix length of what a site tends to give away as one: a block with nothing in it is the best place."""
+"""Prefix length of a block that a site tends to assign as a whole. An unused block is the best place for a subnet."""
 
 PRIVATE = tuple(
     map(IPv4Network, (*(f"10.{n}.0.0/16" for n in (*range(99, 256), *range(99))), "172.16.0.0/12", "192.168.0.0/16"))
 )
-"""Where a subnet is looked for, in this order (RFC 1918): first where the template's is."""
+"""The private ranges (RFC 1918) in which a subnet is searched, in this order: the template's range comes first."""
 
 DOCKERS = (*((IPv4Network(f"172.{n}.0.0/16"), 16) for n in range(17, 32)), (IPv4Network("192.168.0.0/16"), 20))
-"""What Docker takes the networks of a host from, and the prefix length of each (libnetwork, ipamutils)."""
+"""Docker's default pools for the networks of one host, and the prefix length of each (libnetwork, ipamutils)."""
 
 DOCKER_DEVICE = re.compile(r"docker0|docker_gwbridge|br-[0-9a-f]{12}")
-"""What it calls their bridges where nobody says otherwise."""
+"""Docker's default names for the bridges of these networks."""
 
 LEAST = 8
-"""Prefix length. A route to more than any private range, such as a VPN's 0.0.0.0/1, is a default route in disguise."""
+"""The smallest prefix length of a route that counts. A wider one, such as a VPN's 0.0.0.0/1, is a default route."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Addresses that are in use on a node, and by what. `docker`: by a network that Docker made on this host."""
+    """A subnet that is in use on a node, and by what. `docker`: by a network that Docker created on this host."""
 
     subnet: IPv4Network
     what: str
@@ -44,7 +44,7 @@ class Claim:
 
 
 def ipv4(text: str) -> IPv4Network | None:
-    """Return the IPv4 network or address that is written, None if it is none."""
+    """Return the text as an IPv4 network; None if it is neither an IPv4 network nor an address."""
     try:
         return IPv4Network(text, strict=False)
     except ValueError:
@@ -52,7 +52,7 @@ def ipv4(text: str) -> IPv4Network | None:
 
 
 def claims(situation: Situation, node: Node) -> tuple[Claim, ...]:
-    """Return what a node has in use, without the networks of the inventory. Each subnet once."""
+    """Return the subnets in use on a node, each once, without those of the inventory's networks."""
     facts = situation.of(node)
     ours = {network.name for network in situation.cluster.networks}
     foreign = [one for one in facts.networks if one.get("Scope") != "global" or one["Name"] not in ours]
@@ -70,8 +70,8 @@ def claims(situation: Situation, node: Node) -> tuple[Claim, ...]:
 def _routes(facts: Facts, local: set[IPv4Network]) -> Iterator[Claim]:
     for route in facts.values.get("routes", "").split(";"):
         words = route.split()
-        device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""  # none: more than one way
-        # An overlay of Docker's on a kernel that cannot hide it from the host.
+        device = words[words.index("dev") + 1] if "dev" in words[:-1] else ""  # a multipath route has none here
+        # Devices of Docker's overlays, on a kernel that cannot hide them from the host.
         if not words or device.startswith(("ov-", "vx-")):
             continue
         target = ipv4(words[1] if words[0] in ("blackhole", "unreachable", "prohibit", "throw") else words[0])
@@ -93,13 +93,13 @@ def _networks(networks: Iterable[Mapping[str, Any]]) -> Iterator[Claim]:
 
 
 def subnets_of(network: Mapping[str, Any]) -> tuple[IPv4Network, ...]:
-    """Return the IPv4 subnets of a network as Docker's API tells it."""
+    """Return the IPv4 subnets of a network, given as in Docker's API."""
     pools = network.get("IPAM", {}).get("Config") or ()
     return tuple(subnet for pool in pools if (subnet := ipv4(pool.get("Subnet", ""))))
 
 
 def taken(situation: Situation) -> tuple[IPv4Network, ...]:
-    """Return every subnet that any node has in use, and what the inventory says itself."""
+    """Return every subnet that is in use on a node or named in the inventory."""
     nodes, networks = situation.cluster.nodes, situation.cluster.networks
     return (
         *(claim.subnet for node in nodes for claim in claims(situation, node)),
@@ -109,7 +109,7 @@ def taken(situation: Situation) -> tuple[IPv4Network, ...]:
 
 
 def free(taken: Iterable[IPv4Network], length: int = LENGTH) -> IPv4Network | None:
-    """Return the first free subnet, in a block with nothing in it if there is one. None where all is taken. Pure."""
+    """Return the first free subnet, in an unused block if there is one; None if no subnet is free. Pure."""
     used = tuple(collapse_addresses(taken))
     for room in (min(BLOCK, length), length):
         for pool in PRIVATE:
@@ -119,7 +119,7 @@ def free(taken: Iterable[IPv4Network], length: int = LENGTH) -> IPv4Network | No
 
 
 def _gap(used: Sequence[IPv4Network], pool: IPv4Network, length: int) -> IPv4Network | None:
-    """Return the first subnet of that length in a pool. `used` is in order, and nothing of it overlaps."""
+    """Return the first free subnet of a length in a pool; None if there is none. `used` is sorted, without overlaps."""
     step = 1 << (32 - length)
     start = int(pool.network_address)
     for subnet in used:
@@ -132,17 +132,17 @@ def _gap(used: Sequence[IPv4Network], pool: IPv4Network, length: int) -> IPv4Net
 
 
 def spare(situation: Situation, others: Iterable[IPv4Network] = (), length: int = LENGTH) -> IPv4Network | None:
-    """Return a subnet that no node has in use, nor `others`; if it can be, none that Docker takes later on a host."""
+    """Return a subnet outside those in use and `others`, and outside Docker's pools on the nodes if possible."""
     used = (*taken(situation), *others)
     later = [base for node in situation.cluster.nodes for base, _ in docker_pools(situation.of(node))]
     return free((*used, *later), length) or free(used, length)
 
 
 def assigned(situation: Situation) -> dict[str, IPv4Network]:
-    """Return the subnet of each network of the inventory: as it says, else as it is already, else one that is free.
+    """Return the subnet of each network of the inventory: the one it names, else the present one, else a free one.
 
-    The situation alone decides: the plan, the check for overlaps and the change see the same. Where nothing is free it
-    is one that is taken, which the check tells.
+    This depends on the situation alone, so that the plan, the check for overlaps and the change use the same subnet. If
+    no subnet is free, the result is one in use, and the check for overlaps fails.
     """
     found = situation.networks
     subnets = {
@@ -157,17 +157,17 @@ def assigned(situation: Situation) -> dict[str, IPv4Network]:
 
 
 def docker_pools(facts: Facts) -> tuple[tuple[IPv4Network, int], ...]:
-    """Return where Docker takes a host's own networks from, in its order, each with the prefix length of one."""
+    """Return Docker's pools for a host's own networks, in Docker's order, each with the prefix length of a network."""
     said = facts.settings.get("default-address-pools") or ()
     pools = [(ipv4(str(pool.get("base"))), pool.get("size")) for pool in said if isinstance(pool, dict)]
     return tuple((base, size) for base, size in pools if base and isinstance(size, int)) or DOCKERS
 
 
 def gateway_bridge(situation: Situation, node: Node) -> IPv4Network | None:
-    """Return the subnet for docker_gwbridge where Docker would take one that is in use, or finds none; else None.
+    """Return a subnet for docker_gwbridge if Docker would choose one in use, or find none; else None.
 
-    Docker looks at the main table's routes to devices, not at other tables, black holes and overlays. Where a VPN has
-    128.0.0.0/1 it finds nothing free, and no container on an overlay starts (tried, 20.10.24).
+    Docker looks at the routes to devices in the main table, and not at other tables, black holes and overlays. With a
+    VPN's route to 128.0.0.0/1 it finds no free subnet, and no container on an overlay starts (tried with 20.10.24).
     """
     facts, found = situation.of(node), claims(situation, node)
     own = [claim.subnet for claim in found if claim.docker]

@@ -1,4 +1,4 @@
-"""Whether SSH leads to the ports that the controller needs: tried early, as they are needed only after the changes."""
+"""Whether sshd forwards to the ports that the controller needs later: tried before anything is changed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from provision.errors import Problem
 from provision.ports import Port
 from provision.remote import Remote, Remotes
 
-#: Of no daemon: what is tried on it shows in no journal (tcpmux).
+#: A port without a daemon (tcpmux): a connection to it appears in no daemon's journal.
 NOBODYS_PORT = 1
 
 
 def tried(situation: Situation, ports: Sequence[Port], remotes: Remotes) -> Situation:
-    """Return the situation with what each node's sshd said to the tunnels that will be needed."""
+    """Return the situation with the refusals of each node's sshd to forward to a port that will be needed."""
 
     def ask(remote: Remote) -> tuple[Problem, ...]:
         served = {listener.port for listener in situation.of(remote.node).listeners}
         needed = tuple(port.number for port in ports if port.tunnelled and (remote.node.member or not port.members))
         free = tuple(port for port in needed if port not in served)
-        # A daemon at work would see a caller hang up: it is bothered only where there is doubt.
+        # A running daemon would log a connection that closes at once. Its port is tried only if sshd may refuse.
         if not free and remote.tunnel_refused(NOBODYS_PORT) is None:
             return ()
         return tuple(problem for port in free or needed if (problem := remote.tunnel_refused(port)))

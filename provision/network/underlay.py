@@ -1,4 +1,4 @@
-"""What lies below the overlay: the largest packet that the nodes' links, and the ways between them, carry."""
+"""The network below the overlay: the largest packet that crosses between all nodes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from provision.core.situation import Situation
 from provision.inventory.values import MTUS
 
 USUAL = 1500
-"""Bytes: Ethernet's, and what Docker takes for granted where nothing is said."""
+"""Ethernet's MTU in bytes, which is also Docker's default."""
 
 LOOPBACK = 65535
-"""Bytes: an interface that takes as much leads to no other node."""
+"""An MTU in bytes. An interface with this or a larger MTU does not lead to another node."""
 
 VXLAN = 50
-"""Bytes of each packet that Docker's driver takes off for the overlay's own headers."""
+"""Bytes of each packet that Docker's driver reserves for the overlay's headers."""
 
 
 def mtu(situation: Situation) -> int:
-    """Return what the inventory says, or else the least that the nodes' interfaces and the ways between them carry."""
+    """Return the inventory's MTU, or else the smallest of the nodes' interfaces and of what crossed between nodes."""
     said = situation.cluster.mtu
     found = (situation.of(node).mtus.get(node.address, LOOPBACK) for node in situation.cluster.nodes)
     links = [min(link, MTUS[1]) for link in found if link < LOOPBACK]

@@ -1,18 +1,18 @@
-# What makes a node as it should be. POSIX sh; needs coreutils or busybox, and systemd.
-# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+# Functions that change a node. POSIX sh; needs coreutils or busybox, and systemd.
+# shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 sync_path() {
     sync "$1" 2>/dev/null || sync
 }
 
-# give_up FILE WORDS…: die, and leave no temporary.
+# give_up FILE WORDS…: remove the temporary file, and die with the words.
 give_up() {
     rm -rf "$1"
     shift
     die "$@"
 }
 
-# put_file PATH MODE OWNER SHA256 < base64: whole or not at all, never readable by more than MODE.
+# put_file PATH MODE OWNER SHA256 < base64: write a file completely or not at all. It is never open wider than MODE.
 put_file() {
     [ ! -d "$1" ] || [ -h "$1" ] || die "$1 is a folder; a file of ours must be"
     folder=${1%/*}
@@ -29,11 +29,11 @@ put_file() {
 # put_folder PATH MODE OWNER
 put_folder() {
     [ ! -h "$1" ] || die "$1 is a link; a folder of ours must not be"
-    # With four digits chmod leaves a folder its setgid bit.
+    # With four digits chmod keeps a folder's setgid bit; with five it clears it.
     mkdir -p "$1" && chown "$3" "$1" && chmod "0$2" "$1" || die "cannot make the folder $1"
 }
 
-# put_link PATH TARGET: switched in one step.
+# put_link PATH TARGET: create or replace a link atomically.
 put_link() {
     temporary=${1%/*}/.${1##*/}.overlay-provision
     ln -sfn "$2" "$temporary" && mv -fT "$temporary" "$1" || give_up "$temporary" "cannot make the link $1"
@@ -44,9 +44,9 @@ put_user() {
         die "cannot make the user $1"
 }
 
-# put_keeper NAME NETWORK IMAGE: see phases/keepers.py. One of Docker's threads may lead nowhere, give no address, and leave
-# a stale endpoint when it fails; the next try gets another thread. It is killed when dockerd stops: it has nothing to
-# save. NET_RAW is for ping.
+# put_keeper NAME NETWORK IMAGE: start a keeper, see phases/keepers.py. It may start without an address and leave a stale
+# endpoint, because one of Docker's threads is in a namespace that is gone; the next attempt gets another thread. The
+# keeper is stopped by SIGKILL, as it has nothing to save. NET_RAW is for ping.
 put_keeper() {
     tries=0
     while :; do
@@ -61,15 +61,15 @@ put_keeper() {
     done
 }
 
-# has_address CONTAINER: or says that it has none.
+# has_address CONTAINER: succeed if the container has an address; else say so and fail.
 has_address() {
     [ -z "$(docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$1")" ] || return 0
     printf 'Docker started %s without an address\n' "$1" >&2
     return 1
 }
 
-# put_gateway_bridge [SUBNET]: what Docker would make with the first container on an overlay. Its own options. One that is
-# started meanwhile may be first.
+# put_gateway_bridge [SUBNET]: create docker_gwbridge, with the options that Docker uses when it creates it itself for the
+# first container on an overlay. It is no error if Docker is faster.
 put_gateway_bridge() {
     ! timeout 10 docker network inspect docker_gwbridge >/dev/null 2>&1 || return 0
     timeout 60 docker network create ${1:+--subnet "$1"} -o com.docker.network.bridge.name=docker_gwbridge \
@@ -78,7 +78,7 @@ put_gateway_bridge() {
         die "docker cannot make docker_gwbridge${1:+ with $1}"
 }
 
-# begin_unit UNIT: enable and start it, unless another unit's start has begun it.
+# begin_unit UNIT: enable and start a unit, without waiting, unless it runs already.
 begin_unit() {
     ! systemctl is-active -q "$1" || return 0
     enable_unit "$1"
@@ -89,7 +89,7 @@ enable_unit() {
     if systemctl is-enabled -q "$1" 2>/dev/null; then
         systemctl daemon-reload
     elif is_known_unit "$1"; then
-        systemctl enable -q "$1" || die "cannot enable $1" # which reads the units anew
+        systemctl enable -q "$1" || die "cannot enable $1" # this reloads all units
     else
         systemctl enable -q --no-reload "$1" || die "cannot enable $1"
         return 0
@@ -97,13 +97,13 @@ enable_unit() {
     systemctl reset-failed "$1" 2>/dev/null || true
 }
 
-# is_known_unit UNIT: systemd has it in memory, read or missed. One that it does not know it reads when it starts it;
-# reading all anew takes a tenth of a second.
+# is_known_unit UNIT: succeed if systemd has the unit in memory, loaded or not found. systemd reads an unknown unit when it
+# starts it; a reload of all units takes a tenth of a second.
 is_known_unit() {
     [ -n "$(systemctl list-units --all --plain --no-legend --no-pager "$1" 2>/dev/null)" ]
 }
 
-# journal_end UNIT…: on standard error, the last of what went wrong; where nothing says so, the last lines.
+# journal_end UNIT…: print the last errors in the journal of the units to stderr; its last lines if there is no error.
 journal_end() {
     for unit; do set -- "$@" -u "$unit" && shift; done
     said=$(journalctl "$@" -n 80 --no-pager -o cat)
@@ -111,7 +111,7 @@ journal_end() {
     printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}" >&2
 }
 
-# run_unit VERB UNIT SECONDS: start or restart and wait, bounded; on failure say what the journal says.
+# run_unit VERB UNIT SECONDS: start, restart or reload a unit and wait for it, up to a limit. On failure print its journal.
 run_unit() {
     enable_unit "$2"
     if ! timeout "$3" systemctl "$1" "$2"; then
@@ -122,8 +122,8 @@ run_unit() {
     [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
 }
 
-# stays_up UNIT: die, with the end of its journal, if it has ended and been started again more than once, and its
-# process has not been there for ten seconds now.
+# stays_up UNIT: die, with the end of its journal, if the unit has restarted more than once and its process has not yet
+# run for ten seconds.
 stays_up() {
     shown=$(systemctl show -p NRestarts -p ActiveState -p ExecMainStartTimestampMonotonic "$1" | tr '\n' ' ')
     case $shown in
@@ -137,11 +137,11 @@ stays_up() {
     exit 1
 }
 
-# drop_firewall: our table of nftables and what loads it, if it was ever there.
+# drop_firewall: remove our nftables table and its unit, if they were ever there.
 drop_firewall() {
     recorded unit overlay-firewall.service >/dev/null || return 0
     systemctl disable -q --now overlay-firewall.service 2>/dev/null || true
-    nft delete table inet overlay_provision 2>/dev/null || true # where its unit was lost
+    nft delete table inet overlay_provision 2>/dev/null || true # in case the unit was gone
     put_back '/etc/overlay-provision|/etc/systemd/system/overlay-firewall.service'
     rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
     systemctl daemon-reload

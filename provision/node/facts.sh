@@ -1,7 +1,7 @@
-# What a node tells of itself: tab-separated lines on standard output. POSIX sh; changes nothing but stamps.
-active=' ' # units that run, once fact_units has seen them
+# Print facts of a node: tab-separated lines on standard output. POSIX sh; writes nothing but stamps.
+active=' ' # the units that run, set by fact_units
 
-# fact_encoded NAME KEY… < text: any text on one line.
+# fact_encoded NAME KEY… < text: print a text of any form as one line, in base64.
 fact_encoded() {
     fact "$@" "$(base64 -w 0)"
 }
@@ -14,7 +14,7 @@ holds_something() {
     return 1
 }
 
-# fact_addresses: each address, and the MTU of the interface that has it.
+# fact_addresses: print each address, and the MTU of its interface.
 fact_addresses() {
     ip -4 address 2>/dev/null | while read -r key one rest; do
         case "$key $rest" in
@@ -24,7 +24,7 @@ fact_addresses() {
     done
 }
 
-# fact_sources ADDRESS…: the address of ours from which packets to each go.
+# fact_sources ADDRESS…: for each address, print the source address of packets to it.
 fact_sources() {
     for neighbour; do
         route=$(ip -o -4 route get "$neighbour" 2>/dev/null)
@@ -32,7 +32,7 @@ fact_sources() {
     done
 }
 
-# fact_resolvers FILE…: the name servers of each that is there.
+# fact_resolvers FILE…: print the name servers in each file that exists.
 fact_resolvers() {
     for file; do
         [ ! -r "$file" ] || while read -r key one _ || [ "$key" ]; do
@@ -41,8 +41,8 @@ fact_resolvers() {
     done
 }
 
-# fact_spaces PATH…: where the file system of each is mounted, its free bytes and options; of one that is not there yet,
-# those of the folder it will come into.
+# fact_spaces PATH…: for each path, print the mount point, free bytes and options of its file system. For a path that does
+# not exist, its nearest existing parent counts.
 fact_spaces() {
     for path; do
         there=$path
@@ -57,7 +57,7 @@ fact_spaces() {
     done
 }
 
-# fact_paths PATH…: kind, mode, owner and group of each that exists; the target of links.
+# fact_paths PATH…: print kind, mode, owner and group of each path that exists, and the target of each link.
 fact_paths() {
     stat -c "stat$tab%n$tab%F$tab%a$tab%U:%G" -- "$@" 2>/dev/null
     for path; do
@@ -65,12 +65,12 @@ fact_paths() {
     done
 }
 
-# fact_hashes PATH…: sha256 of each that is a file.
+# fact_hashes PATH…: print the sha256 of each file.
 fact_hashes() {
     sha256sum -- "$@" 2>/dev/null | while read -r sum path; do fact hash "$path" "$sum"; done
 }
 
-# fact_texts PATH…: the content of each that is a file, for diffs, in one archive. Never called for a secret.
+# fact_texts PATH…: print the content of all files, for diffs, as one archive. Never call it for a secret.
 fact_texts() {
     for path; do
         [ ! -f "$path" ] || set -- "$@" "$path"
@@ -79,14 +79,14 @@ fact_texts() {
     [ $# = 0 ] || fact texts "$(tar -chf - -- "$@" 2>/dev/null | base64 -w 0)"
 }
 
-# fact_large PATH…: sha256 of each that is a file; from its stamp where nobody has touched it since.
+# fact_large PATH…: print the sha256 of each file, from its stamp if the file is unchanged.
 fact_large() {
     for path; do
         [ ! -f "$path" ] || stamped hash "$path" || fact_hashes "$path"
     done
 }
 
-# fact_units UNIT…: state, enablement, and the hashes of the files it was last started on. Leaves in $active which are.
+# fact_units UNIT…: print each unit's state, enablement, and the hashes of its input files at the last start. Set $active.
 fact_units() {
     active=' '
     shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID "$@" 2>/dev/null)
@@ -106,12 +106,12 @@ EOF
     done
 }
 
-# is_active UNIT: as fact_units saw it.
+# is_active UNIT: succeed if the unit was active when fact_units ran.
 is_active() {
     case $active in *" $1 "*) ;; *) return 1 ;; esac
 }
 
-# fact_ports PORT…: who listens on each, tcp and udp.
+# fact_ports PORT…: print the listeners on each port, TCP and UDP, with their processes.
 fact_ports() {
     command -v ss >/dev/null || return 0
     for port; do filter="${filter:+$filter or }sport = :$port"; done
@@ -120,7 +120,7 @@ fact_ports() {
     done
 }
 
-# fact_tables TABLE…: whether nft works here; each of ours that is in the kernel as its unit has loaded it.
+# fact_tables TABLE…: print whether nft works, and each of our tables that is in the kernel as its unit loaded it.
 fact_tables() {
     nft list tables >/dev/null 2>&1 || return 0
     fact value nft yes
@@ -130,9 +130,9 @@ fact_tables() {
     done
 }
 
-# fact_docker PATH…: what Docker's API answers to a GET of each, as it came: one process for all of them. Bounded: a
-# daemon that waits for its store answers nobody. After the last question the daemon takes the end of our input for
-# a caller that has gone: the ping is there to be lost.
+# fact_docker PATH…: print the raw answers of Docker's API to a GET of each path. One process asks them all. The time limit
+# is for a dockerd that waits for its store and answers no request. When our input ends, dockerd drops the last request, as
+# if its client had gone: so the last request is a ping.
 fact_docker() {
     is_active docker.service && command -v docker >/dev/null || return 0
     fact docker "$(

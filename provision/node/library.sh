@@ -1,8 +1,8 @@
-# What every script on a node may call. POSIX sh; needs coreutils or busybox, and systemd.
+# Functions for every script on a node. POSIX sh; needs coreutils or busybox, and systemd.
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export DOCKER_HOST=unix:///var/run/docker.sock # this node's, whatever context root has chosen
-state=/var/lib/overlay-provision # what was here before us, for reset
+export DOCKER_HOST=unix:///var/run/docker.sock # this node's Docker, whatever context root has chosen
+state=/var/lib/overlay-provision # the record of what was here before us, for reset
 tab=$(printf '\t')
 
 die() {
@@ -17,13 +17,13 @@ fact() {
     printf '%s\n' "$line"
 }
 
-# line_of FILE: its first line.
+# line_of FILE: print the first line of the file, if it exists.
 line_of() {
     [ ! -r "$1" ] || { read -r line <"$1" || true; printf %s "$line"; }
 }
 
-# stamp PATH VALUE: what is known of a file, true as long as inode, size and time of change stay the same. Reading
-# 20 MB takes a tenth of a second, a question of every run.
+# stamp PATH VALUE: remember a value for a file. It is valid as long as the file's inode, size and time of change (ctime)
+# are the same. Without it every run would hash 20 MB of programs, which takes a tenth of a second.
 stamp() {
     (umask 077 && mkdir -p "$state")
     known=$(grep -vF -- "$tab$1$tab" "$state/stamps" 2>/dev/null) || true
@@ -31,7 +31,7 @@ stamp() {
     mv -f "$state/stamps.new" "$state/stamps"
 }
 
-# stamped FACT PATH: the fact, or failure where no stamp still holds.
+# stamped FACT PATH: print the remembered value as a fact; fail if none is valid.
 stamped() {
     [ -r "$state/stamps" ] && now=$(stat -L -c '%i %s %z' "$2" 2>/dev/null) || return 1
     while IFS=$tab read -r known at when; do

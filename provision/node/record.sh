@@ -1,7 +1,8 @@
-# What was here before us: remembered before the first change, and put back by reset. POSIX sh.
-# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+# Record what was on the node before the first change, and restore it for reset. POSIX sh.
+# shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
-# remember KIND NAME VALUE: append to the record, once. KIND: absent, kept, folder, user, unit, network, image.
+# remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
+# unit, network, image.
 remember() {
     ! remembered "$2" || return 0
     [ -d "$state" ] || (umask 077 && mkdir -p "$state")
@@ -10,7 +11,7 @@ remember() {
 "
 }
 
-# remembered NAME: names are read once, into a list with a line each.
+# remembered NAME: succeed if the record has a line for this name. The names are read once, into a list of lines.
 names=
 
 remembered() {
@@ -25,7 +26,7 @@ $1
     esac
 }
 
-# remember_path PATH…: that it was absent, or a copy of what it was.
+# remember_path PATH…: record that the path was absent, or keep a copy of it.
 remember_path() {
     for path; do
         if remembered "$path"; then
@@ -33,7 +34,7 @@ remember_path() {
         elif [ ! -e "$path" ] && [ ! -h "$path" ]; then
             remember absent "$path" -
         elif [ -d "$path" ] && [ ! -h "$path" ]; then
-            # A folder that was there: only its mode and owner are ours to put back.
+            # The folder existed: reset restores its mode and owner only.
             remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
         else
             (umask 077 && mkdir -p "$state/kept")
@@ -45,7 +46,7 @@ remember_path() {
 
 remember_unit() {
     for unit; do
-        # The first container on an overlay makes Docker make this one.
+        # Docker creates this network for the first container on an overlay.
         [ "$unit" != docker.service ] || remember_network docker_gwbridge
         remember unit "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true) $(systemctl is-active "$unit" 2>/dev/null || true)"
     done
@@ -63,12 +64,12 @@ remember_image() {
     timeout 5 docker image inspect "$1" >/dev/null 2>&1 || remember image "$1" -
 }
 
-# put_back PATTERN: what the record says of the paths that begin with one of the patterns (| between them).
+# put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).
 put_back() {
     [ -f "$state/record" ] || return 0
     sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
         printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
-        # What a change was killed at.
+        # Temporary files of a change that was killed.
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) rm -rf -- "$name" ;;
@@ -79,7 +80,7 @@ put_back() {
     done || exit 1
 }
 
-# recorded KIND NAME: the value the record has, or fail.
+# recorded KIND NAME: print the value in the record; fail if there is none.
 recorded() {
     [ -f "$state/record" ] || return 1
     while IFS=$tab read -r kind name value; do

@@ -1,7 +1,7 @@
-# Everything as it was, last change first. POSIX sh. The control plane's own reset.sh comes after it, with leave_network and
-# end_membership.
+# Restore a node as it was before us, the last change first. POSIX sh. The control plane's own reset.sh follows; it defines
+# leave_network and end_membership.
 
-# leave_overlays: no container on a network that hosts share, whether it runs or not.
+# leave_overlays: take every container, running or not, off the networks that hosts share.
 leave_overlays() {
     systemctl -q is-active docker.service || return 0
     networks=$(timeout 60 docker network ls -q --no-trunc --filter driver=overlay) || die "docker does not list its networks"
@@ -13,7 +13,8 @@ leave_overlays() {
     done
 }
 
-# leave_overlay NETWORK CONTAINER: one of Docker's threads may lead nowhere, so another is tried.
+# leave_overlay NETWORK CONTAINER: take a container off a network. An attempt may fail because one of Docker's threads is in
+# a namespace that is gone; the next attempt gets another thread.
 leave_overlay() {
     for _ in 1 2 3 4 5; do
         ! timeout 60 docker network disconnect -f "$1" "$2" 2>/run/overlay-provision.leave || return 0
@@ -22,12 +23,12 @@ leave_overlay() {
     die "the container $2 cannot leave the network $1: $(cat /run/overlay-provision.leave)"
 }
 
-# drop_keepers: ours only, by their label.
+# drop_keepers: remove our keepers, by their label.
 drop_keepers() {
     timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
 }
 
-# put_back_docker: the vendor's dockerd again, running if it ran; our networks and image gone with the store.
+# put_back_docker: restore Docker's own configuration, and whether dockerd ran; remove our networks and our image.
 put_back_docker() {
     leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
@@ -39,7 +40,7 @@ put_back_docker() {
     *) systemctl stop docker.service docker.socket ;;
     esac
     case $was in enabled*) ;; *) systemctl disable -q docker.service ;; esac
-    # No sooner: while they are there, dockerd is known to be at work as we configured it.
+    # Only now: as long as these files exist, dockerd is known to run with our configuration.
     rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
         ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
@@ -51,7 +52,7 @@ put_back_docker() {
     done
 }
 
-# put_back_rest: the membership ended, every other path as it was, the record last.
+# put_back_rest: end the membership, restore every other path, and remove the record last.
 put_back_rest() {
     end_membership
     drop_firewall

@@ -1,4 +1,4 @@
-"""The host firewall, where the inventory asks for it: nodes let only each other reach the ports that we open."""
+"""The host firewall, if the inventory asks for it: a node lets only the other nodes reach the ports that we open."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Firewall(Phase):
-    """Before the daemons: their ports are never open to others, and a new node is let in before it knocks."""
+    """The firewall comes before the daemons: their ports are never open to others, and new nodes are let in early."""
 
     name = "firewall"
 
@@ -33,7 +33,7 @@ class Firewall(Phase):
         before: Sequence[str],
         guests: Callable[[Situation], Sequence[str]] = lambda _: (),
     ) -> None:
-        """Guard `ports`; the table is loaded before the units in `before` start. `guests`: addresses let in, too."""
+        """Guard `ports`. The table is loaded before the units in `before` start. `guests`: more addresses to let in."""
         self._ports, self._before, self._guests = ports, before, guests
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
@@ -74,7 +74,7 @@ class Firewall(Phase):
         )
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
-        """Every way between the nodes is still open. Where one is not, the tables go again, and StepFailed says why."""
+        """Test that all ports between the nodes are still open. If not, remove the tables. StepFailed names them."""
         if not situation.cluster.firewall:
             return
         shut = port_matrix.shut(
@@ -86,7 +86,7 @@ class Firewall(Phase):
                 "a node's packets have to come from its address in the inventory (ip route get ADDRESS shows the src)"
             )
             raise StepFailed(
-                *(Problem(f"the firewall shuts {cell}; it is down again", cell.target, advice) for cell in shut)
+                *(Problem(f"the firewall blocks {cell}, and was removed again", cell.target, advice) for cell in shut)
             )
 
 
@@ -95,5 +95,5 @@ def _drop(remote: Remote) -> None:
         f"{library('record', 'changes')}\n{call('drop_firewall')}\n",
         timeout=60,
         changes=True,
-        what="taking the firewall down",
+        what="removing the firewall",
     )

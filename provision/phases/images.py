@@ -1,4 +1,4 @@
-"""The image that keeps networks and proves them."""
+"""The image of keepers and probes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from provision.resources import Image, Resource
 
 
 class Images(Phase):
-    """A dockerd without the store takes it, too: it is loaded while the store elects its leader."""
+    """The image is loaded while the cluster elects its leader: dockerd can load it before it is in the cluster."""
 
     name = "image"
 
     def __init__(self, wait: Callable[[Situation], bool] = lambda _: False) -> None:
-        """Leave images out of the plan where they `wait`: Docker is not started yet."""
+        """`wait` returns whether images are left out of the plan, because Docker is not started yet."""
         self._wait = wait
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the probe's image, where the inventory brings it."""
+        """Return the probe's image, if the inventory names its archive."""
         probe = situation.cluster.probe
         if self._wait(situation):
             return ()

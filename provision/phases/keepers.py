@@ -1,9 +1,10 @@
-"""A keeper a network on every node: a container that sleeps, so that the last one never leaves.
+"""Keepers: on every node, a sleeping container on each network, so that the last container never leaves.
 
-When the last container on a node leaves an overlay, Docker 20.10 ends the goroutine that watches it and returns its
-thread to the pool still inside the overlay's namespace (libnetwork, drivers/overlay, watchMiss: LockOSThread, setns,
-UnlockOSThread, no way back). What runs there next, a connection to the store or a DNS answer, finds no network: the
-threads are to be seen with `readlink /proc/$(pidof dockerd)/task/*/ns/net`. With keepers there are none.
+When the last container on a node leaves an overlay, Docker 20.10 ends the goroutine that watches the overlay. Its
+thread returns to the pool in the overlay's network namespace (libnetwork, drivers/overlay, watchMiss: LockOSThread,
+setns, UnlockOSThread, without a way back). Whatever runs on that thread next, such as a connection to the cluster or a
+DNS answer, has no network. `readlink /proc/$(pidof dockerd)/task/*/ns/net` shows such threads. With keepers there are
+none.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from provision.resources import Keeper, Resource, keeper_name
 
 
 class Keepers(Phase):
-    """After the networks: they must be there to be kept."""
+    """Keepers come after the networks, which must exist."""
 
     name = "keeper"
 
     def __init__(self, wait: Callable[[Situation], bool]) -> None:
-        """Leave keepers out of the plan where networks `wait`: they cannot be seen yet."""
+        """`wait` returns whether keepers are left out of the plan, because networks cannot be seen yet."""
         self._wait = wait
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return one keeper a network; anew where the network itself is made anew. None where they cannot be seen."""
+        """Return a keeper for each network; a new one if its network is recreated. None if networks cannot be seen."""
         if self._wait(situation):
             return ()
         changed = changed_networks(situation)

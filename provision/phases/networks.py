@@ -1,4 +1,4 @@
-"""The overlay networks, made once for the whole cluster."""
+"""The overlay networks, created once for the whole cluster."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 LABEL = "overlay-provision.cluster"
 
-#: The driver's option: bytes below the overlay, 1500 where it is not given.
+#: The driver's option for the MTU below the overlay, in bytes; 1500 by default.
 MTU = "com.docker.network.driver.mtu"
 
 
 class Networks(Phase):
-    """A network is seen by one daemon and made through one: the control plane tells the others."""
+    """A network is created through one node's Docker. The control plane announces it to the others."""
 
     name = "overlay"
 
     def __init__(self, wait: Callable[[Situation], bool]) -> None:
-        """Leave networks out of the plan where they `wait`: they can neither be seen nor made yet."""
+        """`wait` returns whether networks are left out of the plan, because they cannot be seen or created yet."""
         self._wait = wait
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return the networks to make, and those that are there with another subnet or driver.
+        """Return the networks to create, and those to replace, whose subnet or MTU differs.
 
-        None where they cannot be seen: `provision` looks again when the quorum is back.
+        None if networks cannot be seen: `provision` looks again when the quorum is back.
         """
         if self._wait(situation):
             return ()
@@ -50,7 +50,7 @@ class Networks(Phase):
         )
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Make the network; one in the way is removed first, which Docker refuses while it is in use."""
+        """Create the network. A network to replace is removed first; Docker refuses that while it is in use."""
         network = next(wanted for wanted in _wanted(situation) if change.resource == f"network {wanted.name}")
         if change.action == "replace":
             for node in situation.cluster.nodes:
@@ -72,13 +72,13 @@ class Networks(Phase):
                     options=network.options,
                 )
 
-        # One of Docker's threads may lead nowhere (phases/keepers.py): the next call gets another.
+        # A call may fail on a thread in a namespace that is gone (phases/keepers.py). The next call gets another one.
         retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A network as it should be. `chosen`: its subnet is not the inventory's. `mtu`: the underlay's, in bytes."""
+    """A wanted network. `chosen`: the inventory does not name its subnet. `mtu`: the underlay's, in bytes."""
 
     name: str
     subnet: IPv4Network
@@ -87,7 +87,7 @@ class _Wanted:
 
     @property
     def options(self) -> dict[str, str]:
-        """What its driver is told; the headers of VXLAN it takes off by itself."""
+        """The driver's options. The driver subtracts VXLAN's headers from the MTU by itself."""
         return {MTU: str(self.mtu)} if self.mtu != underlay.USUAL else {}
 
 
@@ -95,7 +95,7 @@ def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
     there, subnets, most = situation.networks, assigned(situation), underlay.mtu(situation)
 
     def mtu(name: str) -> int:
-        # Where links carry more than they did, containers that use the network are not worth moving.
+        # A network keeps its MTU if the links carry more today: a larger one is not worth recreating the network.
         found = _mtu(there[name]) if name in there and not situation.cluster.mtu else most
         return min(found, most)
 
@@ -108,7 +108,7 @@ def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
 
 
 def changed_networks(situation: Situation) -> tuple[Network, ...]:
-    """Return the networks that are to be made, or made anew."""
+    """Return the networks that have to be created or recreated."""
     there = situation.networks
     changed = {wanted.name for wanted in _wanted(situation) if _change("", wanted, there.get(wanted.name))}
     return tuple(network for network in situation.cluster.networks if network.name in changed)

@@ -1,1 +1,1 @@
-"""Certificates: signed, judged and written. Which authorities and leaves there are, a control plane says."""
+"""Certificates: sign, verify and write them. Each control plane has its own authorities and leaves."""

@@ -1,4 +1,4 @@
-"""Certificates that no daemon may accept, each wrong in one thing alone: what the proof tries to get in with."""
+"""Certificates that no daemon may accept, each wrong in one way only. The security checks try them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from provision.pki.leaf import Leaf
 
 
 def wrong(leaf: Leaf, signer: Signer, organization: str, moment: datetime) -> dict[str, bytes]:
-    """Return them by what is wrong with each: certificate and key in one PEM.
+    """Return certificate and key in one PEM, by what is wrong with the certificate.
 
-    All else is as it should be: the real authority signs them, but for the one whose authority has the real one's
-    name and another key. The expired one ended an hour before `moment`.
+    Everything else about it is right. The real authority signs them all, except the foreign one: its authority has the
+    real authority's name and another key. The expired certificate ended an hour before `moment`.
     """
     key = certificates.new_key()
     foreign = Signer(certificates.sign_authority(organization, leaf.authority, key, moment), key)

@@ -1,4 +1,4 @@
-"""Certificates as values: signing them, and judging what was read. No files here."""
+"""Certificates as values: sign and verify them, without files."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
-# 825 days: the most that Apple's platforms accept of a server certificate, of private authorities too
+# 825 days: the longest lifetime of a server certificate that Apple's platforms accept, also from a private authority
 # (support.apple.com/HT210176), and so the longest that works for every client of the Docker API.
 LEAF_LIFETIME = timedelta(days=825)
 RENEW_BEFORE = timedelta(days=30)
-CLOCK_SKEW = timedelta(hours=1)  # a node whose clock is behind must not see a certificate of the future
-NAME_LIMIT = 64  # X.520, for a common name or an organization; nothing reads ours, so a longer one is cut
+CLOCK_SKEW = timedelta(hours=1)  # certificates start earlier by this, for nodes whose clock is behind
+NAME_LIMIT = 64  # X.520's limit for a common name or an organization; longer names are cut, as nothing reads them
 
 
 @dataclass(frozen=True)
 class Signer:
-    """An authority with its key; None where that is elsewhere, or lost: it signs nothing then."""
+    """An authority and its key. The key is None if it is not on this controller: the authority cannot sign then."""
 
     certificate: x509.Certificate
     key: EllipticCurvePrivateKey | None = field(repr=False)
 
 
 def expiry(pem: bytes) -> datetime:
-    """Return when a certificate ends (aware, UTC). ValueError when it is no certificate."""
+    """Return the end of a certificate's validity (aware, UTC). ValueError if the text is no certificate."""
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc
 
 
 def load_all(pem: bytes) -> list[x509.Certificate]:
-    """Return every certificate in a file; none where it is damaged."""
+    """Return every certificate in a PEM file; an empty list if the file is damaged."""
     from cryptography import x509
 
     try:
@@ -48,21 +48,21 @@ def load_all(pem: bytes) -> list[x509.Certificate]:
 
 
 def key_of(certificate: x509.Certificate) -> bytes:
-    """Return the public key: the same for an authority that has signed itself anew."""
+    """Return the public key. A renewed authority has the same one."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def load_key(pem: bytes) -> EllipticCurvePrivateKey:
-    """Return a private key. ValueError when it is none, or not one of ours."""
+    """Return a private key. ValueError if the text is no key, or not an unencrypted elliptic curve key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(pem, password=None)
-    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: it is encrypted
+    except (TypeError, UnsupportedAlgorithm) as error:  # TypeError: the key is encrypted
         raise ValueError(str(error)) from error
     if not isinstance(key, EllipticCurvePrivateKey):
         raise ValueError("not an elliptic curve key")
@@ -70,14 +70,14 @@ def load_key(pem: bytes) -> EllipticCurvePrivateKey:
 
 
 def new_key() -> EllipticCurvePrivateKey:
-    """Return a new key on P-256, which every TLS 1.2 peer can do."""
+    """Return a new key on P-256, a curve that every TLS 1.2 peer supports."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     return ec.generate_private_key(ec.SECP256R1())
 
 
 def key_pem(key: EllipticCurvePrivateKey) -> bytes:
-    """Return a key as PKCS #8 PEM, not encrypted: daemons take no other."""
+    """Return a key as unencrypted PKCS #8 PEM: the daemons accept no encrypted key."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -91,7 +91,7 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
 
 
 def point(certificate: x509.Certificate) -> str:
-    """Return a certificate's public key as hex: the point on its curve, which is also written into its private key."""
+    """Return a certificate's public key as hex: the point on the curve, which is also in the private key's file."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return certificate.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint).hex()
@@ -119,7 +119,7 @@ def sign_authority(organization: str, name: str, key: EllipticCurvePrivateKey, m
 
 
 def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: datetime) -> x509.Certificate:
-    """Return the certificate of a leaf. It does not outlive its authority. ValueError where that has no key here."""
+    """Return the certificate of a leaf. It ends no later than its authority. ValueError if the authority has no key."""
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.x509.oid import NameOID
@@ -141,9 +141,9 @@ def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: 
 def is_fit(
     leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: datetime, since: datetime | None = None
 ) -> bool:
-    """Say whether a certificate and key are exactly the leaf they should be, and stay so for a while.
+    """Return whether a certificate and key are exactly this leaf, and valid for longer than `RENEW_BEFORE`.
 
-    `since`: and were signed no earlier.
+    `since`: the certificate must also have been signed at or after this moment.
     """
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
@@ -179,7 +179,7 @@ def _builder(
 
 
 def _purpose(leaf: Leaf) -> list[x509.ExtensionType]:
-    """Return the extensions that say who a leaf is and what it may do."""
+    """Return the extensions with a leaf's address and permitted uses."""
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -190,13 +190,13 @@ def _purpose(leaf: Leaf) -> list[x509.ExtensionType]:
         x509.ExtendedKeyUsage(uses),
     ]
     if leaf.address:
-        # The address alone: a daemon that looks a DNS name up would admit any host that the name leads to.
+        # No DNS name: a daemon that resolves the name would admit any host that the name resolves to.
         extensions.append(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(leaf.address))]))
     return extensions
 
 
 def _purpose_of(certificate: x509.Certificate) -> list[x509.ExtensionType]:
-    """Return the same of a certificate that was read; identifiers of keys say nothing of purpose."""
+    """Return the same extensions of a certificate: all but the identifiers of keys."""
     from cryptography import x509
 
     identifiers = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)

@@ -1,4 +1,4 @@
-"""Writing in the identity's folder: whole files, closed to others from their first byte, by one process at a time."""
+"""Write files in the identity's folder: atomically, readable by the owner alone, by one process at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTIAL = ".new"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder, made if need be. It ends with the process, so it cannot go stale."""
+    """Hold a folder's lock; create a missing folder. The lock ends with the process, so it cannot go stale."""
     folder.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the identity's folder, durable, closed to others and out of git. The folder around it is there."""
+    """Create the identity's folder durably, closed to others and ignored by git. Its parent must exist."""
     folder.mkdir(mode=0o700, exist_ok=True)
     ignore = folder.parent / ".gitignore"
     if not ignore.exists():
@@ -36,12 +36,12 @@ def make_folder(folder: Path) -> None:
 
 def refused(error: OSError, folder: Path) -> PreflightRefused:
     """Return the error for a folder that cannot be written."""
-    advice = "it holds the cluster's keys, and must be writable by you"
+    advice = "this folder holds the cluster's keys, and must be writable by you"
     return PreflightRefused(Problem(f"cannot write: {error.strerror}", str(error.filename or folder), advice))
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file as a whole. Nobody else can read it before it has its mode, whatever the umask."""
+    """Replace a file atomically. Nobody else can read the file before it has its mode, whatever the umask."""
     temporary = path.with_name(path.name + PARTIAL)
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o600)
@@ -54,7 +54,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make what was renamed in it durable."""
+    """Make renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

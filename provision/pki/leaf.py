@@ -1,4 +1,4 @@
-"""A leaf certificate, as it should be and as it was issued."""
+"""A leaf certificate: its description, and what was issued."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Leaf:
-    """What a leaf should be. `address` is its only subject alternative name; a pure client has none."""
+    """The description of a leaf. `address`: its only subject alternative name; None for a mere client."""
 
     authority: str
     name: str
@@ -16,13 +16,13 @@ class Leaf:
     client: bool
 
     def __str__(self) -> str:
-        """Return authority and name, as the files are called: `docker/node1-server`."""
+        """Return authority and name, which are also the path of the files: `docker/node1-server`."""
         return f"{self.authority}/{self.name}"
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A leaf that exists: its certificate, its key, and the certificate of its authority, all PEM."""
+    """An issued leaf: its certificate, its key, and its authority's certificate, all as PEM."""
 
     certificate: bytes
     key: bytes = field(repr=False)

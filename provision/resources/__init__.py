@@ -1,7 +1,7 @@
-"""What a node can hold. Each kind knows how to ask about itself, compare, and change.
+"""Resources: what a node can hold. Each kind knows its question, how to compare itself with facts, and how to change.
 
 `compare` is pure: facts in, at most one difference out. `apply` returns POSIX sh that calls node/changes.sh.
-A content or hash that is None is not made yet: it differs from whatever is there.
+A content or hash of None does not exist yet: it differs from everything.
 """
 
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call

@@ -1,4 +1,4 @@
-"""What Docker holds: images, keepers, and the bridge out of its overlays."""
+"""Docker's resources: images, keepers, and docker_gwbridge."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ipaddress import IPv4Network
 from provision.core.resource import UPLOADS, Difference, Upload, call
 from provision.facts import Facts, Question
 
-#: The bridge by which containers of an overlay leave their host.
+#: The bridge through which containers of an overlay reach networks outside it.
 GATEWAY_BRIDGE = "docker_gwbridge"
 
-#: Label of the containers that keep a network in use, and how their names begin.
+#: The label of keepers (containers that keep a network in use), and the beginning of their names.
 KEEPER = "overlay-keeper"
 
 
@@ -23,7 +23,7 @@ def keeper_name(network: str, node: str) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that Docker holds, loaded from an archive where it does not."""
+    """An image that Docker has, loaded from an archive if it is missing."""
 
     image: str
     archive: pathlib.Path
@@ -34,29 +34,29 @@ class Image:
         return f"image {self.image}"
 
     def question(self) -> Question:
-        """Ask whether it is there."""
+        """Ask whether the image is there."""
         return Question(images=(self._tagged,))
 
     @property
     def _tagged(self) -> str:
-        # With its tag a name can be no identifier's beginning.
+        # Docker could take a name without a tag for the beginning of an image's ID.
         return self.image if ":" in self.image.rpartition("/")[2] else f"{self.image}:latest"
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether it is there: whose it is, is not ours to judge."""
+        """Return a difference if there is no image of this name. A user's own image of this name is accepted."""
         there = self.image.removesuffix(":latest") in facts.images
         return None if there else Difference("load", note=f"from {self.archive.name}")
 
     def remember(self) -> str:
-        """That it was not there."""
+        """Record that the image was not there."""
         return call("remember_image", self.image)
 
     def upload(self) -> Upload:
-        """The archive."""
+        """Return the archive."""
         return Upload(self.archive, f"{UPLOADS}/image.tar")
 
     def apply(self, difference: Difference) -> str:
-        """Load it and drop the archive."""
+        """Load the image and remove the uploaded archive."""
         path = self.upload().path
         load = call("docker", "load", "-q", "-i", path)
         complaint = call("die", f"docker cannot load {self.archive.name}")
@@ -65,7 +65,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Keeper:
-    """A container that sleeps on a network: see phases/keepers.py. `anew` where its network is about to be replaced."""
+    """A container that sleeps on a network: see phases/keepers.py. `anew`: its network is about to be recreated."""
 
     container: str
     network: str
@@ -78,34 +78,34 @@ class Keeper:
         return f"container {self.container}"
 
     def question(self) -> Question:
-        """Nothing: containers and their networks are always asked for."""
+        """Return an empty question: containers and their networks are always asked for."""
         return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether it runs, on its network."""
+        """Return a difference if the keeper does not run on its network, or has to be replaced."""
         there = any(one.name == self.container and self.network in one.networks for one in facts.containers)
         return (
             None if there and not self.anew else Difference("create", note=f"keeps network {self.network} in use here")
         )
 
     def remember(self) -> str:
-        """Nothing: reset removes it by its label."""
+        """Record nothing: reset removes keepers by their label."""
         return ""
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None
 
     def apply(self, difference: Difference) -> str:
-        """Start one, in place of any that does not run."""
+        """Start a keeper, in place of one that does not run."""
         return call("put_keeper", self.container, self.network, self.image)
 
 
 @dataclass(frozen=True)
 class GatewayBridge:
-    """docker_gwbridge, which Docker would make with the first container on an overlay, while that one waits.
+    """docker_gwbridge. Otherwise Docker would create it with the first container on an overlay, which waits for it.
 
-    With a subnet where Docker's own choice is in use: see subnets.gateway_bridge.
+    `subnet`: given if the subnet that Docker would choose is in use; see `subnets.gateway_bridge`.
     """
 
     subnet: IPv4Network | None = None
@@ -116,25 +116,25 @@ class GatewayBridge:
         return f"network {GATEWAY_BRIDGE}"
 
     def question(self) -> Question:
-        """Nothing: networks are always asked for."""
+        """Return an empty question: networks are always asked for."""
         return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether it is there, wherever: containers that use it would lose their way out."""
+        """Return a difference if there is no such network. A new subnet would cut off containers on the bridge."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
-        # A Docker that is not asked may have one already; a subnet was chosen because it must not choose.
+        # A Docker that did not answer may have the bridge already. With a subnet, the bridge has to be created by us.
         if there or not (facts.docker_answers or self.subnet):
             return None
         return Difference("create", note=f"bridge, {self.subnet} (chosen)" if self.subnet else "bridge")
 
     def remember(self) -> str:
-        """That it was not there."""
+        """Record that the network was not there."""
         return call("remember_network", GATEWAY_BRIDGE)
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None
 
     def apply(self, difference: Difference) -> str:
-        """Make it."""
+        """Create the bridge."""
         return call("put_gateway_bridge", *([str(self.subnet)] if self.subnet else []))

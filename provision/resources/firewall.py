@@ -1,4 +1,4 @@
-"""A table of nftables that lets in whom we say, and its absence."""
+"""The firewall's table in nftables, and its absence."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from provision.core.resource import Difference, Upload, call
 from provision.facts import Facts, Question
 
-#: Loading it takes a few hundredths.
+#: Seconds in which the table has to be loaded; usually it takes a few hundredths.
 LOAD_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """A table in the kernel as its unit loads it, at every boot; replaced without a gap where a file of it changes.
+    """A table in the kernel, loaded by its unit at every boot, and replaced atomically when one of its files changes.
 
-    `inputs` names the unit's files and the hashes that each may have had when it was loaded; `neighbours` the
-    addresses of those that have to let this host in.
+    `inputs`: the unit's files, and the hashes that each may have had when the table was loaded. `neighbours`: the
+    addresses of the other nodes, whose firewalls have to let this host in.
     """
 
     unit: str
@@ -30,22 +30,22 @@ class Ruleset:
         return f"table {self.table}"
 
     def question(self) -> Question:
-        """Ask for the unit, whether the table is in the kernel as the unit loaded it, and as whom we come to others."""
+        """Ask for the unit, for the table in the kernel, and for the address from which packets to the others come."""
         return Question(units=(self.unit,), tables=(self.table,), neighbours=self.neighbours)
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Load it where it is not there, made of other files, or touched by somebody since."""
+        """Return a difference if the table is not loaded, was loaded from other files, or has been changed since."""
         there = facts.unit(self.unit)
         if not there.running:
-            return Difference("start", note="only the nodes reach our ports then", again="load")
+            return Difference("start", note="from then on only the nodes reach our ports", again="load")
         if any(there.inputs.get(path) not in fit for path, fit in self.inputs):
-            return Difference("load", note="anew, at once")
+            return Difference("load", note="again, atomically")
         if self.table not in facts.tables:
-            return Difference("load", note="anew: somebody has changed or flushed it")
+            return Difference("load", note="again: the table was changed or flushed")
         return None if there.enablement == "enabled" else Difference("enable")
 
     def remember(self) -> str:
-        """That the unit was not there."""
+        """Record that the unit was not there."""
         return call("remember_unit", self.unit)
 
     def apply(self, difference: Difference) -> str:
@@ -56,13 +56,13 @@ class Ruleset:
         return call("run_unit", verb, self.unit, str(LOAD_SECONDS))
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None
 
 
 @dataclass(frozen=True)
 class NoRuleset:
-    """No such table, nor what loads it: the inventory does not ask for it any more."""
+    """The absence of the table and of the unit that loads it: the inventory no longer asks for the firewall."""
 
     table: str
     unit_file: str
@@ -77,19 +77,19 @@ class NoRuleset:
         return Question(paths=(self.unit_file,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether it is gone."""
+        """Return a difference if the unit's file is still there."""
         if self.unit_file not in facts.paths:
             return None
-        return Difference("remove", note="anybody may reach our ports then")
+        return Difference("remove", note="from then on everybody can reach our ports")
 
     def remember(self) -> str:
-        """Nothing that was not remembered when it was made."""
+        """Record nothing: the unit was recorded before it was created."""
         return ""
 
     def apply(self, difference: Difference) -> str:
-        """Take it away."""
+        """Remove the table and its unit."""
         return call("drop_firewall")
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None

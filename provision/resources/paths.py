@@ -28,7 +28,7 @@ class Folder(OfPath):
         return Question(paths=(self.path,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Kind, mode and owner."""
+        """Return a difference of kind, mode or owner."""
         there = facts.paths.get(self.path)
         if there is None:
             return Difference("create", again="update")
@@ -37,16 +37,16 @@ class Folder(OfPath):
         return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")
 
     def apply(self, difference: Difference) -> str:
-        """Make it, or mend its mode and owner."""
+        """Create the folder, or set its mode and owner."""
         return call("put_folder", self.path, f"{self.mode:04o}", self.owner)
 
 
 @dataclass(frozen=True)
 class File(OfPath):
-    """A file. `opaque` ones (keys, certificates) are compared by hash and never shown in a diff.
+    """A file.
 
-    `public` ones among them are no secret: their text is asked for. `once` ones matter only at first: once there, their
-    content is left as it is.
+    `opaque`: the file (a key or a certificate) is compared by hash and never shown in a diff. `public`: it is opaque
+    but no secret, and the node is asked for its text. `once`: an existing file keeps its content.
     """
 
     content: bytes | None = field(default=None, repr=False)
@@ -64,22 +64,22 @@ class File(OfPath):
 
     @property
     def sha256(self) -> str | None:
-        """Hash of the content, None where it is not made yet."""
+        """The hash of the content; None if the content does not exist yet."""
         return None if self.content is None else hashlib.sha256(self.content).hexdigest()
 
     @property
     def fit(self) -> frozenset[str]:
-        """The hashes that a process may have been started on: the one, or none while it is not made."""
+        """The hashes of this file with which a process may have started; empty if the content does not exist yet."""
         return frozenset(filter(None, [self.sha256]))
 
     def question(self) -> Question:
-        """Ask for mode, owner and hash, and for the text where it may be shown."""
+        """Ask for mode, owner and hash, and for the text if it may be shown."""
         return Question(
             paths=(self.path,), hashed=(self.path,), shown=() if self.opaque and not self.public else (self.path,)
         )
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Kind, mode, owner and content."""
+        """Return a difference of kind, mode, owner or content."""
         there = facts.paths.get(self.path)
         if there is None or there.kind != "file":
             return Difference("create", diff=self._diff(""), note=self._note(""), again="update")
@@ -100,7 +100,7 @@ class File(OfPath):
         return "" if self.opaque or self.content is None else diff(self.path, before, self.content.decode())
 
     def apply(self, difference: Difference) -> str:
-        """Write it whole; where only mode or owner differ, mend those."""
+        """Write the whole file. If it has to keep its content, set only mode and owner."""
         if self.content is None:
             raise ValueError(f"{self.path} has no content yet")
         if self.once and difference.action == "update":
@@ -125,7 +125,7 @@ class Link(OfPath):
         return Question(paths=(self.path,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Where it points."""
+        """Return a difference of the target."""
         there = facts.paths.get(self.path)
         if there is None:
             return Difference("create", note=f"→ {self.target}", again="update")
@@ -134,5 +134,5 @@ class Link(OfPath):
         return Difference("update", note=f"{there.target or there.kind} → {self.target}")
 
     def apply(self, difference: Difference) -> str:
-        """Switch it in one step."""
+        """Replace the link atomically."""
         return call("put_link", self.path, self.target)

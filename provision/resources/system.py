@@ -23,39 +23,39 @@ class User:
         return f"user {self.user}"
 
     def question(self) -> Question:
-        """Ask whether it exists."""
+        """Ask whether the user exists."""
         return Question(users=(self.user,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Whether it exists."""
+        """Return a difference if the user does not exist."""
         return None if self.user in facts.users else Difference("create")
 
     def remember(self) -> str:
-        """The databases' backups too: useradd rewrites them."""
+        """Record the user and the backups of the user databases, which useradd rewrites."""
         backups = [f"/etc/{name}-" for name in ("passwd", "shadow", "group", "gshadow", "subuid", "subgid")]
         return f"{call('remember_path', *backups)}\n{call('remember_user', self.user)}"
 
     def apply(self, difference: Difference) -> str:
-        """Make it."""
+        """Create the user."""
         return call("put_user", self.user, self.home)
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None
 
 
-#: A restart of dockerd took 0.6 to 1.1 s on the lab; its --shutdown-timeout is 15 s by default.
-STOP_SECONDS = "about 2 s, up to 15 s where one ignores SIGTERM"
+#: How long a restart of dockerd stops containers: 0.6 to 1.1 s on the lab; --shutdown-timeout is 15 s by default.
+STOP_SECONDS = "about 2 s, up to 15 s if one ignores SIGTERM"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A systemd service that runs, enabled, on the inputs as they are now.
+    """A systemd service that is enabled and runs with its current inputs.
 
-    `inputs` names the files it reads when it starts and the hashes that each may have had then (none: the file
-    is not made yet). The unit itself records what it really started on; a process started on something else,
-    by whomever, is restarted. `waited_for` is false where others wait for its start. `restart_costs` is told in
-    the plan.
+    `inputs`: the files that the service reads at its start, and the hashes that each may have had then (an empty set if
+    the file does not exist yet). The unit records the hashes of the files at each start. A process that started with
+    other files is restarted.
+    `waited_for`: whether a change waits until the service has started. `restart_costs`: a note for the plan.
     """
 
     unit: str
@@ -73,11 +73,11 @@ class Service:
         return f"unit {self.unit}"
 
     def question(self) -> Question:
-        """Ask for state, enablement and what it was started on."""
+        """Ask for state, enablement and the inputs at the last start."""
         return Question(units=(self.unit,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Restart what runs on other inputs, start what does not run, enable what is not enabled."""
+        """Return the difference: a restart if the inputs differ, a start if it does not run, or an enablement."""
         there = facts.unit(self.unit)
         if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
@@ -85,7 +85,7 @@ class Service:
                 stopped = facts.containers if self.stops_containers and not facts.live_restore else ()
                 lost = tuple(one.name for one in stopped if not one.comes_back)
                 return Difference("restart", note=self._note(facts, stale), stops=lost)
-            # static: started by what wants it
+            # static: another unit starts it
             return None if there.enablement in ("enabled", "static") else Difference("enable")
         return Difference("start", again="restart")
 
@@ -99,15 +99,15 @@ class Service:
             return ""
         names = ", ".join(running)
         if facts.live_restore:
-            return f"running containers go on (live-restore): {names}"
+            return f"running containers continue (live-restore): {names}"
         return f"stops for {STOP_SECONDS}: {names}"
 
     def remember(self) -> str:
-        """Whether it was there, enabled and running."""
+        """Record whether the unit existed, was enabled and was running."""
         return call("remember_unit", self.unit)
 
     def apply(self, difference: Difference) -> str:
-        """Start, restart or enable it, bounded in time."""
+        """Start, restart or enable the service, within a time limit."""
         if difference.action == "enable":
             return call("systemctl", "enable", "-q", self.unit)
         if difference.action == "start" and not self.waited_for:
@@ -115,5 +115,5 @@ class Service:
         return call("run_unit", difference.action, self.unit, str(self.seconds))
 
     def upload(self) -> Upload | None:
-        """Nothing."""
+        """Return None: there is nothing to upload."""
         return None

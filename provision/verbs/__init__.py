@@ -1,1 +1,1 @@
-"""The verbs: each takes a Session and returns a Report. What they share is in session.py."""
+"""The verbs, one file each. Each takes a Session and returns a Report. session.py and steps.py have what they share."""

@@ -1,4 +1,4 @@
-"""--bundle, and what a failed run leaves behind by itself: an archive to look at elsewhere."""
+"""--bundle, and the bundle that a failed run writes by itself: an archive of diagnostics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from provision.report.document import document
 from provision.report.text import lines
 from provision.verbs.session import Session
 
-#: What leaves a bundle without being asked: something was touched, or should hold and does not.
+#: The failures for which a bundle is written without --bundle.
 _BY_ITSELF = (Exit.STEP_FAILED, Exit.VERIFICATION_FAILED)
 _LIBRARIES = ("overlay-provision", "cryptography", "docker", "fabric", "paramiko")
 
@@ -25,22 +25,22 @@ _README = """\
 {verb}, run {run}: {summary}
 
 controller/  the inventory, the report as text and as JSON (with the plan), and versions
-NODE/        what each node told: {plane}, docker, network, system; of a command on both its streams
+NODE/        the diagnostics of each node: {plane}, docker, network, system; each command's stdout and stderr
 
 {nodes}
 
-Taken out: private keys, passwords, tokens, logins in URLs, the sudo password, what containers were given as
-environment or arguments. {mark} stands in their place. A secret that nothing marks as one, a bare word in a log,
-cannot be known: look through it before you hand it on.
+Private keys, passwords, tokens, logins in URLs, the sudo password, and the environment and arguments of containers
+are replaced by {mark}. A secret that nothing marks as one, such as a bare word in a log, is not recognised: read the
+files before you give them to others.
 
 {files}
 """
 
 
 def with_bundle(session: Session, file: str, call: Callable[[], Report]) -> Report:
-    """Return the verb's report, with the bundle's path where one is written: to `file`, or for a failure.
+    """Return the verb's report. Write a bundle to `file`, if given, or if the verb failed; the report has its path.
 
-    UsageError where `file` cannot be one.
+    UsageError if `file` is no path for a bundle.
     """
     path = files.checked("bundle", file, (".tar.gz",)) if file else None
     report = call()
@@ -56,7 +56,7 @@ def with_bundle(session: Session, file: str, call: Callable[[], Report]) -> Repo
             if not file:
                 archive.keep_latest(path.parent)
     except OSError as error:
-        told = Problem(f"no bundle: {error.strerror}", str(error.filename or path or ""))
+        told = Problem(f"cannot write the bundle: {error.strerror}", str(error.filename or path or ""))
         return replace(report, warnings=(*report.warnings, told))
     return replace(report, bundle=str(path))
 

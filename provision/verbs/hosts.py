@@ -1,4 +1,4 @@
-"""init, trust and run: the inventory's start, the hosts' keys, and a script of one's own on every node."""
+"""init, trust and run: write an inventory, record the hosts' SSH keys, run a script on every node."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from provision.verbs.session import Session
 
 
 def run_init(session: Session, *, hosts: Sequence[str], cluster: str) -> Report:
-    """Write a commented inventory. UsageError where one is there already, or an address cannot be."""
+    """Write a commented inventory. UsageError if the file exists already, or an address is invalid."""
     text = inventory.template(hosts, ports=planes.ports(), cluster=cluster)
     try:
         with session.path.open("x") as file:
             file.write(text)
     except FileExistsError:
-        advice = "edit it, remove it, or write another: --inventory FILE"
-        raise UsageError(Problem("there is an inventory already", str(session.path), advice)) from None
+        advice = "edit or remove the file, or write another one: --inventory FILE"
+        raise UsageError(Problem("the inventory exists already", str(session.path), advice)) from None
     except OSError as error:
         raise UsageError(Problem(f"cannot write: {error.strerror}", str(session.path))) from None
     return Report("init", f"{session.path} written; next: fab -i {session.path} trust, then preflight, then provision")
 
 
 def run_trust(session: Session) -> Report:
-    """Show each server's host key, and record those that are new."""
+    """Show each host's SSH key, and record new keys."""
     seen = trust(session.cluster.nodes, session.login)
     problems = tuple(one.problem for one in seen if one.problem)
     rows = tuple((one.where, one.host, one.fingerprint, one.state) for one in seen)
     return Report(
         "trust",
-        f"{len(problems)} of {len(seen)} not to be trusted" if problems else f"{len(seen)} host keys known",
+        f"{len(problems)} of {len(seen)} host keys not trusted" if problems else f"{len(seen)} host keys known",
         Exit.REFUSED if problems else Exit.DONE,
-        tables=(Table("host_keys", "Host keys: compare them with what the hosts' owner says", _COLUMNS, rows),),
+        tables=(Table("host_keys", "Host keys: compare them with those that the hosts' owner names", _COLUMNS, rows),),
         problems=problems,
     )
 
@@ -46,7 +46,7 @@ _COLUMNS = ("where", "host", "fingerprint", "state")
 
 
 def run_script(session: Session, *, script: str, timeout: int) -> Report:
-    """Run a script of the user's on every node at once, as root; exit with the worst exit code."""
+    """Run a user's script on every node at once, as root. The report shows each node's exit code."""
     try:
         text = Path(script).read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -61,7 +61,7 @@ def run_script(session: Session, *, script: str, timeout: int) -> Report:
     worst = max(result.code for result in results.values())
     return Report(
         "run",
-        f"{script} ended with {worst}" if worst else f"{script} ended well on {len(results)} nodes",
+        f"{script} ended with exit code {worst}" if worst else f"{script} succeeded on {len(results)} nodes",
         Exit.STEP_FAILED if worst else Exit.DONE,
         outcomes=tuple(_outcome(script, name, result) for name, result in results.items()),
     )
@@ -74,5 +74,5 @@ def _outcome(script: str, name: str, result: Result) -> Outcome:
         name,
         "failed" if result.code else "passed",
         text,
-        f"it ended with {result.code}" if result.code else "",
+        f"the script ended with exit code {result.code}" if result.code else "",
     )

@@ -11,7 +11,7 @@ from provision.verbs.session import Session
 
 
 def run_up(session: Session, *, nodes: int, name: str, folder: str) -> Report:
-    """Boot the hosts. UsageError where this machine cannot."""
+    """Boot the lab's hosts. UsageError if this machine cannot run them."""
 
     def say(line: str) -> None:
         where, _, what = line.partition(": ")
@@ -23,13 +23,13 @@ def run_up(session: Session, *, nodes: int, name: str, folder: str) -> Report:
 
 
 def run_down(session: Session, *, name: str) -> Report:  # noqa: ARG001  the signature of every verb
-    """Remove them."""
+    """Remove the lab's hosts."""
     lab.down(name)
     return Report("lab.down", f"nothing of {name} is left")
 
 
 def run_lab_status(session: Session, *, name: str) -> Report:  # noqa: ARG001
-    """Show them."""
+    """Show the lab's hosts."""
     return Report("lab.status", f"lab {name}", tables=(_hosts(name),))
 
 

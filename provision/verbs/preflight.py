@@ -1,4 +1,4 @@
-"""preflight: every obstacle on every node at once."""
+"""preflight: find every obstacle on every node at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.verbs.steps import with_flows
 
 
 def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
-    """Look for every obstacle on every node, and warn of those ignored by name. Nothing is written."""
+    """Run every preflight check on every node. Failures of checks in `ignore` are warnings. Nothing is written."""
     ignored = session.ignored(ignore)
     with session.partial_survey() as survey:
         situation = with_flows(
@@ -46,7 +46,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
 
 
 def _way_there(session: Session, survey: Survey) -> Iterator[Outcome]:
-    """Say whether the controller has all that the nodes get, and whether each node lets us in."""
+    """Yield an outcome for what the controller needs (the release), and one for the connection to each node."""
     for problem in survey.of_local:
         yield Outcome("release", problem.where, "failed", problem.what, problem.advice)
     if not survey.of_local:
@@ -55,4 +55,4 @@ def _way_there(session: Session, survey: Survey) -> Iterator[Outcome]:
         yield Outcome("reachable", problem.where, "failed", problem.what, problem.advice)
     for node in session.cluster.nodes:
         if node.name in survey.situation.facts:
-            yield Outcome("reachable", node.name, "passed", f"{node.ssh.host} lets us in")
+            yield Outcome("reachable", node.name, "passed", f"logged in at {node.ssh.host}")

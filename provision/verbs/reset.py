@@ -1,4 +1,4 @@
-"""reset: every node as it was before us, from the record that our first change left there."""
+"""reset: restore every node as it was before us, from the record that provision has kept on the node."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _CONTAINERS = (
 
 
 class Foreign(NamedTuple):
-    """A user's container on a network of ours."""
+    """A user's container on one of our networks."""
 
     container: str
     network: str
 
 
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
-    """Undo provision, on the nodes in `only` if any. ConsentMissing where users' containers or keys would go."""
+    """Undo provision on all nodes, or on those in `only`. ConsentMissing if users' data would be deleted."""
     chosen = _chosen(session, only)
     with session.survey("reset", absent=True) as (remotes, situation):
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         if not changed:
-            return Report("reset", "nothing to reset: no node holds a record of ours")
+            return Report("reset", "nothing to reset: no node has a record of ours")
         if only:
             _refuse_members(session, situation, changed)
         for warning in session.plane.outage(situation):
@@ -52,17 +52,17 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
                 _respect_users(found, () if only else _users_data(session, situation, coordinator))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
-                raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to go on without a question"))
+                raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to agree in advance"))
             remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]), tuple(changed))
-            _run(session, remotes, changed, "drop_keepers", "keepers gone")
+            _run(session, remotes, changed, "drop_keepers", "removing keepers")
             if not only:
                 _remove_networks(session, situation, coordinator, changed)
-        _run(session, remotes, changed, "put_back_docker", "docker as it was")
-        _run(session, remotes, changed, "put_back_rest", "everything else as it was")
+        _run(session, remotes, changed, "put_back_docker", "restoring Docker")
+        _run(session, remotes, changed, "put_back_rest", "restoring everything else")
     changes = tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed)
     return Report(
         "reset",
-        f"{names}: as before. The cluster's authorities stay in {session.cluster.folder}",
+        f"{names}: restored. The cluster's authorities stay in {session.cluster.folder}",
         changes=changes,
         times=tuple(session.progress.times.items()),
     )
@@ -73,7 +73,7 @@ def _users_data(session: Session, situation: Situation, coordinator: Coordinator
 
 
 def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:
-    """Return the nodes of these names, or all of them. UsageError where there is no such node."""
+    """Return the nodes with these names, or all if there are none. UsageError if a name is unknown."""
     names = [host.name for host in session.cluster.hosts]
     if unknown := [name for name in only if name not in names]:
         what = f"--only {unknown[0]}: there is no such node in the inventory"
@@ -82,11 +82,11 @@ def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:
 
 
 def _refuse_members(session: Session, situation: Situation, chosen: Sequence[Node]) -> None:
-    """Refuse to reset single nodes on which the others still count."""
+    """Refuse to reset single nodes that are still members of the cluster."""
     counted = [node.name for node in chosen if session.plane.counts_on(situation, node)]
     if counted:
         what = f"the cluster still counts on {', '.join(counted)}"
-        advice = "write `state: absent` at the node in the inventory and run fab provision, which puts its host back"
+        advice = "write `state: absent` at the node in the inventory, and run fab provision, which restores its host"
         raise PreflightRefused(*(Problem(what, name, advice) for name in counted))
 
 
@@ -97,7 +97,7 @@ def _respect_users(found: Mapping[str, Sequence[Foreign]], keys: Sequence[Proble
         for foreign in containers
     ]
     if problems := [*on_networks, *keys]:
-        advice = "move them away, or lose them: add --delete-user-data"
+        advice = "move them away, or let reset delete them: --delete-user-data"
         raise ConsentMissing(*(replace(problem, advice=advice) for problem in problems))
 
 
@@ -115,12 +115,12 @@ def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
 
 def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
     if found:
-        names = dict.fromkeys(foreign.container for foreign in found)  # one may be on several networks
+        names = dict.fromkeys(foreign.container for foreign in found)  # a container may be on several networks
         _done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
 
 
 def _remove_networks(session: Session, situation: Situation, coordinator: Coordinator, changed: list[Node]) -> None:
-    """Remove them while a quorum still answers; without one they vanish when dockerd leaves the cluster."""
+    """Remove our networks while a quorum answers. Without one, they disappear when dockerd leaves the cluster."""
     answering = [node for node in changed if session.plane.on_the_network(situation, node)]
     if not answering:
         return
@@ -134,7 +134,7 @@ def _remove_networks(session: Session, situation: Situation, coordinator: Coordi
     try:
         retry(remove, "Docker removes the networks", answering[0].name)
     except StepFailed as error:
-        session.progress.say("cluster", f"the networks go when Docker leaves the cluster: {error}")
+        session.progress.say("cluster", f"the networks disappear when Docker leaves the cluster: {error}")
 
 
 def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
@@ -149,6 +149,6 @@ def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, w
 def _done(remote: Remote, script: str, what: str) -> str:
     result = remote.run(script, timeout=300, changes=True, what=what)
     if result.code:
-        advice = "mend the cause and run reset again: what is not yet undone is still on record"
+        advice = "remove the cause and run reset again: the record still has what is not yet undone"
         raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
     return result.stdout

@@ -1,4 +1,4 @@
-"""status: what the cluster looks like now, as its own daemons tell it. Nothing is written."""
+"""status: the state of the cluster, from its own daemons. Nothing is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from provision.verbs.session import Session
 
 
 def run_status(session: Session, *, store: bool) -> Report:
-    """Return members, nodes, networks, ports, certificates; with `store` what each member holds of Docker's keys."""
+    """Return members, nodes, networks, ports and certificates; with `store`, also Docker's keys in each member."""
     with session.partial_survey() as survey, session.coordinator(survey.remotes, survey.situation) as coordinator:
         plane, situation = session.plane, survey.situation
         if not situation.facts:
@@ -80,7 +80,7 @@ def _networks(session: Session, situation: Situation) -> Table:
 
 
 def ports(situation: Situation, table: Sequence[Port]) -> Table:
-    """Say what protects each port, and who reaches it: where nothing protects a port, that matters. Pure."""
+    """Return a table of the ports: the purpose of each, its protection, and from where it can be reached. Pure."""
     unguarded = [name for name, facts in situation.facts.items() if layout.FIREWALL_TABLE not in facts.tables]
     everywhere = len(unguarded) == len(situation.facts)
     others = "whoever reaches the node" if everywhere else f"whoever reaches {', '.join(unguarded)}"

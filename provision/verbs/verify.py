@@ -1,4 +1,4 @@
-"""verify: the proof that a cluster works, and that nothing is pending."""
+"""verify: prove that the cluster works, and that no change is pending."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from provision.verbs.steps import changes, entered, modules, nodes, proof_report
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
-    """Call a non-empty plan a failure, and prove the rest: nothing of it holds while the store has no quorum."""
+    """Run the chosen checks, unless the cluster has no quorum. Pending changes and a lost quorum are failures too."""
     ignored = session.ignored(ignore)
-    matching(catalogue.of_verify(*session.candidates), only, skip)  # a wrong word is told before any connection
+    matching(catalogue.of_verify(*session.candidates), only, skip)  # refuses a wrong expression before any connection
     with session.survey("verify", modules(session), shared=True) as (remotes, situation):
         chosen = matching(catalogue.of_verify(session.plane), only, skip)
         warnings = warned(session, situation, ignored)

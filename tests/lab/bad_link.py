@@ -1,7 +1,7 @@
-"""A ProxyCommand whose link goes bad: `python bad_link.py HOST PORT cut|freeze BYTES FILE`, or `… slow MILLISECONDS`.
+"""A ProxyCommand with a bad link: `python bad_link.py HOST PORT cut|freeze BYTES FILE`, or `… slow MILLISECONDS`.
 
-cut and freeze: as soon as FILE is there, and so many bytes more were sent, it ends, or nothing moves any more.
-slow: whatever is sent arrives so much later, in either direction.
+cut, freeze: when FILE exists and BYTES more bytes were sent, the process ends, or stops to carry anything.
+slow: everything arrives later by MILLISECONDS, in both directions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIZE = 4096
 
 
 class Fuse:
-    """Called with the size of each piece that is sent; ends or stops the process when it is time."""
+    """Called with the size of each piece that is sent. Ends or stops the process when enough was sent."""
 
     def __init__(self, kind: str, after: int, file: Path) -> None:
         self.kind, self.left, self.file = kind, after, file
@@ -35,7 +35,7 @@ class Fuse:
 
 
 def carry(receive: Callable[[], bytes], send: Callable[[bytes], object], seconds: float) -> None:
-    """Everything, some seconds later, until it ends; then the process ends."""
+    """Carry everything, some seconds later, until the input ends; then end the process."""
     late: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
 
     def deliver() -> None:

@@ -1,6 +1,6 @@
-"""Real hosts for tests. `lab` has two nodes and lives as long as its module; they boot in a second or so.
+"""Real hosts for tests. `lab` has two nodes and exists as long as its module; they boot in about a second.
 
-A test that needs other hosts asks `make_lab`; one that needs bare ones asks `bare_lab`, the same renewed.
+A test that needs other hosts uses `make_lab`. A test that needs bare hosts uses `bare_lab`: the same two, renewed.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Fab(Protocol):
         inside: bool = False,
         at: tuple[str, str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal; `inside` needs no gateway.
+        """Run `fab -i INVENTORY WORDS` from the checkout, without a terminal. `inside`: in the lab's network.
 
-        `at`: a step, before or after, and what is done there; see interposed.py.
+        `at`: a step, `before` or `after`, and what to do there; see interposed.py.
         """
 
 
@@ -56,11 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="kill at every step of a run, not at some of them")
-    parser.addoption("--minutes", type=float, default=0.5, help="how long faults are drawn at random")
-    parser.addoption("--seed", type=int, help="what they are drawn from")
-    parser.addoption("--times", type=int, default=1, help="how often each fault is made")
-    parser.addoption("--record", metavar="FILE", help="add what came of the faults to the table in this file")
+    parser.addoption("--whole", action="store_true", help="kill at every step of a run, not only at some")
+    parser.addoption("--minutes", type=float, default=0.5, help="how long to cause random faults")
+    parser.addoption("--seed", type=int, help="the seed of the random faults")
+    parser.addoption("--times", type=int, default=1, help="how often to cause each fault")
+    parser.addoption("--record", metavar="FILE", help="add the results to the table in this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def machine() -> None:
-    """A machine that can hold labs, without what a killed test run left."""
+    """Make sure that this machine can run labs. Remove labs that a killed test run left."""
     if sys.platform != "linux" or os.geteuid() != 0:
         reason = "a lab needs Linux and root"
         if os.environ.get("CI") or os.environ.get("LAB_REQUIRED"):
@@ -91,7 +91,7 @@ def machine() -> None:
 
 @pytest.fixture(scope="module")
 def make_lab(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeLab]:  # noqa: ARG001
-    """Make labs by number of nodes, `ops=True` for the user with a sudo password; all go with the module."""
+    """Return a function that makes labs. `ops`: log in as a user with a sudo password. All labs end with the module."""
     names: list[str] = []
 
     def make(nodes: int = 2, *, ops: bool = False) -> Lab:
@@ -106,20 +106,20 @@ def make_lab(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def lab(make_lab: MakeLab) -> Lab:
-    """Two nodes, shared by the module's tests: each leaves them on, plugged, and usable."""
+    """Two nodes, shared by the module's tests. Each test leaves them switched on, connected and usable."""
     return make_lab()
 
 
 @pytest.fixture
 def bare_lab(lab: Lab) -> Lab:
-    """The module's two nodes as if just made, and no trace on the controller of a cluster on them."""
+    """The module's two nodes, as new, and no trace of their cluster on the controller."""
     shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
     return labs.renew(lab.name, say=lambda _: None)
 
 
 @pytest.fixture(scope="module")
 def cluster(lab: Lab, fab: Fab) -> Lab:
-    """Provisioned, and in use: on each node a container on the overlay and a plain one, both to be up always."""
+    """The lab, provisioned and in use: each node has a container on the overlay and a plain one, `--restart always`."""
     assert document(fab(lab, "provision", "--json"))["exit_code"] == 0
     for node in lab.nodes:
         start = "docker run -d --restart always --stop-signal KILL"
@@ -130,14 +130,16 @@ def cluster(lab: Lab, fab: Fab) -> Lab:
 
 @pytest.fixture(scope="module")
 def writer(cluster: Lab) -> Writer:
-    """Whoever writes to the store through all of the module's faults."""
+    """The writer that writes keys to the store during all faults of the module."""
     return Writer(cluster)
 
 
 @pytest.fixture
 def back(cluster: Lab, writer: Writer, request: pytest.FixtureRequest) -> Iterator[Back]:
-    """Keys are written throughout. Called when a fault ends, or with when it did: waits until all is back, stops the
-    writer, asserts that nothing is lost, and records how long it took."""
+    """Write keys during the test. Return a function to call when the fault ends, or with the time at which it ended.
+
+    The function waits until packets cross again, stops the writer, asserts that nothing is lost, and records the time.
+    """
 
     earlier = len(writer.acknowledged)
     with ExitStack() as work:

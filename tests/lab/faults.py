@@ -1,4 +1,4 @@
-"""What can happen to hosts, or to who provisions them, drawn by chance."""
+"""Random faults of hosts, and of the controller during a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from provision.lab import Lab
 
 
 class Faults:
-    """The faults. None waits until all is well again."""
+    """The faults. No method waits until the cluster has recovered."""
 
     def __init__(self, lab: Lab, chance: Random) -> None:
         self.lab, self.chance = lab, chance
@@ -56,7 +56,7 @@ class Faults:
             labs.power_on(self.lab.name, node)
 
     def provision_killed(self) -> None:
-        """While it mends what was removed by hand."""
+        """Kill a run while it restores keepers that were removed by hand."""
         seconds = self.chance.uniform(0.5, 6)
         holds(self.lab, self.some_node, "docker rm -f $(docker ps -aq -f label=overlay-keeper)")
         with begin(self.lab, "provision") as process:
@@ -65,10 +65,10 @@ class Faults:
 
     @property
     def of_machines(self) -> tuple[Callable[[], None], ...]:
-        """Those of power, links and daemons."""
+        """The faults of power, links and daemons."""
         return (self.etcd_killed, self.dockerd_killed, self.restarted, self.link_cut, self.power_cut)
 
     @property
     def all(self) -> tuple[Callable[[], None], ...]:
-        """Every kind."""
+        """All faults."""
         return (*self.of_machines, self.etcd_frozen, self.provision_killed)

@@ -1,9 +1,9 @@
-"""`fab`, with something done at one of its steps on a node, on the controller or in the cluster.
+"""Run `fab`, and do something before or after one of its steps on a node, on the controller or in the cluster.
 
     python interposed.py STEP before|after DEED VERB...
 
-A step is named as in errors: `node1: phase etcd`, `node2: sending /var/lib/overlay-provision/etcd.tar.gz`. The deed is
-`die`, which is SIGKILL, or a command for this machine's shell. Exit code 99: the run never came to that step.
+STEP is named as in errors: `node1: phase etcd`, `node2: sending /var/lib/overlay-provision/etcd.tar.gz`. DEED is `die`,
+which is SIGKILL, or a command for this machine's shell. Exit code 99: the run never reached the step.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
     Remote.run, Remote.push, pki.make = interposed_run, interposed_push, interposed_make
     for kind in change:
         setattr(kind, "change_cluster", interposed_change)  # noqa: B010 (mypy allows no other way)
-    # Fabric's program ends with os._exit: whether the step was reached is told before.
+    # Fabric's program ends with os._exit: the exit code is replaced there if the step was not reached.
     leave: Callable[[int], Any] = os._exit
     os._exit = lambda code: leave(code if came else NEVER)
 

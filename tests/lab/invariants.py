@@ -1,4 +1,4 @@
-"""What holds after every fault, with nobody's help; every row asserts it through one fixture, `back`."""
+"""What holds after every fault, without help. Every test of a fault asserts it through the fixture `back`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from provision.lab import Lab
 if TYPE_CHECKING:
     from conftest import Fab
 
-#: Seconds, as promised: from the end of a fault to packets crossing.
+#: The promised limit in seconds from the end of a fault until packets cross again.
 BACK = 90
 PREFIX = "/overlay-provision-test"
 _ETCDCTL = (
     ". /etc/docker/overlay/store.env; cd /etc/docker/overlay; ETCDCTL_API=2 etcdctl --timeout 2s --total-timeout 4s"
     " --ca-file store-ca.crt --cert-file store.crt --key-file store.key --endpoints"
 )
-#: Etcd's own API, at the node's own member.
+#: etcdctl with the v3 API, at the node's own member.
 OWN_MEMBER = (
     ". /etc/etcd/etcd.env; ETCDCTL_API=3 etcdctl --command-timeout=4s --endpoints=$ETCD_ADVERTISE_CLIENT_URLS"
     " --cacert=$ETCD_TRUSTED_CA_FILE --cert=$ETCD_CERT_FILE --key=$ETCD_KEY_FILE"
@@ -35,11 +35,11 @@ _EVERY = '"https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed "s|,|,https://|g
 
 @dataclass
 class Writer:
-    """Writes one key after another to the store; knows those whose write was acknowledged."""
+    """Writes one key after another to the store, and remembers the acknowledged ones."""
 
     lab: Lab
     acknowledged: list[int] = field(default_factory=list)
-    #: Never one twice: that an older write of it is there would hide that the new one is not.
+    #: No number is used twice: an older write of the same key would hide that the new one is lost.
     numbers: Iterator[int] = field(default_factory=count)
 
     def write(self, node: str, number: int) -> None:
@@ -48,7 +48,7 @@ class Writer:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Write all the time, from each node in turn."""
+        """Write all the time during the block, from each node in turn."""
         ended = threading.Event()
 
         def work() -> None:
@@ -67,15 +67,15 @@ class Writer:
 
 
 def holds(lab: Lab, name: str, script: str) -> bool:
-    """Whether a script succeeds on a node; on one that is off none does."""
+    """Return whether a script succeeds on a node. On a node that is off every script fails."""
     try:
         return labs.execute(lab.name, name, ["sh", "-c", script], timeout=BACK).returncode == 0
-    except Exception:  # it went off meanwhile
+    except Exception:  # the node was switched off meanwhile
         return False
 
 
 def await_so(lab: Lab, name: str, script: str, seconds: float = BACK) -> None:
-    """Wait until a script succeeds on a node, no longer than is promised."""
+    """Wait until a script succeeds on a node, at most for the promised time."""
     deadline = time.monotonic() + seconds
     while not holds(lab, name, script):
         assert time.monotonic() < deadline, f"{name}: not within {seconds} s: {script}"
@@ -83,7 +83,7 @@ def await_so(lab: Lab, name: str, script: str, seconds: float = BACK) -> None:
 
 
 def await_packets(lab: Lab) -> None:
-    """Wait until the users' containers reach each other by name, both ways, and nothing is down."""
+    """Wait until the users' containers reach each other by name, both ways, and no container is stopped."""
     names = [node.name for node in lab.nodes]
     for here, there in ((here, there) for here in names for there in names if here != there):
         await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1")
@@ -92,9 +92,9 @@ def await_packets(lab: Lab) -> None:
 
 
 def assert_nothing_lost(lab: Lab, writer: Writer) -> None:
-    """Every acknowledged key is in each member, and those agree. The writer is not at work any more.
+    """Assert that each member has every acknowledged key, and that all have the same. The writer must have stopped.
 
-    A read through the quorum comes first: what a member holds of its own is then no older.
+    A read through the quorum comes first, so that the member's own copy is up to date.
     """
     trees: dict[str, list[str]] = {}
     for node in lab.nodes:
@@ -108,7 +108,7 @@ def assert_nothing_lost(lab: Lab, writer: Writer) -> None:
 
 
 def assert_settled(lab: Lab, fab: Fab) -> None:
-    """A run ends well, the next one changes nothing and moves nothing, and no half-made file lies about."""
+    """Assert that a run succeeds, the next one changes and restarts nothing, and no temporary file is left."""
     document(fab(lab, "provision", "--json"))
     before = everything(lab)
     assert document(fab(lab, "provision", "--json"))["changes"] == []

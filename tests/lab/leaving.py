@@ -1,4 +1,4 @@
-"""Inventories of one lab that name more or fewer of its hosts, and what is seen on the hosts that stay meanwhile."""
+"""Inventories of one lab with more or fewer of its hosts, and observations on the hosts that stay."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from observe import document, run, start
 from provision.lab import Lab
 
 PREFIX = "/overlay-provision-test"
-#: Seconds that no write, tried through every member that stays, may be refused.
+#: Seconds for which writes may be refused, at most, though every member that stays is tried.
 REFUSED = 3.0
-#: On a node, for as long as the unit runs: one key after another, tried at every member that stays; a line each.
+#: A script for a node: write one key after another, at any member that stays, and print a line for each success.
 _WRITE = """
 . /etc/docker/overlay/store.env; cd /etc/docker/overlay
 number=0
@@ -40,7 +40,7 @@ def inventory(
     workers: Sequence[str] = (),
     absent: Sequence[str] = (),
 ) -> Path:
-    """Write an inventory beside the lab's own that with these hosts: members, workers that are none, absent ones."""
+    """Write an inventory with these hosts beside the lab's own. `workers`: nodes that are no members."""
     found = dict(re.findall(r"(?m)^  (node\d+): \{address: ([0-9.]+)\}$", lab.inventory.read_text()))
     nodes = "".join(
         f"  {one}: {{address: {found[one]}, member: {str(one in members).lower()}}}\n" for one in (*members, *workers)
@@ -72,7 +72,7 @@ def members(lab: Lab, fab: Fab, path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the hosts that stay have seen: the longest time without a write, in seconds, and pings that were lost."""
+    """Observations on the hosts that stay. `gap`: the longest time without a successful write, in seconds."""
 
     writes: tuple[int, ...]
     gap: float
@@ -81,7 +81,7 @@ class Seen:
 
 @contextmanager
 def watched(lab: Lab, here: str, there: str, result: list[Seen]) -> Iterator[None]:
-    """Write keys and ping from one host that stays to another one's container, all the time."""
+    """During the block, write keys and ping, between two hosts that stay; append the observations to `result`."""
     addresses = {node.name: node.address for node in lab.nodes}
     endpoints = ",".join(f"https://{addresses[name]}:2379" for name in (here, there))
     for name in (here, there):
@@ -105,7 +105,7 @@ def watched(lab: Lab, here: str, there: str, result: list[Seen]) -> Iterator[Non
 
 
 def keys(lab: Lab, node: str) -> set[int]:
-    """The keys that a member holds, read through the quorum."""
+    """Return the keys that a member has, read through the quorum."""
     script = """
     . /etc/docker/overlay/store.env; cd /etc/docker/overlay
     ETCDCTL_API=2 etcdctl --ca-file store-ca.crt --cert-file store.crt --key-file store.key \\

@@ -1,4 +1,4 @@
-"""What tests see of a node without the product: from outside, with no SSH."""
+"""Observations of a node from outside, without SSH and without the code under test."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def run(lab: Lab, node: str, script: str) -> str:
 
 
 def manifest(lab: Lab, node: str) -> list[str]:
-    """Everything that reset has to put back."""
+    """Return everything that reset has to restore."""
     return run(lab, node, _MANIFEST + "true").splitlines()
 
 
 def files(lab: Lab, node: str) -> dict[str, str]:
-    """Path to inode, mode, owner and time of everything that provision may touch."""
+    """Return inode, mode, owner and time of everything that provision may change, by path."""
     return dict(line.split(" ", 1) for line in run(lab, node, _FILES + "true").splitlines())
 
 
 def start(lab: Lab, node: str, unit: str) -> str:
-    """When a unit's process was started."""
+    """Return the time at which a unit's process was started."""
     return run(lab, node, f"systemctl show -p ExecMainStartTimestampMonotonic --value {unit}").strip()
 
 
 def everything(lab: Lab) -> dict[str, Any]:
-    """Files and starts of every node."""
+    """Return the files and the units' start times of every node."""
     return {
         node.name: (files(lab, node.name), {u: start(lab, node.name, u) for u in ("etcd", "docker")})
         for node in lab.nodes
@@ -55,7 +55,7 @@ def everything(lab: Lab) -> dict[str, Any]:
 
 
 def document(result: subprocess.CompletedProcess[str], code: int = 0) -> dict[str, Any]:
-    """The JSON that a verb printed, with the exit code it should have had."""
+    """Return the JSON that a verb printed. Assert its exit code."""
     try:
         found: dict[str, Any] = json.loads(result.stdout)
     except ValueError:

@@ -1,6 +1,7 @@
-"""`fab` with control planes of the tests' own, to show that verbs, engine, checks and reports know no plane.
+"""`fab` with control planes of the tests' own, to show that verbs, engine, checks and reports name no plane.
 
-There are two: one for Docker before 23, which the hosts of the lab have, and one for later ones, which is only asked.
+There are two planes: one for Docker before 23, which the lab's hosts have, and one for later versions, which is never
+chosen: only its question is asked.
 
 python other_plane.py VERB...
 """
@@ -31,14 +32,14 @@ from provision.remote import Remotes
 from provision.resources import File
 
 PATH = "/etc/other-plane"
-#: On a node: a line for each time that it was asked the newer plane's question.
+#: A file on a node with a line for each time that the newer plane's question was asked.
 ASKED = "/run/newer-asked"
-#: What a node's own shell function answers.
+#: The plane's shell function for a node.
 FUNCTIONS = "fact_greeting() { [ ! -e /etc/greeted ] || echo hello | fact_encoded answer greeting; }"
 
 
 class Mark(Phase):
-    """A file on each node, and then a greeting, once for the cluster."""
+    """A phase with a file on each node, and then a greeting, once for the cluster."""
 
     name = "mark"
 
@@ -54,7 +55,7 @@ class Mark(Phase):
 
 
 class Door:
-    """The door to this plane's cluster: SSH alone."""
+    """This plane's coordinator. It uses nothing but SSH."""
 
     def __init__(self, cluster: Cluster, remotes: Remotes) -> None:
         self.cluster, self.remotes = cluster, remotes
@@ -85,14 +86,14 @@ class Door:
 
 @check(PREFLIGHT)
 def not_taken(view: Any) -> Iterator[Outcome]:
-    """The file is ours to write."""
+    """Nobody else has greeted the node: the file belongs to us."""
     if view.facts.answers.get("greeting") == "no":
         yield view.failed("is greeted by somebody else", "wait")
 
 
 @check("other", quick=True)
 def is_marked(proof: Any) -> Iterator[Outcome]:
-    """Each node has the file."""
+    """Each node has the file, which marks it as ours."""
     for name, result in proof.coordinator.remotes.each(lambda remote: remote.run(f"cat {PATH}")).items():
         yield passed(name, "marked") if result.stdout == "here\n" else failed(name, "not marked", "fab provision")
 

@@ -1,4 +1,4 @@
-"""Checks made from here, without the command line: one at a time, over connections that stay."""
+"""Run single checks without the command line, over connections that stay open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from provision.remote import Login, Remotes
 
 @contextmanager
 def connected(lab: Lab) -> Iterator[Proof]:
-    """Connect to a provisioned lab's nodes and its daemons."""
+    """Connect to the nodes and daemons of a provisioned lab."""
     cluster = inventory.load(lab.inventory)
     with Remotes.open(cluster.nodes, Login(None, (), None)) as remotes:
         coordinator = EtcdCoordinator(cluster, remotes, Identity.read(cluster))
@@ -32,11 +32,11 @@ def connected(lab: Lab) -> Iterator[Proof]:
 
 
 def outcomes(proof: Proof, check: str) -> list[Outcome]:
-    """Make one check as `verify` would, as a run of its own."""
+    """Run one check as `verify` does, with a run ID of its own."""
     made = verify.run(replace(proof, run=secrets.token_hex(4)), matching(catalogue.of_verify(PLANE), f"^{check}$", ""))
     return [outcome for outcome in made if outcome.check == check]
 
 
 def red(proof: Proof, check: str) -> dict[str, str]:
-    """Make one check; return what it says where it is red."""
+    """Run one check. Return the evidence of its failures, by place."""
     return {outcome.where: outcome.evidence for outcome in outcomes(proof, check) if outcome.status == "failed"}

@@ -1,4 +1,4 @@
-"""The record of faults: a line for each row and run of it, at the end of a table in Markdown."""
+"""The record of faults: a line for each test of a fault, appended to a table in Markdown."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 
 _TEST = re.compile(r"test_(?P<rows>\d+(?:_\d+)*)_(?P<words>[a-z_0-9]+)(?:\[(?P<how>.*)\])?")
 _ROUND = re.compile(r"-?round\d+")
-_SWEPT = {"first", "mending"}  # one line for all of the steps
+_SWEPT = {"first", "mending"}  # fixtures of tests whose steps share one line
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of one: whether all was well, and the seconds until it was, where they are taken."""
+    """The result of one test: whether it passed, and the seconds until the cluster had recovered, if measured."""
 
     well: bool
     seconds: float | None
 
 
 class Record:
-    """Gathers what the tests of faults report, and writes it when all have run."""
+    """Collects the results of the tests of faults, and writes them when all have run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,7 +54,7 @@ class Record:
 
 
 def line(today: str, rows: str, what: str, seen: list[Seen]) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     seconds = sorted(one.seconds for one in seen if one.well and one.seconds is not None)
     figures = f"{median(seconds):.1f} | {seconds[-1]:.1f}" if seconds else " | "
     return f"| {today} | {rows} | {what} | {len(seen)} | {sum(one.well for one in seen)} | {figures} |\n"

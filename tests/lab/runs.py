@@ -1,4 +1,4 @@
-"""A run that goes on while the test does something to it."""
+"""Runs in the background, during which a test does something."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def begin(lab: Lab, *words: str) -> subprocess.Popen[str]:
 
 
 def wait_for(process: subprocess.Popen[str], words: str) -> None:
-    """Until it says so."""
+    """Wait until the run prints these words to stderr."""
     assert process.stderr is not None
     for line in process.stderr:
         if words in line:
             return
-    pytest.fail(f"it ended before it said {words!r}")
+    pytest.fail(f"the run ended before it printed {words!r}")

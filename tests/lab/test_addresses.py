@@ -1,4 +1,4 @@
-"""Addresses and sizes that are in use already: refused with one that works, chosen around, and fitted to the links."""
+"""Subnets in use are refused, with one that works, or avoided; the MTU fits the links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.lab import Lab
 
 NODES = ("node1", "node2")
 DEMO = "demo: {subnet: 10.99.0.0/24}"
-#: As Docker makes it with the first container on an overlay (moby 20.10, libnetwork, default_gateway_linux.go).
+#: The options with which Docker creates docker_gwbridge (moby 20.10, libnetwork, default_gateway_linux.go).
 GATEWAY_OPTIONS = {
     "com.docker.network.bridge.name": "docker_gwbridge",
     "com.docker.network.bridge.enable_icc": "false",
@@ -73,7 +73,7 @@ def test_39_what_is_in_use_is_refused_and_what_is_suggested_works(
 
 
 class Crowded(NamedTuple):
-    """Hosts provisioned where much is taken and links are narrow."""
+    """Provisioned hosts, with many subnets in use and a small MTU."""
 
     inventory: Path
     planned: dict[str, Any]
@@ -82,7 +82,7 @@ class Crowded(NamedTuple):
 
 @pytest.fixture(scope="module")
 def crowded(lab: Lab, fab: Fab) -> Crowded:
-    # Docker does not see the one, and with the other, of a VPN that carries all traffic, takes everything for taken.
+    # Docker does not see the first route. With the second one, of a VPN for all traffic, it finds no free subnet.
     run(lab, "node1", "ip route add 172.18.7.0/24 dev eth0 table 100 && ip route add 128.0.0.0/1 dev eth0")
     run(lab, "node2", "ip route add blackhole 10.99.0.0/24")
     for node in NODES:
@@ -103,7 +103,7 @@ def subnet(lab: Lab, node: str, name: str) -> list[str]:
 
 
 def counted(text: str) -> int:
-    """Packets cut, of what /proc/net/snmp says."""
+    """Return the number of fragmented packets in the text of /proc/net/snmp."""
     names, values = (line.split() for line in text.splitlines() if line.startswith("Ip:"))
     return int(dict(zip(names, values, strict=True))["FragCreates"])
 
@@ -113,7 +113,7 @@ def cut_below(lab: Lab) -> list[int]:
 
 
 def crossed(lab: Lab, more: int = 0) -> tuple[int, int, list[int]]:
-    """Send the largest packet, and `more`, across: the MTU, packets cut in the container, and on each host."""
+    """Send the largest packet and `more` bytes. Return the MTU, and the fragments that container and hosts sent."""
     before = cut_below(lab)
     script = f"""
         read -r mtu </sys/class/net/eth0/mtu
@@ -151,7 +151,7 @@ def test_39_the_way_out_of_a_node_is_made_where_its_routes_leave_room(crowded: C
 def test_links_of_1400_bytes_give_containers_1350_and_nothing_is_cut_below(lab: Lab) -> None:
     assert crossed(lab) == (1350, 0, [0, 0])
     mtu, cut, below = crossed(lab, more=1)
-    assert (mtu, cut > 0, below) == (1350, True, [0, 0])  # the container cuts what is larger, the host never
+    assert (mtu, cut > 0, below) == (1350, True, [0, 0])  # the container fragments larger packets, the hosts none
 
 
 def test_a_second_run_changes_nothing_even_where_links_carry_more(crowded: Crowded, lab: Lab, fab: Fab) -> None:

@@ -1,4 +1,4 @@
-"""Links that go bad in the middle of a run, by a ProxyCommand that does it; and one that is cut for good."""
+"""Links that become bad in the middle of a run, by a ProxyCommand; and a link that is cut for good."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELEASE = "/var/lib/overlay-provision/etcd.tar.gz"
 
 
 def through(lab: Lab, *how: object) -> Path:
-    """The lab's inventory, with links that go bad."""
+    """Return the lab's inventory with bad links."""
     words = (*network.inside(lab.name), sys.executable, HERE / "bad_link.py", "%h", "%p", *how)
     lines = lab.inventory.read_text().splitlines()
     gateway = "  gateway: " + json.dumps(" ".join(map(str, words)))
@@ -62,7 +62,7 @@ def test_58_a_host_cut_off_during_a_step_is_named_and_its_step_ends(bare_lab: La
     report = document(fab(bare_lab, "provision", "--json", at=("node2: phase docker", "before", cut)), 4)
     (problem,) = report["problems"]
     assert problem["where"] == "node2"
-    # The proxy's own kernel may tell first that there is no way.
+    # The proxy's own kernel may report first that the host is unreachable.
     lost = [f"{what} during phase docker" for what in ("the connection stopped responding", "the connection was lost")]
     assert problem["what"] in lost
     await_so(bare_lab, "node2", "flock -n /run/overlay-provision/run.lock true")

@@ -1,4 +1,4 @@
-"""Certificates renewed, rotated and taken over under a writer: no write fails, and each dockerd restarts once."""
+"""Certificates are renewed, rotated and taken over during writes: no write fails, and each dockerd restarts once."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from provision.resources import Difference
 
 pytestmark = pytest.mark.lab
 
-#: Seconds that a client has for a write: it tries every member, again and again.
+#: Seconds in which a client must succeed with a write. It tries every member repeatedly.
 DEADLINE = 10
 NAMES = ("node1", "node2")
-#: Where a leaf is shown, and what it then has to be.
+#: The ports that show a leaf, and the leaf that each must show.
 SHOWN = {2379: "/etc/etcd/pki/server.crt", 2380: "/etc/etcd/pki/peer.crt", 2376: "/etc/docker/overlay/server.crt"}
 FINGERPRINT = "openssl x509 -noout -fingerprint -sha256"
 AUTHORITIES = {2379: "etcd-client", 2380: "etcd-peer", 2376: "docker"}
@@ -40,7 +40,7 @@ AUTHORITIES = {2379: "etcd-client", 2380: "etcd-peer", 2376: "docker"}
 
 @dataclass
 class Client(Writer):
-    """A writer that goes on trying until its deadline, and knows what it could not write by then."""
+    """A writer that repeats each write until its deadline, and remembers the failed ones."""
 
     failed: list[int] = field(default_factory=list)
     longest: float = 0.0
@@ -56,7 +56,7 @@ class Client(Writer):
 
 @dataclass
 class Docker:
-    """How often dockerd was started on a node, and how long its last restart took, in seconds."""
+    """Return how often dockerd was started on a node, and how long its last restart took, in seconds."""
 
     lab: Lab
     name: str
@@ -75,9 +75,9 @@ class Docker:
 
 @pytest.fixture
 def writer(cluster: Lab, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """Writes while the test changes certificates; afterwards no write has failed, and none is lost."""
+    """Write while the test changes certificates. Afterwards assert that no write has failed and none is lost."""
     client = Client(cluster)
-    # Never a number twice in this module.
+    # No number is used twice in this module.
     client.numbers = iter(range(int(time.monotonic() * 1000), 1 << 62))
     with client.at_work():
         yield client
@@ -90,7 +90,7 @@ def writer(cluster: Lab, request: pytest.FixtureRequest) -> Iterator[Client]:
 
 
 def shown(lab: Lab, address: str, port: int) -> str:
-    """The fingerprint of the leaf that a port shows."""
+    """Return the fingerprint of the leaf that a port shows."""
     read = (
         f"openssl s_client -connect {address}:{port} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint -sha256"
     )
@@ -108,7 +108,7 @@ def assert_shown_as_they_lie(lab: Lab) -> None:
 
 
 def answers(lab: Lab, address: str, port: int, folder: Path) -> bool:
-    """Whether an HTTP request over TLS gets any answer, with the leaf of an identity's folder."""
+    """Return whether an HTTP request over TLS gets an answer, with a leaf from an identity's folder."""
     base = folder / AUTHORITIES[port]
     command = ["openssl", "s_client", "-quiet", "-connect", f"{address}:{port}"]
     command += ["-cert", str(base / "controller.crt"), "-key", str(base / "controller.key")]
@@ -210,7 +210,7 @@ def test_authorities_are_rotated_while_no_write_fails_and_each_dockerd_restarts_
 
 
 def ca_line(of: Path) -> str:
-    """A line that only this authority's certificate has."""
+    """Return a line that only this authority's certificate has."""
     return (of / "etcd-peer/ca.crt").read_text().splitlines()[5]
 
 
@@ -222,7 +222,7 @@ def test_killed_in_a_rotation_either_verb_goes_on_and_the_controller_is_not_lock
     assert restarts(plan) == ["node2 unit etcd.service"]
     assert "is at step 1 of 3" in str(plan["warnings"])
     document(fab(cluster, "provision", "--json"))
-    # Where it would hurt most: one node shows the new authority's leaf, and trusts it alone; the other the old.
+    # The worst moment: one node shows the new authority's leaf and trusts only that authority, the other one the old.
     assert fab(cluster, *rotate, at=("node2: phase docker", "before", "die")).returncode == -signal.SIGKILL
     plan = document(fab(cluster, "plan", "--json"))
     assert restarts(plan) == ["node2 unit docker.service"]
@@ -234,7 +234,7 @@ def test_killed_in_a_rotation_either_verb_goes_on_and_the_controller_is_not_lock
 
 
 def let_end(lab: Lab, days: int) -> None:
-    """Issue what lacks in the folder as it was so many days ago, and let the daemons run on it: no clock is touched."""
+    """Issue what the folder lacks as if some days earlier, and provision with it. No clock is changed."""
     loaded = inventory.load(lab.inventory)
     moment = datetime.now(UTC) - timedelta(days=days)
     situation = Situation(loaded, Local(release.UNKNOWN, pki.make(loaded, moment)))

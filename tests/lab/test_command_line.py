@@ -1,4 +1,4 @@
-"""The command line against bare hosts: what it refuses, and with which exit code."""
+"""The command line on bare hosts: what it refuses, and the exit codes."""
 
 from __future__ import annotations
 

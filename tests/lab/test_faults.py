@@ -1,4 +1,4 @@
-"""What machines do: daemons killed and frozen, power and links cut. Afterwards packets cross, and nobody did anything.
+"""Faults of hosts: daemons killed and frozen, power and links cut. Afterwards packets cross again, without help.
 
 Numbered as in the record, RELIABILITY.md, to which `script/faults` adds.
 """
@@ -21,7 +21,7 @@ NAMES = ("node1", "node2")
 
 @pytest.fixture(params=["live-restore off", "live-restore on"])
 def restored(cluster: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """With the user's `live-restore` off and on."""
+    """Run the test with the user's `live-restore` off and on."""
     setting = "true" if request.param.endswith("on") else "false"
     for name in NAMES:
         run(
@@ -34,7 +34,7 @@ def restored(cluster: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def killed(lab: Lab, name: str, program: str) -> None:
-    """SIGKILL it; return when another process is there."""
+    """Kill a daemon with SIGKILL; return when its new process runs."""
     before = run(lab, name, f"pidof {program}").strip()
     run(lab, name, f"kill -9 {before}")
     await_so(lab, name, f'now=$(pidof {program}) && [ "$now" != {before} ]')
@@ -46,7 +46,7 @@ def test_62_etcd_killed(cluster: Lab, back: Back) -> None:
 
 
 def test_63_dockerd_killed_and_who_is_to_run_unless_stopped(cluster: Lab, back: Back) -> None:
-    """Docker takes it for stopped by its user; one that was stays down."""
+    """Docker treats the container as stopped by its user. A container that its user did stop stays stopped."""
     start = "docker run -d --restart unless-stopped --stop-signal KILL --network demo --name"
     for name in ("running", "stopped"):
         run(cluster, "node1", f"{start} {name} busybox sleep 1000000")
@@ -84,13 +84,13 @@ def test_66_link_cut_and_healed(cluster: Lab, back: Back) -> None:
 
 
 def test_68_etcd_frozen(cluster: Lab, back: Back) -> None:
-    """For thirty seconds: the fault itself, nothing that is waited for."""
+    """etcd is frozen for thirty seconds. That is the fault itself, not a wait for a condition."""
     run(cluster, "node1", "kill -STOP $(pidof etcd) && sleep 30; kill -CONT $(pidof etcd)")
     back()
 
 
 def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
-    """Large values are written until the member dies of it: it has room for some."""
+    """Large values are written until the member ends. Its disk has room for some."""
     before = run(cluster, "node1", "pidof etcd").strip()
     run(cluster, "node1", "dd if=/dev/zero of=/var/full bs=1M 2>/dev/null || true")
     write = f"head -c 1000000 /dev/zero >/run/large; {OWN_MEMBER} put large </run/large >/dev/null 2>&1"
@@ -101,7 +101,7 @@ def test_60_disk_full_under_etcd_and_freed(cluster: Lab, back: Back) -> None:
 
 
 def test_61_the_port_of_its_gossip_taken_when_dockerd_wanted_it_and_freed(cluster: Lab, back: Back) -> None:
-    """It never tries again by itself: overlay-join starts it anew."""
+    """dockerd never tries again by itself: overlay-join restarts it."""
     run(cluster, "node1", "systemctl stop docker.socket docker")
     run(cluster, "node1", "systemd-run -q --unit taker --socket-property=ListenStream=7946 sleep 1000")
     run(cluster, "node1", "systemctl start docker")
@@ -114,7 +114,7 @@ def test_70_file_system_of_the_store_read_only_and_writable_again(cluster: Lab, 
     run(cluster, "node1", "mount --bind /var/lib/etcd /var/lib/etcd && mount -o remount,bind,ro /var/lib/etcd")
     restarts = "systemctl show -p NRestarts --value etcd"
     run(cluster, "node1", "kill -9 $(pidof etcd)")
-    await_so(cluster, "node1", f'[ "$({restarts})" -ge 7 ]')  # more than systemd allows in ten seconds by itself
+    await_so(cluster, "node1", f'[ "$({restarts})" -ge 7 ]')  # more than systemd allows in ten seconds by default
     run(cluster, "node1", "umount /var/lib/etcd")
     back()
 

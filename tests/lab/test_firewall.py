@@ -1,4 +1,4 @@
-"""The host firewall and dockerd's hardening on real hosts: two nodes, and a third host that is none until it joins."""
+"""The host firewall and dockerd's hardening on real hosts: two nodes, and a third host that joins later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TCP, UDP = (2376, 2379, 2380, 7946), (4789, 7946)
 PAIR = ("node1", "node2")
 TABLE = "inet overlay_provision"
 JOINED = "[ -e /run/overlay-provision/docker.joined ]"
-#: What somebody has there already, and wants to keep.
+#: The user's own settings, which must stay.
 USERS = """{"no-new-privileges": false, "log-opts": {"max-size": "1m"}}"""
 SOFT = "no_new_privileges: false, rotate_logs: false"
 CONTAINER = "docker run -d --restart always --stop-signal KILL --name"
@@ -32,7 +32,7 @@ Ruleset = dict[tuple[str, str], list[str]]
 
 
 def inventory(lab: Lab, name: str, *, nodes: int, more: str) -> Path:
-    """The lab's inventory with that many of its hosts, and more said."""
+    """Return the lab's inventory with this number of its hosts, and further keys."""
     text = "".join(
         line
         for line in lab.inventory.read_text().splitlines(keepends=True)
@@ -45,7 +45,7 @@ def inventory(lab: Lab, name: str, *, nodes: int, more: str) -> Path:
 
 @pytest.fixture(scope="module")
 def trio(make_lab: MakeLab) -> Lab:
-    """Three hosts, of which the inventories here name two until the third joins."""
+    """Three hosts. The inventories here name two of them until the third joins."""
     return make_lab(3)
 
 
@@ -56,7 +56,7 @@ def before(trio: Lab) -> dict[str, Ruleset]:
 
 @pytest.fixture(scope="module")
 def guarded(trio: Lab, before: dict[str, Ruleset], fab: Fab) -> Path:
-    """The inventory of two nodes that were at work when the firewall and the hardening were asked for."""
+    """The inventory of two nodes that were provisioned before the firewall and the hardening were asked for."""
     assert before
     run(trio, "node2", f"echo '{USERS}' >/etc/docker/daemon.json")
     soft = inventory(trio, "soft", nodes=2, more=f"docker: {{hardening: {{{SOFT}}}}}")
@@ -79,7 +79,7 @@ def guarded(trio: Lab, before: dict[str, Ruleset], fab: Fab) -> Path:
 
 
 def ruleset(lab: Lab, node: str) -> Ruleset:
-    """All of nftables there, the counters' figures left out: a dockerd makes its chains in any order."""
+    """Return all rules of nftables, by chain, without counters, because dockerd creates its chains in any order."""
     found: Ruleset = {}
     for line in run(lab, node, "nft -s list ruleset").splitlines():
         match line.split():
@@ -97,7 +97,7 @@ def table(lab: Lab, node: str) -> str:
 
 
 def knocked(lab: Lab, source: str, target: str) -> dict[int, str]:
-    """What comes of a connection from one host to each port of another."""
+    """Return the result of a connection from one host to each port of another."""
     address = next(node.address for node in lab.nodes if node.name == target)
     knock = "(timeout 2 bash -c 'exec 3<>/dev/tcp/$0/$1' {0} {1} 2>/dev/null; echo {1} $?) &"
     script = "\n".join([*(knock.format(address, port) for port in TCP), "wait"])
@@ -109,19 +109,19 @@ def every(code: str) -> dict[int, str]:
 
 
 def dropped(lab: Lab, node: str) -> dict[str, int]:
-    """Packets that the rule of each protocol has dropped."""
+    """Return the number of packets that the rule of each protocol has dropped."""
     listed = run(lab, node, f"nft list chain {TABLE} guard")
     return {kind: int(count) for kind, count in re.findall(r"(tcp|udp) dport .* counter packets (\d+)", listed)}
 
 
 def send(lab: Lab, source: str, target: str) -> None:
-    """Three datagrams to each port."""
+    """Send three datagrams to each port."""
     address = next(node.address for node in lab.nodes if node.name == target)
     run(lab, source, "\n".join(f"bash -c 'echo 1 >/dev/udp/{address}/{port}'" for port in UDP * 3))
 
 
 def all_well(lab: Lab, fab: Fab, path: Path, only: str = "overlay/containers-reach-each-other") -> dict[str, Any]:
-    """Nothing is pending, and packets cross."""
+    """Assert that nothing is pending and packets cross."""
     return document(fab(lab, "verify", "--only", only, "--json", inventory=path))
 
 
@@ -169,7 +169,7 @@ def test_dockerd_is_hardened_for_new_containers_where_the_user_does_not_say_othe
     assert seen["node2", "earlier"] == seen["node2", "later"] == ['{"max-size":"1m"}', "NoNewPrivs:", "0"]
     out = "--security-opt no-new-privileges=false"
     run(trio, "node1", f"docker rm -f later; docker run --rm {out} busybox grep 'NoNewPrivs:.0' /proc/1/status")
-    # Docker's own where nothing is asked for: containers of its default bridge reach each other.
+    # Docker's default, which is not changed: containers on its default bridge reach each other.
     assert "enable_icc:true" in run(trio, "node1", "docker network inspect -f '{{.Options}}' bridge")
 
 
@@ -211,7 +211,7 @@ def test_one_that_was_changed_or_flushed_is_put_back(trio: Lab, guarded: Path, f
 def test_one_that_nftables_own_service_flushes_is_loaded_after_it(trio: Lab, guarded: Path) -> None:
     assert guarded
     loaded = table(trio, "node1")
-    # As the package has it, it flushes Docker's tables too, which are not the test's to make anew: here ours alone.
+    # The package's own configuration would flush Docker's tables too, which the test could not restore.
     flush = f"table {TABLE}\\ndelete table {TABLE}\\n"
     stop = f"[Service]\\nExecStop=\\nExecStop=nft delete table {TABLE}\\n"
     drop_in = "/run/systemd/system/nftables.service.d"
@@ -234,7 +234,7 @@ def test_one_that_nftables_own_service_flushes_is_loaded_after_it(trio: Lab, gua
 
 
 def test_one_that_shuts_out_a_node_is_down_again(trio: Lab, guarded: Path, fab: Fab) -> None:
-    """A node whose packets come from another address than the inventory has."""
+    """A node's packets come from another address than the one in the inventory."""
     other = "198.51.100.88"
     send_from = f"ip address add {other}/24 dev eth0; ip route replace {trio.nodes[0].address}/32 dev eth0 src {other}"
     run(trio, "node1", f"nft delete table {TABLE}")
@@ -245,7 +245,7 @@ def test_one_that_shuts_out_a_node_is_down_again(trio: Lab, guarded: Path, fab: 
         assert told["what"].startswith(f"packets to node1 come from {other}")
         told = document(fab(trio, "provision", "--ignore", "firewall", "--json", inventory=guarded), 4)["problems"]
         assert {one["what"] for one in told} == {
-            f"the firewall shuts node2 → node1 {port}/tcp; it is down again" for port in TCP
+            f"the firewall blocks node2 → node1 {port}/tcp, and was removed again" for port in TCP
         }
         assert knocked(trio, "node2", "node1") == every(OPEN)
     finally:

@@ -1,4 +1,4 @@
-"""A run that dies, and two at once."""
+"""A run that is killed, and two runs at the same time."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def test_69_certificates_of_a_controller_whose_clock_is_five_minutes_off_hold(
     assert_settled(bare_lab, fab)
 
 
-#: In useradd's place: deaf to a polite end, and the first one takes a minute, longer than the test needs on a busy
-#: machine. Each writes when it began, and as long as it lives the time.
+#: Replaces useradd. It ignores SIGTERM, and the first one takes a minute, longer than the test needs on a busy machine.
+#: Each one writes the time at its start, and again as long as it runs.
 SLOW = """\
 #!/bin/sh
 trap '' TERM

@@ -1,6 +1,6 @@
-"""Row 55: the controller is killed before and after each step of a plan; the next run ends it, a third changes nothing.
+"""Row 55: the controller is killed before or after a step; the next run completes the plan, a third changes nothing.
 
-`--whole` kills at each of them, as `script/faults` does; without it at every seventh.
+With `--whole`, which `script/faults` uses, this happens at every step; without it at every seventh.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from provision.planes.etcd.plane import PLANE
 SOME = 7
 NOWHERE = Path("/nonexistent")
 
-#: What is changed by hand each time, and the steps that mend it.
+#: The changes by hand before each run, by node. MENDED has the steps that undo them.
 BY_HAND = {
     "node1": """
         echo '# by hand' >>/etc/systemd/system/etcd.service && systemctl daemon-reload && systemctl restart etcd
@@ -37,7 +37,7 @@ BY_HAND = {
     "node2": """
         echo '# by hand' >>/etc/systemd/system/docker.service.d/50-overlay.conf
         systemctl daemon-reload && systemctl restart docker
-        until docker network inspect spare >/dev/null 2>&1; do sleep 0.1; done # it has joined the store
+        until docker network inspect spare >/dev/null 2>&1; do sleep 0.1; done # until dockerd has joined the store
         cd /usr/local/lib/etcd/3.4.23 && cp etcdctl other && printf x >>other && mv other etcdctl
         docker ps -aq -f label=overlay-keeper=spare | xargs -r docker rm -f >/dev/null
         docker network rm spare >/dev/null
@@ -56,7 +56,7 @@ MENDED = (
 
 
 def first_steps() -> tuple[str, ...]:
-    """Every step of a first provision, from the plan for two bare hosts."""
+    """Return every step of a first provision, from the plan for two bare hosts."""
     nodes = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"))
     cluster = Cluster(
         "t",
@@ -92,7 +92,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def planned(changes: Sequence[dict[str, str]]) -> set[str]:
-    """The steps of a real plan, without what is sent."""
+    """Return the steps of a real plan, without uploads."""
     return {f"{change['where']}: phase {change['phase']}" for change in changes}
 
 
@@ -102,7 +102,7 @@ def phases(steps: Sequence[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def lab(make_lab: MakeLab) -> Lab:
-    """Of its two networks one is there to be removed by hand."""
+    """The lab's inventory with a second network, which is removed by hand."""
     lab = make_lab()
     demo = "    demo: {subnet: 10.99.0.0/24}\n"
     lab.inventory.write_text(lab.inventory.read_text().replace(demo, f"{demo}    spare: {{subnet: 10.98.0.0/24}}\n"))
@@ -111,7 +111,7 @@ def lab(make_lab: MakeLab) -> Lab:
 
 @pytest.fixture(scope="module")
 def start(lab: Lab) -> dict[str, list[str]]:
-    """What the hosts are before anything."""
+    """The manifest of each host before the first run."""
     return {each.name: manifest(lab, each.name) for each in lab.nodes}
 
 
@@ -129,9 +129,9 @@ def test_the_sweep_has_every_step_of_a_first_provision(lab: Lab, fab: Fab) -> No
 def test_55_killed_in_a_first_provision(
     lab: Lab, fab: Fab, start: dict[str, list[str]], first: tuple[str, str]
 ) -> None:
-    """The next run ends it; a third one changes nothing; after reset nothing tells that we were there."""
+    """The next run completes the first one; a third run changes nothing; after reset no trace of us is left."""
     step, when = first
-    if (lab.folder / ".overlay").exists():  # the one before did not end well
+    if (lab.folder / ".overlay").exists():  # the test before failed
         labs.renew(lab.name, say=lambda _: None)
         shutil.rmtree(lab.folder / ".overlay")
     assert fab(lab, "provision", at=(step, when, "die")).returncode == -signal.SIGKILL
@@ -143,7 +143,7 @@ def test_55_killed_in_a_first_provision(
 
 
 def test_55_killed_while_it_mends(cluster: Lab, fab: Fab, back: Back, mending: tuple[str, str]) -> None:
-    """Beside what holds after a first provision: no key that was acknowledged is lost, and packets cross again."""
+    """The same as after a first provision; and no acknowledged key is lost, and packets cross again."""
     for name, script in BY_HAND.items():
         run(cluster, name, script)
     step, when = mending

@@ -1,4 +1,4 @@
-"""The lab itself: that its hosts are what the other tests take them for, and that nothing of it stays."""
+"""The lab itself: its hosts are as the other tests expect them, and nothing of a lab stays."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_jump_host_leads_on_and_its_key_is_known(lab: Lab, tmp_path: Path) -
 
 
 def test_hosts_lack_the_rights_over_this_machine(lab: Lab) -> None:
-    # Asked, not tried: trying would set this machine's clock where it failed.
+    # The capability is read, not tried: an attempt that succeeds would set this machine's clock.
     questions = ("grep CapBnd /proc/1/status", "grep CapBnd /proc/self/status")
     answers = [on(lab, "node1", question) for question in questions]
     answers.append(ssh(lab, "root", "grep CapBnd /proc/self/status").stdout)
@@ -229,8 +229,8 @@ def test_nothing_of_a_lab_stays(make_lab: MakeLab) -> None:
 
 @pytest.mark.parametrize("moment", ["key", "node1/memory", "node1/memory/made", "node1/console"])
 def test_a_half_made_lab_is_completed_or_removed(moment: str, make_lab: MakeLab, tmp_path: Path) -> None:
-    """Whoever makes it is killed at several moments; then `up` ends well, and after another kill `down`."""
-    probe = make_lab(1)  # so that its name is our own, and it goes in any case
+    """The process that makes a lab is killed at several moments; then `up` succeeds, and after another kill `down`."""
+    probe = make_lab(1)  # the lab has a name of our own, and is removed in any case
     labs.down(probe.name)
     kill_up(probe.name, tmp_path, moment)
     lab = labs.up(probe.name, 2, tmp_path / "lab", say=lambda _: None)
@@ -253,7 +253,7 @@ def kill_up(name: str, folder: Path, moment: str) -> None:
 
 
 def assert_no_traces(name: str) -> None:
-    """What was killed may wait for its parent to take notice; nothing else may be left."""
+    """Assert that nothing of a lab is left, except killed processes that their parent has not yet waited for."""
     wait_for(lambda: "" not in traces(name))
     assert traces(name) == []
 

@@ -16,12 +16,12 @@ from observe import document, manifest, run, steps
 from provision import lab as labs
 from provision.lab import Lab
 
-#: From the members that are there to those that stay, and those that come.
+#: Changes: the members before, and the members after.
 SOME = [("123", "12"), ("123", "124")]
 MORE = [("12345", "123"), ("123", "12"), ("1234", "12"), ("12345", "12")]
 
 
-#: The steps of a change, as interposed.py names them: all of the first one's, and those of the second that are its own.
+#: The steps of a change, as interposed.py names them. The second change has only those that the first one lacks.
 STEPS = {
     ("123", "12"): ("cluster: phase leave", *(f"node{n}: phase {p}" for p in ("firewall", "docker") for n in (1, 2))),
     ("123", "124"): (
@@ -29,11 +29,11 @@ STEPS = {
         *("node4: phase firewall", "node4: phase etcd", "cluster: phase leave", "node1: phase docker"),
         *("node4: phase docker", "node4: phase image", "node4: phase keeper"),
     ),
-    # Absent, after the dash.
+    # The node after the dash is absent.
     ("123", "12-3"): tuple(f"cluster: phase {phase}" for phase in ("withdraw", "leave", "put-back")),
 }
 KILLS = [(*change, step, when) for change, steps in STEPS.items() for step in steps for when in ("before", "after")]
-#: Without --whole every so many of them.
+#: Without --whole, the run is killed at every seventh of them.
 EVERY = 7
 
 
@@ -119,7 +119,7 @@ def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare: Lab, fab: F
     done = document(fab(lab, "provision", "--json", inventory=new))
     assert done["changes"] == []
     assert "delete its entry" in str(done["warnings"])
-    # Its name and address are free again.
+    # The removed container's name and address are free again.
     run(lab, "node1", "docker run --rm --name user-three --network demo busybox ping -c 1 -W 5 user-node2")
 
 
@@ -156,7 +156,7 @@ def test_141_a_dead_member_is_removed_while_two_others_live(bare: Lab, fab: Fab)
 
 
 def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: Lab, fab: Fab) -> None:
-    """The hosts are those of the row before: node3 was off when it was removed."""
+    """The hosts are those of the test before: node3 was off when it was removed."""
     labs.power_on(lab.name, "node3")
     path = inventory(lab, "back", names("1243"))
     plan = document(fab(lab, "provision", "--json", inventory=path), 3)
@@ -168,7 +168,7 @@ def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: 
 
 
 def test_140_killed_while_members_leave(bare: Lab, fab: Fab, kill: tuple[str, str, str, str]) -> None:
-    """The next run ends what was begun; a third one changes nothing."""
+    """The next run completes what was begun; a third run changes nothing."""
     lab, (before, after, step, when) = bare, kill
     after, _, absent = after.partition("-")
     old = inventory(lab, "before", names(before))

@@ -1,4 +1,4 @@
-"""What Docker gets wrong in ordinary life: red while nobody mends it, green when the unit has had its time."""
+"""Docker's errors in ordinary life: checks fail while overlay-mend is stopped, and pass soon after it runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def proof(cluster: Lab) -> Iterator[Proof]:
 def test_133_an_address_that_moves_after_local_packets_is_lost_until_its_row_is_mended(
     cluster: Lab, proof: Proof
 ) -> None:
-    """Docker's own fault: two on one host have spoken, and then the address moves to another host."""
+    """Docker's error: two containers of one host have sent to each other, and then an address moves to another host."""
     start = "docker run -d --name {} --network demo --ip 10.99.0.{} busybox sleep 600 >/dev/null"
     pair = "; ".join((start.format("left", 100), start.format("right", 101)))
     run(cluster, "node1", "systemctl stop overlay-mend")
@@ -52,8 +52,8 @@ def test_133_an_address_that_moves_after_local_packets_is_lost_until_its_row_is_
         run(cluster, "node2", "docker rm -f left right")
 
 
-#: Rows as Docker writes them for two containers of one host that have spoken, and a bridge that takes both for behind
-#: the tunnel, as it may. Prints how many of four pings come back.
+#: Write the rows that Docker writes for two containers of one host that have sent to each other, and entries in the
+#: bridge's table that place both behind the tunnel, as may happen. Print how many of four pings are answered.
 IN_THE_TUNNEL = """
 own=$(ip -4 -o address show eth0 | sed 's|.* inet ||; s|/.*||')
 space=$(ls /run/docker/netns/1-*)
@@ -68,7 +68,7 @@ grep -c 'bytes from' /tmp/answers || :
 
 
 def test_139_two_on_one_host_are_not_lost_to_each_other_in_its_bridge(cluster: Lab) -> None:
-    """Docker's own fault: its row for a container of this host leads packets back out of the tunnel."""
+    """Docker's error: a row for a container of this host leads packets back out of the tunnel."""
     start = "docker run -d --name {} --network demo busybox sleep 600 >/dev/null"
     run(cluster, "node1", f"{start.format('left')}; {start.format('right')}")
     try:
@@ -83,7 +83,7 @@ def test_139_two_on_one_host_are_not_lost_to_each_other_in_its_bridge(cluster: L
 
 
 def test_143_dockerds_that_start_while_none_answers_yet_find_each_other(cluster: Lab) -> None:
-    """Docker's own fault: each greets those that are announced once, and they are announced already."""
+    """Docker's error: a dockerd greets a neighbour only when it is announced, and all are announced already."""
     shut = "iptables -{} INPUT -p tcp --dport 7946 -j REJECT --reject-with tcp-reset"
     own = "_SYSTEMD_INVOCATION_ID=$(systemctl show -p InvocationID --value docker)"
     heard = f"journalctl -q -o cat {own} | grep 'serf: EventMemberJoin' | grep -qv ' {{}}'"
@@ -104,7 +104,7 @@ def test_143_dockerds_that_start_while_none_answers_yet_find_each_other(cluster:
 
 
 def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -> None:
-    """Docker's own fault: what it does on such a thread finds no network."""
+    """Docker's error: whatever it does on such a thread finds no network."""
     inodes = "stat -L -c %i /proc/$(cat /run/docker.pid)/task/*/ns/net"
     lived = "stat -L -c %i /proc/self/ns/net /run/docker/netns/*"
     away = f'{inodes} | grep -vxF "$({lived})"'
@@ -112,7 +112,8 @@ def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -
     try:
         run(cluster, "node1", "systemctl stop overlay-mend")
         run(cluster, "node1", "docker run --rm --network left busybox true")
-        run(cluster, "node1", "for _ in 1 2 3 4 5; do sleep 1; " + away + " || exit 1; done")  # by itself it stays away
+        # The thread does not come back by itself.
+        run(cluster, "node1", "for _ in 1 2 3 4 5; do sleep 1; " + away + " || exit 1; done")
         run(cluster, "node1", "systemctl start overlay-mend")
         await_so(cluster, "node1", f"! {away}")
         for _ in range(5):
@@ -123,7 +124,7 @@ def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -
 
 
 def test_an_endpoint_that_nobody_has_is_freed(cluster: Lab, proof: Proof) -> None:
-    """As a dockerd leaves it that cannot reach the store: a container is removed there while no member answers."""
+    """A dockerd that cannot reach the store leaves an endpoint: a container is removed while no member answers."""
     run(cluster, "node1", "docker run -d --name gone --network demo busybox sleep 600 >/dev/null")
     run(cluster, "node1", "systemctl stop overlay-mend; systemctl stop etcd; docker rm -f gone || true")
     run(cluster, "node1", "systemctl start etcd")

@@ -1,6 +1,6 @@
-"""A second control plane, of the tests' own, passes through every verb: nothing but a plane knows what etcd is.
+"""A second control plane, of the tests' own, passes through every verb: only a plane's own code depends on etcd.
 
-It is chosen by the hosts' Docker before another one, and recorded.
+The plane is chosen by the hosts' Docker version, and recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def other(lab: Lab, *words: str, code: int = 0) -> dict[str, Any]:
-    """Run a verb on that plane; return its document."""
+    """Run a verb with that plane; return its document."""
     command = [sys.executable, str(HERE / "other_plane.py"), "-i", str(lab.inventory), *words, "--json"]
     done = subprocess.run(
         command,

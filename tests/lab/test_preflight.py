@@ -1,4 +1,4 @@
-"""Obstacles made for real, one after another: each is told where it is, with its remedy, and nothing is written."""
+"""Real obstacles, one after another: each is reported at its node, with a remedy, and nothing is written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAKEN = {"tcp": (2376, 2379, 2380, 7946), "udp": (7946, 4789)}
 
 @contextmanager
 def seeded(lab: Lab, node: str, fault: str, cure: str) -> Iterator[None]:
-    """A fault for as long as it is looked at."""
+    """Cause a fault for the time of the block."""
     run(lab, node, fault)
     try:
         yield
@@ -30,7 +30,7 @@ def seeded(lab: Lab, node: str, fault: str, cure: str) -> Iterator[None]:
 
 
 def looked(lab: Lab, fab: Fab, code: int, *words: str, **options: Any) -> dict[str, Any]:
-    """What a verb, preflight unless another is given, reports; it must have left every node as it was."""
+    """Return the report of a verb, by default preflight. Assert that it has left every node as it was."""
     before = {node: manifest(lab, node) for node in NODES}
     report = document(fab(lab, *(words or ("preflight",)), "--json", **options), code)
     assert {node: manifest(lab, node) for node in NODES} == before
@@ -38,7 +38,7 @@ def looked(lab: Lab, fab: Fab, code: int, *words: str, **options: Any) -> dict[s
 
 
 def refused(lab: Lab, fab: Fab, *words: str, **options: Any) -> dict[tuple[str, str], str]:
-    """What stands in the way, by check and node."""
+    """Return the obstacles, by check and node."""
     report = looked(lab, fab, 3, *words, **options)
     assert "nothing was touched" in report["summary"]
     failed = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
@@ -47,7 +47,7 @@ def refused(lab: Lab, fab: Fab, *words: str, **options: Any) -> dict[tuple[str, 
 
 
 def problem(lab: Lab, fab: Fab, node: str, **options: Any) -> str:
-    """Why a node could not even be connected to; the other could."""
+    """Return why no connection to a node was possible, while one to the other was."""
     report = looked(lab, fab, 3, **options)
     (found,) = (outcome for outcome in report["outcomes"] if outcome["status"] == "failed")
     assert (found["check"], found["where"]) == ("reachable", node)
@@ -56,7 +56,7 @@ def problem(lab: Lab, fab: Fab, node: str, **options: Any) -> str:
 
 
 def inventory(lab: Lab, name: str, old: str, new: str) -> Path:
-    """The lab's inventory with one thing otherwise."""
+    """Return the lab's inventory with one thing replaced."""
     text = lab.inventory.read_text()
     assert old in text
     path = lab.folder / f"{name}.yml"
@@ -131,7 +131,7 @@ def test_40_every_port_that_is_taken_is_told_with_who_has_it(lab: Lab, fab: Fab)
 
 def test_47_a_docker_in_swarm_mode_is_refused(lab: Lab, fab: Fab) -> None:
     begin = f"docker swarm init --advertise-addr {lab.nodes[1].address}"
-    # The networks of a swarm come by themselves, after it.
+    # Docker creates the networks of a swarm later.
     whole = "until docker network inspect ingress docker_gwbridge; do sleep 0.1; done"
     end = "docker swarm leave --force && docker network rm docker_gwbridge"
     with seeded(lab, "node2", f"{begin} && timeout 60 sh -c {shlex.quote(whole)}", end):
@@ -158,7 +158,7 @@ def test_49_a_disk_that_is_too_small_is_told(lab: Lab, fab: Fab) -> None:
 def test_50_a_file_system_that_does_not_let_us_is_told(
     lab: Lab, fab: Fab, folder: str, option: str, check: str, evidence: str
 ) -> None:
-    # Of this mount only, by `bind`: the file system below is not the host's own.
+    # `bind` limits the option to this mount: the file system below is not the host's own.
     sealed = f"mount --bind {folder} {folder} && mount -o remount,bind,{option} {folder}"
     with seeded(lab, "node2", sealed, f"umount {folder}"):
         assert refused(lab, fab) == {(check, "node2"): evidence}
@@ -196,7 +196,7 @@ def test_92_a_jump_host_that_refuses_to_forward_is_told_for_every_node(lab: Lab,
 
 @pytest.fixture(scope="module")
 def cluster(lab: Lab, fab: Fab) -> Lab:
-    """The same nodes, provisioned: what needs them bare comes first."""
+    """The same nodes, provisioned. Tests that need bare nodes come before."""
     document(fab(lab, "provision", "--json"))
     return lab
 

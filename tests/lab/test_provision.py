@@ -1,4 +1,4 @@
-"""The main job on two hosts: made from nothing, made again, mended, and put back."""
+"""The main job on two hosts: provision bare hosts, provision again, correct what was changed by hand, reset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def before(lab: Lab) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def made(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> dict[str, Any]:
-    """What the first run says of itself."""
+    """The report of the first run."""
     assert before
     planned = document(fab(lab, "plan", "--json", "--exit-code"), 7)
     made = document(fab(lab, "provision", "--json"))
@@ -105,7 +105,7 @@ def test_what_was_changed_by_hand_is_mended_as_planned_and_nothing_else_moves(cl
         ("node1", "update", "file /etc/systemd/system/etcd.service"),
         ("node1", "restart", "unit etcd.service"),
         ("node2", "update", "release etcd 3.4.23"),
-        # The daemon was started on the right certificate and has not read this one: nothing to restart for.
+        # The daemon started with the right certificate and has not read this one: no restart is needed.
         ("node1", "update", "file /etc/docker/overlay/server.crt"),
         ("node2", "update", "file /etc/systemd/system/docker.service.d/50-overlay.conf"),
         ("node2", "restart", "unit docker.service"),

@@ -1,4 +1,4 @@
-"""Two members of which one is gone: every verb says what that means, none hangs, none makes it worse."""
+"""One of two members is gone: every verb says what that means, none hangs, and none makes it worse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEADERLESS = f"! {{ {OWN_MEMBER} endpoint status -w json | grep '\"leader\":'; }
 
 @pytest.fixture
 def apart(cluster: Lab) -> Iterator[Lab]:
-    """The members run and do not find each other."""
+    """A lab whose members run and cannot reach each other."""
     rule = "INPUT -i eth0 -p tcp -m multiport --ports 2380 -j DROP"
     for node in cluster.nodes:
         run(cluster, node.name, f"iptables -I {rule}")

@@ -1,4 +1,4 @@
-"""Faults drawn at random, one after another for some time, while keys are written and containers ping each other.
+"""Random faults, one after another for some time, while keys are written and containers ping each other.
 
 `--minutes` says how long, `--seed` what they are drawn from; both are told in the record.
 """
@@ -21,7 +21,7 @@ from provision.lab import Lab
 
 @contextmanager
 def pinging(lab: Lab) -> Iterator[list[bool]]:
-    """A container pings the other host's all the time; whether each ping came back."""
+    """Ping from one host's container to the other's all the time, and record whether each ping was answered."""
     came: list[bool] = []
     ended = threading.Event()
 

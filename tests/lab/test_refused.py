@@ -1,4 +1,4 @@
-"""What cannot go well: one message with everything that is wrong, its exit code, and nothing touched."""
+"""What is refused: one message with everything that is wrong, its exit code, and nothing changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
     assert "node2, phase etcd" in words
     assert "start unit etcd.service failed" in words
     assert "run provision again" in words
-    # The store has no quorum: dockerd runs containers without it.
+    # Without a quorum of the store, dockerd runs plain containers.
     for node in bare_lab.nodes:
         assert run(bare_lab, node.name, "docker run --rm --network none busybox echo runs").strip() == "runs"
     run(bare_lab, "node2", f"rm -r {folder}")
@@ -55,7 +55,7 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
 
 
 def here(script: str, *values: object) -> str:
-    """A command for this machine's shell: a line of Python that may use the labs."""
+    """Return a command for this machine's shell that runs a line of Python with access to the labs."""
     return shlex.join([sys.executable, "-c", f"from provision import lab; {script.format(*map(repr, values))}"])
 
 

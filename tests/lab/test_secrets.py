@@ -1,4 +1,4 @@
-"""87: a password and every key are looked for while all that there is to run runs, and where each could be left."""
+"""Row 87: during runs of all verbs, a password and every key are searched in processes and in files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from provision.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-#: On a node: all that anybody writes to, and nothing that came with the system.
+#: The folders of a node that are written to, without those that only hold the system's packages.
 FOLDERS = ("dev/shm", "etc", "home", "opt", "root", "run", "srv", "tmp", "usr/local", "var")
-#: Where a node keeps the keys of its own leaves, and no other.
+#: The files in which a node has the keys of its own leaves. No other key may be on a node.
 KEPT = {
     "etcd-peer/{}-peer": "etc/etcd/pki/peer.key",
     "etcd-client/{}-server": "etc/etcd/pki/server.key",
     "etcd-client/{}-docker": "etc/docker/overlay/store.key",
     "docker/{}-server": "etc/docker/overlay/server.key",
 }
-#: In mv's place: no key gets to its name.
+#: Replaces mv: it fails for every key, so that no key gets its final name.
 NO_KEY = '#!/bin/sh\ncase "$*" in *.key) echo no room for a key >&2; exit 1 ;; esac\nexec /usr/bin/mv "$@"\n'
 MV = "/usr/local/sbin/mv"
-#: What is looked for beside the keys. What is planted has to be found.
+#: Words that are searched besides the keys. Those that the test plants must be found.
 WORDS = ("password", "wrong password", "planted as an argument", "planted in an environment", "planted in a journal")
 REPORTS = {"html": "html", "bundle": "tar.gz", "junit": "xml"}
 REPORTED = ("crashed", "failed", "provision", "verify")
@@ -39,7 +39,7 @@ REPORTED = ("crashed", "failed", "provision", "verify")
 
 @dataclass(frozen=True)
 class Story:
-    """All runs of an operator on a lab, what they told, and what was seen on the nodes meanwhile."""
+    """All runs of an operator on a lab, their output, and what was seen on the nodes during them."""
 
     lab: Lab
     folder: Path
@@ -48,7 +48,7 @@ class Story:
 
     @property
     def keys(self) -> dict[str, Path]:
-        """Every private key on the controller, by its name."""
+        """Return every private key on the controller, by its name."""
         base = self.lab.folder / ".overlay" / self.lab.name
         return {str(path.relative_to(base).with_suffix("")): path for path in base.glob("*/*.key")}
 
@@ -58,7 +58,7 @@ class Story:
         return Search.of(known | words, self.folder / "words")
 
     def fab(self, name: str, *words: str, answer: str = "password", at: tuple[str, ...] = ()) -> int:
-        """Run a verb; whatever it tells is in `told/NAME`, what was in a bundle too."""
+        """Run a verb. All its output is in `told/NAME`, the files of its bundle included."""
         told = self.folder / "told" / name
         told.mkdir(parents=True)
         own = {"HOME": str(self.folder / "home"), "TMPDIR": str(self.folder / "tmp")}
@@ -78,7 +78,7 @@ class Story:
         return code
 
     def look(self, moment: str) -> None:
-        """Look for everything on every node; what was planted aside, which is in its journal."""
+        """Search every node for all secrets, without the planted word, which is in its journal."""
         search = self.search()
         for node in self.lab.nodes:
             found = search.below(Path(f"/proc/{node.first_process}/root"), *FOLDERS)
@@ -115,7 +115,7 @@ def story(make_lab: MakeLab, tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def plant(story: Story, watch: Watch) -> None:
-    """Put words where none should be, so that it is known that they are seen there."""
+    """Plant words where no secret should be, to show that the search finds them there."""
     argument, environment, journal = (story.words[name] for name in WORDS if name.startswith("planted"))
     while not (watch.has(argument) and watch.has(environment)):
         labs.execute(story.lab.name, "node2", ["sh"], input=f"/bin/true {argument}; WORD={environment} /bin/true")
@@ -130,7 +130,7 @@ def test_87_no_process_is_given_a_secret(story: Story) -> None:
 def test_87_no_output_report_bundle_or_journal_has_a_secret(story: Story) -> None:
     told = {seen for seen in story.search().below(story.folder / "told") if seen.path != "given"}
     assert told == {Seen("planted in a journal", "journal of node2")}
-    # They were told of that: of a crash, of a step that failed, and at length.
+    # The runs reported these events: a crash, a failed step, and details.
     assert "Traceback" in (story.folder / "told/crashed/err").read_text()
     assert "cannot put /etc/etcd/pki/peer.key in place" in (story.folder / "told/failed/out").read_text()
     for name in ("failed", "provision", "verify"):

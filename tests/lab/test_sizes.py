@@ -1,4 +1,4 @@
-"""More nodes than two: a third that joins, then five at once."""
+"""More than two nodes: a third node joins; then five at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suite etcd: each check of the store's health is red by a fault made for it, and green again after it."""
+"""The suite etcd: each check of the store's state fails during a fault made for it, and passes again after it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS = "/docker/overlay-provision-test"
 
 @pytest.fixture(scope="module")
 def trio(make_lab: MakeLab, fab: Fab) -> Lab:
-    """Three members: one can fall behind the other two."""
+    """Three members, so that one can lag behind the other two."""
     lab = make_lab(3)
     document(fab(lab, "provision", "--json"))
     return lab
@@ -63,7 +63,7 @@ def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, p
     assert list(behind) == ["node3"]
     assert "behind the cluster (at most 100)" in behind["node3"]
     assert f"{KEYS}/0: not at node3; {KEYS}/1: not at node3" in differing["cluster"]
-    # What was lost is sent again after pauses that grow with the time that it was.
+    # TCP sends lost data again after pauses that grow with the duration of the cut.
     assert wait_for(lambda: not red(proof, "etcd/no-member-behind"), 30)
     assert not red(proof, "etcd/one-tree-everywhere")
     proof.coordinator.await_quorum("the member is back")
@@ -72,7 +72,7 @@ def test_a_member_that_hears_nothing_is_behind_and_has_another_tree(trio: Lab, p
 
 def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
     strip = "'/kv[.]c/d'"
-    # It never gets to be active: nobody answers it.
+    # The unit never becomes active, because no member answers it.
     run(trio, "node2", f"cp {PROGRAM} /run/kept; sed -i {strip} {PROGRAM}")
     run(
         trio,
@@ -84,6 +84,6 @@ def test_a_dockerd_without_tls_is_named(trio: Lab, proof: Proof) -> None:
     finally:
         run(trio, "node2", f"cp /run/kept {PROGRAM}; systemctl kill -s KILL docker")
         run(trio, "node2", "systemctl restart docker")
-    assert told == {"node2": "its journal says: Initializing discovery without TLS"}
+    assert told == {"node2": "dockerd's journal says: Initializing discovery without TLS"}
     await_so(trio, "node2", "[ -e /run/overlay-provision/docker.joined ]")
     assert {one.status for one in outcomes(proof, "etcd/dockerd-uses-tls")} == {"passed"}

@@ -1,4 +1,4 @@
-"""The suite overlay: green on two hosts with nothing left of it, and each check red by a fault made for it."""
+"""The suite overlay: it passes on two hosts and leaves nothing, and each check fails during a fault made for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.lab
 
 SUITES = "^(etcd|overlay)/"
 LABELLED = "docker ps -aq -f label=overlay-provision.run; docker network ls -q -f label=overlay-provision.run"
-#: Of dockerd's threads, how many stand in another network than the host's: one a network, which watches it.
+#: Print how many threads of dockerd are in other network namespaces than the host's: one thread watches each network.
 ASTRAY = """
 home=$(readlink /proc/1/ns/net)
 for task in /proc/"$(pidof dockerd)"/task/*; do readlink "$task/ns/net"; done | grep -vcF "$home"
@@ -47,7 +47,7 @@ def proof(cluster: Lab) -> Iterator[Proof]:
 
 
 def keys(proof: Proof) -> set[str]:
-    """Every key and folder of Docker's in the store; the folders of networks that are there come when first used."""
+    """Return Docker's keys and folders in the store. Folders of existing networks are left out: they appear later."""
 
     def walk(node: dict[str, list[dict[str, str]]]) -> Iterator[str]:
         yield str(node["key"])
@@ -75,7 +75,7 @@ def test_both_suites_are_green_and_leave_nothing(cluster: Lab, fab: Fab, proof: 
 
 @dataclass(frozen=True)
 class Fault:
-    """What breaks a check on node2, what mends it, where it is red then, and what it says there."""
+    """A fault: the scripts that cause and end it on node2, the places where the check fails, and its evidence there."""
 
     check: str
     breaks: str
@@ -85,7 +85,7 @@ class Fault:
 
 
 BOTH_WAYS = ("node1 → node2", "node2 → node1")
-#: Whatever container comes to the overlay on this host: its port speaks to those of other hosts alone.
+#: Isolate the port of every container on the overlay on this host: it reaches containers of other hosts only.
 ISOLATE = """
 touch /run/spoilt
 (while [ -e /run/spoilt ]; do
@@ -101,7 +101,7 @@ PORTS = """
 in_overlay() { nsenter --net="$(echo /run/docker/netns/*-*)" "$@"; }
 ports() { in_overlay ip -o link show type veth | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/'; }
 """
-#: A byte is another when it is hashed.
+#: Replaces sha256sum with one that changes a byte before it hashes.
 SPOILT_SUM = r"""
 cat >/usr/local/sbin/sha256sum <<'EOF'
 #!/bin/sh
@@ -158,7 +158,7 @@ def test_a_fault_turns_its_check_red_there_and_leaves_nothing(cluster: Lab, proo
 
 
 def test_datagrams_alone_that_are_lost_are_told_apart(cluster: Lab, proof: Proof) -> None:
-    """In the probe's own network: its datagrams are dropped, its connections are not."""
+    """In the probe's network namespace datagrams are dropped, and connections are not."""
     started = probe_pool(proof, proof.cluster.networks[0])
     first, second = started.probes()
     inside = f"nsenter --net=/proc/{second.process}/ns/net iptables -I INPUT -p udp --dport 7001 -j DROP"
@@ -212,11 +212,11 @@ def test_a_network_seen_too_late_is_told(proof: Proof, monkeypatch: pytest.Monke
     monkeypatch.setattr(networks, "SEEN_SECONDS", 0)
     told = red(proof, "overlay/new-network-seen-everywhere")
     assert list(told) == ["node2"]
-    assert "saw a network made on node1 after" in told["node2"]
+    assert "saw a network created on node1 after" in told["node2"]
 
 
 def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> None:
-    """What Docker makes of a name without a subnet on two nodes at once."""
+    """Docker may create two networks of one name if two nodes create it at once without a subnet."""
     with temporary(proof) as network:
         make = partial(proof.coordinator.docker(proof.cluster.nodes[0]).api.create_network, network.name, "overlay")
         identities = {make(check_duplicate=False)["Id"] for _ in range(2)}
@@ -228,7 +228,7 @@ def test_two_networks_of_one_name_are_told_and_both_removed(proof: Proof) -> Non
 
 
 def test_an_address_of_two_endpoints_is_told(proof: Proof) -> None:
-    """A record of another endpoint with the address of the first, such as an old backup brings."""
+    """The store has a second endpoint with the address of the first, as after the restore of an old backup."""
     store = opened(proof.coordinator).store()
     one = next(found for found in in_store(proof) if found.name.startswith("overlay-keeper"))
     folder = f"{ENDPOINTS}/{one.place}"

@@ -1,4 +1,4 @@
-"""The checks that also follow each provision: each is red by a fault made for it, and green again after it."""
+"""The checks that follow each provision: each fails during a fault made for it, and passes again after it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from proofs import connected, red
 from provision.lab import Lab
 from provision.planes.etcd.coordinator import opened
 
-#: etcd3's generated code, when it is first imported.
+#: A warning from etcd3's generated code, at its first import.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated create function")
 
-#: A store of its own at the second node, with that node's certificate: the way there from the node itself leads to it.
+#: A second store on the second node, with that node's certificate. The node's own connections lead to it.
 IMPOSTOR = """
 . /etc/etcd/etcd.env
 env -i systemd-run -q --unit impostor /usr/local/bin/etcd --name impostor --data-dir /run/impostor --enable-v2 \
@@ -36,7 +36,7 @@ def proven(lab: Lab, fab: Fab) -> Lab:
 
 @contextmanager
 def ruled(lab: Lab, rule: str) -> Iterator[None]:
-    """With a rule of the second node's firewall, `{}` for how it is put there."""
+    """Add a rule to the second node's firewall for the time of the block; `{}` stands for the iptables flag."""
     run(lab, "node2", f"iptables {rule.format('-I')}")
     try:
         yield
@@ -45,7 +45,7 @@ def ruled(lab: Lab, rule: str) -> Iterator[None]:
 
 
 def told(lab: Lab, check: str) -> dict[str, str]:
-    """What a check is red with, over connections of its own."""
+    """Return the failures of a check, over new connections."""
     with connected(lab) as proof:
         return red(proof, check)
 
@@ -87,7 +87,7 @@ def test_containers_that_do_not_reach_each_other_are_named(proven: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def impostor(proven: Lab) -> Iterator[Lab]:
-    """Last: the second node's dockerd finds its own store again only when it is started anew."""
+    """This test comes last: the second node's dockerd returns to its own store only after a restart."""
     address = proven.nodes[1].address
     run(proven, "node2", f"ADDRESS={address}\n{IMPOSTOR}")
     with ruled(proven, f"-t nat {{}} OUTPUT -p tcp -d {address} --dport 2379 -j DNAT --to-destination {address}:12379"):

@@ -1,4 +1,4 @@
-"""The suite security: every wrong client is refused for the one thing that is wrong with it; each check can be red."""
+"""The suite security: every wrong client is refused, for the one thing that is wrong with it; each check can fail."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ WRONG, OPEN = "security/wrong-clients-are-refused", "security/certificates-open-
 PLAIN, CLOSED = "security/nothing-on-the-plain-port", "security/keys-and-data-are-closed"
 AUTHORITIES, SEEN = "security/no-key-of-an-authority", "security/keys-are-in-no-process"
 WITHOUT = "no certificate, expired certificate, foreign authority, wrong extended key usage"
-#: What the green ones begin with.
+#: The beginning of each check's evidence when it passes.
 COUNTED = {
     WRONG: f"18 tries refused (2376: 6, 2379: 6, 2380: 6): plain text, {WITHOUT}, TLS 1.1",
     OPEN: "23 tries refused (2376: 9, 2379: 5, 2380: 9): ",
     CLOSED: "4 keys 400, 8 certificates at most 444; ",
-    AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth is sshd's
+    AUTHORITIES: "5 files with a private key, none of an authority",  # the fifth key is sshd's
     PLAIN: "nothing listens on 2375",
     SEEN: "4 keys: in no arguments, no environment, and no journal of a daemon",
 }
 
-#: What the daemons have against them, in Go's words. Of plain text dockerd tells its client alone ("400 Bad Request").
+#: The daemons' reasons, in Go's words. About plain text, dockerd tells only its client ("400 Bad Request").
 PLAIN_TEXT = "first record does not look like a TLS handshake"
 AGAINST = (
     "client didn't provide a certificate",
@@ -59,7 +59,7 @@ cp /run/etcd.env /etc/etcd && mv /run/50-overlay.conf /etc/systemd/system/docker
 systemctl daemon-reload
 systemctl restart etcd docker
 """
-#: Who connects to the member's peer port from the host itself comes to a server that minds nothing, TLS 1.1 neither.
+#: Connections from the host to its own peer port lead to a server that accepts everything, TLS 1.1 included.
 OLD = """
 systemd-run -q --unit old openssl s_server -accept ADDRESS:12380 -www -quiet -verify 2 -min_protocol TLSv1 \
     -cipher ALL:@SECLEVEL=0 -cert /etc/etcd/pki/peer.crt -key /etc/etcd/pki/peer.key -CAfile /etc/etcd/pki/peer-ca.crt
@@ -114,9 +114,9 @@ def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: 
 def test_83_84_daemons_that_ask_for_no_certificate_are_named_with_whom_they_let_in(secured: Lab, proof: Proof) -> None:
     with broken(secured, "node2", LENIENT, STRICT):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
-    assert wrong == {"node2": f"2376 lets in: {WITHOUT}; 2379 lets in: plain text, {WITHOUT}"}
+    assert wrong == {"node2": f"2376 admits: {WITHOUT}; 2379 admits: plain text, {WITHOUT}"}
     assert list(others) == ["node2"]
-    assert "2379 lets in: etcd-peer/node1-peer, docker/node1-server" in others["node2"]
+    assert "2379 admits: etcd-peer/node1-peer, docker/node1-server" in others["node2"]
     assert (red(proof, WRONG), red(proof, OPEN)) == ({}, {})
 
 
@@ -126,8 +126,8 @@ def test_83_84_a_server_that_speaks_old_tls_is_named(secured: Lab, proof: Proof)
     breaks = f"{OLD.replace('ADDRESS', address)}\niptables -t nat -I {rule}"
     with broken(secured, "node2", breaks, f"iptables -t nat -D {rule}; systemctl stop old"):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
-    assert wrong == {"node2": f"2380 lets in: {WITHOUT}, TLS 1.1"}
-    assert others["node2"].startswith("2380 lets in: etcd-peer/node1-peer, etcd-client/node1-server")
+    assert wrong == {"node2": f"2380 admits: {WITHOUT}, TLS 1.1"}
+    assert others["node2"].startswith("2380 admits: etcd-peer/node1-peer, etcd-client/node1-server")
     assert (red(proof, WRONG), red(proof, OPEN)) == ({}, {})
 
 
@@ -136,7 +136,7 @@ def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab
     with broken(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
         said = red(proof, WRONG)
     assert list(said) == ["node2"]
-    assert said["node2"].startswith("2379: nothing is proven, as the right client is not let in")
+    assert said["node2"].startswith("2379: nothing is proven, because the right client is refused")
     assert red(proof, WRONG) == {}
 
 

@@ -1,4 +1,4 @@
-"""verify's suites: green on two hosts, nothing of a user's touched, and each check red by a fault made for it."""
+"""The suites of verify: they pass on two hosts, leave users' things alone, and each check fails during its fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from provision.planes.etcd.plane import PLANE
 
 pytestmark = pytest.mark.lab
 
-#: What a user has beside us: in use and not in use, running and stopped, named much like ours.
+#: A user's own things: used and unused, running and stopped, with names much like ours.
 USERS = """
 docker volume create theirs && docker volume create --label overlay=theirs unused
 docker network create theirs
@@ -35,7 +35,7 @@ cat /var/lib/docker/volumes/theirs/_data/text
 ls -d /run/overlay-provision.*
 """
 
-#: runc with a spoilt order: what it starts is not what Docker, and who asked Docker, wanted.
+#: Replaces runc with a script that changes the container's configuration before it starts the container.
 SPOIL = r"""
 set -eu
 cat >/run/spoil.sed
@@ -60,7 +60,7 @@ MEND = "mv /usr/sbin/runc.real /usr/sbin/runc; rm -f /run/spoil.after"
 
 @dataclass(frozen=True)
 class Fault:
-    """How a check is made red: what breaks it on a node, what mends it, and what the check then says, of where."""
+    """A fault for a check: the scripts that cause and end it on a node; the check's evidence and place during it."""
 
     check: str
     breaks: str
@@ -71,7 +71,7 @@ class Fault:
 
 
 def ordered(check: str, sed: str, said: str, after: str = "") -> Fault:
-    """A fault by a spoilt order, and perhaps by what happens when a container was made."""
+    """Return a fault that changes a container's configuration, and may run a script after the container was created."""
     more = f"printf %s {quote(after)} >/run/spoil.after\n" if after else ""
     return Fault(f"docker/{check}", f"{more}printf %s {quote(sed)} | (\n{SPOIL}\n)", MEND, said)
 
@@ -101,10 +101,10 @@ fi
 FAULTS = (
     ordered("namespaces-of-its-own", 's#,{"type":"ipc"}##', "a container shares with the node: ipc"),
     dropped("bridge-network", "OUTPUT -o docker0 -p tcp -j DROP", "answers the node"),
-    ordered("host-network", OWN_NETWORK, "it is in the node's own network namespace"),
+    ordered("host-network", OWN_NETWORK, "the container is in the node's own network namespace"),
     ordered("no-network", "", "more than loopback", MORE_INTERFACES),
-    ordered("network-of-another-container", OWN_NETWORK, "two share 127.0.0.1"),
-    ordered("link-by-name", 's#,{"destination":"/etc/hosts"[^}]*}##', "a linked container answers by the name"),
+    ordered("network-of-another-container", OWN_NETWORK, "two containers share 127.0.0.1"),
+    ordered("link-by-name", 's#,{"destination":"/etc/hosts"[^}]*}##', "a linked container answers by the link's name"),
     dropped("port-published", "DOCKER-USER -p tcp --dport 8080 -j DROP", "node2 reaches 198.51.100.11"),
     Fault(
         "docker/port-published",
@@ -113,8 +113,8 @@ FAULTS = (
         "node2 reaches port 8081, which is not published",
     ),
     ordered("volume-outlives-its-container", 's#,{"destination":"/kept"[^}]*}##', "what the first had written"),
-    ordered("prune-leaves-volumes-in-use", "", "the one that nobody uses is left", IN_USE),
-    ordered("environment-given-at-run", 's#"PROBE=[^"]*"#"OTHER=1"#', "a variable given at run was seen inside"),
+    ordered("prune-leaves-volumes-in-use", "", "the prune left the unused volume", IN_USE),
+    ordered("environment-given-at-run", 's#"PROBE=[^"]*"#"OTHER=1"#', "has the variable given at its start"),
     ordered("bind-mount-changed-from-both-sides", 's#,{"destination":"/shared"[^}]*}##', "what the other wrote"),
     Fault(
         "docker/image-tagged-anew",
@@ -147,7 +147,7 @@ def cluster(lab: Lab, fab: Fab) -> Lab:
 
 @pytest.fixture(scope="module")
 def seen(cluster: Lab) -> dict[str, str]:
-    """A user's things on each node, as listed before any verify."""
+    """The user's things on each node, listed before any verify."""
     for node in cluster.nodes:
         run(cluster, node.name, f"set -eu\n{USERS}")
     return listed(cluster)

@@ -1,4 +1,4 @@
-"""Ordinary life: containers come, go and move, and whoever runs is reached by all others. No fault is made at first."""
+"""Ordinary life: containers come, go and move, and every running one is reached by all others; first without faults."""
 
 from __future__ import annotations
 

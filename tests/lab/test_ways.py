@@ -1,4 +1,4 @@
-"""The port matrix on bare hosts: the blocked way is named, and no other."""
+"""The port matrix on bare hosts: a blocked port is reported, and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.lab
 @pytest.mark.parametrize("way", ["4789/udp", "7946/udp", "7946/tcp", "2379/tcp", "2380/tcp", "2376/tcp"])
 def test_53_a_port_blocked_in_one_direction_is_named_and_no_other(lab: Lab, fab: Fab, tmp_path: Path, way: str) -> None:
     port, protocol = way.split("/")
-    rule = f"INPUT -i eth0 -p {protocol} --dport {port} -j DROP"  # not from the node itself: SSH leads there
+    rule = f"INPUT -i eth0 -p {protocol} --dport {port} -j DROP"  # eth0 only: SSH forwarding comes from the node itself
     run(lab, "node2", f"iptables -I {rule}")
     try:
         files = ("--html", f"{tmp_path}/report.html", "--junit", f"{tmp_path}/report.xml")
@@ -59,11 +59,11 @@ def test_a_way_that_swallows_large_packets_is_named_with_what_it_carries(lab: La
     run(lab, "node2", f"iptables -I {rule}")
     try:
         report = document(fab(lab, "preflight", "--json"), 3)
-        run(lab, "node2", "ip link set eth0 mtu 1420")  # now TCP asks for no more
+        run(lab, "node2", "ip link set eth0 mtu 1420")  # from now on TCP sends no larger packets
         document(fab(lab, "preflight", "--json"))
     finally:
         run(lab, "node2", f"ip link set eth0 mtu 1500; iptables -D {rule}")
     (bad,) = [outcome for outcome in report["outcomes"] if outcome["status"] == "failed"]
     assert (bad["check"], bad["where"]) == ("large-packets", "node2")
-    assert bad["evidence"].startswith("packets of 1450 bytes from node1 vanish on the way, and nobody tells it")
+    assert bad["evidence"].startswith("packets of 1450 bytes from node1 are lost on the way without an ICMP error")
     assert "mtu 1420" in bad["advice"]

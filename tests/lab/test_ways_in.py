@@ -1,4 +1,4 @@
-"""Who gets in: operators as they log in, and nobody without the right certificate."""
+"""Access: operators with their kinds of login, and no client without the right certificate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cluster(make_lab: MakeLab) -> Lab:
 
 
 def _with_password(lab: Lab, *words: str) -> tuple[int, str]:
-    """Run fab inside the lab's network, the sudo password typed where Fabric asks for it."""
+    """Run fab inside the lab's network, and type the sudo password when Fabric asks for it."""
     command = [*lab.inside, str(Path(sys.executable).with_name("fab")), "-i", str(lab.folder / "jump.yml")]
     process, terminal = pty.fork()
     if process == 0:
@@ -83,7 +83,7 @@ def test_ops_with_a_sudo_password_comes_through_a_jump_host_once_it_is_trusted(c
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> list[str]:
-    """A certificate of nobody's authority."""
+    """Return a certificate of an authority that nobody trusts."""
     key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
     making = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=controller -days 2 -keyout"
     subprocess.run([*making.split(), key, "-out", certificate], check=True, capture_output=True)
@@ -131,7 +131,7 @@ def test_nothing_listens_on_dockers_plain_port(cluster: Lab) -> None:
 
 
 def _answers(lab: Lab, address: str, certificate: list[str]) -> bool:
-    """Whether an HTTP request over TLS gets any answer: TLS 1.3 refuses a client only after its handshake."""
+    """Return whether an HTTP request over TLS gets an answer: TLS 1.3 refuses a client only after its handshake."""
     command = ["openssl", "s_client", "-quiet", "-connect", address, *certificate]
     result = controller(lab.name, command, input="GET /version HTTP/1.0\r\n\r\n", timeout=15)
     return "HTTP/1." in result.stdout
@@ -139,7 +139,7 @@ def _answers(lab: Lab, address: str, certificate: list[str]) -> bool:
 
 CANARY = "c4n4ry-Zq7Yx"
 PEM = f"-----BEGIN PRIVATE KEY-----\\n{CANARY}\\n-----END PRIVATE KEY-----\\n"
-#: Secrets where operators put them; what is not read again before it is taken away stops no daemon.
+#: Plant secrets where operators put them. No daemon reads these files again before the test restores them.
 SECRETS = f"""
 docker run -d --name canary -e CANARY={CANARY} --label com.example.token={CANARY} busybox \\
     sh -c 'sleep 600; echo {CANARY}'
@@ -174,7 +174,7 @@ def test_87_a_failed_verify_leaves_a_bundle_without_any_secret_and_names_it(clus
     for secret in (CANARY, OPS_PASSWORD):
         for form in (secret.encode(), base64.b64encode(secret.encode())):
             assert [name for name, data in found.items() if form in data] == []
-    # Each was there to be found: what stood around it still is.
+    # Each secret was in the bundle: the text around it still is.
     assert b'"CANARY"' in found["node1/docker/container-details.txt"]
     assert b"@proxy.example:3128" in found["node1/docker/unit.txt"]
     assert b"@mirror.example" in found["node1/docker/daemon.json.txt"]

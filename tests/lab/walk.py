@@ -1,7 +1,7 @@
-"""A random walk of ordinary life: what happens to a few containers on a few hosts, drawn step by step. No I/O.
+"""A random walk of ordinary life: random steps of a few containers on a few hosts. No I/O.
 
-A container keeps its traits whatever happens to it: a fixed address or Docker's choice, an alias, a published port, a
-second network. Half of them have a fixed address. What a step does is a script for one host.
+A container keeps its traits at every step: a fixed address or one that Docker chooses, an alias, a published port, a
+second network. Half of the containers have a fixed address. A step is a script for each host that it concerns.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from random import Random
 
 FIRST, SECOND = "demo", "walk-second"
 SECOND_SUBNET = IPv4Network("10.97.0.0/24")
-#: The last part of the first fixed address, far from those that Docker chooses.
+#: The last part of the first fixed address, far from the addresses that Docker chooses.
 FIXED_FROM = 200
-#: The first port that is published on a host.
+#: The first published port.
 PORTS_FROM = 18000
 IMAGE = "busybox"
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a container is, wherever it runs."""
+    """The properties of a container that do not depend on where it runs."""
 
     name: str
     number: int
@@ -34,17 +34,17 @@ class Traits:
 
     @property
     def alias(self) -> str:
-        """The other name on the first network, if it has one."""
+        """The container's alias on the first network; empty if it has none."""
         return f"{self.name}-alias" if self.aliased else ""
 
     @property
     def port(self) -> int:
-        """The host's port that leads to it, if one does."""
+        """The container's published port; 0 if it has none."""
         return PORTS_FROM + self.number if self.published else 0
 
 
 def cast(names: int = 8) -> tuple[Traits, ...]:
-    """Return the containers of a walk: half of them have a fixed address, some an alias, a port, two networks."""
+    """Return the containers of a walk. Half have a fixed address; some have an alias, a port, or two networks."""
     half = names // 2
     return tuple(
         Traits(f"walk-{chr(ord('a') + n)}", n, n < half, n % half == 1, n % half == 2, n % half == 3)
@@ -54,7 +54,7 @@ def cast(names: int = 8) -> tuple[Traits, ...]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a container is, and whether it runs there and is on the second network."""
+    """A container's host, whether it runs, and whether it is on the second network."""
 
     node: str
     running: bool = True
@@ -63,7 +63,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that somebody does: a verb, the container, the host, and the script that does it there."""
+    """One action: a verb, the container, the host, and the scripts with the host of each."""
 
     verb: str
     name: str
@@ -71,13 +71,13 @@ class Step:
     scripts: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
-        """As it is told."""
+        """Return the step as it is printed."""
         return f"{self.verb} {self.name} on {self.node}"
 
 
 @dataclass
 class Walk:
-    """The walk so far: where each container is. `draw` changes that, by chance."""
+    """The state of a walk: where each container is. `draw` changes it at random."""
 
     chance: Random
     nodes: Sequence[str]
@@ -86,7 +86,7 @@ class Walk:
     places: dict[str, Place] = field(default_factory=dict)
 
     def draw(self) -> Step:
-        """Return the next step, and count it as done."""
+        """Return a random next step, and update the state as if it were done."""
         one = self.chance.choice(self.traits)
         place = self.places.get(one.name)
         if place is None:
@@ -116,7 +116,7 @@ class Walk:
         return Step(verb, one.name, node, (*away, (node, start(one, self.subnet))))
 
     def _renew(self) -> Step:
-        """The second network is removed and made again under its name; whoever was on it is on it again."""
+        """Return a step that removes the second network, creates it again, and connects its containers again."""
         on_it = [(place.node, name) for name, place in sorted(self.places.items()) if place.second]
         first = self.nodes[0]
         return Step(
@@ -147,12 +147,12 @@ _DO = {
 
 
 def make_second() -> str:
-    """Return the script that makes the second network."""
+    """Return the script that creates the second network."""
     return f"docker network create -d overlay --subnet {SECOND_SUBNET} {SECOND}"
 
 
 def start(one: Traits, subnet: IPv4Network) -> str:
-    """Return the script that runs a container anew."""
+    """Return the script that starts a new container."""
     words = ["docker", "run", "-d", "--name", one.name, "--network", FIRST]
     words += ["--restart", "unless-stopped", "--stop-signal", "KILL", "--label", "walk"]
     if one.fixed:

@@ -1,7 +1,7 @@
-"""The walk, carried out on a provisioned lab; after each step every pair is looked at, from both sides.
+"""Carry out a walk on a provisioned lab. After each step every pair of containers is tested, in both directions.
 
 By hand, as root: `python tests/lab/walking.py LAB --steps 100 --seed 7`; with `--faults` there are faults between the
-steps. It says the seed and each step; exit code 1 where a pair stays lost.
+steps. Prints the seed and each step. Exit code 1 if a pair stays lost.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from provision import lab as labs
 from provision.errors import ProvisionError
 from provision.lab import Lab
 
-#: Seconds that a pair may be lost after a step.
+#: Seconds for which a pair may be lost after a step.
 PATIENCE = 5
-#: Seconds in which a command that is refused is tried again; the walk says at its end how many were.
+#: Seconds in which a refused command is tried again. The walk prints at its end how many commands were refused.
 REFUSED_FOR = 10
-#: Lines of what is lost that are told.
+#: The number of lost pairs that are printed.
 SHOWN = 12
-#: So many steps a fault, on average.
+#: The average number of steps between two faults.
 FAULT_EVERY = 4
 
-#: Of each container of the walk that runs on a host: its name, its process, and its address on each network.
+#: For each container of the walk that runs on a host, print its name, its PID, and its address on each network.
 _RUNNING = """
 docker ps -q -f label=walk | xargs -r docker inspect --format \
     '{{slice .Name 1}} {{.State.Pid}}{{range $on, $one := .NetworkSettings.Networks}} {{$on}}={{$one.IPAddress}}{{end}}'
 """
-#: reach PROCESS SOURCE WORD ADDRESS: says how long it took, or that the word led nowhere, in time.
-#: fetch SOURCE ADDRESS PORT NAME: likewise what answers on a published port.
+#: reach PROCESS SOURCE WORD ADDRESS: ping a name or address, which must lead to ADDRESS; print if it was late or lost.
+#: fetch SOURCE ADDRESS PORT NAME: get the page at a published port; print if it is not that of the container NAME.
 _LOOK = """
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 began=$(date +%s%3N)
@@ -67,7 +67,7 @@ fetch() {
 
 @dataclass(frozen=True)
 class Running:
-    """A container as its host's Docker tells of it."""
+    """A running container, from its host's Docker."""
 
     name: str
     node: str
@@ -77,29 +77,29 @@ class Running:
 
 @dataclass
 class Walker:
-    """Somebody who lives on the lab: takes the steps of a walk, and looks around after each."""
+    """Takes the steps of a walk on a lab, and tests all pairs after each."""
 
     lab: Lab
     walk: Walk
     patience: int = PATIENCE
-    #: Milliseconds that the slowest pair of each step needed, where it was not there at once.
+    #: The milliseconds of each step's slowest pair, if the pair was not connected at once.
     waits: list[int] = field(default_factory=list)
-    #: What was refused at first.
+    #: The error messages of commands that were refused at first.
     refused: list[str] = field(default_factory=list)
 
     def prepare(self) -> None:
-        """Make the second network, on hosts without containers of a walk."""
+        """Remove what an earlier walk left, and create the second network."""
         self.clean()
         self._do(self.walk.nodes[0], walk.make_second())
 
     def clean(self) -> None:
-        """Remove what a walk has made."""
+        """Remove the containers and the second network of a walk."""
         for node in self.walk.nodes:
             self._do(node, "docker ps -aq -f label=walk | xargs -r docker rm -f")
         self._do(self.walk.nodes[0], f"! docker network inspect {walk.SECOND} || docker network rm {walk.SECOND}")
 
     def take(self, step: Step, patience: float = 0) -> None:
-        """Do what the step says, script by script. With patience, what is refused is tried again, as a person would."""
+        """Run the step's scripts. A refused command is tried again for `patience` seconds, as a person would do."""
         deadline = time.monotonic() + patience
         for node, script in step.scripts:
             while True:
@@ -108,25 +108,25 @@ class Walker:
                     break
                 except RuntimeError as error:
                     if time.monotonic() > deadline:
-                        raise  # the step is in the message
+                        raise  # the error message contains the script
                     self.refused.append(str(error))
                     time.sleep(1)
                     if script.startswith("docker run"):
                         self._do(node, f"docker rm -f {step.name}")
 
     def still_lost(self, seconds: float) -> list[str]:
-        """Look again and again, for so long: what is lost at the end."""
+        """Test all pairs until none is lost, for these seconds at most. Return what is lost at the end."""
         deadline = time.monotonic() + seconds
         while True:
             try:
                 lost = self.lost(1)
-            except (RuntimeError, ProvisionError) as error:  # a host or its Docker is not back yet
+            except (RuntimeError, ProvisionError) as error:  # a host or its Docker is not up yet
                 lost = [f"lost {error}"]
             if not lost or time.monotonic() > deadline:
                 return lost
 
     def lost(self, patience: int | None = None) -> list[str]:
-        """Look from every running container at all others, and at the published ports from every host."""
+        """Ping from every running container to all others, and fetch the published ports from every host."""
         running = self.running()
         with ThreadPoolExecutor(len(self.walk.nodes)) as pool:
             told = pool.map(lambda node: self._look(node, running, patience or self.patience), self.walk.nodes)
@@ -142,12 +142,12 @@ class Walker:
         return [*down, *off, *(line for line in lines if line.startswith("lost"))]
 
     def _is_off(self, one: Running) -> bool:
-        """Whether it should be on the second network and has no address there: nobody would be missed for that."""
+        """Return whether a container lacks its address on the second network: no ping would find that out."""
         place = self.walk.places.get(one.name)
         return bool(place and place.second and not one.addresses.get(walk.SECOND))
 
     def running(self) -> list[Running]:
-        """Return the walk's containers that run, host by host."""
+        """Return the walk's running containers, host by host."""
         with ThreadPoolExecutor(len(self.walk.nodes)) as pool:
             told = zip(self.walk.nodes, pool.map(lambda node: self._do(node, _RUNNING), self.walk.nodes), strict=True)
             return [one for node, text in told for one in _read(node, text)]
@@ -167,7 +167,7 @@ class Walker:
                     yield ["reach", str(source.process), source.name, address, address]
                     names = [target.name, aliases[target.name] if network == FIRST else ""]
                     for word in filter(None, names):
-                        # On two networks a bare name may mean either address.
+                        # A name without its network may mean either of two addresses.
                         yield ["reach", str(source.process), source.name, f"{word}.{network}", address]
 
     def _fetches(self, node: str, running: Sequence[Running]) -> Iterator[list[str]]:
@@ -192,7 +192,7 @@ def _read(node: str, text: str) -> Iterable[Running]:
 
 
 def walker(lab: Lab, seed: int, names: int = 8) -> Walker:
-    """Return who walks on a provisioned lab."""
+    """Return a walker on a provisioned lab."""
     nodes = [node.name for node in lab.nodes]
     inspect = "docker network inspect demo --format '{{(index .IPAM.Config 0).Subnet}}'"
     subnet = labs.execute(lab.name, nodes[0], ["sh", "-c", inspect]).stdout.strip()
@@ -201,20 +201,20 @@ def walker(lab: Lab, seed: int, names: int = 8) -> Walker:
 
 @dataclass(frozen=True)
 class Taken:
-    """What was done, and what was lost after it for longer than it may be."""
+    """A step that was taken, and what was lost after it for too long."""
 
     number: int
     what: str
     lost: list[str]
 
     def __str__(self) -> str:
-        """A line, and one for some of what is lost."""
+        """Return a line for the step, and lines for the first of what is lost."""
         more = [f"and {len(self.lost) - SHOWN} more"] if len(self.lost) > SHOWN else []
         return "\n    ".join([f"{time.strftime('%X')} {self.number} {self.what}", *self.lost[:SHOWN], *more])
 
 
 def go(who: Walker, steps: int) -> Iterator[Taken]:
-    """Walk."""
+    """Take steps, and yield each with what was lost after it."""
     for number in range(1, steps + 1):
         step = who.walk.draw()
         who.take(step, patience=REFUSED_FOR)
@@ -222,7 +222,7 @@ def go(who: Walker, steps: int) -> Iterator[Taken]:
 
 
 def go_through_faults(who: Walker, steps: int) -> Iterator[Taken]:
-    """Walk, with a fault before each fourth step or so, after which there is the time that is promised."""
+    """Take steps, with a fault before about every fourth one. After a fault the promised time is allowed."""
     faults = Faults(who.lab, who.walk.chance)
     for number in range(1, steps + 1):
         if who.walk.chance.random() < 1 / FAULT_EVERY:
@@ -235,7 +235,7 @@ def go_through_faults(who: Walker, steps: int) -> Iterator[Taken]:
 
 
 def main() -> int:
-    """Walk as the command line says."""
+    """Run a walk with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lab")
     parser.add_argument("--steps", type=int, default=100)

@@ -1,4 +1,4 @@
-"""Where a secret could be seen: in what processes are given, and in what is written somewhere."""
+"""Search for secrets where they could be seen: in arguments and environments of processes, and in files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).parents[2]
-#: linux/netlink.h, linux/connector.h, linux/cn_proc.h: by whom, to whom, and about what the kernel talks.
+#: From linux/netlink.h, linux/connector.h and linux/cn_proc.h: the kernel's messages about processes.
 CONNECTOR, PROCESSES, LISTEN, PROGRAM_STARTED = 11, (1, 1), 1, 2
 WHAT, WHO = struct.Struct("=36xI"), struct.Struct("=52xI")
-#: Seconds between looks at every process: one may have changed its own arguments.
+#: Seconds between two looks at all processes: a process may change its own arguments.
 ROUND = 2.0
 
 
 class Watch:
-    """Sees the arguments and the environment of every process on this machine: the controller's, hosts', containers'.
+    """Collects the arguments and environments of all processes: of the controller, the hosts and the containers.
 
-    The kernel tells of every program that is started, and it is looked at then; one that has ended by then is missed.
+    The kernel sends a message for every program that starts. A process that ends before it is read is missed.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Watch:
                 self.missed += not self._look(WHO.unpack_from(event)[0])
 
     def _look(self, process: str | int) -> bool:
-        """Whether it was still there."""
+        """Read a process's arguments and environment. Return whether it still existed."""
         try:
             arguments = Path(f"/proc/{process}/cmdline").read_bytes()
             self.given |= {arguments, Path(f"/proc/{process}/environ").read_bytes()}
@@ -81,7 +81,7 @@ class Watch:
 
 
 def forms(word: bytes) -> set[bytes]:
-    """A word as it is, and what is left of it in base64 wherever in a text it stands."""
+    """Return a word, and the part of its base64 form that is the same at every position in a text."""
     found = {word}
     for before in range(3):
         encoded = b64encode(bytes(before) + word)
@@ -90,14 +90,14 @@ def forms(word: bytes) -> set[bytes]:
 
 
 def words_of(key: bytes) -> tuple[bytes, bytes]:
-    """What a private key on P-256 is known by (PKCS #8, PEM): all before is the same in all, all after is public."""
+    """Return the secret part of a private key on P-256 (PKCS #8, PEM): the other parts are constant or public."""
     first, second = key.split(b"\n")[1:3]
     return first[48:], second[:24]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A secret, by its name, in a file."""
+    """A secret, by its name, that was found in a file."""
 
     secret: str
     path: str
@@ -105,7 +105,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Search:
-    """Looks for secrets. Their forms are in a file: no argument list may have them, ours neither."""
+    """Searches files for secrets. The secrets are in a file of their own, because no argument list may contain them."""
 
     names: Mapping[bytes, str]
     file: Path
@@ -117,7 +117,7 @@ class Search:
         return cls(names, file)
 
     def below(self, root: Path, *folders: str) -> set[Seen]:
-        """What is found in the files below the folders of a root. Layers of images and containers are left out."""
+        """Return what is found in files below the folders of a root, without layers of images and containers."""
         there = [folder for folder in folders or (".",) if (root / folder).is_dir()]
         words = ("grep", "--recursive", "--text", "--only-matching", "--with-filename", "--null", "--fixed-strings")
         left_out = ("--devices=skip", "--exclude-dir=overlay2", "--exclude-dir=rootfs", f"--file={self.file}")
@@ -127,7 +127,7 @@ class Search:
 
 
 def typed(password: str, command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> int:
-    """Run a command of this checkout, a password typed where it asks for one; its exit code. It says `out`, `err`."""
+    """Run a command, and type a password when it asks for one. Return its exit code. Its output: `out`, `err`."""
     screen, theirs = os.openpty()
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         words = ("setsid", "--ctty", "--wait", *command)
@@ -135,7 +135,7 @@ def typed(password: str, command: tuple[str, ...], folder: Path, environment: Ma
     os.close(theirs)
     asked = b""
     with os.fdopen(screen, "rb+", buffering=0) as terminal:
-        with suppress(OSError):  # it ended, and asked for none
+        with suppress(OSError):  # the command ended without asking
             while b"assword" not in asked:
                 asked += terminal.read(1024)
             terminal.write(password.encode() + b"\n")

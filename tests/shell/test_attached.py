@@ -86,5 +86,5 @@ def test_a_shell_that_is_let_go_of_hears_the_end(served: Served) -> None:
 def test_a_shell_that_has_ended_is_told(served: Served) -> None:
     served.process.kill()
     served.process.wait()
-    with pytest.raises(ShellLostError, match="a shell in a container is lost"):
+    with pytest.raises(ShellLostError, match="the shell in a container is lost"):
         served.attached.run("echo never")

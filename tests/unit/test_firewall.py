@@ -82,15 +82,15 @@ def test_a_node_more_is_let_in_without_a_restart(tmp_path: LocalPath) -> None:
     assert plan.restarts == ()
 
 
-FLUSHED = "anew: somebody has changed or flushed it"
+FLUSHED = "again: the table was changed or flushed"
 
 
 @pytest.mark.parametrize(
     ("unit", "table", "action", "note"),
     [
-        ({"state": "inactive"}, False, "start", "only the nodes reach our ports then"),
+        ({"state": "inactive"}, False, "start", "from then on only the nodes reach our ports"),
         ({}, False, "load", FLUSHED),
-        ({"inputs": {layout.FIREWALL_RULES: "0" * 64}}, True, "load", "anew, at once"),
+        ({"inputs": {layout.FIREWALL_RULES: "0" * 64}}, True, "load", "again, atomically"),
         ({"enablement": "disabled"}, True, "enable", ""),
     ],
     ids=["stopped", "flushed", "loaded from other files", "not at the next boot"],
@@ -130,7 +130,7 @@ def test_a_host_that_comes_from_another_address_is_refused(tmp_path: LocalPath) 
     sources = {"192.0.2.1": "198.51.100.7", "192.0.2.3": "192.0.2.2"}
     (outcome,) = failures(changed(situation, "node2", lambda facts: replace(facts, sources=sources)))
     assert (outcome.check, outcome.where) == ("firewall", "node2")
-    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall knows this node as 192.0.2.2")
+    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall lets this node in as 192.0.2.2")
 
 
 def open_to(situation: Situation) -> set[str]:

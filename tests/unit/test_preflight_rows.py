@@ -55,7 +55,7 @@ def test_39_a_network_that_has_to_be_made_anew_while_a_container_uses_it(tmp_pat
     situation = changed(situation, "node2", lambda facts: replace(facts, containers=used))
     (found,) = failures(situation)
     assert (found.check, found.where) == ("network-in-use", "node2")
-    assert found.evidence == "network demo has to be made anew, and is in use by web"
+    assert found.evidence == "network demo has to be recreated, but is in use by web"
 
 
 def test_a_network_that_cannot_be_seen_without_a_quorum_is_not_taken_for_one_to_be_made_anew(
@@ -121,7 +121,7 @@ def test_40_a_daemon_not_started_by_us_may_not_hold_them(tmp_path: LocalPath) ->
 
 def test_41_the_wrong_cpu(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, values(machine="aarch64"), "cpu")
-    assert outcome.evidence == "this host is aarch64, etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
+    assert outcome.evidence == "this host is aarch64, but etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
     assert "etcd release for aarch64" in outcome.advice
 
 
@@ -185,7 +185,7 @@ def test_45_an_etcd_outside_the_window_is_refused_on_members(tmp_path: LocalPath
 def test_46_somebody_elses_data_of_etcd(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, with_data, "foreign-store")
     assert "did not write" in outcome.evidence
-    assert "move it away" in outcome.advice
+    assert "move the data away" in outcome.advice
 
 
 def test_47_a_docker_in_swarm_mode(tmp_path: LocalPath) -> None:
@@ -299,7 +299,7 @@ def test_54_a_key_of_daemon_json_that_is_a_flag_of_ours(tmp_path: LocalPath, key
 def test_54_a_daemon_json_that_is_no_object(tmp_path: LocalPath, text: str) -> None:
     outcome = obstacle(tmp_path, values(daemon_json=text), "daemon-json")
     assert "is not JSON" in outcome.evidence
-    assert "mend it" in outcome.advice
+    assert "correct it" in outcome.advice
 
 
 def with_authority(text: str) -> Change:
@@ -311,7 +311,7 @@ def test_91_what_is_no_authority_of_ours_is_not_taken_over(tmp_path: LocalPath) 
     junk = "-----BEGIN CERTIFICATE-----\njunk\n-----END CERTIFICATE-----\n"
     outcome = obstacle(tmp_path, with_authority(junk), "same-authority")
     assert "controller lacks" in outcome.evidence
-    assert ".overlay/demo over from" in outcome.advice
+    assert ".overlay/demo from" in outcome.advice
 
 
 def test_91_the_authority_of_another_controller_is_not_taken_over(tmp_path: LocalPath) -> None:

@@ -170,7 +170,7 @@ def test_an_input_not_made_yet_restarts_whatever_runs() -> None:
 def test_a_restart_that_stops_containers_says_which_run_and_which_never_come_back() -> None:
     assert DAEMON.compare(runs()) == Difference(
         "restart",
-        note="for a and 1 more; stops for about 2 s, up to 15 s where one ignores SIGTERM: web, kept",
+        note="for a and 1 more; stops for about 2 s, up to 15 s if one ignores SIGTERM: web, kept",
         stops=("web",),
     )
 
@@ -180,7 +180,7 @@ def test_with_live_restore_a_restart_stops_no_container() -> None:
     difference = DAEMON.compare(facts)
     assert difference is not None
     assert difference.stops == ()
-    assert "running containers go on (live-restore): web, kept" in difference.note
+    assert "running containers continue (live-restore): web, kept" in difference.note
 
 
 RELEASE = Release("/opt/1", "3.5.30", LocalPath("/srv/a.tgz"), "top", (("etcd", "e"), ("etcdctl", "c")))

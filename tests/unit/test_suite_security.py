@@ -50,7 +50,7 @@ def test_83_refused_tries_are_counted_and_named(member: Node) -> None:
 @pytest.mark.parametrize("answer", [ADMITTED, SILENT])
 def test_83_one_that_is_not_refused_is_named_with_its_port(member: Node, answer: Answer) -> None:
     outcome = security.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=answer, b=UNABLE)])
-    assert (outcome.status, outcome.evidence) == ("failed", "2379 lets in: a")
+    assert (outcome.status, outcome.evidence) == ("failed", "2379 admits: a")
 
 
 @pytest.mark.parametrize("right", [(REFUSED, ADMITTED), (ADMITTED, UNABLE)])
@@ -59,7 +59,7 @@ def test_83_a_refusal_proves_nothing_where_the_right_client_is_refused_too(
 ) -> None:
     outcome = security.judged(member, [tried(2376, a=REFUSED), tried(2379, *right, a=REFUSED)])
     assert outcome.status == "failed"
-    assert outcome.evidence.startswith("2379: nothing is proven, as the right client is not let in: ")
+    assert outcome.evidence.startswith("2379: nothing is proven, because the right client is refused: ")
 
 
 def test_83_what_this_machine_cannot_try_is_said_with_the_reason(member: Node) -> None:

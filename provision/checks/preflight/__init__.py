@@ -1,4 +1,4 @@
-"""Obstacles found before anything is touched, in every control plane."""
+"""Preflight checks of every control plane: they find obstacles before anything is changed."""
 
 from provision.checks.preflight import connectivity, disk, docker, firewall, host, network
 from provision.core.check import collect

@@ -1,4 +1,4 @@
-"""The ways between the nodes: what was sent from one has to have come to the other."""
+"""Connectivity between the nodes: packets sent by one node must have arrived at the other."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from provision.core.outcome import Outcome
 
 @check(PREFLIGHT)
 def ways_open(view: NodeView) -> Iterator[Outcome]:
-    """A port blocked in one direction looks like a broken network later, and like nothing at all before."""
+    """Packets reach every port of every other node: a port blocked one way shows only later, as a broken network."""
     purposes = {port.number: port.purpose for port in view.plane.ports}
     for cell in view.situation.matrix.blocked:
         if cell.target == view.node.name:
             source = view.situation.cluster.node(cell.source)
             yield view.failed(
                 f"{cell} is blocked: the port is for {purposes[cell.port]}",
-                advice=f"let {source.address} in to port {cell.port}/{cell.protocol} on {cell.target}: look at the "
-                "firewalls of both and between them (nft list ruleset; iptables -S)",
+                advice=f"let {source.address} reach port {cell.port}/{cell.protocol} of {cell.target}: look at the "
+                "firewalls on both nodes and between them (nft list ruleset; iptables -S)",
             )
 
 
 @check(PREFLIGHT)
 def large_packets(view: NodeView) -> Iterator[Outcome]:
-    """Where they vanish without a word, TLS handshakes stop half-way, and the daemons wait for each other."""
+    """Packets as large as the links allow arrive: where they are lost silently, TLS handshakes hang half-way."""
     for (source, target), lost in view.situation.matrix.vanished.items():
         if target != view.node.name:
             continue
         ends = [view.situation.cluster.node(name) for name in (source, target)]
-        # TCP asks both ends, and sends nothing larger than either's link.
+        # TCP agrees on the smaller MTU of the two ends, and sends no larger packet.
         agreed = min(view.situation.of(node).mtus.get(node.address, 0) for node in ends)
         if lost <= agreed:
             crossed = view.situation.matrix.sizes[source, target]
             yield view.failed(
-                f"packets of {lost} bytes from {source} vanish on the way, and nobody tells it; the links of both say "
-                f"that they carry {agreed}, and {crossed} do come",
-                advice=f"give both links what the way carries (ip link set DEVICE mtu {crossed}), or let ICMP "
-                "'fragmentation needed' through between them",
+                f"packets of {lost} bytes from {source} are lost on the way without an ICMP error; the links of both "
+                f"nodes have an MTU of at least {agreed}, but only packets of up to {crossed} bytes arrive",
+                advice=f"set the MTU of both links to {crossed} (ip link set DEVICE mtu {crossed}), or allow ICMP "
+                "'fragmentation needed' between the nodes",
             )

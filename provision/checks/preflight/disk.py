@@ -1,4 +1,4 @@
-"""The file systems that we write to: room, and leave to write."""
+"""The file systems that provision writes to: free space and permission."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.facts import Space
 
-#: For configuration, certificates, records and journals, on every file system that we write to.
+#: Free bytes for configuration, certificates, records and journals, on every file system.
 MARGIN = 64 * MB
 
 
 @check(PREFLIGHT)
 def disk(view: NodeView) -> Iterator[Outcome]:
-    """A disk that fills up half-way leaves a member that cannot write, or a daemon that does not start."""
+    """Every file system has enough free space: on a full one, members cannot write and daemons do not start."""
     wanted: dict[Space, dict[str, int]] = defaultdict(dict)
     for folder, (what, size) in needs(view).items():
         if space := view.facts.spaces.get(folder):
@@ -35,9 +35,9 @@ def disk(view: NodeView) -> Iterator[Outcome]:
 
 
 def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
-    """Return the folders that we, our daemons and our containers write to: for what, and the bytes still to come.
+    """Return the folders that we, our daemons and our containers write to; for each, what for, and how many bytes.
 
-    Nothing of ours is in /tmp, so it may be anything.
+    Nothing is written to /tmp, so /tmp is not checked.
     """
     found, cluster = view.facts, view.situation.cluster
     image = 0 if cluster.probe.image in found.images else size_of(cluster.probe.archive)
@@ -57,7 +57,7 @@ def _megabytes(size: int) -> str:
 
 @check(PREFLIGHT)
 def writable(view: NodeView) -> Iterator[Outcome]:
-    """What is mounted read-only takes no configuration."""
+    """Every file system is mounted read-write: on a read-only one, neither configuration nor data can be written."""
     sealed: dict[str, list[str]] = defaultdict(list)
     for folder in needs(view):
         space = view.facts.spaces.get(folder)

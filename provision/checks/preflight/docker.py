@@ -1,4 +1,4 @@
-"""Docker as it is there, before it is ours."""
+"""The Docker that is installed on a node, and its configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from provision.core.outcome import Outcome
 
 @check(PREFLIGHT)
 def docker_version(view: NodeView) -> Iterator[Outcome]:
-    """Installed, and of a version that the control plane can use."""
+    """Docker is installed, in a version that the control plane supports."""
     version = version_of(view.value("dockerd"))
     window = view.plane.docker_versions
     if not version:
@@ -29,7 +29,7 @@ def docker_version(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def one_docker_version(view: NodeView) -> Iterator[Outcome]:
-    """Networks are shared between daemons, so they must agree on their form."""
+    """All nodes run the same version of Docker: the daemons share networks, and must agree on their format."""
     mine = version_of(view.value("dockerd"))
     for other in view.others[:1]:
         theirs = version_of(view.situation.of(other).values.get("dockerd", ""))
@@ -42,16 +42,16 @@ def one_docker_version(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def daemon_json(view: NodeView) -> Iterator[Outcome]:
-    """A key both there and on the command line stops dockerd from starting."""
+    """daemon.json is valid JSON, without keys that we set: dockerd does not start if a setting is given twice."""
     text = view.value("daemon-json")
     if not text.strip():
         return
     try:
         settings = json.loads(text)
         if not isinstance(settings, dict):
-            raise ValueError("no object")
+            raise ValueError("not an object")
     except ValueError as error:
-        yield view.failed(f"/etc/docker/daemon.json is not JSON: {error}", advice="mend it: dockerd would not start")
+        yield view.failed(f"/etc/docker/daemon.json is not JSON: {error}", advice="correct it: dockerd would not start")
         return
     clashes = settings.keys() & view.plane.daemon_keys
     if clashes:
@@ -63,9 +63,9 @@ def daemon_json(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def swarm(view: NodeView) -> Iterator[Outcome]:
-    """A daemon in swarm mode takes no other store for its networks: it would not start again."""
+    """Docker is not in swarm mode, unless the control plane is swarm: dockerd would not start with another store."""
     if view.value("swarm") and not view.plane.swarm_mode:
         yield view.failed(
-            "Docker is in swarm mode here, which excludes another store for its networks",
-            advice="where the swarm is not needed: docker swarm leave --force, which ends its services on this host",
+            "Docker is in swarm mode here, and cannot use another store for its networks",
+            advice="if the swarm is not needed: docker swarm leave --force, which ends its services on this host",
         )

@@ -1,4 +1,4 @@
-"""Ports, routes and ways through SSH."""
+"""Ports, subnets, and forwarding through SSH."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from provision.resources import KEEPER
 
 @check(PREFLIGHT)
 def ports(view: NodeView) -> Iterator[Outcome]:
-    """What we need must be free, or held by our own daemons."""
+    """The ports of our daemons are free, or in use by them: a daemon does not start if another process has its port."""
     units = {port.number: port.unit for port in view.plane.ports}
     for listener in view.facts.listeners:
         unit = view.facts.unit(units.get(listener.port, layout.DOCKER_UNIT))
-        # 4789 is held by the kernel and has no process; only a cluster of ours makes Docker open it.
+        # The kernel holds 4789, so the port has no process. Docker opens it only for a cluster of ours.
         in_kernel = listener.port == layout.VXLAN_PORT and listener.owner == "unknown"
         if unit.inputs and (in_kernel or f"pid={unit.process}," in listener.owner):
             continue
@@ -33,7 +33,7 @@ def ports(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def overlap(view: NodeView) -> Iterator[Outcome]:
-    """What a node reaches under such addresses now, containers would look for on the overlay."""
+    """No subnet overlaps addresses that a node uses: containers would look for those addresses on the overlay."""
     subnets = assigned(view.situation)
     used = claims(view.situation, view.node)
     for name, subnet in subnets.items():
@@ -51,18 +51,18 @@ def overlap(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def network_in_use(view: NodeView) -> Iterator[Outcome]:
-    """A network that has to be made anew can only be removed when no container uses it."""
+    """No container uses a network that has to be recreated: Docker removes a network only when it is unused."""
     # One that is not there is made, or cannot be seen for want of a quorum.
     for network in (one for one in changed_networks(view.situation) if one.name in view.situation.networks):
         using = [one.name for one in view.facts.containers if network.name in one.networks]
         if users := [name for name in using if not name.startswith(KEEPER)]:
             yield view.failed(
-                f"network {network.name} has to be made anew, and is in use by {', '.join(users)}",
+                f"network {network.name} has to be recreated, but is in use by {', '.join(users)}",
                 advice="`fab plan --ignore network-in-use` says why; stop these containers, or disconnect them from it",
             )
 
 
 @check(PREFLIGHT)
 def forwarding(view: NodeView) -> Iterator[Outcome]:
-    """The controller asks the daemons through SSH alone, and only after everything else was changed."""
+    """sshd allows forwarding: the controller reaches the daemons only through SSH, and needs that during a run."""
     yield from (view.failed(problem.what, problem.advice) for problem in view.facts.not_forwarded)

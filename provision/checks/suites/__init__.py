@@ -1,1 +1,1 @@
-"""The suites of the proof, a file each. A check registers itself under the name of its function."""
+"""The suites of `verify`. A check has the name of its function."""

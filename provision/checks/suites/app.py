@@ -1,4 +1,4 @@
-"""The counter of examples/flask-redis: a page on one node that counts in a Redis on another."""
+"""The counter of examples/flask-redis: a web page on one node that counts its visits in Redis on another node."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from provision.inventory.model import App
 from provision.remote.remotes import in_parallel
 from provision.waiting import wait_for
 
-#: The port of the page, inside.
+#: The page's port in its container.
 PORT = 5000
-#: Seconds for a page: Python starts, Redis starts, and a new name is known on the other node.
+#: Seconds to wait for the page: Python and Redis start, and the other node learns a new name.
 PATIENCE = 30
 
 _COUNT = re.compile(r"seen (\d+) times")
-_ADVICE = "on the nodes: journalctl -u docker.service; do containers reach each other (fab verify --only overlay)?"
+_ADVICE = "fab verify --only overlay: do containers reach each other? On the nodes: journalctl -u docker.service"
 
 
 class Counter:
     """Redis on the first node and the page on the second, on the first network."""
 
     def __init__(self, proof: Proof, app: App) -> None:
-        """Start nothing yet."""
+        """Prepare the counter; nothing is started yet."""
         back, front = proof.cluster.nodes[:2]
         self._network = proof.cluster.networks[0].name
         self._app = app
@@ -57,11 +57,11 @@ class Counter:
 
     @property
     def address(self) -> str:
-        """Where the page is, from outside."""
+        """The page's published address and port."""
         return f"{self._front.node.address}:{self._page.published(PORT)}"
 
     def visit(self) -> int | None:
-        """See the page from the other node, and return its count. None where it shows none in time."""
+        """Fetch the page from the other node and return its count; None if it shows none in time."""
         host, port = self._front.node.address, self._page.published(PORT)
 
         def seen() -> bool:
@@ -73,27 +73,28 @@ class Counter:
         return int(found[1]) if found else None
 
     def renew_page(self) -> None:
-        """Put a new container in place of the page's."""
+        """Replace the page's container with a new one."""
         self._front.remove(self._page)
         del self._page
 
     def counted(self, first: int | None, second: int | None, told: str) -> Outcome:
-        """Say whether the second visit was counted one more than the first."""
+        """Return whether the second visit's count is one more than the first's. `told`: what that shows."""
         if first and second == first + 1:
             return passed(self.where, f"{told}: {first}, then {second}")
-        return failed(self.where, f"not so: {told}: {first}, then {second}. Seen last: {self._seen[-200:]!r}", _ADVICE)
+        evidence = f"not observed: {told}: {first}, then {second}. Last answer: {self._seen[-200:]!r}"
+        return failed(self.where, evidence, _ADVICE)
 
     def close(self) -> None:
-        """Take all of it away."""
+        """Remove both containers and everything else that was created."""
         try:
             self._front.close()
         finally:
             self._back.close()
 
     def _start(self, made: Scratch, image: str, **options: Any) -> Inside:
-        """Start the image's own command at an address that never changes its host: see `own_addresses`."""
+        """Start the image's own command, at an address that never moves to another host: see `own_addresses`."""
         subnet = IPv4Network(made.api.inspect_network(self._network)["IPAM"]["Config"][0]["Subnet"])
-        # From the far end: the probes of the suite overlay take theirs from the other.
+        # In reverse order, because the probes of the suite overlay take the first ones.
         for address in (*reversed(own_addresses(made.proof.cluster, subnet, made.node)), None):
             try:
                 return made.container(image=image, command=None, network=self._network, address=address, **options)
@@ -104,7 +105,7 @@ class Counter:
 
 
 def _counter(proof: Proof) -> Counter | None:
-    """Return the counter, which the checks share; None where the inventory has no images for it."""
+    """Return the counter, which the checks share; None if the inventory names no images for it."""
     if proof.cluster.app is None:
         return None
     return cast(Counter, proof.shared.setdefault("counter", Counter(proof, proof.cluster.app)))
@@ -116,7 +117,7 @@ def _no_images() -> Outcome:
 
 @check("app")
 def page_counts_up(proof: Proof) -> Iterator[Outcome]:
-    """A page that finds its Redis on the other node by name counts each visit to its published port."""
+    """An application works across nodes: a page that finds Redis on another node by name counts each visit."""
     if counter := _counter(proof):
         first = counter.visit()
         second = counter.visit() if first else None
@@ -127,7 +128,7 @@ def page_counts_up(proof: Proof) -> Iterator[Outcome]:
 
 @check("app")
 def count_outlives_the_page(proof: Proof) -> Iterator[Outcome]:
-    """A new container of the page goes on where the old one ended."""
+    """An application's data outlives its containers: a new container of the page continues the count."""
     if counter := _counter(proof):
         first = counter.visit()
         counter.renew_page()

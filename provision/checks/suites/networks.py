@@ -1,4 +1,4 @@
-"""Networks: one that is new is seen everywhere at once, is made once, and is nobody else's."""
+"""New networks: seen on every node, created once, isolated from other networks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from provision.inventory.model import Node
 from provision.remote.remotes import in_parallel
 from provision.waiting import wait_for
 
-#: Seconds in which a new network is to be seen by every Docker.
+#: Seconds in which every Docker has to see a new network.
 SEEN_SECONDS = 2.0
-#: Seconds after which it is not waited for any more.
+#: Seconds after which the check stops waiting for the network.
 PATIENCE = 10
 
-#: Prints those of the addresses and names that answer one of three pings. A name may be asked for in the whole world.
+#: Print those of the addresses and names that answer one of three pings. Resolving an unknown name may take long.
 _KNOCK = """
 for target; do timeout 3 ping -c 3 -w 2 "$target" 2>&1 | grep -q 'bytes from' && echo "$target" & done
 wait
@@ -35,7 +35,7 @@ wait
 
 @check("overlay")
 def new_network_seen_everywhere(proof: Proof) -> Iterator[Outcome]:
-    """A network made through one node is seen by the Docker of every other within two seconds."""
+    """A network created on one node is seen on every other node within two seconds: containers can join it there."""
     first, *others = proof.cluster.nodes
     with temporary(proof) as network:
         identity = network.make(first)
@@ -43,11 +43,11 @@ def new_network_seen_everywhere(proof: Proof) -> Iterator[Outcome]:
         seen = in_parallel(lambda node: _seen_after(network, node, identity, made), others)
     for node, seconds in zip(others, seen, strict=True):
         if seconds is not None and seconds <= SEEN_SECONDS:
-            yield passed(node.name, f"saw a network made on {first.name} after {seconds * 1000:.0f} ms")
+            yield passed(node.name, f"saw a network created on {first.name} after {seconds * 1000:.0f} ms")
         else:
             told = f"after {seconds:.1f} s" if seconds is not None else f"not within {PATIENCE} s"
             yield failed(
-                node.name, f"saw a network made on {first.name} {told}", "fab status --store; journalctl -u docker"
+                node.name, f"saw a network created on {first.name} {told}", "fab status --store; journalctl -u docker"
             )
 
 
@@ -58,9 +58,10 @@ def _seen_after(network: Temporary, node: Node, identity: str, made: float) -> f
 
 @check("overlay")
 def made_on_each_node_at_once_is_one(proof: Proof) -> Iterator[Outcome]:
-    """A network made on every node at the same moment, under one name and with one subnet, is one network.
+    """A network that all nodes create at the same moment, with the same name and subnet, becomes one network.
 
-    The subnet decides: the store gives it away once. Without one Docker 20.10 may well make two of a name.
+    The subnet decides: the control plane assigns it once. Without a subnet, Docker 20.10 may create two networks with
+    one name.
     """
     with temporary(proof) as network:
         refused = [words for words in in_parallel(partial(_try_to_make, network), proof.cluster.nodes) if words]
@@ -68,7 +69,7 @@ def made_on_each_node_at_once_is_one(proof: Proof) -> Iterator[Outcome]:
 
 
 def judged(network: Temporary, refused: Sequence[str]) -> Outcome:
-    """Look whether every node has the one network of that name."""
+    """Return whether every node has one network of that name, the same one. `refused`: the refusals of the others."""
     nodes = network.proof.cluster.nodes
 
     def found() -> set[tuple[str, ...]]:
@@ -78,14 +79,14 @@ def judged(network: Temporary, refused: Sequence[str]) -> Outcome:
         return len(seen := found()) == 1 and len(next(iter(seen))) == 1
 
     if wait_for(one, SEEN_SECONDS):
-        others = f"; the other{'s were' if len(refused) > 1 else ' was'} told: {', '.join(sorted(set(refused)))}"
-        return passed("cluster", f"made on {len(nodes)} nodes at once, one ID everywhere{others if refused else ''}")
+        others = f"; refused elsewhere: {', '.join(sorted(set(refused)))}"
+        return passed("cluster", f"created on {len(nodes)} nodes at once, one ID everywhere{others if refused else ''}")
     said = ", ".join(f"{node.name}: {' '.join(i[:12] for i in network.seen(node)) or 'none'}" for node in nodes)
-    return failed("cluster", f"made on {len(nodes)} nodes at once, not one network: {said}", "fab status --store")
+    return failed("cluster", f"created on {len(nodes)} nodes at once, not one network: {said}", "fab status --store")
 
 
 def _try_to_make(network: Temporary, node: Node) -> str:
-    """Return what Docker says if somebody was there before, else nothing."""
+    """Create the network. Return Docker's error message if the network or its subnet exists already, else nothing."""
     try:
         network.make(node)
     except APIError as error:
@@ -97,10 +98,10 @@ def _try_to_make(network: Temporary, node: Node) -> str:
 
 @check("overlay")
 def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
-    """Containers of one network do not reach those of another, by address nor by name, while they reach their own.
+    """Networks are isolated: containers of one network do not reach those of another, by address or by name.
 
-    The others are those of the inventory's next network; where it has one, of a bridge made on each node. Not of an
-    overlay made for this: containers that leave one cost each daemon a thread (checks/temporary.py).
+    The other network is one of the inventory's, or a new bridge on each node if the inventory has one network only. It
+    is no temporary overlay, because containers that leave one cost each daemon a thread (checks/temporary.py).
     """
     first, *more = proof.cluster.networks
     for other in more:
@@ -113,7 +114,7 @@ def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
 
 
 def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:
-    """Start a probe on each node, on a bridge of its own; both go with `end`."""
+    """Start a probe on each node, on a new bridge; `end` removes both."""
     network = end.enter_context(temporary(proof))
     names = {node: probes.new_name(proof, node) for node in proof.cluster.nodes}
 
@@ -131,10 +132,10 @@ def _on_bridges(proof: Proof, end: ExitStack) -> list[Probe]:
 
 
 def kept_apart(insiders: Sequence[Probe], outsiders: Sequence[Probe], networks: str) -> Iterator[Outcome]:
-    """Let each of them knock at all others, once each insider has reached the next."""
+    """Let each probe ping all probes of the other network, after each insider has reached the next one."""
     for source, target in zip(insiders, [*insiders[1:], insiders[0]], strict=True):
         if target.address not in source.reach(target.address):
-            told = f"{networks}: nothing is proven, as {source.name} does not reach its own network"
+            told = f"{networks}: nothing is proven, because {source.name} does not reach its own network"
             yield failed(source.node.name, told, "fab verify --only overlay/containers")
             return
     everybody = [(source, outsiders) for source in insiders] + [(source, insiders) for source in outsiders]
@@ -145,9 +146,10 @@ def kept_apart(insiders: Sequence[Probe], outsiders: Sequence[Probe], networks: 
             target for (source, _), got in zip(everybody, reached, strict=True) if source.node == node for target in got
         ]
         if answers:
-            yield failed(node.name, f"{networks}: reached across: {', '.join(answers)}", "is a container on both?")
+            told = f"{networks}: reached across: {', '.join(answers)}"
+            yield failed(node.name, told, "is a container on both networks?")
         else:
-            yield passed(node.name, f"{networks}: no answer across, by address nor by name, while its own are reached")
+            yield passed(node.name, f"{networks}: no answer across, by address or by name; each network's own answer")
 
 
 def _answered(source: Probe, targets: Sequence[Probe]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The overlay: every network on every node under one ID, and packets that cross, by address and by name."""
+"""The overlay: every network on every node with one ID, and packets that cross, by address and by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from provision.inventory.model import Network, Node
 
 @check("overlay", quick=True)
 def one_network_everywhere(proof: Proof) -> Iterator[Outcome]:
-    """Every network of the inventory is on every node, with one ID."""
+    """Every network of the inventory is on every node with the same ID: it is one network, not several of one name."""
     for network in proof.cluster.networks:
         found = {node.name: _ids(proof, node, network) for node in proof.cluster.nodes}
         distinct = set(found.values())
@@ -35,14 +35,14 @@ def _ids(proof: Proof, node: Node, network: Network) -> tuple[str, ...]:
 
 @check("overlay", quick=True)
 def containers_reach_each_other(proof: Proof) -> Iterator[Outcome]:
-    """A probe on each node reaches each other node's, by address and by name, on every network."""
+    """Containers on different nodes reach each other by address and by name, on every network."""
     for network in proof.cluster.networks:
         yield from proven(proof, network, partial(_all_reached, network.name))
 
 
 @check("overlay")
 def containers_of_one_host_reach_each_other(proof: Proof) -> Iterator[Outcome]:
-    """Two probes on each node reach each other, by address and by name, on every network."""
+    """Containers on the same node reach each other by address and by name, on every network."""
     for network in proof.cluster.networks:
         yield from proven(proof, network, partial(_neighbours_reached, network.name), each=2)
 
@@ -52,7 +52,7 @@ def _all_reached(network: str, started: Sequence[Probe]) -> list[Outcome]:
 
 
 def _neighbours_reached(network: str, started: Sequence[Probe]) -> list[Outcome]:
-    """Ping from one of each node's pair: the answer comes from the other."""
+    """Ping from the first of each node's two probes to the second."""
     pairs: dict[str, list[Probe]] = {}
     for probe in started:
         pairs.setdefault(probe.node.name, []).append(probe)
@@ -60,7 +60,7 @@ def _neighbours_reached(network: str, started: Sequence[Probe]) -> list[Outcome]
 
 
 def _reached(network: str, ways: Sequence[tuple[Probe, Sequence[Probe]]]) -> list[Outcome]:
-    """Ping from each source, all at once, by address and by name."""
+    """Ping each source's targets by address and by name, from all sources at once."""
 
     def reach(source: Probe, targets: Sequence[Probe]) -> list[Outcome]:
         seen = source.reach(*(target for probe in targets for target in (probe.address, probe.name)))

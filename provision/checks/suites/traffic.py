@@ -1,4 +1,4 @@
-"""What crosses the overlay between hosts: TCP and UDP, the largest packet whole, and many bytes unharmed."""
+"""Traffic over the overlay between hosts: TCP and UDP, packets of the largest size, and a large transfer."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from provision.core.reach import Flow
 from provision.errors import Problem, StepFailed
 from provision.node import library
 
-#: Ports that listen in a probe, where nothing else does: to its address, to what its name is resolved to, for bytes.
+#: The ports that listen in a probe: for messages to its address, for messages to its name, and for the transfer.
 BY_ADDRESS, BY_NAME, BULK = 7001, 7002, 7003
-#: Listeners end by themselves, should nobody come back for them.
+#: Seconds after which the listeners end by themselves.
 LISTEN_SECONDS = 30
-#: Bytes that are moved and hashed.
+#: Bytes that are transferred and hashed.
 BULK_BYTES = 64 << 20
-#: Seconds that moving them may take.
+#: Seconds that the transfer may take.
 BULK_SECONDS = 60
-#: Bytes of the headers of IPv4 and of ICMP's echo.
+#: Bytes of the headers of IPv4 and of an ICMP echo.
 PING_HEADERS = 28
-#: Bytes that VXLAN adds.
+#: Bytes of the headers that VXLAN adds.
 HEADERS = 50
-#: Pings of the largest size: so many pieces more on a node are theirs, fewer may be anybody's.
+#: Pings of the largest size. If a node's counter of fragments grows by fewer, other traffic may have caused it.
 PINGS = 5
 
 _VXLAN = "is 4789/udp open between the nodes, both ways?"
 
-#: What a name is resolved to, before any answer; nothing where it is not.
+#: Print the address that each name resolves to, or nothing. `ping` prints it before any answer arrives.
 _RESOLVE = """
 for name; do seen=$(ping -c 1 -W 1 "$name" 2>&1); seen=${seen#*"("}; echo "$name ${seen%%")"*}"; done
 """
@@ -49,13 +49,13 @@ cat "/sys/class/net/$(ip -o -4 address | while read -r _ device _ address _; do
     [ "${address%/*}" != "$1" ] || echo "$device"
 done)/mtu"
 """
-#: How many pieces of packets were sent in this network namespace, in a line of names and one of values.
+#: The kernel's IP counters of this network namespace: a line of names and a line of values.
 _PIECES = "grep ^Ip: /proc/net/snmp"
 
 
 @check("overlay")
 def tcp_and_udp(proof: Proof) -> Iterator[Outcome]:
-    """A nonce sent by TCP and one by UDP, to the address and to what the name says, is what the receiver heard."""
+    """TCP and UDP cross between nodes: a random word sent to a container's address, and to its name, arrives."""
     for network in proof.cluster.networks:
         yield from proven(proof, network, partial(_all_heard, proof, network.name))
 
@@ -86,7 +86,7 @@ def _all_heard(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outc
 
 
 def _line(text: str) -> tuple[str, ...]:
-    """Return what arrived, `PORT-PROTOCOL LENGTH NONCE SOURCE`, without its length."""
+    """Split a line `PORT-PROTOCOL LENGTH NONCE SOURCE`, and leave the length out."""
     words = text.split()
     return (*words[:1], *words[2:])
 
@@ -122,12 +122,12 @@ def _sends(source: Probe, probes: Sequence[Probe], names: dict[str, str], nonce:
 
 
 def _folder(proof: Proof) -> str:
-    """Return a folder on the node that is used once."""
+    """Return the path of a new folder on a node."""
     return f"/run/overlay-provision.traffic.{proof.run}-{secrets.token_hex(3)}"
 
 
 def _beside(proof: Proof, probe: Probe, script: str) -> str:
-    """Run a script of the node's in the probe's network: an image need not have what sends and hears datagrams."""
+    """Run a script with the node's programs in the probe's network namespace: the image may lack these programs."""
     whole = shlex.quote(f"{library('ports', 'bulk')}\n{script}\n")
     command = f"nsenter --net=/proc/{probe.process}/ns/net sh -c {whole}\n"
     result = proof.coordinator.remotes[probe.node.name].run(command, what="sending in a probe's network")
@@ -138,13 +138,13 @@ def _beside(proof: Proof, probe: Probe, script: str) -> str:
 
 @check("overlay")
 def largest_packet_whole(proof: Proof) -> Iterator[Outcome]:
-    """The largest packet that a container may send arrives, and no node cuts it in pieces on the way."""
+    """Packets of a container's largest size arrive and are not fragmented: a wrong MTU slows or stops connections."""
     for network in proof.cluster.networks:
         yield from proven(proof, network, partial(_all_whole, proof, network.name))
 
 
 def _all_whole(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outcome]:
-    """Ping all at once; what leaves a node in pieces is seen in its counters and the probe's."""
+    """Ping from all probes at once. Fragments that leave a node are seen in its counters and the probe's."""
     with ThreadPoolExecutor(len(probes)) as pool:
         before = list(pool.map(lambda probe: _pieces(proof, probe), probes))
         answered = list(pool.map(lambda source: _answered(source, probes), probes))
@@ -159,7 +159,7 @@ def _all_whole(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outc
 
 @dataclass(frozen=True)
 class Pings:
-    """The size of the packets that were sent to one target, in bytes, and how many were answered."""
+    """The size in bytes of the packets sent to one target, and how many were answered."""
 
     size: int
     answered: int
@@ -176,33 +176,33 @@ def _whole(network: str, source: Probe, target: Probe, pings: Pings, pieces: int
     where = Flow(source.node.name, target.node.name, f"the largest packet on {network}")
     told = f"{network}: of {PINGS} packets of {pings.size} bytes {pings.answered} were answered"
     if pings.answered == PINGS and pieces < PINGS:
-        return passed(where, f"{told}, none was cut in pieces")
+        return passed(where, f"{told}, none was fragmented")
     if pieces >= PINGS:
-        told += f"; {pieces} pieces of packets left {source.node.name}"
-    return failed(where, told, f"the way between the nodes carries less than {pings.size + HEADERS} bytes: fab plan")
+        told += f"; {pieces} fragments left {source.node.name}"
+    return failed(where, told, f"the link between the nodes carries less than {pings.size + HEADERS} bytes: fab plan")
 
 
 def _pieces(proof: Proof, probe: Probe) -> int:
-    """Return how many pieces of packets the probe and its node have sent since they were started."""
-    node = proof.coordinator.remotes[probe.node.name].run(_PIECES, what="a look at its counters").stdout
+    """Return how many fragments the probe and its node have sent since their start."""
+    node = proof.coordinator.remotes[probe.node.name].run(_PIECES, what="reading the IP counters").stdout
     return sum(pieces_sent(told) for told in (node, probe.run(_PIECES)))
 
 
 def pieces_sent(told: str) -> int:
-    """Read the counter from the kernel's line of names and line of values."""
+    """Return the number of fragments from the kernel's line of names and line of values."""
     names, values = told.splitlines()
     return int(dict(zip(names.split(), values.split(), strict=True))["FragCreates"])
 
 
 @check("overlay")
 def many_bytes_unharmed(proof: Proof) -> Iterator[Outcome]:
-    """64 MiB at random go from each node to the next, and have the same SHA-256 on both sides."""
+    """A large transfer is unharmed: 64 MiB of random bytes have the same SHA-256 on two nodes."""
     for network in proof.cluster.networks:
         yield from proven(proof, network, partial(_all_moved, proof, network.name))
 
 
 def _all_moved(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outcome]:
-    """One way after the other: two at once would measure each other."""
+    """Run one transfer after the other, so that they do not slow each other down."""
     ways = zip(probes, [*probes[1:], probes[0]], strict=True)
     return [_moved(proof, network, source, target) for source, target in ways]
 
@@ -226,6 +226,6 @@ def _moved(proof: Proof, network: str, source: Probe, target: Probe) -> Outcome:
 
 
 def _sum(told: str) -> str:
-    """Return the sum that was said, nothing where it was something else."""
+    """Return the SHA-256 that a script printed; empty if it printed something else."""
     first = told.split(maxsplit=1)[0] if told.strip() else ""
     return first if re.fullmatch("[0-9a-f]{64}", first) else ""

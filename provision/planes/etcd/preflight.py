@@ -1,4 +1,4 @@
-"""The store, its data and its certificates."""
+"""Preflight checks of etcd: its release, its data and its certificates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from provision.planes.etcd.release import UNKNOWN, VERSIONS
 
 @check(PREFLIGHT)
 def etcd_version(view: NodeView) -> Iterator[Outcome]:
-    """Known to lose data below, without the v2 API above."""
+    """The etcd release is in the supported window: older ones may lose data, later ones lack the v2 API for Docker."""
     release = local(view.situation).release
     if release != UNKNOWN and view.node.member and not VERSIONS.holds(release.version):
         yield view.failed(
@@ -27,7 +27,7 @@ def etcd_version(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def etcd_goes_forward(view: NodeView) -> Iterator[Outcome]:
-    """An etcd that is older than the store refuses the store's data, and ends again and again."""
+    """The etcd release is not older than the store: an older etcd refuses the store's data and ends at each start."""
     release = local(view.situation).release
     version = membership.store_version(view.situation)
     if release != UNKNOWN and view.node == view.situation.cluster.members[0] and minor(release.version) < version:
@@ -40,19 +40,19 @@ def etcd_goes_forward(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def foreign_store(view: NodeView) -> Iterator[Outcome]:
-    """Somebody else's etcd and its data are not ours to take over."""
+    """etcd's folder holds no data of another etcd: provision does not take over a store that it did not create."""
     facts = view.facts
     ours = paths.ETCD_BOOTSTRAP in facts.paths
     if view.node.member and view.facts.answers.get("store-data") and not ours:
         yield view.failed(
             f"{paths.DATA} holds data that this tool did not write",
-            advice="move it away, or drop this node's membership (member: false)",
+            advice="move the data away, or make this node no member of the store (member: false)",
         )
 
 
 @check(PREFLIGHT)
 def same_authority(view: NodeView) -> Iterator[Outcome]:
-    """Certificates of an authority that this controller lacks: another's cluster, or a folder left behind."""
+    """The node's certificates are from an authority of this controller: another controller's cluster is not touched."""
     path = view.facts.paths.get(f"{paths.DOCKER_PKI}/ca.crt")
     identity = local(view.situation).identity
     if path is None or path.text is None:
@@ -60,14 +60,14 @@ def same_authority(view: NodeView) -> Iterator[Outcome]:
     if not identity.recognises(pki.Authority.DOCKER, path.text.encode()):
         yield view.failed(
             "this node holds certificates of an authority that this controller lacks",
-            advice=f"bring {view.situation.cluster.folder} over from the controller that made the cluster; where that "
-            "is lost, fab certs --adopt makes new ones here and replaces all that the nodes hold",
+            advice=f"copy {view.situation.cluster.folder} from the controller that made the cluster; if that folder is "
+            "lost, fab certs --adopt makes new authorities here and replaces all certificates on the nodes",
         )
 
 
 @check(PREFLIGHT)
 def replaced_member(view: NodeView) -> Iterator[Outcome]:
-    """A member whose data is gone has to join anew, and only a store with a quorum lets it."""
+    """A member has its data, or the store has a quorum: without data it joins anew, which needs one."""
     situation = view.situation
     if view.node not in membership.without_data(situation):
         return
@@ -89,19 +89,19 @@ def replaced_member(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def cpu(view: NodeView) -> Iterator[Outcome]:
-    """Another CPU's binaries do not run."""
+    """The etcd release is for the node's CPU architecture: other binaries do not run."""
     release = local(view.situation).release
     theirs, ours = view.value("machine"), release.cpu
     if release != UNKNOWN and view.node.member and theirs != ours:
         yield view.failed(
-            f"this host is {theirs}, {release.path.name} is for {ours}",
+            f"this host is {theirs}, but {release.path.name} is for {ours}",
             advice=f"use the etcd release for {theirs}",
         )
 
 
 @check(PREFLIGHT)
 def programs_run(view: NodeView) -> Iterator[Outcome]:
-    """A file system that is mounted noexec runs no etcd."""
+    """The file system of etcd's programs is not mounted noexec: etcd could not start."""
     programs = view.facts.spaces.get(paths.RELEASES)
     if view.node.member and programs and "noexec" in programs.options:
         yield view.failed(

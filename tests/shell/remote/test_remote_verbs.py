@@ -53,7 +53,7 @@ def test_a_script_that_fails_on_a_host_is_told_with_all_it_said(inventory: str, 
     ran = fab("-i", inventory, "run", str(script), code=4)["outcomes"]
     assert [outcome["status"] for outcome in ran] == ["failed", "failed"]
     assert {outcome["evidence"] for outcome in ran} == {"said\ncomplained"}
-    assert {outcome["advice"] for outcome in ran} == {"it ended with 3"}
+    assert {outcome["advice"] for outcome in ran} == {"the script ended with exit code 3"}
 
 
 def test_a_script_that_is_not_there_is_a_mistake_of_usage(inventory: str, tmp_path: Path) -> None:

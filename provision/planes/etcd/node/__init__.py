@@ -1,4 +1,4 @@
-"""What this plane runs on a node: functions for scripts, and programs that stay there. POSIX sh."""
+"""The shell code of this plane, in POSIX sh: functions for scripts, and programs that stay on a node."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from importlib.resources import files
 from provision.core.resource import call
 from provision.node import library
 
-#: The parts of the program that mends what Docker gets wrong, in their order.
+#: The parts of the program that mends Docker's errors, in their order.
 MEND = ("mend", "mend_rows", "mend_endpoints", "mend_threads", "mend_watch")
 
 
 def program(*names: str) -> bytes:
-    """Return a program that stays on a node, by the names of its parts: `docker_store`."""
+    """Return a program that stays on a node. `names`: the files of its parts, without `.sh`."""
     return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
 
 
 @cache
 def functions(name: str) -> str:
-    """Return shell functions that scripts of this plane call, by the name of their file: `facts`."""
+    """Return the shell functions in a file, given by its name without `.sh`."""
     return (files(__name__) / f"{name}.sh").read_text()
 
 
 def health_script(urls: Iterable[str]) -> str:
-    """Return a script that asks this node's member which of the members with these client URLs answer."""
+    """Return a script that asks a node which of the members with these client URLs answer."""
     return f"{library('facts')}\n{functions('facts')}\nfact_units etcd.service\n{call('fact_health', *urls)}\n"

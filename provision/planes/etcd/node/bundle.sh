@@ -1,4 +1,4 @@
-# What a node tells of the store for a bundle. POSIX sh; bundle.sh comes before it.
+# Diagnostics of the store for a bundle. POSIX sh; provision/node/bundle.sh comes before it.
 
 bundle_plane() {
     bundle_unit etcd etcd.service

@@ -1,8 +1,8 @@
-# What makes a node a part of the store. POSIX sh; changes.sh comes before it.
-# shellcheck disable=SC2015 # `a && b || die`: that any of them may fail is what is meant
+# Functions that change a node's member of the store. POSIX sh; provision/node/changes.sh comes before it.
+# shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
-# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack, run once, rename. The archive was checked
-# when it arrived, and carries checksums of its own.
+# put_release ARCHIVE FOLDER SHA256_ETCD SHA256_ETCDCTL VERSION TOP: unpack a release, run it once, and rename its folder.
+# The archive was checked when it arrived, and contains checksums of its own.
 put_release() {
     fresh=$2.overlay-provision
     rm -rf "$fresh"
@@ -20,7 +20,7 @@ put_release() {
     rm -f "$1"
 }
 
-# await_joined SECONDS: until this node's dockerd is on the store; see docker_store.sh.
+# await_joined SECONDS: wait until this node's dockerd is on the store; see docker_store.sh.
 await_joined() {
     deadline=$(($(date +%s) + $1))
     until [ -e /run/overlay-provision/docker.joined ]; do
@@ -33,8 +33,8 @@ await_joined() {
     done
 }
 
-# set_data_aside: the data of a removed member, where etcd does not look for it. The folder is on one file system: whole or
-# not at all.
+# set_data_aside: move the data of a removed member to where etcd does not look for it. Both places are on one file system,
+# so that the move is atomic.
 set_data_aside() {
     systemctl stop etcd.service 2>/dev/null || true
     [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/removed-$(date -u +%Y%m%dT%H%M%SZ)" ||

@@ -1,34 +1,34 @@
 #!/bin/sh
-# dockerd's way to the store, for every start of it and without waiting. Written by overlay-provision. POSIX sh.
+# Connect dockerd to the store, at every start and without waiting. Written by overlay-provision. POSIX sh.
 #
-# A dockerd that is started on a store without a quorum hangs until there is one: no API, no container, not even a
-# plain one. And one that is started on the store after a power cut keeps endpoints of containers that are gone, so
-# that those never start again. So it is started without the store, and joins when there is a quorum: a reload of its
-# configuration takes the store up. Only under live-restore a dockerd that has been on the store since the host was
-# booted is started on it right away, where a quorum answers: the containers that run keep their names then.
+# A dockerd that starts with a store without a quorum hangs until there is one: it has no API and runs no container, not
+# even one without a network. A dockerd that starts with the store after a power cut keeps endpoints of containers that are
+# gone, and those containers never start again. So dockerd starts without the store, and joins it when a quorum answers, by
+# a reload of its configuration. There is one exception: under live-restore, a dockerd that has been on the store since the
+# host's boot starts with the store if a quorum answers, so that running containers keep their names.
 #
-# docker-store prepare   before dockerd starts: its configuration, with the store or without
-# docker-store join      after it: the store, once there is a quorum; then, for good, the containers that could not start
-# docker-store reload    the user's configuration read anew
+# docker-store prepare   before dockerd starts: write its configuration, with the store or without
+# docker-store join      after its start: join the store when a quorum answers; then go on starting containers that could not
+# docker-store reload    read the user's configuration again
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export DOCKER_HOST=unix:///var/run/docker.sock
 pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
 config=$run/daemon.json
-joined=$run/docker.joined   # this dockerd is on the store
-cleaned=$run/docker.cleaned # one was, since the host was booted
-whole=$run/docker.whole     # the next is to be started on it, whatever its configuration says
-began=$run/docker.began     # when this dockerd was about to start, or one before it that never served
-looked=$run/docker.looked   # when it was last asked for containers that could not start
+joined=$run/docker.joined   # exists while this dockerd is on the store
+cleaned=$run/docker.cleaned # exists if a dockerd has been on the store since the host's boot
+whole=$run/docker.whole     # exists if the next dockerd has to start with the store, whatever its configuration says
+began=$run/docker.began     # the time before this dockerd's start, or before the start of one that never served
+looked=$run/docker.looked   # its mtime: when Docker was last asked for containers that could not start
 turn=/overlay-provision/joining
-aside=.overlay-join # ends the name of a container while its endpoint is freed
+aside=.overlay-join # the suffix of a container's name while its endpoint is freed
 
-# OVERLAY_STORE, OVERLAY_ADVERTISE, OVERLAY_TURNS and OVERLAY_CONFIG, the user's own configuration
+# Sets OVERLAY_STORE, OVERLAY_ADVERTISE, OVERLAY_TURNS, and OVERLAY_CONFIG (the path of the user's configuration).
 # shellcheck disable=SC1091 # on the node
 . "$pki/store.env"
 
-# store WORD...: a command of etcdctl at the store, which answers within 3 s or has failed. Members are those of now.
+# store WORD…: run a command of etcdctl at the store, for 3 s at most. The list of members is read each time.
 store() {
     # shellcheck disable=SC1091 # on the node
     . "$pki/store.env"
@@ -37,19 +37,19 @@ store() {
         --key-file "$pki/store.key" --timeout 2s "$@" 2>/dev/null
 }
 
-# take_turn: where there are four nodes or more, they join one after another. For its gossip Docker 20.10 joins one
-# neighbour, once: of four that come at the same moment two and two may find each other, and stay apart. A turn ends by
-# itself after 30 s. Without a quorum nobody gets one.
+# take_turn: get this node's turn to join; fails without a quorum. Four nodes or more join one after another, because Docker
+# 20.10 joins the gossip of one neighbour, once: of four nodes that join at the same moment, two pairs may form and stay
+# apart. A turn ends by itself after 30 s.
 take_turn() {
     if [ "$OVERLAY_TURNS" = no ]; then
         store ls --quorum / >/dev/null
         return
     fi
     store mk --ttl 30 "$turn" "$OVERLAY_ADVERTISE" >/dev/null ||
-        [ "$(store get --quorum "$turn")" = "$OVERLAY_ADVERTISE" ] # an answer was lost, or a start of this dockerd
+        [ "$(store get --quorum "$turn")" = "$OVERLAY_ADVERTISE" ] # its own turn: an answer was lost, or dockerd restarted
 }
 
-# take_turn_soon: where a quorum answers, within 10 s.
+# take_turn_soon: get the turn within 10 s; fail at once if no quorum answers.
 take_turn_soon() {
     store ls --quorum / >/dev/null || return
     deadline=$(($(date +%s) + 10))
@@ -63,8 +63,8 @@ end_turn() {
     [ "$OVERLAY_TURNS" = no ] || store rm --with-value "$OVERLAY_ADVERTISE" "$turn" >/dev/null
 }
 
-# configure [store]: the user's configuration, for root alone, with our defaults, and the store's keys or without; whole
-# or as it was.
+# configure [store]: write dockerd's configuration, readable by root alone: the user's, our defaults and, if asked, the keys
+# of the store. The file is replaced atomically.
 configure() {
     users=$(cat "$OVERLAY_CONFIG" 2>/dev/null) || users=
     rest=${users#*\{}
@@ -79,7 +79,7 @@ store_keys() {
     printf ' "kv.certfile": "%s/store.crt", "kv.keyfile": "%s/store.key"},\n' "$pki" "$pki"
 }
 
-# defaults: those that the user's configuration does not speak of, see hardening.py.
+# defaults: print those of our defaults that the user's configuration does not decide; see hardening.py.
 defaults() {
     [ ! -r "$pki/hardening" ] || while read -r decided_by setting; do
         # shellcheck disable=SC2254 # a pattern
@@ -99,7 +99,7 @@ prepare() {
     rm -f "$whole"
 }
 
-# restores_live: the user's configuration says so. Where a flag of dockerd does, is_needed_whole finds out.
+# restores_live: succeed if the user's configuration sets live-restore. is_needed_whole finds out if a flag sets it.
 restores_live() {
     grep -q '"live-restore"[[:space:]]*:[[:space:]]*true' "$OVERLAY_CONFIG" 2>/dev/null
 }
@@ -108,7 +108,7 @@ on_store() {
     grep -q '"cluster-store"' "$config"
 }
 
-# reload: with the members that dockerd knows; others it takes at its next start.
+# reload: reload the user's configuration. dockerd keeps the members that it knows, and gets others at its next start.
 reload() {
     if on_store; then
         OVERLAY_STORE=$(sed -n 's/.*"cluster-store": "\([^"]*\)".*/\1/p' "$config")
@@ -127,24 +127,24 @@ has_taken_store() {
     [ -n "$(timeout 5 docker info --format '{{.ClusterStore}}' 2>/dev/null)" ]
 }
 
-# is_joined: open for its neighbours' gossip, which dockerd is only on the store; it goes there in its background.
+# is_joined: succeed if dockerd listens for gossip. It does so only on the store, some time after the reload.
 is_joined() {
     ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
 }
 
-# is_deaf: on the store without gossip, though the port is free: somebody had it at the moment when dockerd wanted it,
-# and it never tries again.
+# is_deaf: succeed if dockerd is on the store but does not listen for gossip, though the port is free. Another process had
+# the port when dockerd wanted it, and dockerd never tries again.
 is_deaf() {
     has_taken_store && ! ss -H -lnt 'sport = :7946' | grep -q .
 }
 
-# is_needed_whole: containers have gone on running through this dockerd's start. What they had on the store is not
-# taken up again by a reload: no names for them, and their endpoints in the way of new ones. A start on the store does.
+# is_needed_whole: succeed if containers have continued to run through this dockerd's start. A reload does not restore their
+# endpoints: the containers have no names, and the old endpoints block new ones. A start with the store restores them.
 is_needed_whole() {
     [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ] && docker ps -q | grep -q .
 }
 
-# start_anew: this unit is started anew with docker.service. Under live-restore that stops no container.
+# start_anew: restart docker.service, and with it this unit. Under live-restore that stops no container.
 start_anew() {
     systemctl restart --no-block docker.service
     exit 0
@@ -155,7 +155,7 @@ start_whole() {
     start_anew
 }
 
-# now: the moment, as Docker begins to write it; busybox knows the second.
+# now: print the time as Docker writes it, without the Z. busybox's date knows no fraction of a second.
 now() {
     date -u +%Y-%m-%dT%H:%M:%S.%N | sed 's/[.][^0-9].*//; s/[.]$//'
 }
@@ -163,7 +163,7 @@ now() {
 join() {
     start_shut_down
     if ! on_store; then
-        until take_turn; do sleep 0.5; done # a lone host may ask for days
+        until take_turn; do sleep 0.5; done # a host without the others may wait for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
         configure store
         hang_up
@@ -179,7 +179,7 @@ join() {
     end_turn
     if [ -n "$(docker ps -aq)" ]; then
         put_names_back
-        # Who waits for dockerd to have joined finds the containers there, as after any start of it.
+        # Start what could not start before the unit is known to have joined: units that wait for that find the containers.
         found=$(left 2>/dev/null)
         [ -z "$found" ] || printf '%s\n' "$found" | xargs timeout 20 docker start >/dev/null 2>&1
     fi
@@ -188,10 +188,10 @@ join() {
     start_left
 }
 
-# find_neighbours: a dockerd greets each neighbour when it is announced in the store, until one has answered. Where several
-# start at once, the announcements of before may all be there, none answers yet, and none is announced again: they stay
-# apart for good. So where no neighbour has been heard of, the announcements are removed: each dockerd that lives renews
-# its own within 20 s, and is greeted.
+# find_neighbours: make this dockerd greet its neighbours again if none has answered. A dockerd greets a neighbour when the
+# neighbour's announcement appears in the store, until one has answered. If several dockerds start at once, the old
+# announcements are all there, nobody answers yet, and no new announcement appears: the dockerds would stay apart for good.
+# So the others' announcements are removed. Each running dockerd renews its own within 20 s, and is greeted.
 find_neighbours() {
     for pause in 2 3 5 10 20 25 25 25 25 25; do
         sleep "$pause"
@@ -203,15 +203,15 @@ find_neighbours() {
     done
 }
 
-# has_neighbours: the journal of this dockerd says that another host has joined its gossip. A process of an earlier boot may
-# have had the same number.
+# has_neighbours: succeed if this dockerd's journal says that another host has joined its gossip. The journal is searched by
+# the unit's invocation, because a process of an earlier boot may have had the same PID.
 has_neighbours() {
     started=$(systemctl show -p InvocationID --value docker.service)
     journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$started" | grep 'serf: EventMemberJoin' |
         grep -qvwF "${OVERLAY_ADVERTISE%:*}"
 }
 
-# left: containers that should run, and could not be started for want of a network that is not this host's alone.
+# left: print the containers that should run, and could not start because a network of the cluster was missing.
 left() {
     stopped=$(docker ps -aq --filter status=exited --filter status=created)
     [ -n "$stopped" ] || return
@@ -227,8 +227,9 @@ left() {
     done
 }
 
-# start_shut_down: a dockerd that was killed shuts down, when it starts again, what still runs, and takes those that are to run
-# `unless-stopped` for stopped by their user. They are told by the time: nobody could ask for it before Docker served.
+# start_shut_down: start the containers that dockerd itself has stopped at its start. A dockerd that starts after it was
+# killed stops the containers that still run, and treats those with the policy `unless-stopped` as stopped by their user.
+# They are recognised by the time at which they ended: before dockerd served, no user could stop a container.
 start_shut_down() {
     [ -e "$began" ] || return 0
     from=$(cat "$began") till=$(now)Z # a Z comes after any fraction
@@ -239,8 +240,9 @@ start_shut_down() {
         grep . | xargs -r timeout 20 docker start >/dev/null 2>&1
 }
 
-# start_left: as long as dockerd runs, for Docker tries once. One of its threads may lead nowhere, so often at first;
-# without a quorum none can start. Docker is asked when it has written down that a container's state changed.
+# start_left: start the containers of `left` as long as dockerd runs, because Docker tries only once. The first attempts
+# follow quickly, because one may fail on a thread of Docker in a namespace that is gone. Nothing is tried without a quorum.
+# Docker is asked when it has written a container's changed state to disk.
 start_left() {
     tries=0
     containers=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)/containers
@@ -265,18 +267,19 @@ start_left() {
     done
 }
 
-# has_changed FOLDER: Docker has written down something about a container since it was asked; or that cannot be seen.
+# has_changed FOLDER: succeed if Docker has written a container's state to disk since it was asked, or if that is unknown.
 has_changed() {
     [ ! -d "$1" ] || find "$1" -mindepth 2 -maxdepth 2 -name config.v2.json -newer "$looked" | grep -q .
 }
 
-# free CONTAINER: a dockerd that was killed may leave a container's endpoint on the store, where it is in the container's
-# own way for ever. Docker frees an endpoint by its name where no container has that name: so that is set aside for a
-# moment. Only an endpoint that this host made: one of this name may be another host's.
+# free CONTAINER: free a stale endpoint of the container. A dockerd that was killed may leave a container's endpoint in the
+# store, and then the container can never join its network again. Docker frees an endpoint by its name only if no container
+# of this host has that name: so the container is renamed for a moment. Only endpoints of this host are freed: another
+# host's endpoint may have the same name.
 free() {
     docker inspect --format '{{.State.Error}}' "$1" | grep -q 'already exists in network' || return
     name=$(docker inspect --format '{{slice .Name 1}}' "$1")
-    # A container that never started has networks by name alone.
+    # A container that never started knows its networks only by name.
     # shellcheck disable=SC2016 # $on and $one are Docker's
     for on in $(docker inspect --format '{{range $on, $one := .NetworkSettings.Networks}}{{println $on}}{{end}}' "$1"); do
         network=$(docker network inspect --format '{{.Id}}' "$on") || continue
@@ -291,7 +294,7 @@ free() {
     done
 }
 
-# put_names_back: of a host that lost its power while a name was set aside.
+# put_names_back: restore the names of containers whose host lost power while they were renamed.
 put_names_back() {
     docker ps -a --format '{{.Names}}' | while read -r name; do
         case $name in *"$aside") docker rename "$name" "${name%"$aside"}" >/dev/null 2>&1 ;; esac

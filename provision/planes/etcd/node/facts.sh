@@ -1,28 +1,28 @@
-# What a node tells of its member of the store. POSIX sh; facts.sh comes before it.
+# Print facts of a node's member of the store. POSIX sh; provision/node/facts.sh comes before it.
 
-# own_member WORD...: what this node's own member says.
+# own_member WORD…: run a command of etcdctl at this node's own member.
 own_member() {
     # shellcheck disable=SC1091 # our own, on the node
-    (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY # it takes none of them beside its flags
+    (unset ETCDCTL_ENDPOINTS ETCDCTL_CACERT ETCDCTL_CERT ETCDCTL_KEY # etcdctl refuses them beside its flags
         set -a && . /etc/etcd/etcd.env && ETCDCTL_API=3 timeout 4 etcdctl --command-timeout=3s -w json \
         --endpoints="$ETCD_ADVERTISE_CLIENT_URLS" --cacert="$ETCD_TRUSTED_CA_FILE" \
         --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
 }
 
-# fact_health URL...: which of the members with these client URLs answer through the quorum.
+# fact_health URL…: print which of the members with these client URLs answer a read that needs a quorum.
 fact_health() {
     for url; do ! own_member endpoint health --endpoints="$url" >/dev/null || printf '%s\n' "$url"; done |
         fact_encoded answer healthy
 }
 
-# fact_members: the member list as this node's own member gives it, and how it is.
+# fact_members: print the member list and the status of this node's own member.
 fact_members() {
     is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
     own_member member list | fact_encoded answer members
     own_member endpoint status | fact_encoded answer member-status
 }
 
-# fact_store_data: whether there is something in the folder of the store's data, beside what a removed member left.
+# fact_store_data: print whether etcd's folder contains anything but the data of a removed member that was set aside.
 fact_store_data() {
     for entry in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
         case $entry in */removed-*) continue ;; esac
@@ -40,7 +40,7 @@ fact_store_log() {
     echo "$found" | fact_encoded answer store-log
 }
 
-# fact_store_in_use: the members that dockerd was told of when it took the store up, and its own address there.
+# fact_store_in_use: print the members in the configuration with which dockerd joined the store, and its own address there.
 fact_store_in_use() {
     sed -n 's/.*"cluster-store": "etcd:\/\/\([^"]*\)", "cluster-advertise": "\([^"]*\)".*/\1 \2/p' \
         /run/overlay-provision/daemon.json 2>/dev/null | fact_encoded answer store-in-use

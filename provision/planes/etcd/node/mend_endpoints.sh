@@ -1,7 +1,7 @@
-# Endpoints that no container has, and numbers of endpoints that are wrong. POSIX sh.
+# Free endpoints without a container, and correct wrong numbers of endpoints. POSIX sh.
 
-# read_store: sets `known`, and `unclaimed` to endpoints that no container here seems to have; frees those that were so at
-# the last reading too. Without a quorum what was known holds.
+# read_store: set `known` to the endpoints in the store, and `unclaimed` to those of this host that seem to be without a
+# container. Free those that were unclaimed at the last reading too. Without a quorum nothing changes.
 read_store() {
     fresh=$(listed) || return 0
     known=$fresh right=''
@@ -15,7 +15,8 @@ $unclaimed
 EOF
 }
 
-# empty ADDRESS: of the endpoints in `known` that are this host's, those in whose sandbox no process is: `NETWORK NAME ID`.
+# empty ADDRESS: print the endpoints in `known` of the host with this address, whose sandbox has no process: `NETWORK NAME
+# ID`.
 empty() {
     {
         stat -L -c 'process %i' /proc/[0-9]*/ns/net
@@ -27,9 +28,9 @@ empty() {
     $1 == "endpoint" && $5 == own && !(substr($8, 1, 12) in used) { print $2, $6, $7 }'
 }
 
-# free NETWORK NAME ID: unless a container here has it, of whatever state. Docker waits with its answer while one starts.
-# Docker frees by name, where no container here has the name: such a one gives it away for a moment. A name may also be the
-# beginning of somebody's ID: then nothing is done.
+# free NETWORK NAME ID: free an endpoint, unless a container here, running or not, has it. (Docker answers late while such a
+# container starts.) Docker frees an endpoint by its name only if no container here has that name: so a container of that
+# name is renamed for a moment. Nothing is done if the name is also the beginning of a container's ID.
 free() {
     [ -e "$joined" ] && containers=$(docker ps -aq --no-trunc) || return 0
     # shellcheck disable=SC2086 # a word a container
@@ -43,21 +44,22 @@ free() {
     [ -z "$owner" ] || docker rename "$owner" "$2"
 } 2>/dev/null
 
-# put_names_back: of a unit that was ended while a name was set aside.
+# put_names_back: restore the names of containers that were renamed when this unit ended.
 put_names_back() {
     docker ps -a --format '{{.Names}}' | while read -r name; do
         case $name in *"$aside") docker rename "$name" "${name%"$aside"}" ;; esac
     done
 }
 
-# counts: how many endpoints the store says a network has: `count NETWORK INDEX NUMBER`, the index that of its last change.
+# counts: print each network's number of endpoints in the store, with the index of its last change: `count NETWORK INDEX
+# NUMBER`.
 counts() {
     answer=$(store --total-timeout 3s -o json ls --recursive --quorum "$counts_key") || return
     printf '%s\n' "$answer" | sed 's/"key":/\n&/g' | tr -d '\134' | sed -n \
         's|^"key":"'"$counts_key"'/\([0-9a-f]*\)","value":"{"Count":\([0-9]*\)}".*"modifiedIndex":\([0-9]*\).*|count \1 \3 \2|p'
 }
 
-# recount: of networks whose number was another than that of their endpoints at the last recount too, with no change since.
+# recount: correct the number of endpoints of networks for which it was wrong at the last recount too, unchanged since.
 recount() {
     miscounted_before=$miscounted miscounted=
     listed=$(listed) && numbers=$(counts) || return 0
@@ -72,7 +74,8 @@ $miscounted
 EOF
 }
 
-# miscounts < endpoints, counts: `NETWORK INDEX NUMBER ENDPOINTS` where the last two differ.
+# miscounts < endpoints, counts: print the networks whose number differs from that of their endpoints: `NETWORK INDEX NUMBER
+# ENDPOINTS`.
 miscounts() {
     awk '$1 == "endpoint" { found[$2]++ } $1 == "count" && found[$2] + 0 != $4 { print $2, $3, $4, found[$2] + 0 }'
 }

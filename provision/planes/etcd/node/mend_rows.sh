@@ -1,7 +1,7 @@
-# Rows of a network's namespace that contradict the store, written anew. POSIX sh.
+# Correct the rows of a network's namespace that contradict the store. POSIX sh.
 
-# rows: `network ID SPACE` (the ID's beginning) of each network with containers here, then its forwarding database. What is
-# left of a namespace is a file, which has none.
+# rows: print `network ID SPACE` (ID: the beginning of the network's ID) for each network with containers here, followed by
+# its forwarding database. A namespace that is gone leaves a plain file, which has none.
 rows() {
     for space in "$spaces"/*-*; do
         printf 'network %s %s\n' "${space##*-}" "$space"
@@ -9,7 +9,7 @@ rows() {
     done
 }
 
-# neighbours: likewise, and then its neighbour table.
+# neighbours: print `network ID` for each network, followed by its neighbour table.
 neighbours() {
     for space in "$spaces"/*-*; do
         printf 'network %s\n' "${space##*-}"
@@ -17,12 +17,12 @@ neighbours() {
     done
 }
 
-# living: `space SPACE INODE` of each namespace: another one may come to have its name.
+# living: print `space SPACE INODE` for each namespace. The inode tells it from a later namespace of the same name.
 living() {
     stat -L -c 'space %n %i' "$spaces"/*-* 2>/dev/null
 }
 
-# have_been < living, had, rows: `had INODE MAC` of each row that is there or was, in a namespace that lives.
+# have_been < living, had, rows: print `had INODE MAC` for each row that exists, or existed before, in a living namespace.
 have_been() {
     awk '
     $1 == "space" { inode[$2] = $3; lives[$3] }
@@ -31,15 +31,16 @@ have_been() {
     / dst / && / self/ && here && !seen[here, $1]++ { print "had", here, $1 }'
 }
 
-# wrong ADDRESS < endpoints, living, had, rows, neighbours: a line for each container that packets from here may miss:
-# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. Where two claim one address nothing is said. A row that is missing is
-# asked for by Docker with the first packet; but not where there was one in this namespace, or where its neighbour's row is
-# there: Docker may still take it for written.
+# wrong ADDRESS < endpoints, living, had, rows, neighbours: print a line for each container that packets from here may miss:
+# `SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS`. ADDRESS is this host's. If two endpoints claim one address, neither is
+# printed. A missing row is usually no error, because Docker asks for it with the first packet. It is an error if the row
+# existed before in this namespace, or if the neighbour table has the container: Docker may believe that the row exists.
 #
-# A container of this host must have no row, nor be one that the bridge takes for behind the tunnel (it may: the tunnel's
-# end answers ARP for every neighbour in its table, and may be the last to answer). Then the bridge sends its packets there,
-# and a row brings them back out of the tunnel, where the bridge takes their sender for behind the tunnel, too: the two are
-# lost to each other for as long as they talk. Without a row one that sends nothing by itself is lost.
+# A container of this host must have no row, and the bridge must not place it behind the tunnel. (The bridge may do so: the
+# tunnel's end answers ARP for every neighbour in its table, and its answer may be the last.) Otherwise the bridge sends the
+# container's packets into the tunnel. With a row they come back out of the tunnel, and the bridge then places their sender
+# behind the tunnel too: the two containers lose each other as long as they send. Without a row, a container that sends
+# nothing by itself is lost.
 wrong() {
     awk -v own="$1" '
     $1 == "endpoint" {
@@ -72,7 +73,7 @@ wrong() {
             if (one in claimed || !(key[1] in space)) continue
             remote = host[one] != own
             was = ""
-            # Which of several subnets a missing row belongs to is not told here: none is taken away there.
+            # With several subnets it is unknown to which one a missing row belongs: no row is added or removed then.
             alone = number[key[1]] == 1
             if (!remote) was = one in to && alone ? to[one] : one in behind ? "tunnel" : ""
             else if (!(one in to)) {
@@ -86,8 +87,9 @@ wrong() {
     }'
 }
 
-# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write the rows, or take those of a container of this host away. Right
-# rows over right ones cost no packet. The neighbour's row stays: without it Docker writes both again.
+# mend SPACE DEVICE MAC ADDRESS HOST NAME NETWORK ID WAS: write a container's rows, or remove the row of a container of this
+# host. Writing a correct row again loses no packet. The row in the neighbour table stays: without it, Docker would write
+# both rows again.
 mend() {
     # shellcheck disable=SC2016 # the inner shell's
     {
@@ -105,8 +107,8 @@ mend() {
     printf 'mended: %s (%s, %s) on network %.12s is %s; the row here said %s\n' "$6" "$4" "$3" "$7" "$place" "$9"
 }
 
-# look: sets `found` to what is wrong, and mends what was wrong at the last look too. Sets `right` to rows that need no look,
-# and `had` to those that were there in the namespaces of now.
+# look: set `found` to what is wrong, and mend what was wrong at the last look too. Set `right` to the rows if nothing is
+# wrong, so that unchanged rows need no look, and `had` to the rows that existed in today's namespaces.
 look() {
     seen=$(rows)
     [ "$seen" != "$right" ] || return 0

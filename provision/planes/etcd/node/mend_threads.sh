@@ -1,6 +1,6 @@
-# Threads of dockerd that are in a namespace that is gone, brought home. POSIX sh.
+# Bring threads of dockerd back from network namespaces that are gone. POSIX sh.
 
-# strays: the threads of dockerd that are in the network namespace of nothing that runs.
+# strays: print the threads of dockerd that are in none of the network namespaces that exist.
 strays() {
     process=$(cat "$pidfile" 2>/dev/null) || return 0
     {
@@ -11,19 +11,20 @@ strays() {
     $1 == "thread" && !($2 in home) { sub("/ns/net", "", $3); print $3 }'
 }
 
-# bring_home: libnetwork brings home each thread that it works on for a container's sake, for example to ask for a name that
-# it does not know; and the thread that has just come back from watching is the next to be used. So it is called back into
-# such work. One that came back long ago is reached where more are busy at once.
+# bring_home: bring all stray threads back. libnetwork returns a thread to the host's namespace after work in a container's
+# namespace, for example after a query for a name that it does not know. Go uses the thread that was released last. So the
+# stray thread is woken from its wait, and at the same moment libnetwork gets such work. A thread that was released long ago
+# is used when several threads are needed at once.
 bring_home() {
     ! is_left_away || return 0
-    tries=0 deadline=$(($(date +%s) + 5)) # by itself a thread comes back within 3 s
+    tries=0 deadline=$(($(date +%s) + 5)) # a thread's wait ends by itself within 3 s
     while there=$(strays) && [ "$there" ] && keeper=$(keeper_space); do
         ask_for_nothing "$keeper" &
         asking=$!
         for thread in $there; do
             case $(cat "$thread/wchan") in __skb_wait*) call_back "$thread" ;; esac
         done
-        wait "$asking" || rm -f "$keeper_file" # it was another dockerd's
+        wait "$asking" || rm -f "$keeper_file" # the namespace was of a keeper of an earlier dockerd
         tries=$((tries + 1))
         [ $((tries % 6)) != 0 ] || for _ in 1 2; do docker exec "$(a_keeper)" true & done
         [ "$(date +%s)" -le "$deadline" ] || {
@@ -35,12 +36,12 @@ bring_home() {
     [ "$there" ] || rm -f "$left_away"
 } 2>/dev/null
 
-# is_left_away: some threads did not come home, less than ten seconds ago.
+# is_left_away: succeed if an attempt to bring threads back failed less than ten seconds ago.
 is_left_away() {
     [ -e "$left_away" ] && [ $(($(date +%s) - $(stat -c %Y "$left_away"))) -lt 10 ]
 }
 
-# keeper_space: the namespace of a keeper, which has Docker's resolver. Docker is asked when the last one is gone.
+# keeper_space: print the network namespace of a keeper, in which Docker's resolver listens. The answer is kept in a file.
 keeper_space() {
     space=$(cat "$keeper_file")
     if [ ! -e "$space" ]; then
@@ -55,8 +56,8 @@ a_keeper() {
     docker ps -q -f label=overlay-keeper | head -n 1
 }
 
-# call_back THREAD: it waits, for up to 3 s, for news of its namespace's neighbours: an address of documentation (RFC 5737).
-# It may have come home meanwhile, where no such news is to be.
+# call_back THREAD: end a thread's wait. It waits for changes of its namespace's neighbour table, for up to 3 s: so a row is
+# added, for an address for documentation (RFC 5737). No row is added if the thread is back in the host's namespace by now.
 call_back() {
     {
         [ "$(stat -L -c %i /proc/self/fd/3)" = "$(stat -L -c %i /proc/self/ns/net)" ] ||
@@ -64,7 +65,8 @@ call_back() {
     } 3<"$1/ns/net"
 }
 
-# ask_for_nothing SPACE: in its place, for a name that cannot be (RFC 6761), of type A, for some milliseconds.
+# ask_for_nothing SPACE: for some milliseconds, ask Docker's resolver in this namespace for a name that cannot exist (RFC
+# 6761), type A.
 ask_for_nothing() {
     # shellcheck disable=SC2016 # bash's
     nsenter --net="$1" bash -c 'exec 4<> <(:)

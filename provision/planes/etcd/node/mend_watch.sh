@@ -1,7 +1,7 @@
-# When to look, and the command line. POSIX sh.
+# Decide when to look; the command line. POSIX sh.
 
-# follow PROCESS: tell it of changes of the store. Where the watch ends, with a member for example, some were missed: it is
-# told when the next watch is there.
+# follow PROCESS: send the process a signal at each change of the store's endpoints. When a watch ends, for example because
+# its member stopped, changes may be missed: so the process gets a signal when the next watch has begun, too.
 follow() {
     bring_home
     while :; do
@@ -13,7 +13,7 @@ follow() {
                 case $action in
                 '[delete]' | '[compareAndDelete]') kill -0 "${homing:-x}" 2>/dev/null || { bring_home & homing=$!; } ;;
                 '['*) ;;
-                *) continue ;; # the value
+                *) continue ;; # a line with the value
                 esac
                 kill -USR1 "$1" || exit
             done
@@ -22,7 +22,7 @@ follow() {
     done
 }
 
-# nap SECONDS: or until there is word of a change.
+# nap SECONDS: sleep, until a change at most.
 nap() {
     sleep "$1" &
     napping=$!
@@ -39,7 +39,7 @@ watch() {
     mkdir -p "$run"
     rm -f "$left_away"
     put_names_back
-    until [ -e "$joined" ]; do # before, Docker has no rows of the store's networks
+    until [ -e "$joined" ]; do # Docker has no rows for the store's networks before it has joined
         sleep 1
     done
     trap 'changed=yes; [ -z "$napping" ] || kill "$napping"' USR1

@@ -1,17 +1,16 @@
 """The cluster's identity: three certificate authorities and the leaves they sign.
 
-One authority for all would let any client certificate speak to the etcd peer port, so there is one each for
-etcd's peers, etcd's clients and the Docker API. Keys are made here, on the controller, and an authority's key
-never leaves it:
+etcd's peers, etcd's clients and the Docker API have an authority each. With a single one, any client certificate would
+open etcd's peer port. Keys are made on the controller, and an authority's key never leaves it:
 
-    FOLDER/                        0700, `Cluster.folder`; in a rotation also `rotation`, the step, and next.{crt,key}
+    FOLDER/                        0700, `Cluster.folder`; during a rotation also the step and next.{crt,key}
       etcd-peer/ca.{crt,key}       NODE-peer
       etcd-client/ca.{crt,key}     NODE-server, NODE-docker (dockerd as a client of the store), controller
       docker/ca.{crt,key}          NODE-server, controller
 
-A leaf is remade when it is no longer fit. An authority only by a rotation (rotation.py): near its end it signs
-itself anew with the same key, so that every leaf stays valid, and one that is damaged is refused, because a new one
-would cut off every node that trusts the old.
+A leaf is replaced when it is no longer fit. An authority is replaced only by a rotation (rotation.py). Near its end it
+is renewed with the same key, so that every leaf stays valid. A damaged authority is refused: a new one would cut off
+every node that trusts the old one.
 """
 
 from provision.pki.certificates import expiry, load_all

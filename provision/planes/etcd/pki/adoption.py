@@ -1,4 +1,4 @@
-"""A cluster taken over: what its nodes hold becomes the old side of a rotation, whose authorities have no keys here."""
+"""Take over a cluster whose folder is lost: start a rotation from the nodes' authorities, whose keys are lost too."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def take_over(
     pairs: Mapping[Leaf, Pair],
     now: datetime | None = None,
 ) -> bool:
-    """Write the nodes' certificates and keys into the folder, which lacks an authority. False: nothing was written.
+    """Write the nodes' certificates and keys into the folder. Return False, and write nothing, if they do not fit.
 
-    That is where they are not all fit, or not signed by one authority each (of `authorities`: what was found on any
-    node): a rotation could not keep such nodes together. To the store the controller shows a dockerd's leaf, until the
-    rotation makes it one of its own; it has none for the Docker API. Killed, it can be done again.
+    They fit if each leaf is valid and one authority has signed all leaves of its kind. Otherwise a rotation could not
+    keep the nodes connected. `authorities`: the certificates of authorities found on any node.
+    Until the rotation gives the controller leaves of its own, it uses a dockerd's leaf for the store, and none for the
+    Docker API. A run that is killed here can be repeated.
     """
     moment = now or datetime.now(UTC)
     if set(pairs) != set(leaves(cluster)) - {CONTROLLER_STORE, CONTROLLER_DOCKER}:
@@ -44,7 +45,7 @@ def take_over(
             certificate_path, key_path = files_of(cluster.folder, leaf)
             files.write(key_path, key, 0o400)
             files.write(certificate_path, certificate, 0o444)
-        # The one that preflight looks for on the nodes comes last.
+        # Preflight compares the nodes with the authorities' certificates: they are written last.
         for name in Authority:
             files.write(
                 cluster.folder / name / "ca.crt", certificates.certificate_pem(signers[name].certificate), 0o444
@@ -55,9 +56,9 @@ def take_over(
 
 
 def _signer(name: Authority, found: Collection[str], pairs: Mapping[Leaf, Pair], moment: datetime) -> Signer | None:
-    """Return the authority, without its key, that has signed all of its leaves; None where no single one has.
+    """Return the authority that has signed all leaves of its kind, without its key; None if no single one has.
 
-    Where the lost controller was half-way through a rotation, some nodes trust two.
+    Some nodes trust two authorities if the lost controller was in the middle of a rotation.
     """
     mine = [leaf for leaf in pairs if leaf.authority is name]
     for certificate in (one for text in sorted(found) for one in certificates.load_all(text.encode())):

@@ -1,4 +1,4 @@
-"""The identity's folder as a value: what is in it, and what it lacks."""
+"""The identity's folder as a value: what it contains, and what it needs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Need(NamedTuple):
-    """One thing that `make` would do: to what (`authority docker`, `leaf docker/controller`), and which.
+    """One thing that `make` would do. `what`: its object, such as `authority docker` or `leaf docker/controller`.
 
-    The action is `create`, `renew`, `tighten`, or the step of a rotation.
+    `action`: `create`, `renew`, `tighten`, or the step of a rotation.
     """
 
     what: str
@@ -33,7 +33,7 @@ class Need(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A certificate in the folder: what it is of, where it lies, and when it ends."""
+    """A certificate in the folder: whose it is, its path, and the end of its validity."""
 
     what: str
     path: Path
@@ -42,7 +42,7 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """What the folder holds: a value, true when it was read. `step`: of a rotation, None outside one."""
+    """The contents of the folder at the moment when it was read. `step`: a rotation's step; None outside a rotation."""
 
     folder: Path
     moment: datetime
@@ -56,9 +56,10 @@ class Identity:
 
     @classmethod
     def read(cls, cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
-        """Read the folder and judge it as of `now`, as what `target` wants it to be: by default, as it is.
+        """Read the folder, and compare it with `target` at the time `now`. Write nothing.
 
-        It writes nothing, and what is missing is no error. PreflightRefused when an authority is damaged.
+        By default `target` is the step that the folder is in. Missing files are no error. PreflightRefused if an
+        authority is damaged.
         """
         moment, target, folder = now or datetime.now(UTC), target or RotationTarget(), cluster.folder
         step = target.step or rotation.recorded(folder)
@@ -82,54 +83,54 @@ class Identity:
         )
 
     def get(self, leaf: Leaf) -> Issued | None:
-        """Return the leaf; None when there is none, or one that is no longer fit."""
+        """Return an issued leaf; None if it is missing or no longer fit."""
         return self.issued.get(leaf)
 
     def will_hold(self, leaf: Leaf) -> bool:
-        """Say whether the leaf is there when `make` is done: not one of an authority whose key is elsewhere."""
+        """Return whether the leaf exists after `make`. An authority without a key here cannot sign a missing leaf."""
         return leaf in self.issued or can_sign(self.signers.get(leaf.authority))
 
     def certificate(self, authority: str) -> bytes | None:
-        """Return the certificate of the authority that signs; None where `make` would create or renew it."""
+        """Return the certificate of the authority that signs; None if `make` would create or renew it."""
         if any(Need(f"authority {authority}", action) in self.needs for action in ("create", "renew")):
             return None
         return certificates.certificate_pem(self.signers[authority].certificate)
 
     def trusted(self, authority: str) -> bytes | None:
-        """Return all of its certificates that are trusted now; None where `make` would make one of them."""
+        """Return all certificates of the authority that are trusted now; None if `make` would create one of them."""
         found = self.authorities[authority]
         if self.certificate(authority) is None or len(found) < len(rotation.trusted(self.folder, self.step)):
             return None
         return b"".join(map(certificates.certificate_pem, found))
 
     def paths(self, leaf: Leaf) -> tuple[Path, Path]:
-        """Return where a leaf's certificate and key are, for clients that read files."""
+        """Return the paths of a leaf's certificate and key, for clients that read files."""
         return files_of(self.folder, leaf)
 
     def authority_path(self, authority: str) -> Path:
-        """Return where the certificates are that are trusted of it, for clients that read files."""
+        """Return the path of the authority's trusted certificates, for clients that read files."""
         found = rotation.trusted(self.folder / authority, self.step)
         return found[0] if len(found) == 1 else self.folder / authority / rotation.BOTH
 
     def missing(self) -> tuple[Need, ...]:
-        """Return what `make` would do. Empty: nothing."""
+        """Return what `make` would do; empty if it would do nothing."""
         return self.needs
 
     def exists(self, authority: str) -> bool:
-        """Say whether this controller holds the authority."""
+        """Return whether this controller has the authority."""
         return authority in self.signers
 
     def fingerprint(self, authority: str) -> str | None:
-        """Return the sha256, in hex, of the authority's certificate (DER); None without one."""
+        """Return the sha256, in hex, of the authority's certificate (DER); None if it has none."""
         from cryptography.hazmat.primitives.serialization import Encoding
 
         signer = self.signers.get(authority)
         return sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest() if signer else None
 
     def recognises(self, authority: str, pem: bytes, *, valid: bool = False) -> bool:
-        """Say whether one of the authority's certificates found on a node is trusted here, renewed or not.
+        """Return whether one of these certificates is the authority's, or a renewed or older one with the same key.
 
-        `valid`: and has not ended.
+        `valid`: it must not have ended.
         """
         keys = {certificates.key_of(one) for one in self.authorities[authority]}
         return any(
@@ -139,22 +140,22 @@ class Identity:
 
 
 def files_of(folder: Path, leaf: Leaf) -> tuple[Path, Path]:
-    """Return where a leaf's certificate and key are."""
+    """Return the paths of a leaf's certificate and key."""
     base = folder / leaf.authority
     return base / f"{leaf.name}.crt", base / f"{leaf.name}.key"
 
 
 def _read_signer(base: Path, step: Step | None) -> Signer | None:
-    """Return the authority kept in `base` that signs; None when it has no certificate yet.
+    """Return the authority in `base` that signs; None if it has no certificate yet.
 
-    One that is about to be replaced may lack its key: it was taken over from the nodes, and signs nothing any more.
+    An authority that was taken over from the nodes has no key, and signs nothing: a rotation is replacing it.
     """
     from cryptography import x509
 
     certificate_path, key_path = rotation.signing(base, step)
     try:
         if not certificate_path.exists():
-            if key_path.exists():  # a run was killed between the two: this key will sign itself
+            if key_path.exists():  # a run was killed before it wrote the certificate; the next one uses this key
                 certificates.load_key(key_path.read_bytes())
             return None
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
@@ -166,7 +167,7 @@ def _read_signer(base: Path, step: Step | None) -> Signer | None:
     except OSError as error:
         raise _damaged(base, f"the authority cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise _damaged(base, "the authority is damaged: a file in it is not what its name says") from error
+        raise _damaged(base, "the authority is damaged: a file is not the certificate or key of its name") from error
     if certificate.public_key() != key.public_key():
         raise _damaged(base, "the authority is damaged: the key does not belong to the certificate")
     return Signer(certificate, key)
@@ -178,14 +179,14 @@ def _read_trusted(base: Path, step: Step | None) -> tuple[x509.Certificate, ...]
 
 
 def can_sign(signer: Signer | None) -> bool:
-    """Say whether there is an authority to sign with, or will be."""
+    """Return whether the authority can sign: it has a key, or is not created yet."""
     return signer is None or signer.key is not None
 
 
 def _damaged(base: Path, what: str) -> PreflightRefused:
     advice = (
-        "bring ca.crt and ca.key back from a copy, readable by you: a new authority would cut off every node "
-        "that trusts this one. Only where no node does, delete the folder and run again."
+        "restore ca.crt and ca.key from a copy, readable by you: a new authority would cut off every node that "
+        "trusts this one. Only if no node trusts it, delete the folder and run again."
     )
     return PreflightRefused(Problem(what, str(base), advice))
 
@@ -205,7 +206,7 @@ def _read_leaf(
 
 
 def _kept(folder: Path, wanted: tuple[Leaf, ...], step: Step | None) -> Iterator[Kept]:
-    """Yield every certificate that is there, fit or not."""
+    """Yield every certificate in the folder, fit or not."""
     paths = [(f"authority {name}", path) for name in Authority for path in rotation.trusted(folder / name, step)]
     paths += [(f"leaf {leaf}", files_of(folder, leaf)[0]) for leaf in wanted]
     for what, path in paths:
@@ -218,7 +219,10 @@ def _need(folder: Path, leaf: Leaf) -> Need:
 
 
 def aging(signers: Mapping[str, Signer], moment: datetime, step: Step | None) -> Iterator[Need]:
-    """Yield each authority that is missing, or could no longer sign a leaf of full life; in a rotation, any leaf."""
+    """Yield each authority that is missing, or ends too soon to sign a leaf of full lifetime.
+
+    During a rotation an authority is renewed only if it could sign no leaf at all.
+    """
     life = timedelta(0) if step else LEAF_LIFETIME
     for name in Authority:
         if name not in signers:
@@ -228,7 +232,7 @@ def aging(signers: Mapping[str, Signer], moment: datetime, step: Step | None) ->
 
 
 def _loose(folder: Path) -> Iterator[Need]:
-    """Yield what others than its owner could open."""
+    """Yield the folders and keys that others than their owner can open."""
     for path in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*.key"))):
         if path.exists() and path.stat().st_mode & 0o077:
             yield Need(f"mode of {path.relative_to(folder.parent)}", "tighten")

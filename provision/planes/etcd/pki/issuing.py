@@ -1,4 +1,4 @@
-"""The identity's folder filled: what it lacks is made, what ends is renewed, a rotation taken a step further."""
+"""Write the identity's folder: create what is missing, renew what ends, take the next step of a rotation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from provision.planes.etcd.pki.rotation import RotationTarget, Step
 
 
 def make(cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
-    """Create what is missing, renew what is no longer fit, keep all else; return what is there then.
+    """Create what is missing, renew what is no longer fit, keep everything else. Return the identity.
 
-    `target` takes the rotation one step further. One process at a time, by a lock. PreflightRefused when an authority
-    is damaged, or the folder cannot be written.
+    `target`: the next step of a rotation. A lock admits one process at a time. PreflightRefused if an authority is
+    damaged, or the folder cannot be written.
     """
     moment = now or datetime.now(UTC)
     try:
@@ -34,14 +34,14 @@ def make(cluster: Cluster, now: datetime | None = None, target: RotationTarget |
 
 
 def make_folders(folder: Path) -> None:
-    """Make the folder and those in it, closed to others and out of git."""
+    """Create the folder and its subfolders, closed to others and ignored by git."""
     files.make_folder(folder)
     for name in Authority:
         (folder / name).mkdir(mode=0o700, exist_ok=True)
 
 
 def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
-    """Do all that the identity needs, under the lock."""
+    """Do everything that the identity needs, under the lock."""
     folder, step = cluster.folder, identity.step
     _tighten(folder)
     signers = dict(identity.signers)
@@ -55,7 +55,7 @@ def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
             certificate_path, key_path = files_of(folder, leaf)
             key = certificates.new_key()
             certificate = certificates.sign_leaf(leaf, key, signers[leaf.authority], moment)
-            # Killed between the two, the pair does not match and is made again.
+            # If the run is killed between these two, key and certificate do not match, and the next run replaces both.
             files.write(key_path, certificates.key_pem(key), 0o400)
             files.write(certificate_path, certificates.certificate_pem(certificate), 0o444)
     for name in Authority:
@@ -63,12 +63,12 @@ def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
 
 
 def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
-    """Take a step of a rotation: it is recorded when all is there that it needs, and before anything relies on it."""
+    """Take a step of a rotation. The step is recorded after its files are written and before anything relies on it."""
     folder = cluster.folder
     bases = {name: folder / name for name in Authority}
     if step is Step.TRUST:
         for name, base in bases.items():
-            # What a rotation left that never came to its first record may be old.
+            # A next.crt that is left from a rotation without a record may be old.
             if rotation.recorded(folder) is None or not (base / "next.crt").exists():
                 _make_authority(cluster, name, base / "next.crt", base / "next.key", moment)
             both = b"".join(path.read_bytes() for path in rotation.trusted(base, step))
@@ -87,7 +87,7 @@ def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
 def _make_authority(
     cluster: Cluster, name: Authority, certificate_path: Path, key_path: Path, moment: datetime
 ) -> Signer:
-    """Write an authority that signs itself: with the key it has, if it has one."""
+    """Write an authority's self-signed certificate. Use its existing key if it has one."""
     if key_path.exists():
         key = certificates.load_key(key_path.read_bytes())
     else:
@@ -99,7 +99,7 @@ def _make_authority(
 
 
 def _tighten(folder: Path) -> None:
-    """Close what is open to others, and remove what a killed run left half-written."""
+    """Close folders and keys to others, and remove files that a killed run left incomplete."""
     for path in (folder, *folder.glob("*/")):
         path.chmod(0o700)
     for path in folder.glob("*/*.key"):

@@ -1,4 +1,4 @@
-"""Which leaves a cluster needs, and what each may be used for."""
+"""The leaves that a cluster needs, and their permitted uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from provision.pki.leaf import Leaf
 
 
 class Authority(StrEnum):
-    """Who signs: the value is the name of its folder."""
+    """An authority. The value is the name of its folder."""
 
     PEER = "etcd-peer"
     CLIENT = "etcd-client"
@@ -21,27 +21,27 @@ CONTROLLER_DOCKER = Leaf(Authority.DOCKER, "controller", None, server=False, cli
 
 
 def peer_leaf(node: Node) -> Leaf:
-    """Return the leaf of a member towards the other members: each side of such a connection is both."""
+    """Return the leaf of a member for the other members. A member is both a server and a client of its peers."""
     return Leaf(Authority.PEER, f"{node.name}-peer", node.address, server=True, client=True)
 
 
 def store_leaf(node: Node) -> Leaf:
-    """Return the leaf that a member shows its clients; a client's too, since etcd's gateway dials itself."""
+    """Return the leaf that a member shows its clients. It is a client's leaf too, because etcd connects to itself."""
     return Leaf(Authority.CLIENT, f"{node.name}-server", node.address, server=True, client=True)
 
 
 def store_client_leaf(node: Node) -> Leaf:
-    """Return the leaf with which a node's dockerd speaks to the store."""
+    """Return the leaf that a node's dockerd uses as a client of the store."""
     return Leaf(Authority.CLIENT, f"{node.name}-docker", None, server=False, client=True)
 
 
 def docker_leaf(node: Node) -> Leaf:
-    """Return the leaf of a node's Docker API."""
+    """Return the leaf that a node's Docker API shows its clients."""
     return Leaf(Authority.DOCKER, f"{node.name}-server", node.address, server=True, client=False)
 
 
 def leaves(cluster: Cluster) -> tuple[Leaf, ...]:
-    """Return every leaf that the cluster needs, by node, the controller's last."""
+    """Return every leaf that the cluster needs: those of the nodes, then the controller's."""
     by_node = (
         leaf
         for node in cluster.nodes

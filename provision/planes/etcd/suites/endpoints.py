@@ -1,4 +1,4 @@
-"""The endpoints of every network, of anybody's: no address twice, and every host sends to where it is."""
+"""The endpoints of all networks, the users' own included: unique addresses, and packets sent to the right host."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from provision.planes.etcd import paths
 from provision.planes.etcd.coordinator import opened
 from provision.waiting import wait_for
 
-#: Where Docker keeps them in the store.
+#: The folder of Docker's endpoints in the store.
 ENDPOINTS = "/docker/network/v1.0/endpoint"
-#: Seconds in which word of one that comes or goes is everywhere.
+#: Seconds in which every host learns of a new or removed endpoint.
 PATIENCE = 5
-#: Seconds in which planes/etcd/node/mend.sh has mended a row: it promises five.
+#: Seconds in which planes/etcd/node/mend.sh mends a row; it promises five.
 MENDED_SECONDS = 8
-#: Of those that are wrong, so many are told of.
+#: The number of faults that a report shows.
 SHOWN = 3
 
-#: Of every overlay that the node is on, the end of its namespace's name, which begins its ID, and the ways to others.
+#: For every overlay of the node, print the beginning of its ID (in its namespace's name) and its rows for other hosts.
 _WAYS = """
 for file in /run/docker/netns/*-*; do
     [ -e "$file" ] || continue
@@ -36,7 +36,10 @@ done
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """An address on a network. `place` tells apart networks that only one host has; `host` is an address."""
+    """An address on a network.
+
+    `place`: the network's ID, with the node's name if the network is local to one node. `host`: an address.
+    """
 
     place: str
     address: str
@@ -48,7 +51,7 @@ class Endpoint:
 
 @check("overlay")
 def no_address_twice(proof: Proof) -> Iterator[Outcome]:
-    """No two endpoints of a network have one address, by what the store and every Docker say."""
+    """Every address of a network belongs to one endpoint: two containers with one address lose each other's packets."""
     said: list[Endpoint] = []
 
     def none_twice() -> bool:
@@ -64,7 +67,7 @@ def no_address_twice(proof: Proof) -> Iterator[Outcome]:
 
 
 def twice(said: Iterable[Endpoint]) -> list[list[Endpoint]]:
-    """Return the endpoints that share their address with others, address by address."""
+    """Return the endpoints that share their address with others, one list for each address."""
     by_address: dict[tuple[str, str], dict[str, Endpoint]] = {}
     for one in sorted(said):
         by_address.setdefault((one.place, one.address), {})[one.identity] = one
@@ -73,15 +76,15 @@ def twice(said: Iterable[Endpoint]) -> list[list[Endpoint]]:
 
 @check("overlay")
 def hosts_send_to_where_it_is(proof: Proof) -> Iterator[Outcome]:
-    """What a host knows of the way to a container of another is true: none sends to where an address once was.
+    """Every host sends packets for a container to the host where the container is, not to one where it was before.
 
-    Docker 20.10 may remember a way for ever (`own_addresses` in checks/probe_pool.py): node/mend.sh mends that.
+    Docker 20.10 may keep an outdated row for ever (`own_addresses` in checks/probe_pool.py). node/mend.sh mends it.
     """
     wrong: dict[str, list[str]] = {}
 
     def all_right() -> bool:
         endpoints = list(in_store(proof))
-        told = proof.coordinator.remotes.each(lambda remote: remote.run(_WAYS, what="a look at the ways between hosts"))
+        told = proof.coordinator.remotes.each(lambda remote: remote.run(_WAYS, what="reading the forwarding rows"))
         wrong.update(
             {
                 node.name: astray(endpoints, told[node.name].stdout, node.address, _names(proof))
@@ -93,10 +96,10 @@ def hosts_send_to_where_it_is(proof: Proof) -> Iterator[Outcome]:
     wait_for(all_right, MENDED_SECONDS)
     for name, ways in wrong.items():
         if ways:
-            advice = f"{paths.MEND_UNIT} should have mended that: journalctl -u {paths.MEND_UNIT}"
+            advice = f"{paths.MEND_UNIT} should have corrected that: journalctl -u {paths.MEND_UNIT}"
             yield failed(name, f"sends to the wrong host: {'; '.join(ways[:SHOWN])}", advice)
         else:
-            yield passed(name, "sends to every container where it is")
+            yield passed(name, "sends to every container on the right host")
 
 
 def _names(proof: Proof) -> dict[str, str]:
@@ -104,7 +107,7 @@ def _names(proof: Proof) -> dict[str, str]:
 
 
 def astray(endpoints: Iterable[Endpoint], told: str, host: str, names: Mapping[str, str]) -> list[str]:
-    """Say which containers of other hosts are looked for elsewhere, by `bridge fdb` of each network."""
+    """Return the containers of other hosts whose packets go to the wrong host, by each network's `bridge fdb`."""
     ways: dict[tuple[str, str], str] = {}
     network = ""
     for words in (line.split() for line in told.splitlines()):
@@ -127,7 +130,7 @@ def astray(endpoints: Iterable[Endpoint], told: str, host: str, names: Mapping[s
 
 
 def in_store(proof: Proof) -> Iterator[Endpoint]:
-    """Walk the endpoints of the networks that all hosts share."""
+    """Yield the endpoints in the store: those of the networks that all hosts share."""
     found = opened(proof.coordinator).store().get(ENDPOINTS)
     for network in (found or {}).get("nodes", ()):
         for entry in network.get("nodes", ()):
@@ -140,7 +143,7 @@ def in_store(proof: Proof) -> Iterator[Endpoint]:
 
 
 def _of_containers(proof: Proof, node: Node) -> Iterator[Endpoint]:
-    """Walk the endpoints of a node's running containers."""
+    """Yield the endpoints of a node's running containers."""
     shared = {one["Id"] for one in proof.coordinator.docker(node).api.networks() if one["Scope"] == "global"}
     for container in proof.coordinator.docker(node).api.containers():
         networks: Mapping[str, Any] = container["NetworkSettings"]["Networks"]

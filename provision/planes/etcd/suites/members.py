@@ -1,4 +1,4 @@
-"""The store: its members answer and agree, and what is written at one is read at the others."""
+"""The members of the store: they answer, agree, and replicate keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.membership import peer_url
 from provision.waiting import wait_for
 
-#: The folder of every key that a run writes to prove something.
+#: The folder of the keys that a run writes for its checks.
 KEYS = "/overlay-provision"
 
 
 @check("etcd", quick=True)
 def members_answer(proof: Proof) -> Iterator[Outcome]:
-    """Each member says its version, its leader and the size of its database."""
+    """Every member of the store answers, with its version and the size of its database."""
     for node in proof.cluster.members:
         status = opened(proof.coordinator).etcd(node).status()
         yield passed(node.name, f"etcd {status.version}, database {status.db_size / 1024:.0f} KiB")
@@ -25,7 +25,7 @@ def members_answer(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def one_leader(proof: Proof) -> Iterator[Outcome]:
-    """Every member names the same leader."""
+    """All members name the same leader: without one leader the store takes no writes."""
     leaders = {node.name: opened(proof.coordinator).etcd(node).status().leader for node in proof.cluster.members}
     names = {leader.id: leader.name for leader in leaders.values() if leader}
     if len(names) == 1 and all(leaders.values()):
@@ -37,7 +37,7 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def one_member_list(proof: Proof) -> Iterator[Outcome]:
-    """Every member lists the same members, and they are those of the inventory: others count for the quorum, too."""
+    """All members list the same members, those of the inventory: any other one counts for the quorum as well."""
     wanted = {peer_url(node): node.name for node in proof.cluster.members}
     for node in proof.cluster.members:
         listed = {
@@ -55,7 +55,7 @@ def one_member_list(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def v3_key(proof: Proof) -> Iterator[Outcome]:
-    """A v3 key written at one member is read at the others, and deleted."""
+    """A key written at one member through the v3 API is read at every other: the store replicates."""
     first, *others = proof.cluster.members
     key = f"{KEYS}/{proof.run}"
     for _, left in opened(proof.coordinator).etcd(first).get_prefix(f"{KEYS}/", keys_only=True):
@@ -72,7 +72,7 @@ def v3_key(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def v2_key(proof: Proof) -> Iterator[Outcome]:
-    """A v2 key, of the kind that Docker writes, likewise."""
+    """A key written at one member through the v2 API, which Docker uses, is read at every other."""
     first, *others = proof.cluster.members
     key = f"{KEYS}/{proof.run}"
     for left in (opened(proof.coordinator).store(first).get(KEYS) or {}).get("nodes", ()):
@@ -90,7 +90,7 @@ def v2_key(proof: Proof) -> Iterator[Outcome]:
 
 @check("etcd", quick=True)
 def docker_on_the_store(proof: Proof) -> Iterator[Outcome]:
-    """Every dockerd announces itself in the store: it really uses it. It does so when it joins, and every 20 s."""
+    """Every dockerd announces itself in the store, at its start and every 20 s: Docker uses this store."""
     wanted = {f"{node.address}:2376": node.name for node in proof.cluster.nodes}
 
     def announced() -> set[str]:

@@ -1,4 +1,4 @@
-"""Moves: a container comes up on another host with the address that it had, and is reached there."""
+"""Moves: a container starts on another host with the address that it had before, and is reached there."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from provision.planes.etcd import paths
 from provision.remote.remotes import in_parallel
 from provision.waiting import wait_for
 
-#: Seconds until two containers of one host reach each other: while one has sent nothing yet, the host's bridge may take
-#: its MAC address for one behind the tunnel. ARP asks anew after five seconds, and may be answered wrongly again.
+#: Seconds to wait until two containers of one host reach each other. As long as one has sent nothing, the host's bridge
+#: may expect its MAC address behind the tunnel. ARP repeats its question after five seconds, and may fail again.
 NEIGHBOUR_SECONDS = 30
 
-_ADVICE = f"{paths.MEND_UNIT} leads packets to where a container is: journalctl -u {paths.MEND_UNIT}"
+_ADVICE = f"{paths.MEND_UNIT} should have corrected that: journalctl -u {paths.MEND_UNIT}"
 
 
 @check("moves")
 def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
-    """An address moves from the first host to the second, after packets on the first, and every host reaches it there.
+    """A container's address moves from one host to another, and every host reaches it there.
 
-    Docker 20.10 alone would lose it for good (`own_addresses` in checks/probe_pool.py).
+    With Docker 20.10 alone, hosts would go on sending to the first host (`own_addresses` in checks/probe_pool.py).
     """
     network = proof.cluster.networks[0]
     probes = probe_pool(proof, network).probes()
@@ -38,13 +38,12 @@ def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
             return
         except AddressTakenError:
             continue
-    yield failed(
-        "cluster", f"{network.name}: every address for this is in use", "fab verify, again, when no other runs"
-    )
+    told = f"{network.name}: every address for this check is in use"
+    yield failed("cluster", told, "run fab verify again when no other run is at work")
 
 
 def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str) -> list[Outcome]:
-    """Let the first host's probe talk to the address there, then all probes when it is on the second."""
+    """Ping the address from its first host's probe, then, after it has moved to the second host, from all probes."""
     here, there = proof.cluster.nodes[:2]
     with _visiting(proof, network, here, address):
         neighbour = next(probe for probe in probes if probe.node == here)
@@ -66,7 +65,7 @@ def _moved(proof: Proof, network: Network, probes: Sequence[Probe], address: str
 
 @contextmanager
 def _visiting(proof: Proof, network: Network, node: Node, address: str) -> Iterator[None]:
-    """Have a probe with this address for as long as the block."""
+    """Start a probe with this address, and remove it after the block."""
     name = new_name(proof, node)
     try:
         with closing(start(proof, node, network.name, name, address)):

@@ -1,6 +1,7 @@
-"""The ports: who has not the right certificate is refused at each of them, and nothing listens in plain text.
+"""The ports: each refuses clients without the right certificate, and none accepts plain text.
 
-Tunnels end on the node, so that every knock comes from its own address: what a member's peer certificate has to name.
+Tunnels end on the node, so that every connection comes from the node's own address. A member's peer certificate has to
+name the address that it comes from.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ _LISTENERS = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"
 
 @dataclass(frozen=True)
 class Door:
-    """A port of a node, and the leaf of somebody who is let in at it."""
+    """A port of a node, and the leaf of a client that it admits."""
 
     node: Node
     port: int
     leaf: pki.Leaf
 
     def is_for(self, leaf: pki.Leaf) -> bool:
-        """Say whether somebody with this leaf is let in: a client of its authority; a member from its own address."""
+        """Return whether the port admits this leaf: a client of its authority; the peer port only its own member."""
         own = self.leaf.address in (None, leaf.address)
         return leaf.client and leaf.authority == self.leaf.authority and own
 
 
 def doors(node: Node) -> tuple[Door, ...]:
-    """Return the ports of a node that somebody with a certificate is let in at."""
+    """Return the ports of a node that admit clients with a certificate."""
     docker = Door(node, ports.DOCKER_PORT, pki.CONTROLLER_DOCKER)
     store = Door(node, ports.STORE_PORT, pki.CONTROLLER_STORE)
     peer = Door(node, ports.PEER_PORT, pki.peer_leaf(node))
@@ -52,21 +53,21 @@ def doors(node: Node) -> tuple[Door, ...]:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of all the clients at one port; the right one knocked before the others and after them."""
+    """The answers of one port to all clients. The right client connects before the wrong ones and after them."""
 
     port: int
     right: tuple[Answer, Answer]
     wrong: Mapping[str, Answer]
 
     def named(self, *kinds: str) -> list[str]:
-        """Return the wrong clients with such an answer."""
+        """Return the names of the wrong clients that got one of these kinds of answer."""
         return [name for name, answer in self.wrong.items() if answer.kind in kinds]
 
 
 @check("security")
 @on_each_node
 def wrong_clients_are_refused(made: Scratch) -> Outcome:
-    """No port lets in plain text, TLS 1.1, or a client whose certificate is missing or has one thing wrong."""
+    """Every port refuses plain text, TLS 1.1, and clients whose certificate is missing or wrong in one way."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
     tried = []
     for door in doors(made.node):
@@ -78,7 +79,7 @@ def wrong_clients_are_refused(made: Scratch) -> Outcome:
 @check("security")
 @on_each_node
 def certificates_open_one_port_alone(made: Scratch) -> Outcome:
-    """No port lets in anybody with a certificate of the cluster that is for another port, or for another member."""
+    """Every port refuses the cluster's certificates for other ports and members: a leaked one opens one port only."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
     tried = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
     return judged(made.node, tried, "the cluster's certificates for other ports and members")
@@ -87,33 +88,37 @@ def certificates_open_one_port_alone(made: Scratch) -> Outcome:
 @check("security")
 @on_each_node
 def nothing_on_the_plain_port(made: Scratch) -> Outcome:
-    """Nothing listens on Docker's port for plain text, at any address."""
-    told = made.remote().run(_LISTENERS, what="a look at what listens").stdout
+    """Nothing listens on Docker's port for plain text: whoever reaches it is root on the node."""
+    told = made.remote().run(_LISTENERS, what="reading the open ports").stdout
     open_ports = set(listening(told))
     if ports.DOCKER_PORT not in open_ports:
         return failed(made.node.name, f"nothing listens on {ports.DOCKER_PORT}: nothing is proven", _ADVICE)
     if PLAIN_PORT in open_ports:
-        advice = f"on the node: ss -lntp 'sport = :{PLAIN_PORT}' names who; whoever reaches it is root there"
+        advice = f"on the node, find the process: ss -lntp 'sport = :{PLAIN_PORT}'; whoever reaches the port is root"
         return failed(made.node.name, f"something listens on {PLAIN_PORT}", advice)
-    return passed(made.node.name, f"nothing listens on {PLAIN_PORT}; somebody does on {len(open_ports)} others")
+    return passed(made.node.name, f"nothing listens on {PLAIN_PORT}, but on {len(open_ports)} other ports")
 
 
 def listening(told: str) -> Iterator[int]:
-    """Walk the ports that somebody listens on, from /proc/net/tcp and tcp6."""
+    """Yield the TCP ports with a listener, from /proc/net/tcp and tcp6."""
     for words in map(str.split, told.splitlines()):
-        if len(words) > 3 and words[3] == "0A":  # the kernel's number for it
+        if len(words) > 3 and words[3] == "0A":  # the kernel's number for LISTEN
             yield int(words[1].rpartition(":")[2], 16)
 
 
 def judged(node: Node, tried: Sequence[Tried], whom: str = "") -> Outcome:
-    """Say which port let somebody in; else how many tries were refused at which, and of whom: by default by name."""
+    """Return an outcome: the ports that admitted a wrong client, or how many tries each port refused.
+
+    `whom` describes the wrong clients; by default they are named.
+    """
     unproven = [
-        f"{one.port}: nothing is proven, as the right client is not let in: {answer.words or 'it hung up'}"
+        f"{one.port}: nothing is proven, because the right client is refused: "
+        f"{answer.words or 'the daemon closed the connection'}"
         for one in tried
         for answer in one.right
         if answer.kind != "admitted"
     ]
-    let_in = [f"{one.port} lets in: {', '.join(names)}" for one in tried if (names := one.named("admitted", "silent"))]
+    let_in = [f"{one.port} admits: {', '.join(names)}" for one in tried if (names := one.named("admitted", "silent"))]
     if let_in or unproven:
         return failed(node.name, "; ".join(let_in + unproven), _ADVICE)
     counts = {one.port: len(one.named("refused")) for one in tried}
@@ -122,7 +127,7 @@ def judged(node: Node, tried: Sequence[Tried], whom: str = "") -> Outcome:
     unable = {name: one.wrong[name].words for one in tried for name in one.named("unable")}
     if unable:
         why = "; ".join(f"{name}: {words}" for name, words in unable.items())
-        return not_tried(node.name, f"{why}; {told}", "run verify where OpenSSL can be such a client")
+        return not_tried(node.name, f"{why}; {told}", "run verify on a machine whose OpenSSL supports this")
     return passed(node.name, told)
 
 
@@ -138,7 +143,7 @@ def _tried(made: Scratch, door: Door, clients: Iterable[Client]) -> Tried:
 
 @contextmanager
 def wrong_clients(cluster: Cluster, identity: pki.Identity, door: Door) -> Iterator[tuple[Client, ...]]:
-    """Give each kind of wrong client. What they show is in files that go in the end."""
+    """Yield one client of each wrong kind. Their certificates are in files that are removed at the end."""
     signer = identity.signers[door.leaf.authority]
     right = identity.paths(door.leaf)
     with written(wrong(door.leaf, signer, cluster.name, datetime.now(UTC))) as shown:
@@ -151,7 +156,7 @@ def wrong_clients(cluster: Cluster, identity: pki.Identity, door: Door) -> Itera
 
 
 def strangers(cluster: Cluster, identity: pki.Identity, door: Door) -> Iterator[Client]:
-    """Walk those who have a certificate of the cluster, and are not let in here."""
+    """Yield clients with a certificate of the cluster that the port must refuse."""
     for leaf in pki.leaves(cluster):
         if not door.is_for(leaf):
             yield Client(str(leaf), *identity.paths(leaf))

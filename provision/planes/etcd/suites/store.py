@@ -1,4 +1,4 @@
-"""The store from within: no alarm, no member behind, one tree everywhere, and dockerd speaks TLS to it."""
+"""The state of the store: alarms, members that lag behind, differing copies, and dockerd's connections to it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from provision.planes.etcd import ports
 from provision.planes.etcd.coordinator import opened
 from provision.waiting import wait_for
 
-#: Raft entries that a member may be behind. One on a LAN is behind by a few; etcd itself refuses writes at 5000.
+#: Raft entries that a member may be behind. On a LAN a member is a few behind; etcd refuses writes at 5000.
 MOST_BEHIND = 100
-#: Seconds in which members have caught up: entries go on arriving while they are asked one after another.
+#: Seconds to wait for equal members: new entries arrive while the members are asked.
 PATIENCE = 10
-#: Differences that are told of two trees.
+#: The number of differences that a report shows.
 SHOWN = 3
 
-#: The daemon's open sockets, the machine's connections, and what its journal still has of the daemon's start.
-# The host's sockets, not those that /proc/PID/net shows: dockerd's first thread may be the one that watches an overlay.
+#: Print the journal's lines about dockerd's connection to the store, dockerd's sockets, and the host's TCP connections.
+# /proc/net, not /proc/PID/net: dockerd's first thread may be in an overlay's network namespace.
 _DOCKERD = f"""
 pid=$(systemctl show -p MainPID --value {layout.DOCKER_UNIT})
 [ "$pid" -gt 0 ] || exit 0
@@ -40,15 +40,15 @@ Tree = Mapping[str, str]
 
 @check("etcd")
 def no_alarm(proof: Proof) -> Iterator[Outcome]:
-    """No member knows of an alarm: NOSPACE stops every write, CORRUPT says that members differ."""
+    """No member reports an alarm: NOSPACE stops every write, CORRUPT means that the members' data differ."""
     names = {member["ID"]: member.get("name", "?") for member in opened(proof.coordinator).store().members()}
     for node in proof.cluster.members:
         raised = [f"{alarm['alarm']} of {names.get(alarm['memberID'], '?')}" for alarm in _alarms(proof, node)]
         if raised:
-            advice = "mend its cause (NOSPACE: etcdctl compact, defrag; CORRUPT: make it anew); etcdctl alarm disarm"
+            advice = "remove the cause (NOSPACE: etcdctl compact, defrag; CORRUPT: a new member); etcdctl alarm disarm"
             yield failed(node.name, f"raised: {', '.join(raised)}", advice)
         else:
-            yield passed(node.name, "knows of no alarm")
+            yield passed(node.name, "reports no alarm")
 
 
 def _alarms(proof: Proof, node: Node) -> Iterator[dict[str, Any]]:
@@ -57,7 +57,7 @@ def _alarms(proof: Proof, node: Node) -> Iterator[dict[str, Any]]:
 
 @check("etcd")
 def no_member_behind(proof: Proof) -> Iterator[Outcome]:
-    """Every member has applied what any of them knows to be committed, but for a few entries on their way."""
+    """No member lags behind: each has applied all but the latest committed entries."""
     seen: dict[str, Lag] = {}
 
     def all_near() -> bool:
@@ -70,12 +70,13 @@ def no_member_behind(proof: Proof) -> Iterator[Outcome]:
         if lag.behind <= MOST_BEHIND:
             yield passed(name, told)
         else:
-            yield failed(name, told, "is 2380 open from and to it, and its disk fast enough? journalctl -u etcd")
+            advice = "is 2380/tcp open between this node and the others, and its disk fast enough? journalctl -u etcd"
+            yield failed(name, told, advice)
 
 
 @dataclass(frozen=True)
 class Lag:
-    """The last raft entry that a member applied, and how many more are known to be committed."""
+    """The last raft entry that a member has applied, and how many more are committed."""
 
     applied: int
     behind: int
@@ -92,11 +93,11 @@ def _lags(proof: Proof) -> dict[str, Lag]:
 
 @check("etcd")
 def one_tree_everywhere(proof: Proof) -> Iterator[Outcome]:
-    """What Docker keeps in the store is the same in every member's own copy; keys that expire aside."""
+    """Docker's keys are the same in every member's copy of the store, so that every node sees the same networks."""
     trees: dict[str, Tree] = {}
 
     def equal() -> bool:
-        # A write may fall between two members' answers.
+        # Docker may write between two members' answers.
         trees.update({node.name: _tree(proof, node) for node in proof.cluster.members})
         return not differences(trees)
 
@@ -107,7 +108,7 @@ def one_tree_everywhere(proof: Proof) -> Iterator[Outcome]:
 
 
 def differences(trees: Mapping[str, Tree]) -> list[str]:
-    """Say which keys are not everywhere the same, the first few, and where they stand how."""
+    """Return the first few keys that differ between members, each with the members that lack it."""
     every = sorted({key for tree in trees.values() for key in tree})
     differing = [key for key in every if len({tree.get(key) for tree in trees.values()}) > 1]
     told = [_difference(key, trees) for key in differing[:SHOWN]]
@@ -120,7 +121,7 @@ def _difference(key: str, trees: Mapping[str, Tree]) -> str:
 
 
 def _tree(proof: Proof, node: Node) -> Tree:
-    """Return each lasting key with its value and the moment of its last change."""
+    """Return each key that does not expire, with its value and the index of its last change."""
     found = opened(proof.coordinator).store(node).get("/docker", quorum=False)
     return dict(_keys(found or {}))
 
@@ -134,29 +135,29 @@ def _keys(node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 @check("etcd")
 def dockerd_uses_tls(proof: Proof) -> Iterator[Outcome]:
-    """Each dockerd is connected to members of the store alone, and those refuse plain text."""
+    """Every dockerd is connected to members of the store alone, and they refuse plain text: it uses mutual TLS."""
     plain = {node.name: answer for node in proof.cluster.members if (answer := _plain_answer(proof, node))}
     for node in proof.cluster.members:
         if node.name in plain:
             yield failed(node.name, f"answers plain text on {ports.STORE_PORT}: {plain[node.name]}", "fab plan")
-    told = proof.coordinator.remotes.each(lambda remote: remote.run(_DOCKERD, what="a look at dockerd's connections"))
+    told = proof.coordinator.remotes.each(lambda remote: remote.run(_DOCKERD, what="reading dockerd's connections"))
     addresses = {node.address: node.name for node in proof.cluster.members}
     for name, result in told.items():
         connected = sorted(addresses.get(address, address) for address in set(store_connections(result.stdout)))
         strangers = set(connected) - set(addresses.values())
         if "discovery without TLS" in result.stdout:
-            yield failed(name, "its journal says: Initializing discovery without TLS", "fab plan")
+            yield failed(name, "dockerd's journal says: Initializing discovery without TLS", "fab plan")
         elif not connected:
             yield failed(name, "dockerd is connected to no member of the store", "on the node: journalctl -u docker")
         elif strangers:
-            yield failed(name, f"dockerd is connected to a store that is none of ours: {strangers}", "fab plan")
+            yield failed(name, f"dockerd is connected to another store: {', '.join(sorted(strangers))}", "fab plan")
         elif not plain:
-            said = ", and says so in its journal" if "discovery with TLS" in result.stdout else ""
+            said = "; its journal says that it uses TLS" if "discovery with TLS" in result.stdout else ""
             yield passed(name, f"dockerd is connected to {', '.join(connected)}, which refuse plain text{said}")
 
 
 def store_connections(told: str) -> Iterator[str]:
-    """Walk the addresses with whose store port the process is connected, from its sockets and /proc/net/tcp."""
+    """Yield the addresses whose store port dockerd is connected to, from its sockets and /proc/net/tcp."""
     own = {line[len("socket:[") : -1] for line in told.splitlines() if line.startswith("socket:[")}
     established = "01"
     for line in told.splitlines():
@@ -168,7 +169,7 @@ def store_connections(told: str) -> Iterator[str]:
 
 
 def _plain_answer(proof: Proof, node: Node) -> str:
-    """Return the first line of what a plain question is answered; empty where it is refused."""
+    """Return the first line of a member's answer to a plain-text request; empty if it refuses."""
     port = proof.coordinator.remotes[node.name].tunnel(ports.STORE_PORT)
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:

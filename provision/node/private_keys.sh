@@ -1,26 +1,27 @@
-# Find the private keys on a node. POSIX sh; nothing is written. No private key is sent from the node or to it.
+# Find the private keys on a node: their permissions, and copies. POSIX sh; nothing is written. No private key is sent.
 
-# custody_files FOLDER…: print kind, mode, owner and group, and path of each file below. The kind of a file with a key is key.
-custody_files() {
+# describe_key_files FOLDER…: print kind, mode, owner:group and path of each file below the folders. The kind is `key` for
+# a file with a private key, `certificate`, or `other`.
+describe_key_files() {
     find "$@" -type f 2>/dev/null | while IFS= read -r file; do
         kind=other
         ! grep -q 'BEGIN CERTIFICATE' "$file" || kind=certificate
         ! grep -q 'PRIVATE KEY' "$file" || kind=key
-        custody_stat "$kind" "$file"
+        describe_paths "$kind" "$file"
     done
 }
 
-# custody_stat KIND PATH…: print the same of each path that exists; links are followed.
-custody_stat() {
+# describe_paths KIND PATH…: print the same fields, with this kind, for each path that exists. Links are followed.
+describe_paths() {
     kind=$1
     shift
     stat -L -c "$kind$tab%a$tab%U:%G$tab%n" -- "$@" 2>/dev/null
 }
 
-# custody_keys POINT… -- PLACE…: print each file that contains a private key, and the points that belong to a key in it.
-# A point is an elliptic curve's public key in hex; PKCS #8, SEC 1 and OpenSSH all store it beside the private key. File
-# names may contain any character: a name is never read as a line, and only its printable characters are printed.
-custody_keys() {
+# find_private_keys POINT… -- PLACE…: print each file that contains a private key, after the POINTs that belong to a key in
+# it. A point is an elliptic curve's public key in hex; PKCS #8, SEC 1 and OpenSSH store it beside the private key. A file
+# name may contain any character: it is never read as a line, and only its printable characters are printed.
+find_private_keys() {
     points=
     while [ "$1" != -- ]; do
         points="$points $1"
@@ -28,13 +29,13 @@ custody_keys() {
     done
     shift
     # Some places may not exist.
-    find -H "$@" -xdev -type f -size -1025k -exec sh -c "$custody_look" sh "$points" {} + 2>/dev/null || true
+    find -H "$@" -xdev -type f -size -1025k -exec sh -c "$private_keys_of_files" sh "$points" {} + 2>/dev/null || true
 }
 
 # One grep finds the files with a key among many; only those are read. Escaped line ends (JSON) become real ones, and
 # each BEGIN and END gets a line of its own. No key is in an argument list: printf is a shell builtin.
 # shellcheck disable=SC2016 # for the shell below find
-custody_look='
+private_keys_of_files='
 points=$1
 shift
 named="
@@ -63,10 +64,10 @@ $file
     printf "%s\t%s\n" "$found" "$(printf %s "$file" | tr -c " -~" "?")"
 done'
 
-# custody_seen UNITS KEY…: print where a line of these keys can be seen: the key files, the arguments and environments of
-# processes, and the journals of the units, a list of words (`journal`). Prints `read journal` if there was a journal to
-# read. The lines are read from the key files on the node: none is sent, and none is in an argument list.
-custody_seen() {
+# find_key_leaks UNITS KEY…: print the places that contain a line of these key files: the files themselves, the arguments
+# and environments of processes, and `journal` for the journals of UNITS, a list of words. Print `read journal` if there
+# was a journal to read. The lines of the keys are not sent, and are in no argument list.
+find_key_leaks() {
     # shellcheck disable=SC2086 # a unit's name has no blank
     journal="journalctl -q -b -o cat$(printf ' -u %s' $1)"
     shift

@@ -1,4 +1,4 @@
-"""How a node looks for keys, really run: an authority's is told in whatever file it lies, and nobody else's is."""
+"""The search for private keys on a node, really run: an authority's key is found in any file, and named as no other."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from provision.node import library
 from provision.pki import certificates
 from provision.planes.etcd.suites.key_permissions import read
 
-CUSTODY = library("custody").removeprefix(library())
+PRIVATE_KEYS = library("private_keys").removeprefix(library())
 KEY = certificates.new_key()
 PEM = certificates.key_pem(KEY).decode()
 POINT = certificates.point(certificates.sign_authority("demo", "docker", KEY, datetime.now(UTC)))
 OTHER = certificates.key_pem(certificates.new_key()).decode()
-#: Of another authority, whose key is nowhere.
-NOBODYS = "04" + "ab" * 64
+#: The point of another authority, whose key is in no file.
+ABSENT = "04" + "ab" * 64
 
 
 @pytest.fixture(params=SHELLS)
@@ -30,8 +30,8 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
 
 
 def found(shell: Shell) -> dict[str, str]:
-    """The points of the keys in each file below `places`, by the file's name."""
-    told = shell.run(f"{CUSTODY}\ncustody_keys {POINT} {NOBODYS} -- places absent")
+    """Return the points of the keys in each file below `places`, by the file's name."""
+    told = shell.run(f"{PRIVATE_KEYS}\nfind_private_keys {POINT} {ABSENT} -- places absent")
     return {path.removeprefix("places/"): points.strip() for points, path in (x.split("\t") for x in told.splitlines())}
 
 
@@ -96,7 +96,7 @@ def test_85_files_are_told_with_kind_mode_and_owner(shell: Shell) -> None:
     (folder / "copy of a").write_text(PEM)
     (folder / "copy of a").chmod(0o644)
     (shell.folder / "link").symlink_to(folder)
-    script = f"{CUSTODY}\ncustody_files pki\ncustody_stat folder link absent\ncustody_stat folder"
+    script = f"{PRIVATE_KEYS}\ndescribe_key_files pki\ndescribe_paths folder link absent\ndescribe_paths folder"
     told = {(one.kind, one.mode, one.owner, one.path) for one in read(shell.try_to(script).stdout)}
     assert told == {
         ("key", 0o400, "root:root", "pki/a.key"),
@@ -110,20 +110,20 @@ def test_85_files_are_told_with_kind_mode_and_owner(shell: Shell) -> None:
 def test_87_a_key_is_seen_in_arguments_environments_and_journals(shell: Shell) -> None:
     for name, text in (("own.key", PEM), ("other.key", OTHER)):
         (shell.folder / name).write_text(text)
-    look = "custody_seen 'docker etcd' own.key other.key absent.key"
+    look = "find_key_leaks 'docker etcd' own.key other.key absent.key"
     quiet, loud = ("journalctl() { :; }", f"journalctl() {{ cat {shell.folder}/own.key; }}")
-    assert shell.run(f"{CUSTODY}\n{quiet}\n{look}").splitlines() == ["own.key", "other.key"]
-    assert shell.run(f"{CUSTODY}\n{loud}\n{look}").splitlines() == [
+    assert shell.run(f"{PRIVATE_KEYS}\n{quiet}\n{look}").splitlines() == ["own.key", "other.key"]
+    assert shell.run(f"{PRIVATE_KEYS}\n{loud}\n{look}").splitlines() == [
         *("own.key", "other.key", "read journal", "journal"),
     ]
     command = ["sh", "-c", "echo ready; read line", PEM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"KEY": OTHER}) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        told = shell.run(f"{CUSTODY}\n{quiet}\n{look}").split()
+        told = shell.run(f"{PRIVATE_KEYS}\n{quiet}\n{look}").split()
         process.communicate(b"end\n")
     assert {f"/proc/{process.pid}/cmdline", f"/proc/{process.pid}/environ"} <= set(told)
 
 
 def test_87_where_no_key_is_nothing_is_seen(shell: Shell) -> None:
-    assert shell.run(f"{CUSTODY}\njournalctl() {{ echo any; }}\ncustody_seen docker absent.key") == ""
+    assert shell.run(f"{PRIVATE_KEYS}\njournalctl() {{ echo any; }}\nfind_key_leaks docker absent.key") == ""

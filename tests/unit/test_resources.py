@@ -46,7 +46,7 @@ SHOWN_NEW = "--- /etc/a\n+++ /etc/a (new)\n@@ -0,0 +1,2 @@\n+new\n+same\n"
 SHOWN_CHANGED = "--- /etc/a\n+++ /etc/a (new)\n@@ -1,2 +1,2 @@\n-old\n+new\n same\n"
 
 PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
-    ("folder absent", FOLDER, Facts(), Difference("create")),
+    ("folder absent", FOLDER, Facts(), Difference("create", again="update")),
     ("folder right", FOLDER, paths(a=PathFact("folder", 0o750, "root:etcd")), None),
     (
         "folder of another mode",
@@ -66,7 +66,7 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         paths(a=PathFact("file", 0o750, "root:etcd")),
         Difference("update", note="file 0750 root:etcd → 0750 root:etcd"),
     ),
-    ("file absent", FILE, Facts(), Difference("create", diff=SHOWN_NEW)),
+    ("file absent", FILE, Facts(), Difference("create", diff=SHOWN_NEW, again="update")),
     ("file right", FILE, paths(a=file()), None),
     ("file of other content", FILE, paths(a=file(OLD)), Difference("update", diff=SHOWN_CHANGED)),
     (
@@ -85,9 +85,9 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         "a link where a file should be",
         FILE,
         paths(a=PathFact("link", 0o777, "root:root")),
-        Difference("create", SHOWN_NEW),
+        Difference("create", SHOWN_NEW, again="update"),
     ),
-    ("secret absent", SECRET, Facts(), Difference("create", note=f"sha256 none → {hash_of(NEW)[:12]}")),
+    ("secret absent", SECRET, Facts(), Difference("create", note=f"sha256 none → {hash_of(NEW)[:12]}", again="update")),
     ("secret of other content", SECRET, paths(a=file(OLD)), Difference("update", note=HASHES)),
     (
         "secret open to all",
@@ -95,9 +95,14 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         paths(a=file()),
         Difference("update", note="0644 root:root → 0400 root:root"),
     ),
-    ("not made yet, and absent", UNMADE, Facts(), Difference("create", note="sha256 none → made by this run")),
+    (
+        "not made yet, and absent",
+        UNMADE,
+        Facts(),
+        Difference("create", note="sha256 none → made by this run", again="update"),
+    ),
     ("not made yet, and another there", UNMADE, paths(a=file()), Difference("update", note=UNMADE_HASHES)),
-    ("once, and absent", ONCE, Facts(), Difference("create", diff=SHOWN_NEW)),
+    ("once, and absent", ONCE, Facts(), Difference("create", diff=SHOWN_NEW, again="update")),
     ("once, and of other content", ONCE, paths(a=file(OLD)), None),
     (
         "once, and of another mode",
@@ -106,8 +111,8 @@ PATHS: list[tuple[str, Resource, Facts, Difference | None]] = [
         Difference("update", note="0600 root:root → 0644 root:root"),
     ),
     ("a change that waits", WAITS, paths(a=file(OLD)), Difference("update", diff=SHOWN_CHANGED, note="waits")),
-    ("nothing that waits", WAITS, Facts(), Difference("create", diff=SHOWN_NEW)),
-    ("link absent", LINK, Facts(), Difference("create", note="→ /opt/new")),
+    ("nothing that waits", WAITS, Facts(), Difference("create", diff=SHOWN_NEW, again="update")),
+    ("link absent", LINK, Facts(), Difference("create", note="→ /opt/new", again="update")),
     ("link right", LINK, paths(a=PathFact("link", 0o777, "root:root", target="/opt/new")), None),
     (
         "link to another",
@@ -145,9 +150,9 @@ def runs(state: str = "active", enablement: str = "enabled", **inputs: str) -> F
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (Facts(), Difference("start")),
-        (runs("failed", a="1", b="3"), Difference("start")),
-        (runs("inactive", "disabled"), Difference("start")),
+        (Facts(), Difference("start", again="restart")),
+        (runs("failed", a="1", b="3"), Difference("start", again="restart")),
+        (runs("inactive", "disabled"), Difference("start", again="restart")),
         (runs(a="1", b="3"), None),
         (runs(a="2", b="3", more="4"), None),
         (runs("activating", a="1", b="3"), None),

@@ -123,7 +123,11 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
         facts,
         answers={
             "store-in-use": f"{in_use} {node.address}:2376",
-            **(answers(members, {"leader": 1, "raftIndex": 99}) | {"store-data": "yes"} if node.member else {}),
+            **(
+                answers(members, {"leader": 1, "raftIndex": 99}) | {"store-data": "yes", "store-log": "yes\n"}
+                if node.member
+                else {}
+            ),
         },
         listeners=(*listeners, Listener("udp", "0.0.0.0", 4789, "unknown")),
         networks=(

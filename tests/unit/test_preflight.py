@@ -14,6 +14,7 @@ from cluster_sample import (
     planned_sample,
     store_member,
     with_data,
+    with_unit,
     without_data,
     without_path,
 )
@@ -113,6 +114,19 @@ def test_a_member_without_data_is_refused_where_the_others_have_no_quorum(tmp_pa
     assert outcome.evidence.endswith("the others have no quorum: 2 of 2 members have to agree")
     assert "A majority lost for good" in outcome.advice
     assert "## A majority lost for good" in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("state", "refused"), [("failed", ["silent-store"]), ("active", [])])
+def test_a_member_without_data_does_not_begin_while_no_etcd_says_whether_it_lost_them(
+    tmp_path: Path, state: str, refused: list[str]
+) -> None:
+    situation = changed(planned_sample(tmp_path), "node2", without_data)
+    for name in ("node1", "node2"):
+        situation = changed(situation, name, answering(members=None, status=None))
+        situation = changed(situation, name, with_unit(paths.ETCD_UNIT, state=state))
+    found = failures(situation)
+    assert [(outcome.check, outcome.where) for outcome in found] == [(check, "node2") for check in refused]
+    assert all("systemctl start etcd.service on node1;" in outcome.advice for outcome in found)
 
 
 def two_of_node1_one_of_node2(folder: Path) -> Situation:

@@ -63,8 +63,13 @@ def without_data(situation: Situation) -> tuple[Node, ...]:
     """
     listed = known(situation) or ()
     ran = {url for one in listed if one.get("clientURLs") for url in one.get("peerURLs", ())}
-    members = (node for node in situation.cluster.members if peer_url(node) in ran)
-    return tuple(node for node in members if situation.of(node).answers.get("store-log", "").strip() == "no")
+    return tuple(node for node in with_log(situation, "no") if peer_url(node) in ran)
+
+
+def with_log(situation: Situation, answer: str) -> tuple[Node, ...]:
+    """Return the members that answered `yes`, or `no`, to whether they have a log of the store."""
+    members = situation.cluster.members
+    return tuple(node for node in members if situation.of(node).answers.get("store-log", "").strip() == answer)
 
 
 def replaced(situation: Situation) -> tuple[Node, ...]:

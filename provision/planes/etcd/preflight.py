@@ -88,6 +88,22 @@ def replaced_member(view: NodeView) -> Iterator[Outcome]:
 
 
 @check(PREFLIGHT)
+def silent_store(view: NodeView) -> Iterator[Outcome]:
+    """While no etcd runs nobody says who lost its data. A member that did would begin anew, and could undo writes."""
+    situation = view.situation
+    others = membership.with_log(situation, "yes")
+    silent = membership.known(situation) is None and not any(
+        situation.of(node).unit(paths.ETCD_UNIT).running for node in others
+    )
+    if others and silent and view.node in membership.with_log(situation, "no"):
+        names = ", ".join(node.name for node in others)
+        yield view.failed(
+            f"none of the store's data is in {paths.DATA}, and no etcd runs that says whether it was lost",
+            advice=f"systemctl start {paths.ETCD_UNIT} on {names}; then run this again",
+        )
+
+
+@check(PREFLIGHT)
 def cpu(view: NodeView) -> Iterator[Outcome]:
     """The etcd release is for the node's CPU architecture: other binaries do not run."""
     release = local(view.situation).release

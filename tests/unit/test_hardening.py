@@ -127,5 +127,5 @@ def test_systemd_finds_little_exposed_in_etcds_unit(tmp_path: Path) -> None:
     files = {one.path: one.content or b"" for one in held(situation, "node1") if isinstance(one, File)}
     unit = files[paths.ETCD_UNIT_FILE].decode().replace("/usr/local/bin/etcd\n", "/bin/true\n")
     assert exposure(tmp_path, unit) <= MOST_EXPOSED
-    confined = unit.index("# It needs its data folder")
+    confined = unit.index("# etcd needs its data folder")
     assert exposure(tmp_path, unit[:confined]) > MOST_EXPOSED, "it tells one from the other"

@@ -1,4 +1,4 @@
-"""Hosts that are no nodes and have endpoints in the store: whose are freed, whose are not, and who is asked."""
+"""Hosts that are no nodes and have endpoints in the store: which endpoints are freed, and which nodes are asked."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hosts that are no nodes and have endpoints in the store: whether they are gone, and what of theirs is freed. Pure.
+"""Strangers: hosts that are no nodes and have endpoints in the store. Those of a host that is gone are freed. Pure.
 
-An endpoint holds a container's name, aliases and address, and its network. Docker frees it when its container goes;
-where the host is gone, nobody does.
+An endpoint holds a container's name, aliases and address, and its network. dockerd frees it when the container ends. If
+the host is lost, no dockerd does.
 """
 
 from __future__ import annotations
@@ -29,27 +29,23 @@ class Endpoint:
 
 
 def endpoints(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
-    """Return the endpoints of hosts that are no nodes, by the host's address; not of those that are about to leave."""
+    """Return the endpoints of strangers, by the host's address. A host that is about to leave is no stranger."""
     leave = {host.address for host in departure.leaving(situation)}
-    told = (
-        facts.answers.get("endpoints", "") for facts in situation.facts.values() if member_status(facts).get("leader")
-    )
-    rows = (line.split() for answer in told for line in answer.splitlines())
-    found = sorted(
-        {Endpoint(host, name, network, identity) for network, identity, host, name in rows if host not in leave}
-    )
-    return {host: tuple(of_host) for host, of_host in groupby(found, lambda one: one.host)}
+    members = (facts for facts in situation.facts.values() if member_status(facts).get("leader"))
+    lines = (line.split() for facts in members for line in facts.answers.get("endpoints", "").splitlines())
+    found = sorted({Endpoint(host, name, network, identity) for network, identity, host, name in lines})
+    return {host: tuple(of_host) for host, of_host in groupby(found, lambda one: one.host) if host not in leave}
 
 
 def asked(situation: Situation) -> tuple[Node, ...]:
-    """Return the nodes that are asked whether strangers live: those whose dockerd knows the store."""
+    """Return the nodes that can find out whether a stranger lives: those with the list of the store's members."""
     return tuple(node for node in situation.cluster.nodes if paths.DOCKER_STORE in situation.of(node).paths)
 
 
 def are_gone(situation: Situation) -> frozenset[str]:
-    """Return the addresses of strangers on which no dockerd lives: a node says so, and no other says that one does.
+    """Return the addresses without a living dockerd: at least one node says so, and no node says the opposite.
 
-    An address that a node had before is gone, too: its dockerd restarts on the new one before anything is freed.
+    A node's former address counts as well: the node's dockerd restarts with the new address before endpoints are freed.
     """
     answers = (facts.answers.get("strangers", "") for facts in situation.facts.values())
     words = {(state, address) for answer in answers for state, address in map(str.split, answer.splitlines())}
@@ -58,14 +54,14 @@ def are_gone(situation: Situation) -> frozenset[str]:
 
 
 def _former(situation: Situation) -> frozenset[str]:
-    """Return the addresses under which the nodes' dockerds are on the store, where the nodes have others now."""
+    """Return the addresses that the nodes' dockerds use in the store, and that no node has in the inventory."""
     in_use = (situation.of(node).answers.get("store-in-use", "") for node in situation.cluster.nodes)
     advertised = frozenset(words.partition(" ")[2].partition(":")[0] for words in in_use)
     return advertised - {"", *(node.address for node in situation.cluster.nodes)}
 
 
 def to_free(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
-    """Return the endpoints to free, by the host's address: of hosts that are gone, and members no more."""
+    """Return the endpoints to free, by the host's address: those of hosts that are gone and are no members."""
     if leaving.guests(situation):
         return {}
     members = set(map(leaving.address, membership(situation).found))
@@ -74,17 +70,17 @@ def to_free(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
 
 
 def named(situation: Situation, found: tuple[Endpoint, ...]) -> str:
-    """Return containers by their names and networks: `web on demo, db on back`."""
+    """Return the containers' names and networks: `web on demo, db on back`."""
     networks = {network.get("Id"): name for name, network in situation.networks.items()}
     return ", ".join(f"{one.name} on {networks.get(one.network, one.network[:12])}" for one in found)
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:
-    """Say which hosts live on in the networks though they are no nodes: what they have is not freed."""
+    """Say which strangers may live: their endpoints are not freed."""
     gone = are_gone(situation)
     advice = (
-        "fab reset --only NAME, with an inventory that still names the host, or switch it off; then provision frees "
-        "their names and addresses"
+        "fab reset --only NAME, with an inventory that still names the host, or switch the host off; then provision "
+        "frees the names and addresses"
     )
     return tuple(
         Problem(f"{host} is no node, and has containers on the networks: {named(situation, found)}", "cluster", advice)

@@ -1,4 +1,4 @@
-"""Endpoints of hosts that are gone, freed: their names, aliases, addresses and networks are for others again."""
+"""The endpoints of hosts that are gone are freed: their names, aliases, addresses and networks can be used again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from provision.resources import KEEPER
 
 
 class Strangers(Phase):
-    """After dockerds have joined, for one of them does it; before keepers, which may want a name that is held."""
+    """After the phase of dockerd, because a dockerd frees them; before that of keepers, which may need a name."""
 
     name = "strangers"
 
@@ -30,7 +30,7 @@ class Strangers(Phase):
         return tuple(_change(situation, host, found) for host, found in strangers.to_free(situation).items())
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Free each endpoint by its name, through a dockerd: a key that is deleted leaves its address taken."""
+        """Free each endpoint by its name, by a dockerd: if its key were deleted, its address would stay taken."""
         freed = (
             found for host, found in strangers.to_free(situation).items() if _change(situation, host, found) == change
         )
@@ -48,7 +48,7 @@ def _change(situation: Situation, host: str, found: tuple[Endpoint, ...]) -> Cha
 
 
 def _order(situation: Situation, endpoint: Endpoint) -> Sequence[Node]:
-    """Return the nodes, last those that run a container of this name: its name is set aside for a moment."""
+    """Return the nodes; those that run a container of this name come last, because it is renamed for a moment."""
 
     def has_name(node: Node) -> bool:
         return any(one.name == endpoint.name for one in situation.of(node).containers)
@@ -57,7 +57,7 @@ def _order(situation: Situation, endpoint: Endpoint) -> Sequence[Node]:
 
 
 def _free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoint) -> None:
-    """Free it by one node after another, each of which compares its ID first. StepFailed where it is still there."""
+    """Let one node after another compare the ID and free the endpoint. StepFailed if it is still there afterwards."""
     script = "\n".join(
         (
             functions("mend"),

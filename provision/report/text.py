@@ -27,6 +27,7 @@ _SIGNS = {
     "add": Line("+", "green"),
     "load": Line("+", "green"),
     "remove": Line("-", "red"),
+    "free": Line("-", "red"),
     "restart": Line("↻", "yellow"),
 }
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}

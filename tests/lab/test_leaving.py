@@ -92,6 +92,9 @@ def test_a_host_that_has_left_is_put_back_alone(bare: Lab, fab: Fab) -> None:
     document(fab(lab, "provision", "--json", "--yes", inventory=new))
     document(fab(lab, "reset", "--only", "node3", "--yes", "--json", inventory=old))
     assert manifest(lab, "node3") == before
+    # The firewall kept node3 from removing its keeper's endpoint.
+    made = document(fab(lab, "provision", "--json", inventory=new))["changes"]
+    assert [change["resource"] for change in made] == [f"endpoints of {lab.nodes[2].address}"]
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 

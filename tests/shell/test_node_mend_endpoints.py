@@ -60,6 +60,12 @@ def test_an_endpoint_is_freed_where_no_container_of_this_host_has_it(
     assert mend.run(f"{DOCKER.format(**usual | docker)}\nfree {NETWORK} web {ID} || :") == done
 
 
+def test_an_endpoint_is_freed_where_there_is_no_container_at_all(mend: Program) -> None:
+    (mend.folder / "docker.joined").touch()
+    docker = 'docker() { case $1 in ps) ;; inspect | container) return 1 ;; *) echo "$*" ;; esac; }'
+    assert mend.run(f"{docker}\nstore() {{ :; }}\nfree {NETWORK} web {ID} || :") == [DISCONNECTED, FREED]
+
+
 def test_before_dockerd_is_on_the_store_nothing_is_freed(mend: Program) -> None:
     usual = {"owner": "", "claimed": "other", "found": "false", "renames": "true", "stored": "true"}
     assert mend.run(f"{DOCKER.format(**usual)}\nfree {NETWORK} web {ID} || :") == []

@@ -8,6 +8,7 @@ from functools import partial
 from provision import layout
 from provision.core.check import Check, collect
 from provision.core.plane import Goal, Plane, Stage, Window
+from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
@@ -18,16 +19,17 @@ from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, validity
+from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
-from provision.planes.etcd.node import functions, health_script
+from provision.planes.etcd.node import follow_up, functions
 from provision.planes.etcd.phases.docker import Docker, joins_when_it_starts
 from provision.planes.etcd.phases.etcd import Etcd
 from provision.planes.etcd.phases.host import Host
 from provision.planes.etcd.phases.members import Leave, Lost
 from provision.planes.etcd.phases.pki import Certificates
 from provision.planes.etcd.phases.quorum import Quorum
+from provision.planes.etcd.phases.strangers import Strangers
 from provision.planes.etcd.ports import PORTS
 from provision.remote import Remotes
 
@@ -50,6 +52,7 @@ class EtcdPlane(Plane):
         Docker(),
         Images(lambda situation: bool(leaving.guests(situation))),
         Quorum(),
+        Strangers(),
         Networks(membership.networks_wait),
         Keepers(membership.networks_wait),
         Withdrawal(partial(functions, "reset"), joins_when_it_starts),
@@ -91,7 +94,9 @@ class EtcdPlane(Plane):
         return f"{artifact.path.name}: etcd {artifact.version} for {artifact.cpu}, sha256 {artifact.sha256[:12]}…"
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask for the member that runs there, what it knows of the others, and what lies in its data folder."""
+        """Ask for the member that runs there, what it knows of the others, what lies in its data folder, and which
+        endpoints belong to hosts that are no nodes."""
+        addresses = (one.address for one in situation.cluster.nodes)
         return Question(
             # Of every node: who is no member in this inventory may be one in the store.
             paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, paths.DOCKER_DROP_IN),
@@ -100,7 +105,7 @@ class EtcdPlane(Plane):
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
             calls=("fact_store_data", "fact_store_log", "fact_store_in_use"),
-            slow_calls=("fact_members",),
+            slow_calls=("fact_members", call("fact_endpoints", *addresses)),
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
@@ -113,17 +118,24 @@ class EtcdPlane(Plane):
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which certificates have ended, where a rotation has stopped, and what stays on hosts that leave."""
-        return (*validity.warnings(situation), *leaving.warnings(situation))
+        return (*validity.warnings(situation), *leaving.warnings(situation), *strangers.warnings(situation))
 
     def whole(self, situation: Situation) -> Situation:
         """Return the situation in which nobody is leaving."""
         return leaving.settled(situation)
 
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
-        """Ask one member about those that are to leave: whether they answer decides when they go."""
+        """Ask one member whether those that are to leave answer, which decides when they go. If hosts that are no nodes
+        have endpoints, ask the nodes whether these hosts live."""
+        calls: dict[str, list[str]] = {}
         urls = membership.client_urls(situation) if membership.is_running(situation) else ()
-        asked = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
-        return {asked: health_script(urls)} if urls and asked else {}
+        member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
+        if urls and member:
+            calls[member] = [call("fact_health", *urls)]
+        if hosts := strangers.endpoints(situation):
+            for node in strangers.asked(situation):
+                calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))
+        return {name: follow_up(*wanted) for name, wanted in calls.items()}
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return those in which members leave, or the steps of a rotation that are left."""

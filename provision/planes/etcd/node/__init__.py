@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from provision.core.resource import call
 from provision.node import library
 
 #: The parts of the program that mends Docker's errors, in their order.
@@ -24,6 +22,6 @@ def functions(name: str) -> str:
     return (files(__name__) / f"{name}.sh").read_text()
 
 
-def health_script(urls: Iterable[str]) -> str:
-    """Return a script that asks a node which of the members with these client URLs answer."""
-    return f"{library('facts')}\n{functions('facts')}\nfact_units etcd.service\n{call('fact_health', *urls)}\n"
+def follow_up(*calls: str) -> str:
+    """Return a script that asks a node a second time, by these calls of shell functions."""
+    return "\n".join((library("facts"), *map(functions, ("facts", "mend", "strangers")), *calls, ""))

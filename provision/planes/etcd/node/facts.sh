@@ -9,6 +9,14 @@ own_member() {
         --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
 }
 
+# own_keys WORD…: run a command of etcdctl for the keys that Docker uses, at this node's own member.
+own_keys() {
+    # shellcheck disable=SC1091 # our own, on the node
+    (. /etc/etcd/etcd.env && ETCDCTL_API=2 timeout 4 etcdctl --no-sync --total-timeout 3s -o json \
+        --endpoints "$ETCD_ADVERTISE_CLIENT_URLS" --ca-file "$ETCD_TRUSTED_CA_FILE" \
+        --cert-file "$ETCD_CERT_FILE" --key-file "$ETCD_KEY_FILE" "$@" 2>/dev/null)
+}
+
 # fact_health URL…: print which of the members with these client URLs answer a read that needs a quorum.
 fact_health() {
     for url; do ! own_member endpoint health --endpoints="$url" >/dev/null || printf '%s\n' "$url"; done |
@@ -20,6 +28,22 @@ fact_members() {
     is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
     own_member member list | fact_encoded answer members
     own_member endpoint status | fact_encoded answer member-status
+}
+
+# fact_endpoints ADDRESS…: print the endpoints of hosts without one of these addresses, as this node's own member has them.
+fact_endpoints() {
+    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+    own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer endpoints
+}
+
+# endpoints_elsewhere ADDRESS… < JSON: print `NETWORK ID HOST NAME` for each of these endpoints. etcd gives an endpoint as a
+# JSON text, with its fields in alphabetical order.
+endpoints_elsewhere() {
+    sed 's/"key":/\n&/g' | tr -d '\134' | sed -n \
+        's|^"key":"[^"]*/\([0-9a-f]*\)/\([0-9a-f]*\)","value":"{.*"locator":"\([0-9][0-9.]*\)".*"name":"\([^"]*\)".*|\1 \2 \3 \4|p' |
+        while read -r network id host name; do
+            case " $* " in *" $host "*) ;; *) printf '%s %s %s %s\n' "$network" "$id" "$host" "$name" ;; esac
+        done
 }
 
 # fact_store_data: print whether etcd's folder contains anything but the data of a removed member that was set aside.

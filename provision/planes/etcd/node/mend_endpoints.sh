@@ -33,8 +33,10 @@ empty() {
 # name is renamed for a moment. Nothing is done if the name is also the beginning of a container's ID.
 free() {
     [ -e "$joined" ] && containers=$(docker ps -aq --no-trunc) || return 0
+    claimed=
     # shellcheck disable=SC2086 # a word a container
-    claimed=$(docker inspect -f '{{range .NetworkSettings.Networks}}{{println .EndpointID}}{{end}}' $containers) || return 0
+    [ -z "$containers" ] || claimed=$(docker inspect -f \
+        '{{range .NetworkSettings.Networks}}{{println .EndpointID}}{{end}}' $containers) || return 0
     ! is_line "$3" "$claimed" && store --total-timeout 3s get --quorum "$endpoints_key/$1/$3" >/dev/null || return 0
     owner=$(docker ps -aq --no-trunc -f "name=^/$(printf %s "$2" | sed 's/\./\\./g')\$") || return 0
     [ -z "$owner" ] || docker rename "$owner" "$2$aside" || return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -83,16 +83,11 @@ class Session:
             self.progress.say(host.name, "connecting")
         with self.progress.stage("connect"):
             remotes = self._open(hosts)
-        with remotes:
-            if not lock:
-                yield remotes
-                return
-            with self.progress.stage("lock"):
-                held = remotes.lock(lock, shared=shared, run=self.run).__enter__()
-            try:
-                yield remotes
-            finally:
-                held.__exit__(None, None, None)
+        with remotes, ExitStack() as held:
+            if lock:
+                with self.progress.stage("lock"):
+                    held.enter_context(remotes.lock(lock, shared=shared, run=self.run))
+            yield remotes
 
     def _open(self, hosts: Sequence[Node]) -> Remotes:
         """Connect to all hosts. ConnectionFailed says of one that is to leave what can be done without it."""

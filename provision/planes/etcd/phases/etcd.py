@@ -12,7 +12,7 @@ from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.node import library
-from provision.planes.etcd import bootstrap, joining, leaving, membership, paths, ports
+from provision.planes.etcd import bootstrap, leaving, member_changes, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases.pki import trusted_files
@@ -112,7 +112,7 @@ class Etcd(Phase):
             coordinator.await_quorum("before etcd changes on " + ", ".join(node.name for node in wave))
         for node in wave:
             if node in membership.joining(situation):
-                joining.announce(opened(coordinator), node)
+                member_changes.announce(opened(coordinator), node)
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """Quorum is back, on the nodes just changed too; who joined is promoted. phases/quorum.py awaits the first."""
@@ -120,7 +120,7 @@ class Etcd(Phase):
             return
         for node in wave:
             if node in membership.joining(situation):
-                joining.promote(opened(coordinator), node)
+                member_changes.promote(opened(coordinator), node)
         wait_for_members(coordinator, tuple(node for node in wave if node.member))
 
 

@@ -7,7 +7,7 @@ from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
-from provision.planes.etcd import joining, membership, paths
+from provision.planes.etcd import member_changes, membership, paths
 from provision.planes.etcd.coordinator import opened
 
 #: What the plan says of a member without data, and what a person has to know before it is removed.
@@ -49,7 +49,7 @@ class Removal(Phase):
         removed = self._removed(situation)
         member = next(one for one in removed if self._change(one) == change)
         silent = frozenset(one.url for one in removed if not one.healthy)
-        joining.remove(opened(coordinator), member.url, str(member), silent)
+        member_changes.remove(opened(coordinator), member.url, str(member), silent)
 
 
 class Lost(Removal):

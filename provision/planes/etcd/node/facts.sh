@@ -57,7 +57,7 @@ fact_store_data() {
     done
 }
 
-# fact_store_log: whether a member's log is there. etcd makes the rest of its data anew, and is no member without its log.
+# fact_store_log: print whether a member's log exists. etcd can recreate the rest of its data, but is no member without the log.
 fact_store_log() {
     found=no
     for log in /var/lib/etcd/data/member/wal/*.wal; do [ ! -e "$log" ] || found=yes; done

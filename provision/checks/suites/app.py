@@ -22,8 +22,9 @@ from provision.waiting import wait_for
 
 #: The page's port in its container.
 PORT = 5000
-#: Seconds to wait for the page: Python and Redis start, and the other node learns a new name.
-PATIENCE = 30
+#: Seconds to wait for the page: Python and Redis start, and the other node learns a new name. On a machine with twenty
+#: processes for each core, 30 s were once too few.
+PATIENCE = 90
 
 _COUNT = re.compile(r"seen (\d+) times")
 _ADVICE = "fab verify --only overlay: do containers reach each other? On the nodes: journalctl -u docker.service"

@@ -26,8 +26,9 @@ def leaving(situation: Situation) -> tuple[Node, ...]:
 
 
 def left(situation: Situation) -> tuple[Node, ...]:
-    """Return the absent hosts that are as they were before: their entries may go."""
-    return tuple(host for host in situation.cluster.absent if host not in leaving(situation))
+    """Return the absent hosts that are as they were before, of those that were asked: their entries may go."""
+    asked = (host for host in situation.cluster.absent if host.name in situation.facts)
+    return tuple(host for host in asked if host not in leaving(situation))
 
 
 def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
@@ -43,8 +44,7 @@ def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
 class Departure(Phase):
     """A step of each host that leaves."""
 
-    #: What is removed from the host, and the functions of reset.sh that do so.
-    what: str
+    #: The functions of reset.sh that make the step.
     undoing: tuple[str, ...]
 
     def __init__(self, functions: Callable[[], str]) -> None:

@@ -102,6 +102,8 @@ def test_a_host_that_has_left_is_said_and_nothing_is_planned_for_it(tmp_path: Lo
     assert cluster_lines(situation) == [[]]
     (said,) = (problem for problem in PLANE.warnings(situation) if problem.where == "node3")
     assert said.advice == "delete its entry from the inventory"
+    unasked = replace(situation, facts={name: facts for name, facts in situation.facts.items() if name != "node3"})
+    assert "node3" not in [problem.where for problem in PLANE.warnings(unasked)]
 
 
 def test_nobody_leaves_while_the_store_has_no_quorum(tmp_path: LocalPath) -> None:

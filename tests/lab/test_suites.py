@@ -19,7 +19,7 @@ pytestmark = pytest.mark.lab
 USERS = """
 docker volume create theirs && docker volume create --label overlay=theirs unused
 docker network create theirs
-docker run -d --name theirs --network theirs -v theirs:/data busybox sh -c 'echo kept >/data/text; sleep 600'
+docker run -d --name theirs --network theirs -v theirs:/data busybox sh -c 'echo kept >/data/text; sleep 6000'
 docker create --name stopped busybox
 docker tag busybox theirs:1 && docker tag busybox overlay-provision:theirs
 docker tag busybox redis:theirs
@@ -169,7 +169,7 @@ def test_every_suite_is_green_and_a_users_things_are_untouched(cluster: Lab, fab
 def test_what_a_killed_run_left_is_removed_and_told(cluster: Lab, fab: Fab, seen: dict[str, str]) -> None:
     label = "--label overlay-provision.run=dead"
     made = {
-        "container left": f"docker run -d --name left {label} -v overlay-provision-run-dead-1:/kept busybox sleep 600",
+        "container left": f"docker run -d --name left {label} -v overlay-provision-run-dead-1:/kept busybox sleep 6000",
         "volume overlay-provision-run-dead-1": "docker volume create overlay-provision-run-dead-1",
         "network left": f"docker network create {label} left",
         "image overlay-provision-run:dead": "docker tag busybox overlay-provision-run:dead",

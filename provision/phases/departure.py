@@ -33,10 +33,14 @@ def left(situation: Situation) -> tuple[Node, ...]:
 
 def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
     """Run these functions of reset.sh on a host, with the control plane's own. StepFailed where one fails."""
-    script = "\n".join((library("record", "changes", "reset"), functions, *names, ""))
+    return done(remote, "\n".join((library("record", "changes", "reset"), functions, *names, "")), what)
+
+
+def done(remote: Remote, script: str, what: str) -> str:
+    """Run a script that puts a host back, and return its output. StepFailed where it fails."""
     result = remote.run(script, timeout=300, changes=True, what=what)
     if result.code:
-        advice = "mend the cause and run the verb again: what is not yet undone is still on record"
+        advice = "remove the cause and run the same again: the record still has what is not yet undone"
         raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
     return result.stdout
 

@@ -17,7 +17,7 @@ from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFail
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
 from provision.phases import networks
-from provision.phases.departure import undo
+from provision.phases.departure import done, undo
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.resources import KEEPER
@@ -107,7 +107,7 @@ def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
     return [
         Foreign(name, network.name)
         for network in situation.cluster.networks
-        for line in _done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking at containers").splitlines()
+        for line in done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking at containers").splitlines()
         for name, _, ours in [line.partition("\t")]
         if name and not ours
     ]
@@ -116,7 +116,7 @@ def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
 def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
     if found:
         names = dict.fromkeys(foreign.container for foreign in found)  # a container may be on several networks
-        _done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
+        done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
 
 
 def _remove_networks(session: Session, situation: Situation, coordinator: Coordinator, changed: list[Node]) -> None:
@@ -144,11 +144,3 @@ def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, w
 
     with session.progress.stage("reset"):
         remotes.each(step, nodes)
-
-
-def _done(remote: Remote, script: str, what: str) -> str:
-    result = remote.run(script, timeout=300, changes=True, what=what)
-    if result.code:
-        advice = "remove the cause and run reset again: the record still has what is not yet undone"
-        raise StepFailed(Problem(f"{what}: {result.stderr.strip()[-800:]}", remote.node.name, advice))
-    return result.stdout

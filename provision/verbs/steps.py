@@ -95,7 +95,7 @@ def consent(session: Session, plan: Plan, *, yes: bool) -> None:
         return
     for asked in dict.fromkeys(plan.consents):
         if not session.agreed(f"This run would {asked}. Go on?"):
-            advice = "add --yes to agree; where that is not meant, this inventory is an old one, or a host lacks a disk"
+            advice = "add --yes to agree. Not meant? Then this inventory is an old one, or a disk is not mounted."
             raise ConsentMissing(Problem(f"this run would {asked}, and needs a yes for that", "cluster", advice))
     stopped = ", ".join(plan.stopped)
     question = f"Restarting Docker stops containers that do not come back by themselves: {stopped}. Go on?"

@@ -37,8 +37,8 @@ JOIN_SECONDS = 60
 #: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
 NODES_IN_TURN = 4
 
-#: Members whose lists can all be tried: 127 of seven.
-MANY_MEMBERS = 7
+#: So few members that every list of some of them is tried: 127 lists of seven.
+FEW_MEMBERS = 7
 
 
 def joins_when_it_starts(facts: Facts) -> bool:
@@ -190,7 +190,7 @@ def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 
     Of many members there are too many lists: then only the whole one, beside the list in use (`_started_on`).
     """
-    sizes = range(1 if len(endpoints) <= MANY_MEMBERS else len(endpoints), len(endpoints) + 1)
+    sizes = range(1 if len(endpoints) <= FEW_MEMBERS else len(endpoints), len(endpoints) + 1)
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
 
 

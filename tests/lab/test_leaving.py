@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 
 import pytest
@@ -55,16 +54,8 @@ def lab(make_lab: MakeLab) -> Lab:
     return make_lab(5)
 
 
-@pytest.fixture
-def bare(lab: Lab) -> Lab:
-    for name in ("before", "after"):
-        (lab.folder / f"{name}.yml").unlink(missing_ok=True)
-    shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
-    return labs.renew(lab.name, say=lambda _: None)
-
-
-def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, change: tuple[str, str, bool]) -> None:
-    lab, (before, after, firewall) = bare, change
+def test_140_members_leave_and_nobody_who_stays_notices(bare_lab: Lab, fab: Fab, change: tuple[str, str, bool]) -> None:
+    lab, (before, after, firewall) = bare_lab, change
     old = inventory(lab, "before", names(before), firewall=firewall)
     new = inventory(lab, "after", names(after), firewall=firewall)
     document(fab(lab, "provision", "--json", inventory=old))
@@ -82,8 +73,8 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare: Lab, fab: Fab, cha
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
-def test_a_host_that_has_left_is_put_back_alone(bare: Lab, fab: Fab) -> None:
-    lab = bare
+def test_a_host_that_has_left_is_put_back_alone(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
     before = manifest(lab, "node3")
     old, new = inventory(lab, "before", names("123")), inventory(lab, "after", names("12"))
     document(fab(lab, "provision", "--json", inventory=old))
@@ -98,8 +89,8 @@ def test_a_host_that_has_left_is_put_back_alone(bare: Lab, fab: Fab) -> None:
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
-def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare: Lab, fab: Fab) -> None:
-    lab = bare
+def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
     before = manifest(lab, "node3")
     old = inventory(lab, "before", names("123"))
     new = inventory(lab, "after", names("12"), absent=names("3"))
@@ -126,8 +117,8 @@ def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare: Lab, fab: F
     run(lab, "node1", "docker run --rm --name user-three --network demo busybox ping -c 1 -W 5 user-node2")
 
 
-def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back(bare: Lab, fab: Fab) -> None:
-    lab = bare
+def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
     old = inventory(lab, "before", names("123"))
     new = inventory(lab, "after", names("12"), workers=names("3"))
     document(fab(lab, "provision", "--json", inventory=old))
@@ -141,8 +132,8 @@ def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back
     assert dockerds(lab, names("123")) == began
 
 
-def test_141_a_dead_member_is_removed_while_two_others_live(bare: Lab, fab: Fab) -> None:
-    lab = bare
+def test_141_a_dead_member_is_removed_while_two_others_live(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
     old, new = inventory(lab, "before", names("123")), inventory(lab, "after", names("124"))
     document(fab(lab, "provision", "--json", inventory=old))
     labs.power_cut(lab.name, "node3")
@@ -170,9 +161,9 @@ def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: 
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-def test_140_killed_while_members_leave(bare: Lab, fab: Fab, kill: tuple[str, str, str, str]) -> None:
+def test_140_killed_while_members_leave(bare_lab: Lab, fab: Fab, kill: tuple[str, str, str, str]) -> None:
     """The next run completes what was begun; a third run changes nothing."""
-    lab, (before, after, step, when) = bare, kill
+    lab, (before, after, step, when) = bare_lab, kill
     after, _, absent = after.partition("-")
     old = inventory(lab, "before", names(before))
     new = inventory(lab, "after", names(after), absent=names(absent))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -21,12 +20,6 @@ from provision.lab import Lab
 @pytest.fixture(scope="module")
 def lab(make_lab: MakeLab) -> Lab:
     return make_lab(5)
-
-
-@pytest.fixture
-def bare(lab: Lab) -> Lab:
-    shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
-    return labs.renew(lab.name, say=lambda _: None)
 
 
 def provisioned(lab: Lab, fab: Fab, numbers: str) -> Path:
@@ -47,9 +40,9 @@ def is_as_planned(lab: Lab, fab: Fab, path: Path, numbers: str) -> None:
 
 @pytest.mark.parametrize(("there", "gone"), [("123", "3"), ("12345", "45")])
 def test_115_members_are_replaced_by_new_machines_at_their_addresses(
-    bare: Lab, fab: Fab, there: str, gone: str
+    bare_lab: Lab, fab: Fab, there: str, gone: str
 ) -> None:
-    lab, replaced = bare, names(gone)
+    lab, replaced = bare_lab, names(gone)
     path = provisioned(lab, fab, there)
     staying = [name for name in names(there) if name not in replaced]
     for name in replaced:
@@ -87,9 +80,9 @@ def trust_anew(lab: Lab, fab: Fab, path: Path) -> None:
     document(fab(lab, "trust", "--json", inventory=path))
 
 
-def test_115_killed_between_the_removal_and_the_join(bare: Lab, fab: Fab) -> None:
+def test_115_killed_between_the_removal_and_the_join(bare_lab: Lab, fab: Fab) -> None:
     """It is the first member, by which the store is reached. The next run ends what was begun, and asks nothing."""
-    lab = bare
+    lab = bare_lab
     path = provisioned(lab, fab, "123")
     labs.renew(lab.name, "node1", say=lambda _: None)
     began = dockerds(lab, names("23"))
@@ -101,8 +94,10 @@ def test_115_killed_between_the_removal_and_the_join(bare: Lab, fab: Fab) -> Non
     assert dockerds(lab, names("23")) == began
 
 
-def test_145_a_member_whose_disk_is_not_mounted_is_not_removed_unasked_and_goes_on_with_it(bare: Lab, fab: Fab) -> None:
-    lab = bare
+def test_145_a_member_whose_disk_is_not_mounted_is_not_removed_unasked_and_goes_on_with_it(
+    bare_lab: Lab, fab: Fab
+) -> None:
+    lab = bare_lab
     run(lab, "node3", "mkdir -p /srv/etcd /var/lib/etcd && mount --bind /srv/etcd /var/lib/etcd")
     path = provisioned(lab, fab, "123")
     run(lab, "node3", "systemctl stop etcd && umount /var/lib/etcd && systemctl start --no-block etcd")
@@ -115,9 +110,9 @@ def test_145_a_member_whose_disk_is_not_mounted_is_not_removed_unasked_and_goes_
     is_as_planned(lab, fab, path, "123")
 
 
-def test_145_a_member_that_lost_its_data_joins_anew_though_its_etcd_tries_to_start(bare: Lab, fab: Fab) -> None:
+def test_145_a_member_that_lost_its_data_joins_anew_though_its_etcd_tries_to_start(bare_lab: Lab, fab: Fab) -> None:
     """etcd makes a database, finds that it is a member, and ends, again and again."""
-    lab = bare
+    lab = bare_lab
     path = provisioned(lab, fab, "123")
     lose = "systemctl kill -s KILL etcd; systemctl stop etcd; rm -r /var/lib/etcd/data; systemctl start etcd"
     run(lab, "node3", f"{lose}; until [ $(systemctl show -p NRestarts --value etcd) -gt 0 ]; do sleep 0.1; done")
@@ -127,9 +122,9 @@ def test_145_a_member_that_lost_its_data_joins_anew_though_its_etcd_tries_to_sta
     is_as_planned(lab, fab, path, "123")
 
 
-def test_145_of_two_members_one_is_replaced_when_the_other_was_made_a_store_of_its_own(bare: Lab, fab: Fab) -> None:
+def test_145_of_two_members_one_is_replaced_when_the_other_was_made_a_store_of_its_own(bare_lab: Lab, fab: Fab) -> None:
     """By the commands that README.md has for it."""
-    lab = bare
+    lab = bare_lab
     path = provisioned(lab, fab, "12")
     run(lab, "node1", "docker run -d --name user-node1 --network demo busybox sleep 9999")
     labs.renew(lab.name, "node2", say=lambda _: None)
@@ -145,9 +140,9 @@ def test_145_of_two_members_one_is_replaced_when_the_other_was_made_a_store_of_i
     run(lab, "node2", "docker run --rm --network demo busybox ping -c 1 -W 5 user-node1")
 
 
-def test_55_killed_before_the_third_of_three_members_has_begun(bare: Lab, fab: Fab) -> None:
+def test_55_killed_before_the_third_of_three_members_has_begun(bare_lab: Lab, fab: Fab) -> None:
     """The others have a quorum. Nothing of the third one is lost: it begins."""
-    lab = bare
+    lab = bare_lab
     path = inventory(lab, "members", names("123"))
     assert fab(lab, "provision", inventory=path, at=("node3: phase etcd", "before", "false")).returncode
     settings = "set -a; . /etc/etcd/etcd.env; export ETCDCTL_API=3"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
@@ -32,14 +31,8 @@ done
 
 
 @pytest.fixture(scope="module")
-def hosts(make_lab: MakeLab) -> Lab:
+def lab(make_lab: MakeLab) -> Lab:
     return make_lab(3)
-
-
-@pytest.fixture
-def lab(hosts: Lab) -> Lab:
-    shutil.rmtree(hosts.folder / ".overlay", ignore_errors=True)
-    return labs.renew(hosts.name, say=lambda _: None)
 
 
 def started(lab: Lab, node: str, **numbers: int) -> None:
@@ -70,8 +63,9 @@ def provisioned(lab: Lab, fab: Fab, *, firewall: bool) -> Path:
     return inventory(lab, "after", ("node1", "node2"), firewall=firewall)
 
 
-def test_134_146_what_a_host_held_that_is_gone_for_good_is_free_again(lab: Lab, fab: Fab) -> None:
+def test_134_146_what_a_host_held_that_is_gone_for_good_is_free_again(bare_lab: Lab, fab: Fab) -> None:
     """One host has its rows from gossip. The other one's dockerd was restarted, and has asked for them."""
+    lab = bare_lab
     new = provisioned(lab, fab, firewall=True)
     run(lab, "node3", "docker network create -d overlay --subnet 10.97.0.0/24 theirs")
     run(lab, "node3", "docker run -d --name alone --network theirs busybox sleep 9999")
@@ -99,8 +93,9 @@ def test_134_146_what_a_host_held_that_is_gone_for_good_is_free_again(lab: Lab, 
 
 
 def test_147_a_host_that_lives_behind_an_entry_that_is_gone_keeps_what_it_has_until_it_is_off(
-    lab: Lab, fab: Fab
+    bare_lab: Lab, fab: Fab
 ) -> None:
+    lab = bare_lab
     new = provisioned(lab, fab, firewall=False)
     started(lab, "node3", web=201)
     users(lab)

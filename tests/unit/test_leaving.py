@@ -294,6 +294,13 @@ def test_a_member_that_nobody_was_able_to_ask_is_not_taken_for_one_without_data(
     assert [node.name for node in replaced(emptied(situation, "node3"))] == ["node3"]
 
 
+def test_a_member_without_data_is_asked_again_for_it_may_have_started_after_it_was_asked(tmp_path: LocalPath) -> None:
+    situation = at_work(tmp_path, *FIVE[:3])
+    assert PLANE.follow_up(situation) == {}
+    (name, script), *others = PLANE.follow_up(emptied(situation, "node3")).items()
+    assert (name, script.splitlines()[-1], others) == ("node3", "fact_store_log", [])
+
+
 @pytest.mark.parametrize("goal", [Goal.RENEW, Goal.ROTATE])
 def test_a_rotation_waits_until_a_member_without_data_has_joined(tmp_path: LocalPath, goal: Goal) -> None:
     with pytest.raises(PreflightRefused, match="members have none of their data: node3"):

@@ -125,13 +125,14 @@ class EtcdPlane(Plane):
         return leaving.settled(situation)
 
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
-        """Ask one member whether those that are to leave answer, which decides when they go. If hosts that are no nodes
-        have endpoints, ask the nodes whether these hosts live."""
-        calls: dict[str, list[str]] = {}
+        """Ask one member whether those that are to leave answer, which decides when they go. Ask members without data
+        again: one that has just started for the first time has some by now. If hosts that are no nodes have endpoints,
+        ask the nodes whether these hosts live."""
+        calls: dict[str, list[str]] = {node.name: ["fact_store_log"] for node in membership.replaced(situation)}
         urls = membership.client_urls(situation) if membership.is_running(situation) else ()
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:
-            calls[member] = [call("fact_health", *urls)]
+            calls.setdefault(member, []).append(call("fact_health", *urls))
         if hosts := strangers.endpoints(situation):
             for node in strangers.asked(situation):
                 calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from conftest import Fab
 from observe import document, run, start
@@ -29,6 +31,11 @@ while :; do
     then echo "$(date +%s%3N) $number"; fi
 done >/run/test-writes
 """
+#: A command for a node: etcdctl at the node's own member; its words follow.
+_OWN = """
+. /etc/etcd/etcd.env
+ETCDCTL_API=3 etcdctl --endpoints "$ETCD_ADVERTISE_CLIENT_URLS" --cacert "$ETCD_TRUSTED_CA_FILE" \\
+    --cert "$ETCD_CERT_FILE" --key "$ETCD_KEY_FILE" """
 _PING = "docker exec user-{here} ping -i 0.2 user-{there} >/run/test-pings 2>&1"
 
 
@@ -69,6 +76,22 @@ def members(lab: Lab, fab: Fab, path: Path) -> list[str]:
     """The healthy members, as `status` shows them."""
     rows = document(fab(lab, "status", "--json", inventory=path))["members"]
     return [row["node"] for row in rows if row["health"] == "healthy"]
+
+
+def let_lead(lab: Lab, name: str, members: Sequence[str]) -> None:
+    """Make this one of the members the leader."""
+    identities = {member: asked(lab, member)["header"]["member_id"] for member in members}
+    leader = next(member for member in members if asked(lab, member)["leader"] == identities[member])
+    if leader != name:
+        run(lab, leader, f"{_OWN} move-leader {identities[name]:x}")
+    assert asked(lab, name)["leader"] == identities[name]
+
+
+def asked(lab: Lab, member: str) -> dict[str, Any]:
+    """What a member says of itself, in the header too."""
+    (answer,) = json.loads(run(lab, member, f"{_OWN} endpoint status -w json"))
+    status: dict[str, Any] = answer["Status"]
+    return status
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 from conftest import Fab, MakeLab
-from leaving import REFUSED, Seen, dockerds, inventory, keys, members, names, watched
+from leaving import REFUSED, Seen, dockerds, inventory, keys, let_lead, members, names, watched
 from observe import document, manifest, run, steps
 
 from provision import lab as labs
@@ -59,7 +59,8 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare_lab: Lab, fab: Fab,
     old = inventory(lab, "before", names(before), firewall=firewall)
     new = inventory(lab, "after", names(after), firewall=firewall)
     document(fab(lab, "provision", "--json", inventory=old))
-    staying = [name for name in names(before) if name in names(after)]
+    staying, leaving = ([name for name in names(before) if (name in names(after)) == stays] for stays in (True, False))
+    let_lead(lab, leaving[0], names(before))  # 118: the leader leaves
     began, seen = dockerds(lab, staying), list[Seen]()
     with watched(lab, *staying[:2], seen):
         assert document(fab(lab, "provision", "--json", inventory=new), 3)["problems"]
@@ -71,6 +72,29 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare_lab: Lab, fab: Fab,
     assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
     assert dockerds(lab, staying) == began
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
+
+
+def test_117_a_member_whose_address_changed_leaves_and_joins_as_another(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
+    old = inventory(lab, "before", names("123"))
+    document(fab(lab, "provision", "--json", inventory=old))
+    address = lab.nodes[2].address
+    moved = f"{address.rpartition('.')[0]}.73"
+    run(lab, "node3", f"ip address add {moved}/24 dev eth0 && ip address del {address}/24 dev eth0")
+    new = lab.folder / "moved.yml"
+    new.write_text(old.read_text().replace(f"address: {address}", f"address: {moved}"))
+    document(fab(lab, "trust", "--json", inventory=new))
+    began, seen = dockerds(lab, names("12")), list[Seen]()
+    with watched(lab, "node1", "node2", seen):
+        plan = document(fab(lab, "plan", "--json", inventory=new))
+        report = document(fab(lab, "provision", "--json", "--yes", inventory=new))
+    assert steps(plan) == steps(report)
+    assert members(lab, fab, new) == names("123")
+    assert set(seen[0].writes) <= keys(lab, "node3")
+    assert (seen[0].gap < REFUSED, seen[0].lost_pings) == (True, 0), seen[0].gap
+    assert dockerds(lab, names("12")) == began
+    assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
+    run(lab, "node3", "docker run --rm --network demo busybox ping -c 1 -W 5 user-node1")
 
 
 def test_a_host_that_has_left_is_put_back_alone(bare_lab: Lab, fab: Fab) -> None:

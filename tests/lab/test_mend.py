@@ -123,6 +123,43 @@ def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -
         run(cluster, "node1", "systemctl start overlay-mend; docker network rm left")
 
 
+#: Let the other dockerds read the names on demo without a container's endpoint, and put the endpoint back unseen.
+UNSEEN = """
+export ETCDCTL_API=2; . /etc/docker/overlay/store.env; cd /etc/docker/overlay
+store() {
+    etcdctl --no-sync --ca-file store-ca.crt --cert-file store.crt --key-file store.key \\
+        --endpoints "https://${OVERLAY_ADVERTISE%:*}:2379" "$@"
+}
+place=$(docker inspect -f '{{with .NetworkSettings.Networks.demo}}{{.NetworkID}}/{{.EndpointID}}{{end}}' late)
+key=/docker/network/v1.0/endpoint/$place count=/docker/network/v1.0/endpoint_count/${place%/*}
+late=$(store get "$key") number=$(store get "$count")
+store rm "$key"
+store set "$count" "$number"
+sleep 1
+store set "$key" "$late"
+"""
+
+
+def test_148_a_name_that_a_host_has_missed_is_known_again(cluster: Lab) -> None:
+    """Docker's error: it reads names when the number of endpoints changes, and may miss that."""
+    knows = "docker exec asks timeout 2 ping -c 1 -W 1 late"
+    run(cluster, "node1", "docker run -d --name late --network demo busybox sleep 6000 >/dev/null")
+    run(cluster, "node2", "docker run -d --name asks --network demo busybox sleep 6000 >/dev/null")
+    try:
+        await_so(cluster, "node2", knows)
+        for node in cluster.nodes:
+            run(cluster, node.name, "systemctl stop overlay-mend")
+        run(cluster, "node1", UNSEEN)
+        run(cluster, "node2", f"for _ in 1 2 3; do {knows} && exit 1; done; true")
+        run(cluster, "node2", "systemctl start overlay-mend")
+        await_so(cluster, "node2", knows)
+        said = "journalctl -u overlay-mend -o cat | grep -q 'announced: the names on network .*; late .* was unknown'"
+        await_so(cluster, "node2", said)
+    finally:
+        run(cluster, "node1", "systemctl start overlay-mend; docker rm -f late")
+        run(cluster, "node2", "systemctl start overlay-mend; docker rm -f asks")
+
+
 def test_an_endpoint_that_nobody_has_is_freed(cluster: Lab, proof: Proof) -> None:
     """A dockerd that cannot reach the store leaves an endpoint: a container is removed while no member answers."""
     run(cluster, "node1", "docker run -d --name gone --network demo busybox sleep 600 >/dev/null")

@@ -39,6 +39,11 @@ def endpoint(host: str, *, address: str = ADDRESS, mac: str = MAC, sandbox: str 
     return f"endpoint {NETWORK} {mac} {address} {host} {name} {ID} {sandbox}"
 
 
+def known_as(name: str, host: str = SECOND) -> str:
+    """Return the name of an endpoint."""
+    return f"name {NETWORK} {ID} {host} {ADDRESS} {name}"
+
+
 def space(*rows: str) -> str:
     """Return a network's namespace with these rows."""
     return "\n".join(

@@ -23,6 +23,7 @@ from mend_program import (
     Program,
     endpoint,
     forwarding,
+    known_as,
     learned,
     neighbour,
     space,
@@ -49,6 +50,7 @@ def record(host: str, sandbox: str = SANDBOX) -> dict[str, object]:
     """Return an endpoint as Docker 20.10 writes it, with its fields in alphabetical order."""
     return {
         "anonymous": False,
+        "disableResolution": False,
         "ep_iface": {"addr": f"{ADDRESS}/24", "dstPrefix": "eth", "mac": MAC, "v4PoolID": "GlobalDefault/10.99.0.0/24"},
         "exposed_ports": [{"Proto": 6, "Port": 80}],
         "generic": {"com.docker.network.portmap": [{"IP": "", "Port": 80, "HostPort": 18000}]},
@@ -65,7 +67,13 @@ def record(host: str, sandbox: str = SANDBOX) -> dict[str, object]:
 @pytest.mark.parametrize("sandbox", [SANDBOX, ""])
 def test_endpoints_are_read_from_the_store(mend: Program, sandbox: str) -> None:
     found = mend.run("entries", store(record(SECOND, sandbox)))
-    assert [line.strip() for line in found] == [endpoint(SECOND, sandbox=sandbox).strip()]
+    assert [line.strip() for line in found] == [endpoint(SECOND, sandbox=sandbox).strip(), known_as("web")]
+
+
+def test_a_container_without_a_name_is_found_by_its_id_and_one_without_resolution_by_nothing(mend: Program) -> None:
+    unnamed = {**record(SECOND), "anonymous": True}
+    assert mend.run("entries | grep ^name", store(unnamed)) == [known_as("0123456789ab")]
+    assert mend.run("entries | grep -c ^name || :", store({**record(SECOND), "disableResolution": True})) == ["0"]
 
 
 def test_a_store_without_endpoints_has_none(mend: Program) -> None:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from provision.node import library
 
 #: The parts of the program that mends Docker's errors, in their order.
-MEND = ("mend", "mend_rows", "mend_endpoints", "mend_threads", "mend_watch")
+MEND = ("mend", "mend_rows", "mend_endpoints", "mend_names", "mend_threads", "mend_watch")
 
 
 def program(*names: str) -> bytes:

@@ -12,6 +12,10 @@
 # stay taken on all hosts. An endpoint of this host without a container is freed. A dockerd that is killed may leave a
 # network's number of endpoints wrong, and then the network can never be removed. The number is corrected.
 #
+# Names. A dockerd reads the names on a network when the number of the network's endpoints changes. It may miss that: while
+# a container joins, or if the thread that reads is not in the host's namespace. Then a container's name is unknown here until
+# the next change. If the name stays unknown, the same number is written again.
+#
 # Threads. When the last container leaves a network, Docker's thread that watched the network stays in the namespace, which
 # is gone, and Docker uses the thread for other work. It is brought back to the host's namespace.
 #
@@ -64,15 +68,23 @@ $1
     esac
 }
 
-# listed: print the endpoints in the store: `endpoint NETWORK MAC ADDRESS HOST NAME ID SANDBOX`. Fails without a quorum.
+# listed: print the endpoints in the store: `endpoint NETWORK MAC ADDRESS HOST NAME ID SANDBOX`, and the name of each by
+# which others find it: `name NETWORK ID HOST ADDRESS NAME`. Fails without a quorum.
 listed() {
     answer=$(store --total-timeout 3s -o json ls --recursive --quorum "$endpoints_key") || return
     printf '%s\n' "$answer" | entries
 }
 
-# entries < JSON: parse etcd's answer, in which each endpoint is a JSON text with its fields in alphabetical order.
+# entries < JSON: parse etcd's answer, in which each endpoint is a JSON text with its fields in alphabetical order. A
+# container that its user gave no name has the beginning of its ID among its aliases.
 entries() {
     id='[0-9a-f]*' address='[0-9.]*'
-    sed 's/"key":/\n&/g' | tr -d '\134' | sed -n 's|^"key":"'"$endpoints_key/\($id\)/\($id\)"'","value":"{.*"ep_iface":{"addr":"\('"$address"'\)/.*"mac":"\([0-9a-f:]*\)".*"locator":"\('"$address"'\)".*"name":"\([^"]*\)".*"sandbox":"\('"$id"'\)".*|endpoint \1 \4 \3 \5 \6 \2 \7|p'
+    key='^"key":"'$endpoints_key/'\('$id'\)/\('$id'\)","value":"{'
+    addressed='"ep_iface":{"addr":"\('$address'\)/.*' located='"locator":"\('$address'\)".*' named='"name":"\([^"]*\)".*'
+    sed 's/"key":/\n&/g' | tr -d '\134' | sed -n "h
+        s|$key.*$addressed\"mac\":\"\([0-9a-f:]*\)\".*$located$named\"sandbox\":\"\($id\)\".*|endpoint \1 \4 \3 \5 \6 \2 \7|p;g
+        /\"disableResolution\":true/d
+        s|$key\"anonymous\":false.*$addressed$located$named|name \1 \2 \4 \3 \5|p
+        s|$key\"anonymous\":true.*$addressed$located\"myAliases\":\[[^]]*\"\([0-9a-f]\{12\}\)\".*|name \1 \2 \4 \3 \5|p"
 }
 

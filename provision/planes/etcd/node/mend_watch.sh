@@ -35,7 +35,8 @@ watch() {
     # shellcheck disable=SC1091 # on the node
     . "$pki/store.env"
     own=${OVERLAY_ADVERTISE%:*}
-    known='' right='' had='' found='' unclaimed='' miscounted='' changed='' napping='' after=0 calm=0 hurrying=0 recounts=0
+    known='' right='' had='' found='' unclaimed='' miscounted='' unknown='' heard='' names_of='' changed='' napping=''
+    after=0 calm=0 hurrying=0 recounts=0
     mkdir -p "$run"
     rm -f "$left_away"
     put_names_back
@@ -59,6 +60,7 @@ watch() {
             sleep "$again"
         elif [ "$after" -gt 0 ]; then
             after=$((after - 1))
+            check_names
             sleep "$busy"
         else
             calm=$((calm + 1))

@@ -19,8 +19,8 @@ from provision.lab import Lab
 PREFIX = "/overlay-provision-test"
 #: Seconds for which writes may be refused, at most, though every member that stays is tried.
 REFUSED = 3.0
-#: A script for a node: write one key after another, at any member that stays, and print a line for each success. etcdctl
-#: keeps to these members by --no-sync: else it tries all that the store lists, and waits for those that are off.
+#: A script for a node: write one key after another, at any member that stays, and print a line for each success. By
+#: --no-sync etcdctl keeps to these members: else it tries all that the store lists, and waits for those that are off.
 _WRITE = """
 . /etc/docker/overlay/store.env; cd /etc/docker/overlay
 number=0

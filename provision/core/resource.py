@@ -44,30 +44,29 @@ class Resource(Protocol):
         """What the plan calls it."""
 
     def question(self) -> Question:
-        """What to ask the node about it."""
+        """What to ask the node about it, beside what every node is asked."""
+        return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
         """Say how it differs, None where it does not."""
 
     def remember(self) -> str:
-        """Return sh that records what was there before our first change."""
+        """Return sh that records what was there before our first change, if anything has to be recorded."""
+        return ""
 
     def apply(self, difference: Difference) -> str:
         """Return sh that makes it so."""
 
     def upload(self) -> Upload | None:
-        """Return what has to be on the node before `apply`."""
+        """Return what has to be on the node before `apply`, if anything."""
+        return None
 
 
 @dataclass(frozen=True)
-class OfPath:
-    """The common case: nothing to upload, one path to remember."""
+class OfPath(Resource):
+    """Something at a path, which is remembered."""
 
     path: str
-
-    def upload(self) -> Upload | None:
-        """Nothing."""
-        return None
 
     def remember(self) -> str:
         """Remember the path."""

@@ -49,14 +49,27 @@ class Fab(Protocol):
         """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+#: Files of which `script/faults` runs every test. Of others it runs those that are marked `whole`.
+FAULTS = ("faults", "random", "killed", "bad_links", "walk", "leaving", "replaced", "strangers")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = []
     for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.lab)
+        if not item.path.is_relative_to(HERE):
+            continue
+        item.add_marker(pytest.mark.lab)
+        whole = item.get_closest_marker("whole") is not None
+        if whole or item.path.stem.removeprefix("test_") in FAULTS:
+            item.add_marker(pytest.mark.faults)
+        if whole and not config.getoption("--whole"):
+            left_out.append(item)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--whole", action="store_true", help="kill at every step of a run, not only at some")
+    parser.addoption("--whole", action="store_true", help="run the tests marked whole too; kill at every step of a run")
     parser.addoption("--minutes", type=float, default=0.5, help="how long to cause random faults")
     parser.addoption("--seed", type=int, help="the seed of the random faults")
     parser.addoption("--times", type=int, default=1, help="how often to cause each fault")

@@ -32,7 +32,7 @@ def nothing_half_sent(lab: Lab) -> None:
         await_so(lab, node.name, "! ls -A /var/lib/overlay-provision | grep pushed")
 
 
-@pytest.mark.parametrize("percent", [1, 50, 99])
+@pytest.mark.parametrize("percent", [*(pytest.param(percent, marks=pytest.mark.whole) for percent in (1, 50)), 99])
 def test_57_a_link_cut_during_an_upload_is_told_and_the_next_run_goes_on(
     bare_lab: Lab, fab: Fab, tmp_path: Path, percent: int
 ) -> None:
@@ -47,6 +47,7 @@ def test_57_a_link_cut_during_an_upload_is_told_and_the_next_run_goes_on(
     assert_settled(bare_lab, fab)
 
 
+@pytest.mark.whole
 def test_58_a_link_that_carries_nothing_any_more_is_given_up(bare_lab: Lab, fab: Fab, tmp_path: Path) -> None:
     mark = tmp_path / "now"
     inventory = through(bare_lab, "freeze", bare_lab.base.etcd.stat().st_size // 2, mark)
@@ -70,6 +71,7 @@ def test_58_a_host_cut_off_during_a_step_is_named_and_its_step_ends(bare_lab: La
     assert_settled(bare_lab, fab)
 
 
+@pytest.mark.whole
 def test_67_a_link_of_200_ms_is_only_slow(bare_lab: Lab, fab: Fab) -> None:
     inventory = through(bare_lab, "slow", 100)
     document(fab(bare_lab, "provision", "--json", inventory=inventory))

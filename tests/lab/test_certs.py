@@ -263,6 +263,7 @@ def test_75_leaves_that_have_ended_are_told_since_when_and_cured_by_provision(cl
     assert_nothing_pending(cluster, fab)
 
 
+@pytest.mark.whole
 def test_76_authorities_that_have_ended_are_told_since_when_and_cured_by_a_rotation(cluster: Lab, fab: Fab) -> None:
     for name in pki.Authority:
         shutil.rmtree(folder(cluster) / name)

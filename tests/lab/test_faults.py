@@ -66,7 +66,9 @@ def test_63_dockerd_killed(restored: Lab, back: Back) -> None:
     back()
 
 
-@pytest.mark.parametrize("off", [("node1",), ("node2",), NAMES], ids=["one", "the other", "both"])
+@pytest.mark.parametrize(
+    "off", [pytest.param(("node1",), marks=pytest.mark.whole), ("node2",), NAMES], ids=["one", "the other", "both"]
+)
 def test_64_65_power_cut(restored: Lab, back: Back, off: tuple[str, ...]) -> None:
     for name in off:
         labs.power_cut(restored.name, name)

@@ -36,7 +36,7 @@ def test_56_an_interrupt_is_told_and_the_next_run_goes_on(bare_lab: Lab, fab: Fa
     assert_settled(bare_lab, fab)
 
 
-@pytest.mark.parametrize("minutes", [5, -5])
+@pytest.mark.parametrize("minutes", [5, pytest.param(-5, marks=pytest.mark.whole)])
 def test_69_certificates_of_a_controller_whose_clock_is_five_minutes_off_hold(
     bare_lab: Lab, fab: Fab, minutes: int
 ) -> None:

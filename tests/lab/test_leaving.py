@@ -74,13 +74,14 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare_lab: Lab, fab: Fab,
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
+@pytest.mark.whole
 def test_117_a_member_whose_address_changed_leaves_and_joins_as_another(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     old = inventory(lab, "before", names("123"))
     document(fab(lab, "provision", "--json", inventory=old))
     address = lab.nodes[2].address
     moved = f"{address.rpartition('.')[0]}.73"
-    run(lab, "node3", f"ip address add {moved}/24 dev eth0 && ip address del {address}/24 dev eth0")
+    run(lab, "node3", f"ip address del {address}/24 dev eth0 && ip address add {moved}/24 dev eth0")
     new = lab.folder / "moved.yml"
     new.write_text(old.read_text().replace(f"address: {address}", f"address: {moved}"))
     document(fab(lab, "trust", "--json", inventory=new))
@@ -97,6 +98,7 @@ def test_117_a_member_whose_address_changed_leaves_and_joins_as_another(bare_lab
     run(lab, "node3", "docker run --rm --network demo busybox ping -c 1 -W 5 user-node1")
 
 
+@pytest.mark.whole
 def test_a_host_that_has_left_is_put_back_alone(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     before = manifest(lab, "node3")
@@ -141,6 +143,7 @@ def test_144_an_absent_member_leaves_and_its_host_is_as_it_was(bare_lab: Lab, fa
     run(lab, "node1", "docker run --rm --name user-three --network demo busybox ping -c 1 -W 5 user-node2")
 
 
+@pytest.mark.whole
 def test_140_a_member_that_stays_as_a_node_puts_its_store_away_and_may_come_back(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     old = inventory(lab, "before", names("123"))
@@ -173,6 +176,7 @@ def test_141_a_dead_member_is_removed_while_two_others_live(bare_lab: Lab, fab: 
     assert dockerds(lab, names("12")) == began
 
 
+@pytest.mark.whole
 def test_142_a_removed_member_that_comes_back_with_its_data_is_let_in_anew(lab: Lab, fab: Fab) -> None:
     """The hosts are those of the test before: node3 was off when it was removed."""
     labs.power_on(lab.name, "node3")

@@ -39,6 +39,7 @@ def pinging(lab: Lab) -> Iterator[list[bool]]:
         thread.join()
 
 
+@pytest.mark.whole
 def test_55_90_faults_drawn_at_random(cluster: Lab, fab: Fab, back: Back, request: pytest.FixtureRequest) -> None:
     minutes = request.config.getoption("--minutes")
     seed = request.config.getoption("--seed") or int(time.time())

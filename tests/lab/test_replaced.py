@@ -38,7 +38,7 @@ def is_as_planned(lab: Lab, fab: Fab, path: Path, numbers: str) -> None:
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-@pytest.mark.parametrize(("there", "gone"), [("123", "3"), ("12345", "45")])
+@pytest.mark.parametrize(("there", "gone"), [("123", "3"), pytest.param("12345", "45", marks=pytest.mark.whole)])
 def test_115_members_are_replaced_by_new_machines_at_their_addresses(
     bare_lab: Lab, fab: Fab, there: str, gone: str
 ) -> None:
@@ -80,6 +80,7 @@ def trust_anew(lab: Lab, fab: Fab, path: Path) -> None:
     document(fab(lab, "trust", "--json", inventory=path))
 
 
+@pytest.mark.whole
 def test_115_killed_between_the_removal_and_the_join(bare_lab: Lab, fab: Fab) -> None:
     """It is the first member, by which the store is reached. The next run ends what was begun, and asks nothing."""
     lab = bare_lab
@@ -122,6 +123,7 @@ def test_145_a_member_that_lost_its_data_joins_anew_though_its_etcd_tries_to_sta
     is_as_planned(lab, fab, path, "123")
 
 
+@pytest.mark.whole
 def test_145_of_two_members_one_is_replaced_when_the_other_was_made_a_store_of_its_own(bare_lab: Lab, fab: Fab) -> None:
     """By the commands that README.md has for it."""
     lab = bare_lab

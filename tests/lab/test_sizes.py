@@ -35,6 +35,7 @@ def test_a_third_node_joins_two_without_a_restart_on_them(make_lab: MakeLab, fab
     assert document(fab(lab, "plan", "--json"))["changes"] == []
 
 
+@pytest.mark.whole
 def test_five_nodes_are_provisioned_and_verified_with_three_members(make_lab: MakeLab, fab: Fab) -> None:
     lab = make_lab(5)
     document(fab(lab, "provision", "--json", timeout=500))

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from provision.planes.etcd.node import program
+from provision.planes.etcd.node import DOCKER_STORE, program
 
 STORE = "etcd://192.0.2.1:2379,192.0.2.2:2379"
-FUNCTIONS, _, _ = program("docker_store").decode().rpartition("case ${1-} in")
+FUNCTIONS, _, _ = program(*DOCKER_STORE).decode().rpartition("case ${1-} in")
 
 
 class Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
-from provision.core.resource import UPLOADS, Difference, Upload, call
+from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
 from provision.facts import Facts, Question
 from provision.planes.etcd import paths
 from provision.planes.etcd.node import functions
@@ -55,17 +55,13 @@ class Release:
 
 
 @dataclass(frozen=True)
-class RemovedData:
+class RemovedData(Resource):
     """The data of a member that was removed: etcd ends at once with it. It is moved aside, whole."""
 
     @property
     def name(self) -> str:
         """`data of a removed member`."""
         return "data of a removed member"
-
-    def question(self) -> Question:
-        """Nothing: whether there is data is always asked."""
-        return Question()
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether there is data."""
@@ -74,21 +70,13 @@ class RemovedData:
         note = f"moved aside, to {paths.DATA}/removed-…; the node joins the store anew"
         return Difference("remove", note=note, consent="move the data of a member that was removed aside")
 
-    def remember(self) -> str:
-        """Nothing: its folder is on record."""
-        return ""
-
     def apply(self, difference: Difference) -> str:
         """Move it."""
         return f"{functions('changes')}\n{call('set_data_aside')}"
 
-    def upload(self) -> Upload | None:
-        """Nothing."""
-        return None
-
 
 @dataclass(frozen=True)
-class NoStore:
+class NoStore(Resource):
     """Nothing of etcd but its programs: the node has left the store, and stays a node."""
 
     @property
@@ -96,24 +84,12 @@ class NoStore:
         """`member of the store`."""
         return "member of the store"
 
-    def question(self) -> Question:
-        """Nothing: every node is asked for a member's files."""
-        return Question()
-
     def compare(self, facts: Facts) -> Difference | None:
         """Whether files are gone that nobody but us writes; the keys are among the last that go."""
         if not any(path in facts.paths for path in (paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS)):
             return None
         return Difference("remove", note="etcd's unit, configuration, keys and data: this node is a member no more")
 
-    def remember(self) -> str:
-        """Nothing that was not remembered when it was made."""
-        return ""
-
     def apply(self, difference: Difference) -> str:
         """Put back what was there before."""
         return f"{functions('reset')}\n{call('put_store_away')}"
-
-    def upload(self) -> Upload | None:
-        """Nothing."""
-        return None

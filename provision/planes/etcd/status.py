@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from provision import layout
 from provision.core.membership import majority, spare
@@ -46,6 +46,16 @@ class State:
     containers: tuple[str, ...] = ()
 
 
+class Row(NamedTuple):
+    """A member, as its table shows it; what is unknown is empty."""
+
+    node: str
+    etcd: str = ""
+    role: str = ""
+    health: str = ""
+    database: str = ""
+
+
 def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -> Status:
     """Return members, daemons and certificates; with `store` the tree under /docker as each member holds it."""
     known = local(situation).identity.get(pki.CONTROLLER_STORE)
@@ -53,12 +63,12 @@ def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -
     states = coordinator.remotes.each(_state)
     # The store counts those that it lists, whatever the inventory says.
     wanted = len(membership.membership(situation).voters) or len(coordinator.cluster.members)
-    healthy = sum(row[3] == "healthy" for row in members)
+    healthy = sum(row.health == "healthy" for row in members)
     waiting = _waiting(states, members, wanted)
     return Status(
         f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _differing(situation),
         healthy == wanted and not waiting and not _differing(situation),
-        (Table("members", "Store", ("node", "etcd", "role", "health", "database"), members),),
+        (Table("members", "Store", Row._fields, members),),
         {name: (_daemon(situation, name, state), state.mended) for name, state in states.items()},
         (_certificates(coordinator.cluster, situation), *waiting, *((_store(coordinator),) if store else ())),
     )
@@ -101,24 +111,24 @@ def _tried(attempt: Callable[[], T | None]) -> T | None:
         return None
 
 
-def _members(coordinator: EtcdCoordinator, situation: Situation) -> tuple[tuple[str, ...], ...]:
-    def row(node: Node) -> tuple[str, ...]:
+def _members(coordinator: EtcdCoordinator, situation: Situation) -> tuple[Row, ...]:
+    def row(node: Node) -> Row:
         status = _tried(partial(_asked, coordinator, node))
         if status is None:
             # One that finds no leader after its start answers nobody.
             alone = situation.of(node).unit(paths.ETCD_UNIT).running
-            return (node.name, "", "", "no quorum" if alone else "no answer", "")
+            return Row(node.name, health="no quorum" if alone else "no answer")
         role = "leader" if status.leader and status.leader.name == node.name else "follower"
         health = "healthy" if _tried(partial(_reads, coordinator, node)) else "no quorum"
-        return (node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB")
+        return Row(node.name, status.version, role, health, f"{status.db_size / 1024:.0f} KiB")
 
     return tuple(in_parallel(row, coordinator.cluster.members))
 
 
-def _strangers(situation: Situation) -> tuple[tuple[str, ...], ...]:
+def _strangers(situation: Situation) -> tuple[Row, ...]:
     """Return the members that the store lists and the inventory does not know."""
     return tuple(
-        (str(member), "", "not in the inventory", "healthy" if member.healthy else "no answer", "")
+        Row(str(member), role="not in the inventory", health="healthy" if member.healthy else "no answer")
         for member in membership.membership(situation).unwanted
     )
 
@@ -140,10 +150,10 @@ def _state(remote: Remote) -> State:
     return State(first, more[0], tuple(more[1:])) if more else State(first)
 
 
-def _waiting(states: Mapping[str, State], members: Sequence[Sequence[str]], wanted: int) -> tuple[Table, ...]:
+def _waiting(states: Mapping[str, State], members: Sequence[Row], wanted: int) -> tuple[Table, ...]:
     """Say what waits for what, and why. Nothing, where nothing waits."""
-    silent = ", ".join(row[0] for row in members if row[3] == "no answer")
-    healthy = sum(row[3] == "healthy" for row in members)
+    silent = ", ".join(row.node for row in members if row.health == "no answer")
+    healthy = sum(row.health == "healthy" for row in members)
     why = "for the store: it answers, and takes dockerd in now"
     if not healthy:
         why = f"for the store: of {wanted} members {majority(wanted)} are needed"

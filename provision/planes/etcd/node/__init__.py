@@ -7,8 +7,9 @@ from importlib.resources import files
 
 from provision.node import library
 
-#: The parts of the program that mends Docker's errors, in their order.
-MEND = ("mend", "mend_rows", "mend_endpoints", "mend_names", "mend_threads", "mend_watch")
+#: The parts, in their order, of the program that connects dockerd to the store, and of the one that mends its errors.
+DOCKER_STORE = ("docker_store", "store", "docker_store_join", "docker_store_start")
+MEND = ("mend", "store", "mend_rows", "mend_endpoints", "mend_names", "mend_threads", "mend_watch")
 
 
 def program(*names: str) -> bytes:
@@ -24,4 +25,4 @@ def functions(name: str) -> str:
 
 def follow_up(*calls: str) -> str:
     """Return a script that asks a node a second time, by these calls of shell functions."""
-    return "\n".join((library("facts"), *map(functions, ("facts", "mend", "strangers")), *calls, ""))
+    return "\n".join((library("facts"), *map(functions, ("facts", "mend", "store", "strangers")), *calls, ""))

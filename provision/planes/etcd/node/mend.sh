@@ -32,6 +32,7 @@ count_file=$run/mend.rows # the number of rows mended since the boot
 joined=$run/docker.joined # exists while dockerd is on the store: see docker-store
 left_away=$run/mend.away  # the threads that could not be brought back
 keeper_file=$run/mend.keeper
+within= # no limit for a command of etcdctl: one watches
 aside=.overlay-mend       # the suffix of a container's name while an endpoint of that name is freed
 endpoints_key=/docker/network/v1.0/endpoint
 counts_key=/docker/network/v1.0/endpoint_count
@@ -43,15 +44,6 @@ busy=1.5    # seconds after a look that found no error, soon after a change
 follow_up=3 # the number of such looks after a change
 hurry=8     # the number of quick looks that may find errors after a change; what is still wrong then cannot be mended
 refresh=24  # the number of quiet looks after which the store is read again, without a change
-
-# store WORD…: run a command of etcdctl at the store. The list of members is read each time.
-store() {
-    # shellcheck disable=SC1091 # on the node
-    . "$pki/store.env"
-    endpoints=https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed 's|,|,https://|g')
-    ETCDCTL_API=2 etcdctl --endpoints "$endpoints" --ca-file "$pki/store-ca.crt" --cert-file "$pki/store.crt" \
-        --key-file "$pki/store.key" --timeout 2s "$@" 2>/dev/null
-}
 
 docker() {
     timeout 20 docker "$@"

@@ -46,13 +46,6 @@ free() {
     [ -z "$owner" ] || docker rename "$owner" "$2"
 } 2>/dev/null
 
-# put_names_back: restore the names of containers that were renamed when this unit ended.
-put_names_back() {
-    docker ps -a --format '{{.Names}}' | while read -r name; do
-        case $name in *"$aside") docker rename "$name" "${name%"$aside"}" ;; esac
-    done
-}
-
 # counts: print each network's number of endpoints in the store, with the index of its last change: `count NETWORK INDEX
 # NUMBER`.
 counts() {

@@ -1,4 +1,4 @@
-# Print whether hosts that are no nodes live. POSIX sh; facts.sh and mend.sh come before it; needs bash.
+# Print whether hosts that are no nodes live. POSIX sh; facts.sh, mend.sh and store.sh come before it; needs bash.
 
 # fact_strangers ADDRESS…: print `alive ADDRESS` or `gone ADDRESS` for each host; nothing if the store does not answer.
 fact_strangers() {

@@ -20,7 +20,7 @@ from provision.network.subnets import gateway_bridge
 from provision.node import library
 from provision.planes.etcd import leaving, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
-from provision.planes.etcd.node import MEND, functions, program
+from provision.planes.etcd.node import DOCKER_STORE, MEND, functions, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.resources import File, Folder, GatewayBridge, Resource, Service, call
 from provision.templates import render
@@ -65,7 +65,7 @@ class Docker(Phase):
         watched = (paths.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
         # The first is started with dockerd, which wants it, and anew when dockerd is.
         *join_files, join = _beside(
-            situation, program("docker_store"), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
+            situation, program(*DOCKER_STORE), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
         )
         *mend_files, mend = _beside(
             situation, program(*MEND), paths.MEND_PROGRAM, paths.MEND_UNIT, paths.MEND_UNIT_FILE

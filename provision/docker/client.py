@@ -40,6 +40,15 @@ def over_tls(port: int, address: str, authority: Path, certificate: Path, key: P
     return client
 
 
+def over_socket(path: str) -> DockerClient:
+    """Return a client through a Unix socket. The version of the API is agreed on with the daemon."""
+    from docker import DockerClient
+
+    client = DockerClient(base_url=f"unix://{path}", version="auto", timeout=60)
+    client.api.trust_env = False
+    return client
+
+
 def retry(attempt: Callable[[], object], what: str, where: str) -> None:
     """Repeat `attempt` while Docker reports an internal error (5xx), or a network that still has an endpoint.
 

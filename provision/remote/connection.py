@@ -219,6 +219,21 @@ def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
         raise ConnectionFailed(Problem(what, where, advice)) from None
 
 
+def open_socket(link: Link, path: str, where: str) -> Channel:
+    """Open a stream from the server to a Unix socket there.
+
+    ConnectionFailed if sshd refuses to forward; UnansweredError if nothing answers at the socket.
+    """
+    try:
+        return link.transport.open_socket(path, CONNECT_TIMEOUT)
+    except ChannelException as error:
+        if error.code != 1:  # 1: administratively prohibited
+            raise UnansweredError(f"{link.target.host} cannot connect to {path}: {error.text}") from None
+        what = f"sshd on {link.target.host} refuses to forward to {path}"
+        advice = "set AllowStreamLocalForwarding yes for this user in its sshd_config, then reload sshd"
+        raise ConnectionFailed(Problem(what, where, advice)) from None
+
+
 def forwarding_refused(link: Link, host: str, port: int) -> Problem | None:
     """Return why the server does not forward to host:port. None if it does, even where nothing listens yet."""
     try:

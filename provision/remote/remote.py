@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from paramiko import Channel
 
 from provision.errors import ConnectionFailed, Problem, StepFailed
 from provision.inventory.model import Node
-from provision.remote.connection import Gateways, Link, forwarding_refused
+from provision.remote.connection import Gateways, Link, forwarding_refused, open_forwarding, open_socket
 from provision.remote.scripts import push_line, run_line
 from provision.remote.shell import SUDO_TIMEOUT, Result, Shell
 from provision.remote.target import Login, target_of
@@ -29,6 +36,7 @@ class Remote:
         self._login = login
         self._own_gateways = None if gateways else Gateways(login)
         self._tunnels: list[Tunnel] = []
+        self._folders = ExitStack()
         try:
             target = target_of(node, login)
             self._link = Link(target, login, node.name, gateways or self._own_gateways or Gateways(login))
@@ -104,9 +112,30 @@ class Remote:
         The default address is the node's own from the inventory. ConnectionFailed if sshd refuses to forward.
         While nothing listens at address:port, connections to the local port are closed.
         """
-        tunnel = Tunnel(self._link, address or self.node.address, port)
-        self._tunnels.append(tunnel)
-        return tunnel.port
+        listener = socket.create_server(("127.0.0.1", 0))
+        number: int = listener.getsockname()[1]
+        host = address or self.node.address
+        self._serve(listener, partial(open_forwarding, self._link, host, port, self._link.where))
+        return number
+
+    def socket_tunnel(self, path: str) -> str:
+        """Return a Unix socket of this process's user that is forwarded to one of the node's, until `close`.
+
+        The SSH user needs access to that socket. ConnectionFailed if sshd refuses to forward.
+        """
+        folder = self._folders.enter_context(TemporaryDirectory(prefix="overlay-"))  # nobody else can enter it
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(f"{folder}/socket")
+        listener.listen()
+        self._serve(listener, partial(open_socket, self._link, path, self._link.where))
+        return f"{folder}/socket"
+
+    def _serve(self, listener: socket.socket, open_stream: Callable[[], Channel]) -> None:
+        try:
+            self._tunnels.append(Tunnel(listener, open_stream))
+        except BaseException:
+            listener.close()
+            raise
 
     def tunnel_refused(self, port: int) -> Problem | None:
         """Return why sshd refuses a tunnel to this port of the node. None if it forwards, even if nothing listens."""
@@ -120,6 +149,7 @@ class Remote:
         """Close the tunnels and the connection. Scripts that still run on the node are ended."""
         for tunnel in self._tunnels:
             tunnel.close()
+        self._folders.close()
         if hasattr(self, "_link"):
             self._link.close()
         if self._own_gateways is not None:

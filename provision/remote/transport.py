@@ -6,11 +6,12 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from paramiko import ChannelException, Message, SSHException, Transport
+from paramiko import Channel, ChannelException, Message, SSHException, Transport
 from paramiko.common import (
     CONNECTION_FAILED_CODE,
     cMSG_CHANNEL_CLOSE,
     cMSG_CHANNEL_FAILURE,
+    cMSG_CHANNEL_OPEN,
     cMSG_CHANNEL_WINDOW_ADJUST,
 )
 
@@ -19,6 +20,9 @@ PULSE = 5.0
 
 SILENCE_LIMIT = 30.0
 """Seconds without an answer to a keepalive request after which the connection is closed."""
+
+STREAM_LOCAL = "direct-streamlocal@openssh.com"
+"""The kind of a channel to a Unix socket (OpenSSH's PROTOCOL, section 2.4)."""
 
 CHANNEL_MESSAGES = range(cMSG_CHANNEL_WINDOW_ADJUST[0], cMSG_CHANNEL_FAILURE[0] + 1)
 """The messages that begin with the server's channel number (RFC 4254, section 9)."""
@@ -46,6 +50,14 @@ class SharedTransport(Transport):
         self._ended = threading.Event()
         #: Whether the connection was closed because the server stopped answering.
         self.fell_silent = False
+
+    def open_socket(self, path: str, timeout: float) -> Channel:
+        """Open a stream from the server to a Unix socket there. paramiko does not name the socket in its request."""
+        self._calling_thread.socket = path
+        try:
+            return self.open_channel(STREAM_LOCAL, timeout=timeout)
+        finally:
+            self._calling_thread.socket = ""
 
     def watch(self) -> None:
         """Start to send keepalive requests, and close the connection when the server does not answer.
@@ -76,6 +88,14 @@ class SharedTransport(Transport):
         number: int = super()._next_channel()  # type: ignore[misc]
         self._calling_thread.channel = number
         return number
+
+    def _send_user_message(self, message: Message) -> None:
+        path = getattr(self._calling_thread, "socket", "")
+        if path and message.asbytes()[0] == cMSG_CHANNEL_OPEN[0]:
+            message.add_string(path)
+            message.add_string("")  # reserved
+            message.add_int(0)
+        super()._send_user_message(message)  # type: ignore[misc]
 
     def _send_message(self, message: Message) -> None:
         """Send one message. paramiko calls this for one thread at a time."""

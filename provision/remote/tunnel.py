@@ -1,4 +1,4 @@
-"""A local port that is forwarded through a node."""
+"""A local port or socket whose connections are forwarded through a node."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from contextlib import suppress
 from paramiko import Channel, SSHException
 
 from provision.errors import ConnectionFailed
-from provision.remote.connection import Link, UnansweredError, open_forwarding
+from provision.remote.connection import UnansweredError
 
 CHUNK = 64 * 1024
 
 
 class Tunnel:
-    """Listens on 127.0.0.1, and forwards each connection through the node to host:port."""
+    """Accepts connections, and forwards each one as a stream of its own."""
 
-    def __init__(self, link: Link, host: str, port: int) -> None:
-        """Listen. ConnectionFailed if sshd refuses to forward; a port where nothing listens yet is no error.
+    def __init__(self, listener: socket.socket, open_stream: Callable[[], Channel]) -> None:
+        """Serve a listening socket. ConnectionFailed if sshd refuses to forward; that nothing answers yet is no error.
 
         The stream opened to find this out serves the first connection, so that the daemon sees no client hang up.
         """
-        self._link = link
-        self._destination = (host, port)
+        self._open = open_stream
         self._spare: Channel | None = None
         with suppress(UnansweredError):
-            self._spare = open_forwarding(link, host, port, link.where)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name=f"tunnel to {host}:{port}", daemon=True).start()
+            self._spare = open_stream()
+        self._listener = listener
+        threading.Thread(target=self._accept, name=f"tunnel from {listener.getsockname()}", daemon=True).start()
 
     def _accept(self) -> None:
         while True:
@@ -41,11 +39,12 @@ class Tunnel:
             threading.Thread(target=self._serve, args=(caller,), daemon=True).start()
 
     def _serve(self, caller: socket.socket) -> None:
-        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if caller.family == socket.AF_INET:
+            caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         spare, self._spare = self._spare, None
         try:
             fresh = spare is not None and not (spare.closed or spare.eof_received)
-            channel = spare if spare and fresh else open_forwarding(self._link, *self._destination, self._link.where)
+            channel = spare if spare and fresh else self._open()
         except (OSError, SSHException, EOFError, ConnectionFailed):
             caller.close()
             return

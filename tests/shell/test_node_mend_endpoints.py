@@ -79,7 +79,9 @@ def test_a_docker_that_does_not_answer_frees_nothing(mend: Program, silent: str)
 
 
 def test_a_name_that_was_set_aside_is_put_back(mend: Program) -> None:
-    docker = 'docker() { case $1 in ps) printf "web.overlay-mend\\nother\\n" ;; *) echo "$*" >"$OVERLAY_RUN/did" ;; esac; }'
+    docker = (
+        'docker() { case $1 in ps) printf "web.overlay-mend\\nother\\n" ;; *) echo "$*" >"$OVERLAY_RUN/did" ;; esac; }'
+    )
     assert mend.run(f"{docker}\nput_names_back\ncat $OVERLAY_RUN/did") == ["rename web.overlay-mend web"]
 
 

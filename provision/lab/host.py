@@ -36,9 +36,6 @@ BOOT_LIMIT = 90.0
 MEMORY = "size=2g,mode=755"
 """Options of the tmpfs: its size limits what a host writes outside Docker's folder. Only written data takes memory."""
 
-LEGACY_GROUPS = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
-"""A word of systemd's command line. From systemd 256 on it is needed to boot with control groups of version 1."""
-
 SEARCH_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -240,8 +237,7 @@ def _nspawn(host: Host) -> tuple[str, ...]:
     )
     if host.name == JUMP:
         return (*shared, "--as-pid2", "sh", "-c", "mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e")
-    words = () if groups.is_unified() else (LEGACY_GROUPS,)
-    return (*shared, f"--bind={host.docker}:/var/lib/docker", "--boot", *words)
+    return (*shared, "--boot", f"--bind={host.docker}:/var/lib/docker")
 
 
 def _machine(host: Host) -> str:

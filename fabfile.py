@@ -224,12 +224,19 @@ def trust(context: Any, inventory: str = "", json: bool = False) -> None:
 LAB = {"name": "name of the lab", "json": HELP["json"]}
 
 
-@task(help=LAB | {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"})
-def up(context: Any, nodes: int = 2, name: str = "lab", folder: str = "", json: bool = False) -> None:
+NODES = {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"}
+RELEASE = {"release": "the hosts' Debian: bookworm (12, Docker 20.10) or trixie (13, Docker 26.1)"}
+
+
+@task(help=LAB | NODES | RELEASE)
+def up(
+    context: Any, nodes: int = 2, name: str = "lab", folder: str = "", release: str = "bookworm", json: bool = False
+) -> None:
     """Boot disposable hosts on this machine, and write an inventory for them."""
     from provision.verbs.lab import run_up
 
-    run(context, run_up, inventory="", as_json=json, nodes=nodes, name=name, folder=folder or name)
+    options = {"nodes": nodes, "name": name, "folder": folder or name, "release": release}
+    run(context, run_up, inventory="", as_json=json, **options)
 
 
 @task(help=LAB)

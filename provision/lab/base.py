@@ -30,9 +30,9 @@ class Base:
         return self.folder / "tree"
 
     @property
-    def etcd(self) -> Path:
-        """The archive of etcd's binaries, packed like a release."""
-        return next(self.folder.glob("etcd-*.tar.gz"))
+    def etcd(self) -> Path | None:
+        """The archive of etcd's binaries, packed like a release; None if the base's Docker has no use for etcd."""
+        return next(self.folder.glob("etcd-*.tar.gz"), None)
 
     @property
     def busybox(self) -> Path:

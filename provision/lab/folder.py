@@ -22,6 +22,7 @@ class Lab:
     name: str
     folder: Path
     user: str
+    release: str
     nodes: tuple[Host, ...]
     jump: Host
     base: Base
@@ -89,9 +90,7 @@ ssh:
   host_keys: accept-new
   gateway: {_text(lab.gateway)}
 nodes:
-{_nodes(lab.nodes)}etcd:
-  source: {_text(lab.base.etcd)}
-overlay:
+{_nodes(lab.nodes)}{_etcd(lab.base.etcd)}overlay:
   networks:
     demo: {{subnet: 10.99.0.0/24}}
 probe:
@@ -105,6 +104,11 @@ app:
 
 def _nodes(nodes: Sequence[Host]) -> str:
     return "".join(f"  {node.name}: {{address: {node.address}}}\n" for node in nodes)
+
+
+def _etcd(archive: Path | None) -> str:
+    """Return the section `etcd`; nothing for a base without etcd, whose Docker knows no store."""
+    return f"etcd:\n  source: {_text(archive)}\n" if archive else ""
 
 
 def _known(host: Host) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import Problem, UsageError
-from provision.lab import base, groups, host, network, requirements
+from provision.lab import base, groups, host, network, releases, requirements
 from provision.lab import folder as lab_folder
 from provision.lab.commands import attempt, run
 from provision.lab.folder import Lab
@@ -36,21 +36,32 @@ class HostStatus:
     linked: bool
 
 
-def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bool = False, say: Say) -> Lab:
+def up(
+    name: str = "lab",
+    nodes: int = 2,
+    folder: Path = Path("lab"),
+    *,
+    release: str = releases.DEFAULT,
+    ops: bool = False,
+    say: Say,
+) -> Lab:
     """Boot a lab of that many nodes and a jump host, and write its folder.
 
     Existing hosts stay: a host that is on is left alone, a host that is off is switched on, a half-made host is made
     again, and missing hosts are added. With `ops` the inventory logs in as the user whose sudo needs a password.
-    UsageError, PreflightRefused (this machine lacks something) or StepFailed.
+    UsageError (of an existing lab, too, that differs), PreflightRefused (this machine lacks something) or StepFailed.
     """
     _check_name(name)
     if not 1 <= nodes <= MOST_NODES:
         raise UsageError(Problem(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}"))
+    settings = {"folder": str(folder.absolute()), "user": OPS_USER if ops else "root", "release": release}
+    recipe = releases.find(release)
     requirements.check(nodes)
-    foundation = base.ensure(say)
+    _check_fits(name, nodes, settings)  # before a base is built in vain
+    foundation = base.ensure(say, recipe)
     with _changing(name):
-        _check_fits(name, nodes, folder.absolute())
-        _write_settings(name, folder.absolute(), OPS_USER if ops else "root")
+        _check_fits(name, nodes, settings)
+        _write_settings(name, settings)
         network.make(name)
         _make_key(name)
         for number in range(1, nodes + 1):
@@ -65,7 +76,7 @@ def up(name: str = "lab", nodes: int = 2, folder: Path = Path("lab"), *, ops: bo
 def add_node(name: str, *, say: Say) -> Lab:
     """Add one node to a lab, boot it, and write the inventory again."""
     lab = find(name, say=say)
-    return up(name, len(lab.nodes) + 1, lab.folder, ops=lab.user == OPS_USER, say=say)
+    return up(name, len(lab.nodes) + 1, lab.folder, release=lab.release, ops=lab.user == OPS_USER, say=say)
 
 
 def renew(name: str, *nodes: str, say: Say) -> Lab:
@@ -102,9 +113,10 @@ def names() -> tuple[str, ...]:
 def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
     """Return an existing lab. UsageError if there is none of that name."""
     _check_name(name)
-    if not _settings(name):
+    settings = _settings(name)
+    if not settings:
         raise UsageError(Problem(f"there is no lab {name}", advice="make it: fab lab.up"))
-    return _load(name, base.ensure(say))
+    return _load(name, base.ensure(say, releases.find(settings["release"])))
 
 
 def status(name: str = "lab") -> tuple[HostStatus, ...]:
@@ -191,18 +203,21 @@ def _each(action: Callable[[Host], None], hosts: Iterable[Host]) -> None:
 def _load(name: str, foundation: base.Base) -> Lab:
     settings = _settings(name)
     nodes = tuple(host.node(name, number) for number in _numbers(name))
-    return Lab(name, Path(settings["folder"]), settings["user"], nodes, host.jump(name), foundation)
+    folder, user, release = Path(settings["folder"]), settings["user"], settings["release"]
+    return Lab(name, folder, user, release, nodes, host.jump(name), foundation)
 
 
 def _settings(name: str) -> dict[str, str]:
+    """Return the folder, the user and the release of a lab; empty if there is none."""
     path = STATE / name / SETTINGS
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    # The file of a lab from before there were releases does not name one.
+    return {"release": releases.DEFAULT, **json.loads(path.read_text())} if path.exists() else {}
 
 
-def _write_settings(name: str, folder: Path, user: str) -> None:
+def _write_settings(name: str, settings: dict[str, str]) -> None:
     path = STATE / name / SETTINGS
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({"folder": str(folder), "user": user}))
+    temporary.write_text(json.dumps(settings))
     temporary.replace(path)
 
 
@@ -234,16 +249,17 @@ def _host(name: str, node: str) -> Host:
     return hosts[node]
 
 
-def _check_fits(name: str, nodes: int, folder: Path) -> None:
-    """Raise UsageError if the lab exists and has more nodes, or another folder."""
+def _check_fits(name: str, nodes: int, settings: dict[str, str]) -> None:
+    """Raise UsageError if the lab exists and has more nodes, another folder, or another release."""
     existing = max(_numbers(name), default=0)
     if existing > nodes:
         advice = f"ask for {existing}, or take the lab down first: fab lab.down"
         raise UsageError(Problem(f"lab {name} has {existing} nodes already", advice=advice))
-    known = _settings(name).get("folder", str(folder))
-    if known != str(folder):
-        advice = f"use {known}, or take the lab down first: fab lab.down"
-        raise UsageError(Problem(f"lab {name} has its inventory in {known} already", advice=advice))
+    known = _settings(name) or settings
+    for key, what in (("folder", "has its inventory in"), ("release", "runs")):
+        if known[key] != settings[key]:
+            advice = f"use {known[key]}, or take the lab down first: fab lab.down"
+            raise UsageError(Problem(f"lab {name} {what} {known[key]} already", advice=advice))
 
 
 def _check_name(name: str) -> None:

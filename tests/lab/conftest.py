@@ -107,10 +107,10 @@ def make_lab(machine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Return a function that makes labs. `ops`: log in as a user with a sudo password. All labs end with the module."""
     names: list[str] = []
 
-    def make(nodes: int = 2, *, ops: bool = False) -> Lab:
+    def make(nodes: int = 2, *, ops: bool = False, release: str = "bookworm") -> Lab:
         names.append(f"t{os.getpid()}n{next(COUNTER)}")
         folder = tmp_path_factory.mktemp(names[-1]) / "lab"
-        return labs.up(names[-1], nodes, folder, ops=ops, say=lambda _: None)
+        return labs.up(names[-1], nodes, folder, release=release, ops=ops, say=lambda _: None)
 
     yield make
     for name in names:

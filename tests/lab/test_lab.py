@@ -198,6 +198,17 @@ def test_a_node_is_added_to_running_ones(make_lab: MakeLab) -> None:
     assert reachable(grown, grown.nodes[1].address)
 
 
+@pytest.mark.whole
+def test_a_lab_of_debian_13_has_docker_26_and_stays_one(make_lab: MakeLab) -> None:
+    lab = make_lab(1, release="trixie")
+    assert on(lab, "node1", "docker version --format '{{.Server.Version}}'").startswith("26.")
+    assert on(lab, "node1", "find / -xdev -name 'python*' -type f -perm /111") == ""
+    labs.renew(lab.name, say=lambda _: None)
+    assert on(lab, "node1", "cat /etc/debian_version").startswith("13.")
+    with pytest.raises(UsageError, match="runs trixie already"):
+        labs.up(lab.name, 1, lab.folder, say=lambda _: None)
+
+
 def test_two_labs_share_nothing(lab: Lab, make_lab: MakeLab) -> None:
     other = make_lab()
     assert other.nodes[0].address == lab.nodes[0].address

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from provision import inventory
 from provision import lab as labs
 from provision.errors import PreflightRefused, UsageError
 from provision.lab import folder as lab_folder
-from provision.lab import groups, image, network, requirements
+from provision.lab import groups, image, network, recipe, releases, requirements, trixie
 from provision.lab import host as hosts
+from provision.lab import lab as lab_module
 from provision.lab.base import Base
 
 
@@ -24,7 +26,7 @@ def lab(tmp_path: Path) -> labs.Lab:
     base.mkdir()
     (base / "etcd-v3.4.23-linux-amd64.tar.gz").touch()
     nodes = (hosts.node("some", 1), hosts.node("some", 2))
-    return labs.Lab("some", tmp_path / "it's a: folder", "ops", nodes, hosts.jump("some"), Base(base))
+    return labs.Lab("some", tmp_path / "it's a: folder", "ops", "bookworm", nodes, hosts.jump("some"), Base(base))
 
 
 def test_the_inventory_is_ordinary(lab: labs.Lab) -> None:
@@ -40,6 +42,49 @@ def test_the_inventory_is_ordinary(lab: labs.Lab) -> None:
     assert content["nodes"] == {"node1": {"address": "198.51.100.11"}, "node2": {"address": "198.51.100.12"}}
     assert content["etcd"]["source"] == str(lab.base.etcd)
     assert content["probe"] == {"image": "busybox", "archive": str(lab.base.busybox)}
+
+
+def test_the_inventory_of_a_base_without_etcd_loads_and_does_not_name_etcd(lab: labs.Lab) -> None:
+    assert lab.base.etcd is not None
+    lab.base.etcd.unlink()
+    for path in (lab.key, lab.base.busybox, lab.base.redis, lab.base.web):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    lab.inventory.write_text(lab_folder.inventory(lab))
+    assert "etcd" not in lab.inventory.read_text()
+    cluster = inventory.load(lab.inventory)
+    assert cluster.etcd is None
+    assert [node.name for node in cluster.nodes] == ["node1", "node2"]
+
+
+def test_each_release_has_a_base_of_its_own() -> None:
+    assert releases.find(releases.DEFAULT) is recipe.DEBIAN
+    assert len({each.digest for each in releases.RECIPES.values()}) == len(releases.RECIPES)
+
+
+def test_hosts_with_debian_13_get_dockers_command_and_no_etcd() -> None:
+    assert "--no-install-recommends docker.io docker-cli\n" in trixie.SCRIPT
+    assert "etcd" not in trixie.SCRIPT
+    assert "tree/usr/bin/docker" in trixie.DEBIAN.essential
+    assert not [path for path in trixie.DEBIAN.essential if "etcd" in path]
+
+
+def test_a_release_that_labs_do_not_know_is_refused_with_those_they_know(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'sid'") as error:
+        labs.up("some", 2, tmp_path, release="sid", say=lambda _: None)
+    assert "use bookworm or trixie" in str(error.value)
+
+
+@pytest.mark.parametrize("recorded", [{}, {"release": "bookworm"}], ids=["before releases", "since"])
+def test_a_lab_of_another_release_is_refused_before_a_base_is_built(
+    recorded: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lab_module, "STATE", tmp_path)
+    monkeypatch.setattr(requirements, "check", lambda _: None)
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / lab_module.SETTINGS).write_text(json.dumps({"folder": "/lab", "user": "root", **recorded}))
+    with pytest.raises(UsageError, match="lab some runs bookworm already"):
+        labs.up("some", 2, Path("/lab"), release="trixie", say=pytest.fail)
 
 
 @pytest.mark.parametrize("name", ["", "Lab", "a-b", "../x", "a b", "1a", "x" * 21, "$(id)"])

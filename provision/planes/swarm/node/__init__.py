@@ -1,0 +1,20 @@
+"""The shell code of this plane, in POSIX sh: the program that stays on each node."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+#: The parts, in their order, of the program that starts what could not start, and sees gossip without peers.
+MEND = ("mend", "mend_start", "mend_peers", "mend_watch")
+
+
+def program(*names: str) -> bytes:
+    """Return a program that stays on a node. `names`: the files of its parts, without `.sh`."""
+    return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
+
+
+@cache
+def functions(name: str) -> str:
+    """Return the shell functions in a file, given by its name without `.sh`."""
+    return (files(__name__) / f"{name}.sh").read_text()

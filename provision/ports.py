@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from provision import layout
 
 Protocol = Literal["tcp", "udp"]
 
 
+def started_by_us(facts: Any, unit: str) -> bool:
+    """Say by a node's facts, which lie above this module, whether a unit was started with our files."""
+    return bool(facts.unit(unit).inputs)
+
+
 @dataclass(frozen=True)
 class Port:
     """One port: number and protocol, whose unit opens it, what for, and what keeps others out.
 
-    `members`: only members open it. `tunnelled`: the controller comes to it through SSH.
+    `members`: only members open it. `tunnelled`: the controller comes to it through SSH. `ours`: says by a node's facts
+    whether the unit opens it for our cluster.
     """
 
     number: int
@@ -24,6 +31,11 @@ class Port:
     protection: str
     members: bool = False
     tunnelled: bool = False
+    ours: Callable[[Any, str], bool] = started_by_us
+
+    def is_ours(self, facts: Any) -> bool:
+        """Say whether a node's unit opens this port for our cluster."""
+        return self.ours(facts, self.unit)
 
     def __str__(self) -> str:
         """Return `7946/tcp`."""

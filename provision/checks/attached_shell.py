@@ -35,7 +35,9 @@ class AttachedShell:
     def __init__(self, api: APIClient, container: str) -> None:
         """Attach to a container by name or ID. It runs `command`, with stdin open. APIError if Docker refuses."""
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        self._socket: socket.socket = api.attach_socket(container, params=streams)
+        # For a Unix socket, Docker's client returns a reader around it; the reader's end would be the socket's.
+        self._given = api.attach_socket(container, params=streams)
+        self._socket: socket.socket = getattr(self._given, "_sock", self._given)
         self._socket.settimeout(ANSWER_SECONDS)
         self._lock = Lock()
 

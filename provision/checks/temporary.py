@@ -47,6 +47,7 @@ class Temporary:
             self.name,
             driver,
             check_duplicate=True,
+            attachable=True,
             labels={RUN_LABEL: self.proof.run},
             ipam=IPAMConfig(pool_configs=[IPAMPool(subnet=str(self.subnet))]),
         )
@@ -103,4 +104,4 @@ def _used(proof: Proof, node: Node) -> list[IPv4Network]:
 
 def refused_as_taken(error: APIError) -> bool:
     """Return whether Docker refused to create a network because it or its subnet exists already."""
-    return error.status_code in (403, 409)
+    return error.status_code in (403, 409) or "name conflicts" in str(error.explanation)

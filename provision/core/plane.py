@@ -100,6 +100,10 @@ class Coordinator(Protocol):
     cluster: Cluster
     remotes: Remotes
 
+    @property
+    def makers(self) -> tuple[Node, ...]:
+        """The nodes whose Docker makes networks for all, and lists those that no container uses yet."""
+
     def docker(self, node: Node) -> DockerClient:
         """Return a Docker client of one node."""
 

@@ -36,5 +36,10 @@ class Situation:
             network["Name"]: network
             for facts in self.facts.values()
             for network in facts.networks
-            if network.get("Scope") == "global"
+            if is_shared(network)
         }
+
+
+def is_shared(network: Mapping[str, Any]) -> bool:
+    """Say whether hosts share a network, given as in Docker's API."""
+    return network.get("Scope") in ("global", "swarm")

@@ -16,8 +16,9 @@ from provision.docker.responses import responses
 from provision.facts import run_labels
 from provision.facts.model import Clock, Container, Facts, Listener, PathFact, Space, Unit
 
-#: The paths of Docker's API that only concern what runs left behind. An error there does not matter to other facts.
-OF_RUNS = frozenset(run_labels.ASKED) - {run_labels.NETWORKS}
+#: The paths of Docker's API for which an error does not matter to other facts. They concern what runs left behind, or
+#: only a swarm's manager with a quorum answers them.
+OPTIONAL = frozenset(run_labels.ASKED) - {run_labels.NETWORKS} | {"/nodes"}
 
 
 def parse(output: str) -> Facts:
@@ -54,13 +55,13 @@ def docker_answers(output: str) -> dict[str, Any]:
     """Return the answers of Docker's API by their path; an empty dictionary if one of them is an error.
 
     Some answers may be missing: without a quorum, Docker is slow to answer for networks. An error for a path of
-    `OF_RUNS` counts as a missing answer.
+    `OPTIONAL` counts as a missing answer.
     """
     for row in (line.split("\t") for line in output.splitlines()):
         if row[0] == "docker" and len(row) > 2:
             paths = row[2:]
             answers = tuple(responses(base64.b64decode(row[1])))[: len(paths)]
-            if all(status in (200, 404) or path in OF_RUNS for path, (status, _) in zip(paths, answers, strict=False)):
+            if all(status in (200, 404) or path in OPTIONAL for path, (status, _) in zip(paths, answers, strict=False)):
                 return {
                     path: json.loads(body)
                     for path, (status, body) in zip(paths, answers, strict=False)

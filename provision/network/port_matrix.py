@@ -45,24 +45,23 @@ def wanted(cluster: Cluster, ports: Sequence[Port]) -> tuple[Cell, ...]:
 def cells(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
     """Return every cell that has to be open and whose port is not in use, by us or by others. Pure."""
 
-    units: dict[tuple[int, str], str] = {(port.number, port.protocol): port.unit for port in ports}
+    table = {(port.number, str(port.protocol)): port for port in ports}
 
     def is_held(cell: Cell) -> bool:
         there = facts[cell.target]
         taken = any((one.port, one.protocol) == (cell.port, cell.protocol) for one in there.listeners)
-        return taken or _is_ours(there, units[cell.port, cell.protocol])
+        return taken or _is_ours(there, table[cell.port, cell.protocol])
 
     return tuple(cell for cell in wanted(cluster, ports) if not is_held(cell))
 
 
-def _is_ours(facts: Facts, unit: str) -> bool:
+def _is_ours(facts: Facts, port: Port) -> bool:
     """Return whether a daemon runs that an earlier run started.
 
     Its ports are left alone even if it does not listen yet. A dockerd takes the gossip port when it joins the cluster,
     and never tries again if our listener has the port at that moment.
     """
-    found = facts.unit(unit)
-    return bool(found.inputs) and found.state in ("active", "activating", "reloading")
+    return port.is_ours(facts) and facts.unit(port.unit).state in ("active", "activating", "reloading")
 
 
 def measure(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts], remotes: Remotes, run: str) -> Matrix:

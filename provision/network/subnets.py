@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, collapse_addresses
 from itertools import chain
 from typing import Any
 
-from provision.core.situation import Situation
+from provision.core.situation import Situation, is_shared
 from provision.facts import Facts
 from provision.inventory.model import Node
 
@@ -55,8 +55,8 @@ def claims(situation: Situation, node: Node) -> tuple[Claim, ...]:
     """Return the subnets in use on a node, each once, without those of the inventory's networks."""
     facts = situation.of(node)
     ours = {network.name for network in situation.cluster.networks}
-    foreign = [one for one in facts.networks if one.get("Scope") != "global" or one["Name"] not in ours]
-    local = {subnet for one in foreign if one.get("Scope") != "global" for subnet in subnets_of(one)}
+    foreign = [one for one in facts.networks if not is_shared(one) or one["Name"] not in ours]
+    local = {subnet for one in foreign if not is_shared(one) for subnet in subnets_of(one)}
     found: dict[IPv4Network, Claim] = {}
     for claim in chain(_routes(facts, local), _resolvers(facts), _networks(foreign)):
         if claim.subnet.prefixlen >= LEAST:
@@ -89,7 +89,7 @@ def _resolvers(facts: Facts) -> Iterator[Claim]:
 def _networks(networks: Iterable[Mapping[str, Any]]) -> Iterator[Claim]:
     for network in networks:
         for subnet in subnets_of(network):
-            yield Claim(subnet, f"Docker's network {network['Name']}", network.get("Scope") != "global")
+            yield Claim(subnet, f"Docker's network {network['Name']}", not is_shared(network))
 
 
 def subnets_of(network: Mapping[str, Any]) -> tuple[IPv4Network, ...]:

@@ -32,14 +32,7 @@ drop_keepers() {
 put_back_docker() {
     leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
-    was=$(recorded unit docker.service) || return 0
-    systemctl daemon-reload
-    systemctl reset-failed docker.service 2>/dev/null
-    case $was in
-    *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
-    *) systemctl stop docker.service docker.socket ;;
-    esac
-    case $was in enabled*) ;; *) systemctl disable -q docker.service ;; esac
+    ! was=$(recorded unit docker.service) || put_back_dockerd "$was"
     # Only now: as long as these files exist, dockerd is known to run with our configuration.
     rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
@@ -50,6 +43,17 @@ put_back_docker() {
         ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
             printf 'the image %s stays: something uses it\n' "$image" >&2
     done
+}
+
+# put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run.
+put_back_dockerd() {
+    systemctl daemon-reload
+    systemctl reset-failed docker.service 2>/dev/null
+    case $1 in
+    *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
+    *) systemctl stop docker.service docker.socket ;;
+    esac
+    case $1 in enabled*) ;; *) systemctl disable -q docker.service ;; esac
 }
 
 # put_back_rest: end the membership, restore every other path, and remove the record last.

@@ -56,7 +56,8 @@ class Networks(Phase):
             for node in situation.cluster.nodes:
                 remove = partial(_remove_keepers, coordinator.docker(node), network)
                 retry(remove, f"Docker removes the keepers of {network.name}", node.name)
-        docker = coordinator.docker(situation.cluster.nodes[0])
+        maker = coordinator.makers[0]
+        docker = coordinator.docker(maker)
 
         def make() -> None:
             there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
@@ -67,13 +68,14 @@ class Networks(Phase):
                     network.name,
                     "overlay",
                     check_duplicate=True,
+                    attachable=True,  # in swarm mode: containers join by themselves
                     labels={LABEL: situation.cluster.name},
                     ipam=_ipam(network),
                     options=network.options,
                 )
 
         # A call may fail on a thread in a namespace that is gone (phases/keepers.py). The next call gets another one.
-        retry(make, f"Docker makes the network {network.name}", situation.cluster.nodes[0].name)
+        retry(make, f"Docker makes the network {network.name}", maker.name)
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,18 @@ RECORD = "control-plane"
 
 def known() -> tuple[Plane, ...]:
     """Return every control plane. Nodes that decide nothing get the first."""
-    from provision.planes.etcd.plane import PLANE
+    from provision.planes.etcd.plane import PLANE as ETCD
+    from provision.planes.swarm.plane import PLANE as SWARM
 
-    return (PLANE,)
+    return (ETCD, SWARM)
 
 
 def ports() -> tuple[Port, ...]:
     """Return the ports of every control plane."""
-    from provision.planes.etcd.ports import PORTS
+    from provision.planes.etcd.ports import PORTS as ETCD
+    from provision.planes.swarm.ports import PORTS as SWARM
 
-    return PORTS
+    return tuple(dict.fromkeys((*ETCD, *SWARM)))
 
 
 def candidates(cluster: Cluster) -> tuple[Plane, ...]:

@@ -52,6 +52,11 @@ class Remote:
         except StepFailed as error:
             raise ConnectionFailed(*error.problems) from None
 
+    @property
+    def user(self) -> str:
+        """The user who has logged in; commands run as root all the same."""
+        return self._link.target.user
+
     def run(self, script: str, *, timeout: float = 120, changes: bool = False, what: str = "a script") -> Result:
         """Run a POSIX sh script as root, and return its result; any exit code is a result.
 

@@ -60,6 +60,10 @@ class Door:
     def __init__(self, cluster: Cluster, remotes: Remotes) -> None:
         self.cluster, self.remotes = cluster, remotes
 
+    @property
+    def makers(self) -> tuple[Node, ...]:
+        return self.cluster.nodes
+
     def docker(self, node: Node) -> Any:
         raise AssertionError("this plane has no way to Docker")
 

@@ -27,6 +27,9 @@ CLIENTS = {
     "provision/checks/temporary.py": {"docker.errors", "docker.types"},
     "provision/core/plane.py": {"docker"},
     "provision/phases/networks.py": {"docker", "docker.types"},
+    "provision/planes/swarm/coordinator.py": {"docker", "docker.errors"},
+    "provision/planes/swarm/phases/swarm.py": {"docker"},
+    "provision/planes/swarm/suites/managers.py": {"docker.errors"},
 }
 #: The clients of Docker's API, and those of the store.
 MAKERS = ("provision/docker/client.py", "provision/planes/etcd/coordinator.py")
@@ -167,7 +170,7 @@ RANKS = (
     ("network", "report", "resources"),
     ("phases",),
     ("checks",),
-    ("planes.etcd",),
+    ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
     ("verbs",),

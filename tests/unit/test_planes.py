@@ -126,7 +126,8 @@ def test_the_inventorys_word_leaves_one(tmp_path: Path) -> None:
     assert planes.candidates(cluster_of(tmp_path, "swarm")) == (SWARMING,)
 
 
-def test_a_control_plane_of_a_later_version_is_told(tmp_path: Path) -> None:
+def test_a_control_plane_of_a_later_version_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "known", lambda: (PLANE,))
     with pytest.raises(UsageError, match="control_plane: swarm is not available in this version"):
         planes.candidates(cluster_of(tmp_path, "swarm"))
 
@@ -176,7 +177,7 @@ def test_a_record_that_cannot_be_read_is_one_problem(tmp_path: Path, text: bytes
         planes.candidates(cluster)
     (problem,) = caught.value.problems
     assert problem.where == str(cluster.folder / planes.RECORD)
-    assert "bring it back from a copy: it holds the name of the cluster's control plane (etcd)" in problem.advice
+    assert "bring it back from a copy: it holds the name of the cluster's control plane (etcd, swarm)" in problem.advice
 
 
 def test_a_record_that_is_a_folder_is_one_problem(tmp_path: Path) -> None:

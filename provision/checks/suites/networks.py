@@ -36,7 +36,7 @@ wait
 @check("overlay")
 def new_network_seen_everywhere(proof: Proof) -> Iterator[Outcome]:
     """A network created on one node is seen on every other node within two seconds: containers can join it there."""
-    first, *others = proof.cluster.nodes
+    first, *others = proof.coordinator.makers
     with temporary(proof) as network:
         identity = network.make(first)
         made = time.monotonic()
@@ -64,13 +64,13 @@ def made_on_each_node_at_once_is_one(proof: Proof) -> Iterator[Outcome]:
     one name.
     """
     with temporary(proof) as network:
-        refused = [words for words in in_parallel(partial(_try_to_make, network), proof.cluster.nodes) if words]
+        refused = [words for words in in_parallel(partial(_try_to_make, network), proof.coordinator.makers) if words]
         yield judged(network, refused)
 
 
 def judged(network: Temporary, refused: Sequence[str]) -> Outcome:
     """Return whether every node has one network of that name, the same one. `refused`: the refusals of the others."""
-    nodes = network.proof.cluster.nodes
+    nodes = network.proof.coordinator.makers
 
     def found() -> set[tuple[str, ...]]:
         return {tuple(network.seen(node)) for node in nodes}

@@ -53,6 +53,11 @@ class EtcdCoordinator:
         self._made: dict[tuple[str, str], Any] = {}
         self._lock = Lock()
 
+    @property
+    def makers(self) -> tuple[Node, ...]:
+        """Every node."""
+        return self.cluster.nodes
+
     def _once(self, kind: str, node: Node, make: Callable[[], T]) -> T:
         with self._lock:
             if (kind, node.name) not in self._made:

@@ -1,0 +1,1 @@
+"""All that knows swarm mode, the control plane of Docker 23 and later."""

@@ -1,0 +1,138 @@
+"""The door to a running swarm: each node's Docker, through its socket and SSH."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from ipaddress import IPv4Network
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from provision import waiting
+from provision.core.plane import Coordinator, Status
+from provision.core.situation import Situation
+from provision.errors import Problem, StepFailed
+from provision.inventory.model import Cluster, Node
+from provision.planes.swarm import view
+from provision.planes.swarm.node import functions
+from provision.remote import Remote, Remotes
+from provision.resources import call
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+SOCKET = "/var/run/docker.sock"
+#: What to do where no manager answers.
+ADVICE = "fab status; on the node: docker info, journalctl -u docker.service"
+#: The name of the object with which a write is tried.
+QUORUM = "overlay-provision-quorum"
+
+
+class SwarmCoordinator:
+    """The door to a cluster on this plane."""
+
+    def __init__(self, cluster: Cluster, remotes: Remotes) -> None:
+        """Reach the nodes through `remotes`."""
+        self.cluster, self.remotes = cluster, remotes
+        self._clients: dict[str, DockerClient] = {}
+        #: Nodes on which a door to Docker's socket was opened for a user who is not root.
+        self._doors: list[Node] = []
+        self._lock = Lock()
+
+    @property
+    def makers(self) -> tuple[Node, ...]:
+        """The managers."""
+        return self.cluster.members
+
+    def docker(self, node: Node) -> DockerClient:
+        """Return a Docker client of one node."""
+        from provision.docker.client import over_socket
+
+        with self._lock:
+            if node.name not in self._clients:
+                path = self._socket(self.remotes[node.name])
+                self._clients[node.name] = over_socket(self.remotes[node.name].socket_tunnel(path))
+            return self._clients[node.name]
+
+    def _socket(self, remote: Remote) -> str:
+        """Return a socket of Docker that the SSH user may use. StepFailed if none can be made."""
+        if remote.user == "root":
+            return SOCKET
+        living = self.remotes.living()
+        self._doors.append(remote.node)
+        script = f"{functions('door')}\n{call('open_door', self.remotes.run, *living)}\n"
+        result = remote.run(script, timeout=60, what="opening a door to Docker's socket")
+        if result.code:
+            what = f"no socket for {remote.user} that leads to Docker's: {result.stderr.strip()[-400:]}"
+            raise StepFailed(
+                Problem(what, remote.node.name, "log in as root, or see systemctl status 'overlay-door-*'")
+            )
+        return result.stdout.strip()
+
+    def manager(self) -> DockerClient:
+        """Return a client of the first member that manages the swarm and knows its leader. StepFailed if none does."""
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        problem = Problem("no manager of the swarm answers", "cluster", ADVICE)
+        for node in self.cluster.members:
+            try:
+                client = self.docker(node)
+                client.api.inspect_swarm()
+            except (DockerException, RequestException) as error:
+                problem = Problem(getattr(error, "explanation", None) or str(error), node.name, ADVICE)
+            else:
+                return client
+        raise StepFailed(problem)
+
+    def aim(self, situation: Situation) -> None:
+        """Take up nothing: the controller keeps no certificate."""
+
+    def await_quorum(self, occasion: str) -> None:
+        """Return once the managers have made an object and removed it. StepFailed when they do not in a minute."""
+        name = f"{QUORUM}-{os.getpid()}"
+
+        def write() -> None:
+            api = self.manager().api
+            made = api.create_config(name, occasion.encode())
+            api.remove_config(made["ID"])
+
+        waiting.until(write, f"the swarm's managers agree on a write ({occasion})", "cluster", ADVICE)
+
+    def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
+        """Do nothing: the managers forget a network with its removal."""
+        return nullcontext()
+
+    def users_data(self, situation: Situation, say: Callable[[str], None]) -> list[Problem]:
+        """Return which services, secrets and configs a reset would delete."""
+        if not view.is_running(situation):
+            return []
+        docker = self.manager()
+        things = {"service": docker.services, "secret": docker.secrets, "config": docker.configs}
+        return [
+            Problem(f"{kind} {one.name} is in the swarm and not ours", "cluster")
+            for kind, there in things.items()
+            for one in there.list()
+            if not one.name.startswith(QUORUM)
+        ]
+
+    def status(self, situation: Situation, *, store: bool) -> Status:
+        """Look at managers and daemons."""
+        from provision.planes.swarm.status import status
+
+        return status(situation)
+
+    def close(self) -> None:
+        """Close the clients, and the doors."""
+        for client in self._clients.values():
+            client.close()
+        script = f"{functions('door')}\n{call('close_door', self.remotes.run)}\n"
+        self.remotes.each(lambda remote: remote.run(script, what="closing the door"), tuple(self._doors))
+
+
+def opened(coordinator: Coordinator) -> SwarmCoordinator:
+    """Return this plane's coordinator as what it is, for phases and checks of this plane."""
+    if not isinstance(coordinator, SwarmCoordinator):
+        raise TypeError(f"{coordinator!r} is another plane's")
+    return coordinator

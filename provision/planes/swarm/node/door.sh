@@ -1,0 +1,21 @@
+# A door to Docker's socket for the user of a run who is not root. POSIX sh.
+
+# open_door RUN LIVING…: print the path of a socket that only the user who called sudo may use, and that leads to Docker's.
+# Close the doors of runs that are not at work any more.
+open_door() {
+    run=$1
+    systemctl list-units --plain --no-legend 'overlay-door-*.socket' | while read -r unit _; do
+        of=${unit#overlay-door-}
+        case " $* " in *" ${of%.socket} "*) ;; *) close_door "${of%.socket}" ;; esac
+    done
+    mkdir -p /run/overlay-provision
+    systemd-run -q --unit="overlay-door-$run" --socket-property=ListenStream="/run/overlay-provision/door-$run" \
+        --socket-property=SocketUser="$SUDO_USER" --socket-property=SocketMode=0600 --socket-property=RemoveOnStop=yes \
+        /lib/systemd/systemd-socket-proxyd --exit-idle-time=30s /var/run/docker.sock >&2
+    printf '%s\n' "/run/overlay-provision/door-$run"
+}
+
+# close_door RUN: end the connections through a run's door, and remove it.
+close_door() {
+    systemctl stop "overlay-door-$1.socket" "overlay-door-$1.service" 2>/dev/null || :
+}

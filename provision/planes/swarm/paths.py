@@ -1,0 +1,14 @@
+"""Where this control plane's things are on a node."""
+
+from __future__ import annotations
+
+from provision import layout
+
+FOLDER = f"{layout.DOCKER}/overlay"
+#: The addresses of the cluster's nodes, one a line.
+PEERS = f"{FOLDER}/peers"
+MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
+MEND_UNIT = "overlay-mend.service"
+MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"
+#: How many containers the program has started since the boot; absent before the first.
+STARTED = "/run/overlay-provision/mend.started"

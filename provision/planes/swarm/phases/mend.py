@@ -1,0 +1,41 @@
+"""The program that stays beside dockerd: it starts containers that Docker has given up, and watches gossip."""
+
+from __future__ import annotations
+
+from provision import layout
+from provision.core.phase import Phase
+from provision.core.situation import Situation
+from provision.facts import INPUTS
+from provision.inventory.model import Node
+from provision.planes.swarm import paths
+from provision.planes.swarm.node import MEND, program
+from provision.resources import File, Folder, Resource, Service
+from provision.templates import render
+
+
+class Mend(Phase):
+    """The list of the cluster's addresses, the program, its unit and its service."""
+
+    name = "mend"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return what the program reads, the program, and its service."""
+        peers = "".join(f"{one.address}\n" for one in situation.cluster.nodes)
+        inputs = (paths.MEND_PROGRAM, paths.MEND_UNIT_FILE)
+        text = render(
+            "swarm/overlay-mend.service.j2",
+            cluster=situation.cluster.name,
+            program=paths.MEND_PROGRAM,
+            unit=paths.MEND_UNIT,
+            inputs=inputs,
+            inputs_folder=INPUTS,
+        )
+        files = File(paths.MEND_PROGRAM, program(*MEND), 0o755), File(paths.MEND_UNIT_FILE, text)
+        return (
+            Folder(layout.DOCKER),
+            Folder(paths.FOLDER, 0o700),
+            Folder(layout.PROGRAMS),
+            File(paths.PEERS, peers.encode()),
+            *files,
+            Service(paths.MEND_UNIT, tuple((file.path, file.fit) for file in files), waited_for=False),
+        )

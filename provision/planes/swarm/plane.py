@@ -1,0 +1,131 @@
+"""Swarm mode as a control plane: what the verbs and the engine know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision import layout
+from provision.core.check import Check, collect
+from provision.core.plane import Coordinator, Goal, Plane, Stage, Window, as_it_is
+from provision.core.situation import Situation
+from provision.core.validity import Certificate
+from provision.errors import PreflightRefused, Problem
+from provision.facts import Facts, Question
+from provision.inventory.model import Cluster, Node
+from provision.phases.firewall import Firewall
+from provision.phases.images import Images
+from provision.phases.keepers import Keepers
+from provision.phases.networks import Networks
+from provision.planes.swarm import paths, view
+from provision.planes.swarm.coordinator import SwarmCoordinator
+from provision.planes.swarm.node import functions
+from provision.planes.swarm.phases.host import Host
+from provision.planes.swarm.phases.mend import Mend
+from provision.planes.swarm.phases.swarm import Swarm
+from provision.planes.swarm.ports import PORTS
+from provision.remote import Remotes
+
+
+def is_lost(situation: Situation) -> bool:
+    """Say whether nodes are in a swarm and no manager knows a leader: nobody knows which networks there are."""
+    return any(view.active(situation)) and not view.is_running(situation)
+
+
+class SwarmPlane(Plane):
+    """Every node's dockerd in one swarm; the members manage it."""
+
+    name = "swarm"
+    docker_versions = Window(((20, 10),), (30,))
+    docker_reason = "this version of overlay-provision does not know it"
+    docker_advice = "install Docker 20.10 to 29, for example Debian 13's docker.io"
+    swarm_mode = True
+    ports = PORTS
+    phases = (
+        Host(),
+        Firewall(PORTS, (layout.DOCKER_UNIT,)),
+        Swarm(),
+        Networks(is_lost),
+        Images(),
+        Mend(),
+        Keepers(is_lost),
+    )
+    # Neither works in swarm mode.
+    daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
+    modules = ("docker.types",)
+
+    def is_on(self, facts: Facts) -> bool:
+        """Say whether the node has our list of the swarm's nodes."""
+        return paths.PEERS in facts.paths
+
+    def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
+        """Return nothing: the controller keeps nothing for this plane."""
+        return None, ()
+
+    def describe_local(self, situation: Situation) -> str:
+        """Say that the controller needs nothing."""
+        return "Docker's own swarm mode: nothing is sent but the probe's image"
+
+    def question(self, situation: Situation, node: Node) -> Question:
+        """Ask for the daemon's words about its swarm, and for the managers' list."""
+        return Question(paths=(paths.PEERS,), docker=(view.INFO, view.NODES), units=(layout.DOCKER_UNIT,))
+
+    def outage(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say that the swarm has no quorum."""
+        if not is_lost(situation):
+            return ()
+        told = {view.daemon(situation.of(node)).error for node in situation.cluster.members} - {""}
+        what = "the swarm has no quorum: no container can join a network, and networks cannot be seen"
+        advice = "bring back its managers: a majority of those that were there has to answer"
+        return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
+
+    def warnings(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say which nodes are in the swarm and not in the inventory."""
+        return tuple(
+            Problem(
+                f"{one.hostname} ({one.address}) is in the swarm, and not in the inventory",
+                "cluster",
+                f"on it: docker swarm leave; then on a manager: docker node rm {one.identity}",
+            )
+            for one in view.unknown(situation)
+        )
+
+    def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
+        """Return the only stage. PreflightRefused for goals that this plane does not know yet."""
+        if goal is not Goal.CONVERGE:
+            advice = "on a manager: docker swarm ca --rotate"
+            raise PreflightRefused(Problem("a swarm's certificates are Docker's own", "cluster", advice))
+        return (Stage(as_it_is),)
+
+    def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
+        """Refuse: there is nothing that a controller could lose."""
+        raise PreflightRefused(Problem("the controller of a swarm keeps no certificates", "cluster", "fab provision"))
+
+    def certificates(self, situation: Situation) -> Iterator[Certificate]:
+        """Walk none: Docker renews its own."""
+        yield from ()
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return the checks of swarm mode."""
+        from provision.planes.swarm import preflight
+        from provision.planes.swarm.suites import managers
+
+        return collect(preflight, managers)
+
+    def on_the_network(self, situation: Situation, node: Node) -> bool:
+        """Say whether the node's daemon manages the swarm, so that it can remove networks."""
+        return view.daemon(situation.of(node)).manager and view.is_running(situation)
+
+    def counts_on(self, situation: Situation, node: Node) -> bool:
+        """Say whether the node manages the swarm."""
+        return view.daemon(situation.of(node)).manager
+
+    def node_functions(self, purpose: str) -> str:
+        """Return this plane's shell functions for a bundle or a reset."""
+        return functions(purpose)
+
+    def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
+        """Return the door to the swarm."""
+        return SwarmCoordinator(situation.cluster, remotes)
+
+
+PLANE = SwarmPlane()

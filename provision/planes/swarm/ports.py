@@ -1,0 +1,22 @@
+"""The ports of this control plane. Docker's API has none: the controller comes to its socket through SSH."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provision import layout
+from provision.facts import Facts
+from provision.planes.swarm import view
+from provision.ports import OVERLAY, Port
+
+MANAGEMENT_PORT = 2377
+
+
+def in_a_swarm(facts: Facts, _unit: str) -> bool:
+    """Say whether the node's daemon is in a swarm; a check of its own says whether the swarm is ours."""
+    return view.daemon(facts).state == "active"
+
+
+_MANAGEMENT = Port(MANAGEMENT_PORT, "tcp", layout.DOCKER_UNIT, "the swarm's managers", "mutual TLS", members=True)
+
+PORTS = tuple(replace(port, ours=in_a_swarm) for port in (_MANAGEMENT, *OVERLAY))

@@ -1,0 +1,70 @@
+"""Preflight checks of swarm mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from provision.checks.node_view import NodeView, version_of
+from provision.core.check import PREFLIGHT, check
+from provision.core.outcome import Outcome
+from provision.planes.swarm import view as swarm
+
+#: Docker 28.0.0 loses the rules of published ports (moby's release notes of 28.0.1).
+BROKEN = frozenset({"28.0.0"})
+
+
+@check(PREFLIGHT)
+def docker_at_work(view: NodeView) -> Iterator[Outcome]:
+    """Docker runs and answers: only the daemon itself says whether it is in a swarm, and in which."""
+    if view.value("dockerd") and not view.facts.docker_answers:
+        yield view.failed("Docker does not run, or does not answer", "systemctl start docker; journalctl -u docker")
+
+
+@check(PREFLIGHT)
+def working_docker(view: NodeView) -> Iterator[Outcome]:
+    """Docker is no release that breaks a swarm's published ports."""
+    version = version_of(view.value("dockerd"))
+    if version in BROKEN:
+        yield view.failed(f"Docker {version} loses published ports of a swarm", "install a later release of Docker")
+
+
+@check(PREFLIGHT)
+def no_live_restore(view: NodeView) -> Iterator[Outcome]:
+    """live-restore is off: with it, a dockerd in swarm mode does not start."""
+    if view.facts.live_restore or "--live-restore" in view.value("docker-unit"):
+        yield view.failed("live-restore is on, and dockerd does not start with it in swarm mode", "turn it off")
+
+
+@check(PREFLIGHT)
+def firewall_backend(view: NodeView) -> Iterator[Outcome]:
+    """Docker writes its rules with iptables: it refuses swarm mode with nftables."""
+    if view.facts.settings.get("firewall-backend") == "nftables":
+        advice = 'take "firewall-backend" out of daemon.json, and restart docker'
+        yield view.failed("Docker is configured for nftables, and refuses swarm mode with that", advice)
+
+
+@check(PREFLIGHT)
+def healthy_swarm(view: NodeView) -> Iterator[Outcome]:
+    """The daemon is in no swarm, or works in one: one that is locked, or has failed, needs a person."""
+    daemon = swarm.daemon(view.facts)
+    if daemon.state in ("", "inactive", "active"):
+        return
+    advice = {
+        "locked": "docker swarm unlock, with the key that its user has saved; then turn autolock off",
+        "pending": "wait: it is joining; docker info says what it waits for",
+    }.get(daemon.state, "docker info and journalctl -u docker say why; docker swarm leave --force makes it new")
+    yield view.failed(f"Docker's swarm is {daemon.state} here{f': {daemon.error}' if daemon.error else ''}", advice)
+
+
+@check(PREFLIGHT)
+def our_swarm(view: NodeView) -> Iterator[Outcome]:
+    """A node is in no swarm or in ours: nobody else's swarm is taken over, and none is joined to another."""
+    daemon = swarm.daemon(view.facts)
+    if daemon.state != "active":
+        return
+    leave = "if that swarm is not needed: docker swarm leave --force, which ends its services on this host"
+    if not view.situation.recorded:
+        yield view.failed("Docker is in a swarm already, which this tool has not made", leave)
+        return
+    if swarm.is_running(view.situation) and swarm.found(view.situation, view.node) is None:
+        yield view.failed("Docker is in a swarm whose managers do not list this node", leave)

@@ -1,0 +1,65 @@
+"""What `status` shows of this control plane."""
+
+from __future__ import annotations
+
+from provision import layout
+from provision.core.membership import majority, spare
+from provision.core.plane import Status
+from provision.core.situation import Situation
+from provision.core.table import Table
+from provision.inventory.model import Node
+from provision.planes.swarm import view
+
+#: A manager's state as its table shows it.
+COLUMNS = ("node", "docker", "role", "health")
+
+
+def status(situation: Situation) -> Status:
+    """Return managers and daemons, from what the nodes have just said."""
+    rows = (*(_row(situation, node) for node in situation.cluster.nodes), *_strangers(situation))
+    voters = [one for one in view.listed(situation) if one.manager]
+    wanted = len(voters) or len(situation.cluster.members)
+    healthy = sum(one.reachable for one in voters)
+    well = view.is_running(situation) and healthy == wanted and all(row[3] == "healthy" for row in rows)
+    return Status(
+        f"{healthy} of {wanted} managers healthy{_quorum(healthy, wanted)}",
+        well,
+        (Table("members", "Swarm", COLUMNS, rows),),
+        {name: (_daemon(situation, name),) for name in situation.facts},
+    )
+
+
+def _daemon(situation: Situation, name: str) -> str:
+    facts = situation.facts[name]
+    state = view.daemon(facts).state
+    if not facts.docker_answers:
+        return facts.unit(layout.DOCKER_UNIT).state
+    return "in the swarm" if state == "active" else f"swarm: {state}"
+
+
+def _row(situation: Situation, node: Node) -> tuple[str, ...]:
+    daemon, there = view.daemon(situation.of(node)), view.found(situation, node)
+    if there is None:
+        return node.name, "", "", "no quorum" if daemon.manager else daemon.state or "no answer"
+    role = "leader" if there.leader else "manager" if there.manager else "worker"
+    well = there.ready and (there.reachable or not there.manager)
+    return node.name, there.version, role, "healthy" if well else "no answer"
+
+
+def _strangers(situation: Situation) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (one.hostname, one.version, "not in the inventory", "healthy" if one.ready else "no answer")
+        for one in view.unknown(situation)
+    )
+
+
+def _quorum(healthy: int, managers: int) -> str:
+    more = spare(managers, healthy)
+    if more < 0:
+        return (
+            f"; no quorum (needs {majority(managers)}): containers go on, but none can join a network until "
+            "managers are back"
+        )
+    if more:
+        return f"; the swarm takes changes, and does so with {more} fewer"
+    return "; the swarm takes changes" + (", and no more managers may be lost" if healthy < managers else "")

@@ -1,0 +1,1 @@
+"""The checks of `verify` that only this control plane has."""

@@ -1,0 +1,106 @@
+"""The swarm's nodes: they are listed, they are led, and their daemons' gossip knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from provision.checks.proof import Proof
+from provision.core.check import check
+from provision.core.outcome import Outcome, failed, passed
+from provision.inventory.model import Node
+from provision.planes.swarm.coordinator import opened
+from provision.waiting import wait_for
+
+#: Seconds in which gossip comes back after a short cut: 3 to 41, and up to 62 after a reboot of the leader.
+PATIENCE = 70.0
+
+
+def _own(proof: Proof, node: Node) -> dict[str, Any]:
+    swarm: dict[str, Any] = proof.coordinator.docker(node).info()["Swarm"]
+    return swarm
+
+
+@check("swarm", quick=True)
+def nodes_are_ready(proof: Proof) -> Iterator[Outcome]:
+    """The managers list every node as ready, in the role that the inventory gives it, and no other node."""
+    listed = {one["ID"]: one for one in opened(proof.coordinator).manager().api.nodes()}
+    for node in proof.cluster.nodes:
+        there = listed.pop(_own(proof, node)["NodeID"], None)
+        role = "manager" if node.member else "worker"
+        if there is None:
+            yield failed(node.name, "the managers do not list it", "fab plan")
+        elif (there["Status"]["State"], there["Spec"]["Role"]) == ("ready", role):
+            yield passed(node.name, f"ready, a {role}")
+        else:
+            said = f"{there['Status']['State']}, a {there['Spec']['Role']}"
+            yield failed(node.name, f"{said}; the inventory says {role}", "fab plan; docker node ls on a manager")
+    for one in listed.values():
+        name = one["Description"].get("Hostname", one["ID"])
+        yield failed("cluster", f"{name} is in the swarm, and not in the inventory", f"docker node rm {one['ID']}")
+
+
+@check("swarm", quick=True)
+def one_leader(proof: Proof) -> Iterator[Outcome]:
+    """Every manager names the same leader: without one leader no container can join a network."""
+    leaders = {}
+    for node in proof.cluster.members:
+        nodes = proof.coordinator.docker(node).api.nodes(filters={"role": "manager"})
+        leaders[node.name] = [one["Description"]["Hostname"] for one in nodes if one["ManagerStatus"].get("Leader")]
+    if len({tuple(names) for names in leaders.values()}) == 1 and all(leaders.values()):
+        yield passed("cluster", f"all {len(leaders)} managers name {next(iter(leaders.values()))[0]}")
+    else:
+        said = ", ".join(f"{name}: {' '.join(names) or 'nobody'}" for name, names in leaders.items())
+        yield failed("cluster", f"managers name different leaders: {said}", "docker node ls on each manager")
+
+
+@check("swarm", quick=True)
+def write_is_read_elsewhere(proof: Proof) -> Iterator[Outcome]:
+    """An object made at one manager is read at every other: the managers agree."""
+    first, *others = proof.cluster.members
+    api = proof.coordinator.docker(first).api
+    made = api.create_config(f"overlay-provision-{proof.run}", b"proof")["ID"]
+    try:
+        for node in others:
+            if wait_for(partial(_reads, proof, node, made), PATIENCE):
+                yield passed(node.name, f"reads what {first.name} has written")
+            else:
+                yield failed(node.name, f"does not have what {first.name} has written", "docker node ls there")
+        if not others:
+            yield passed(first.name, "has written, as the only manager")
+    finally:
+        api.remove_config(made)
+
+
+@check("swarm", quick=True)
+def gossip_knows_every_node(proof: Proof) -> Iterator[Outcome]:
+    """Each daemon's gossip knows every node on each network: else names and new addresses do not come across."""
+    addresses = {node.address: node.name for node in proof.cluster.nodes}
+    for network in proof.cluster.networks:
+        for node in proof.cluster.nodes:
+            missing = partial(_missing, proof, node, network.name, frozenset(addresses))
+            if wait_for(partial(_is_empty, missing), PATIENCE):
+                yield passed(node.name, f"{network.name}: knows all {len(addresses)} nodes")
+                continue
+            names = ", ".join(sorted(addresses[one] for one in missing()))
+            advice = "it mends itself within a minute; else systemctl restart docker on this node"
+            yield failed(node.name, f"{network.name}: does not know {names}", advice)
+
+
+def _is_empty(missing: Callable[[], frozenset[str]]) -> bool:
+    return not missing()
+
+
+def _reads(proof: Proof, node: Node, identity: str) -> bool:
+    from docker.errors import NotFound
+
+    try:
+        return bool(proof.coordinator.docker(node).api.inspect_config(identity))
+    except NotFound:
+        return False
+
+
+def _missing(proof: Proof, node: Node, network: str, wanted: frozenset[str]) -> frozenset[str]:
+    there = proof.coordinator.docker(node).api.inspect_network(network, verbose=True)
+    return wanted - {one["IP"] for one in there.get("Peers") or ()}

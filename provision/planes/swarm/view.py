@@ -1,0 +1,100 @@
+"""What the nodes' Docker daemons say of their swarm. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from provision.core.situation import Situation
+from provision.facts import Facts
+from provision.inventory.model import Node
+
+#: Paths of Docker's API: what a daemon says of itself, and, if it is a manager, of all nodes of its swarm.
+INFO, NODES = "/info", "/nodes"
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon's own words. `state`: `inactive`, `pending`, `active`, `error` or `locked`; empty if it is silent."""
+
+    state: str = ""
+    identity: str = ""
+    manager: bool = False
+    address: str = ""
+    #: The ID of the swarm; known to managers alone.
+    swarm: str = ""
+    error: str = ""
+    #: The addresses of the managers that it knows, by the managers' IDs.
+    managers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A node of the swarm, as its managers list it."""
+
+    identity: str
+    hostname: str
+    address: str
+    ready: bool
+    manager: bool
+    leader: bool = False
+    reachable: bool = False
+    version: str = ""
+
+
+def daemon(facts: Facts) -> Daemon:
+    """Return what a node's daemon says of itself."""
+    told = (facts.docker.get(INFO) or {}).get("Swarm") or {}
+    managers = {one["NodeID"]: one["Addr"].rpartition(":")[0] for one in told.get("RemoteManagers") or ()}
+    return Daemon(
+        state=told.get("LocalNodeState", ""),
+        identity=told.get("NodeID", ""),
+        manager=bool(told.get("ControlAvailable")),
+        address=told.get("NodeAddr", ""),
+        swarm=(told.get("Cluster") or {}).get("ID", ""),
+        error=told.get("Error", ""),
+        managers=managers,
+    )
+
+
+def listed(situation: Situation) -> tuple[Listed, ...]:
+    """Return the nodes as a manager lists them; empty if no manager does, for example without a quorum."""
+    answers = (facts.docker.get(NODES) for facts in situation.facts.values())
+    return next((tuple(map(_listed, answer)) for answer in answers if answer), ())
+
+
+def _listed(one: Mapping[str, Any]) -> Listed:
+    status = one.get("ManagerStatus") or {}
+    return Listed(
+        identity=one["ID"],
+        hostname=one["Description"].get("Hostname", ""),
+        address=(status.get("Addr") or one["Status"].get("Addr", "")).partition(":")[0],
+        ready=one["Status"].get("State") == "ready",
+        manager=one["Spec"].get("Role") == "manager",
+        leader=bool(status.get("Leader")),
+        reachable=status.get("Reachability") == "reachable",
+        version=(one["Description"].get("Engine") or {}).get("EngineVersion", ""),
+    )
+
+
+def found(situation: Situation, node: Node) -> Listed | None:
+    """Return a node of the inventory as the managers list it: by its ID, never by its hostname."""
+    identity = daemon(situation.of(node)).identity
+    return next((one for one in listed(situation) if one.identity == identity), None)
+
+
+def active(situation: Situation) -> Iterator[Node]:
+    """Walk the nodes of the inventory that are in a swarm."""
+    return (node for node in situation.cluster.nodes if daemon(situation.of(node)).state == "active")
+
+
+def is_running(situation: Situation) -> bool:
+    """Say whether a swarm was found at work: a manager knows a leader."""
+    return any(one.leader for one in listed(situation))
+
+
+def unknown(situation: Situation) -> tuple[Listed, ...]:
+    """Return the nodes that the managers list and the inventory does not have."""
+    ours = {daemon(situation.of(node)).identity for node in situation.cluster.nodes}
+    return tuple(one for one in listed(situation) if one.identity not in ours)

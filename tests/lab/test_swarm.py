@@ -1,0 +1,99 @@
+"""The second control plane, swarm mode, on hosts: provision, proof, a power cut, every port, reset."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import Fab, MakeLab
+from invariants import await_packets
+from observe import document, everything, manifest, run
+
+from provision import lab as labs
+from provision.lab import Lab
+
+NODES = ("node1", "node2")
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab) -> Lab:
+    """Hosts with the Docker of Debian 13, for which `auto` means swarm mode."""
+    lab = make_lab(release="trixie")
+    lab.inventory.write_text(f"firewall: true\n{lab.inventory.read_text()}")
+    return lab
+
+
+@pytest.fixture(scope="module")
+def before(lab: Lab) -> dict[str, list[str]]:
+    return {node: manifest(lab, node) for node in NODES}
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> Lab:
+    assert before
+    planned = document(fab(lab, "plan", "--json"))
+    made = document(fab(lab, "provision", "--json"))
+    assert made["changes"] == planned["changes"]
+    assert [change["resource"] for change in made["changes"] if change["where"] == "cluster"] == [
+        *("swarm", "node2 in the swarm", "network demo")
+    ]
+    for node in NODES:
+        start = "docker run -d --restart always --stop-signal KILL"
+        run(lab, node, f"{start} --name user-{node} --network demo busybox sleep 1000000")
+        run(lab, node, f"{start} --name plain-{node} busybox sleep 1000000")
+    await_packets(lab)
+    return lab
+
+
+def test_a_second_run_changes_nothing_and_every_check_passes(cluster: Lab, fab: Fab) -> None:
+    before = everything(cluster)
+    assert document(fab(cluster, "provision", "--json"))["changes"] == []
+    assert everything(cluster) == before
+    assert document(fab(cluster, "plan", "--exit-code", "--json"))["changes"] == []
+    checked = {outcome["check"] for outcome in document(fab(cluster, "verify", "--json"))["outcomes"]}
+    assert {"swarm/gossip-knows-every-node", "overlay/containers-reach-each-other", "app/page-counts-up"} <= checked
+
+
+def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
+    report = document(fab(cluster, "status", "--json"))
+    assert report["summary"].startswith("2 of 2 managers healthy")
+    assert sorted(row["role"] for row in report["members"]) == ["leader", "manager"]
+    assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
+
+
+@pytest.mark.parametrize("off", [("node2",), NODES], ids=["one", "both"])
+def test_119_after_a_power_cut_the_users_containers_find_each_other_unaided(
+    cluster: Lab, fab: Fab, off: tuple[str, ...]
+) -> None:
+    for node in off:
+        labs.power_cut(cluster.name, node)
+    for node in off:
+        labs.power_on(cluster.name, node)
+    await_packets(cluster)
+    assert document(fab(cluster, "provision", "--json"))["changes"] == []
+
+
+def test_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab, fab: Fab, tmp_path: Path) -> None:
+    token = run(cluster, "node1", "docker swarm join-token -q worker").strip().rpartition("-")[0]
+    assert token.startswith("SWMTKN-")
+    bundle = tmp_path / "bundle.tar.gz"
+    said = "".join(fab(cluster, *verb, "--json").stdout for verb in (("plan",), ("provision",)))
+    said += fab(cluster, "status", "--json", "--bundle", str(bundle)).stdout
+    with tarfile.open(bundle) as archive:
+        for member in archive:
+            said += (archive.extractfile(member) or io.BytesIO()).read().decode(errors="replace")
+    assert "swarm" in said
+    assert token not in said
+    for node in NODES:
+        run(cluster, node, f"! grep -rqs {token} /etc /var/lib/overlay-provision /run/overlay-provision")
+
+
+def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str, list[str]]) -> None:
+    refused = document(fab(cluster, "reset", "--yes", "--json"), 3)["problems"]
+    assert {problem["what"] for problem in refused} == {f"container user-{node} is on network demo" for node in NODES}
+    for node in NODES:
+        run(cluster, node, f"docker rm -f user-{node} plain-{node}")
+    document(fab(cluster, "reset", "--yes", "--json"))
+    assert {node: manifest(cluster, node) for node in NODES} == before

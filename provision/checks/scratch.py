@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from docker.errors import APIError
+from docker.utils import version_lt
 
 from provision.checks import probes
 from provision.checks.proof import Proof, reason
@@ -171,6 +172,11 @@ class Scratch:
         name = str(self.api.create_volume(new, labels={**self.label, **(labels or {})})["Name"])
         self._removals.callback(probes.gone, lambda: self.api.remove_volume(name), f"volume {name}", self.node.name)
         return name
+
+    def prune_volumes(self, labels: Mapping[str, str]) -> None:
+        """Prune the volumes with these labels. Docker 23 and later prune those with a name only where that is said."""
+        chosen: dict[str, Any] = {"label": [f"{name}={value}" for name, value in labels.items()]}
+        self.api.prune_volumes(filters=chosen | ({} if version_lt(self.api.api_version, "1.42") else {"all": True}))
 
     def tag(self) -> str:
         """Tag the probe's image with the run's ID; return the new tag."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from provision import lab as labs
-from provision.lab import Lab
+from provision.lab import OPS_PASSWORD, Lab
 
 _MANIFEST = r"""
 cd /
@@ -70,3 +74,27 @@ def steps(report: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The changes of a report in order: those of its first stage, and after them those that it foresees."""
     first = [(change["where"], change["action"], change["resource"]) for change in report["changes"]]
     return first + [(row["where"], row["action"], row["what"]) for row in report.get("afterwards", ())]
+
+
+def with_password(lab: Lab, inventory: Path, *words: str) -> tuple[int, str]:
+    """Run fab inside the lab's network, and type the sudo password when Fabric asks for it."""
+    command = [*lab.inside, str(Path(sys.executable).with_name("fab")), "-i", str(inventory)]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(Path(__file__).parents[2])
+        os.environ.pop("SSH_AUTH_SOCK", None)
+        os.execvp(command[0], [*command, "--prompt-for-sudo-password", *words])
+    output, answered = b"", False
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        output += part
+        if not answered and b"password" in output.lower():
+            os.write(terminal, OPS_PASSWORD.encode() + b"\n")
+            answered = True
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status), output.decode(errors="replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Fab, MakeLab
 from invariants import await_packets
-from observe import document, everything, manifest, run
+from observe import document, everything, manifest, run, with_password
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -63,6 +63,15 @@ def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
     assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
 
 
+def test_a_user_with_a_sudo_password_comes_to_dockers_socket_and_leaves_no_door(cluster: Lab) -> None:
+    inventory = cluster.folder / "ops.yml"
+    inventory.write_text(cluster.inventory.read_text().replace("user: root", "user: ops"))
+    code, said = with_password(cluster, inventory, "verify", "--only", "swarm")
+    assert (code, "checks passed" in said) == (0, True), said
+    for node in NODES:
+        run(cluster, node, "! ls /run/overlay-door-* 2>/dev/null")
+
+
 @pytest.mark.parametrize("off", [("node2",), NODES], ids=["one", "both"])
 def test_119_after_a_power_cut_the_users_containers_find_each_other_unaided(
     cluster: Lab, fab: Fab, off: tuple[str, ...]
@@ -79,8 +88,8 @@ def test_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab, fa
     token = run(cluster, "node1", "docker swarm join-token -q worker").strip().rpartition("-")[0]
     assert token.startswith("SWMTKN-")
     bundle = tmp_path / "bundle.tar.gz"
-    said = "".join(fab(cluster, *verb, "--json").stdout for verb in (("plan",), ("provision",)))
-    said += fab(cluster, "status", "--json", "--bundle", str(bundle)).stdout
+    verbs = (["plan"], ["status"], ["provision"], ["verify", "--only", "swarm", "--bundle", str(bundle)])
+    said = "".join(fab(cluster, *verb, "--json").stdout for verb in verbs)
     with tarfile.open(bundle) as archive:
         for member in archive:
             said += (archive.extractfile(member) or io.BytesIO()).read().decode(errors="replace")

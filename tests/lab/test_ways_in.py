@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
-import pty
 import stat
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
-from observe import document, run
+from observe import document, run, with_password
 
 from provision.lab import OPS_PASSWORD, Lab, controller
 
@@ -40,30 +37,6 @@ def cluster(make_lab: MakeLab) -> Lab:
     return lab
 
 
-def _with_password(lab: Lab, *words: str) -> tuple[int, str]:
-    """Run fab inside the lab's network, and type the sudo password when Fabric asks for it."""
-    command = [*lab.inside, str(Path(sys.executable).with_name("fab")), "-i", str(lab.folder / "jump.yml")]
-    process, terminal = pty.fork()
-    if process == 0:
-        os.chdir(Path(__file__).parents[2])
-        os.environ.pop("SSH_AUTH_SOCK", None)
-        os.execvp(command[0], [*command, "--prompt-for-sudo-password", *words])
-    output, answered = b"", False
-    while True:
-        try:
-            part = os.read(terminal, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        output += part
-        if not answered and b"password" in output.lower():
-            os.write(terminal, OPS_PASSWORD.encode() + b"\n")
-            answered = True
-    _, status = os.waitpid(process, 0)
-    return os.waitstatus_to_exitcode(status), output.decode(errors="replace")
-
-
 def test_ops_with_a_sudo_password_comes_through_a_jump_host_once_it_is_trusted(cluster: Lab, fab: Fab) -> None:
     inventory = cluster.folder / "jump.yml"
     refused = fab(cluster, "plan", inventory=inventory, inside=True)
@@ -76,7 +49,7 @@ def test_ops_with_a_sudo_password_comes_through_a_jump_host_once_it_is_trusted(c
     assert no_password.returncode == 3
     assert "--prompt-for-sudo-password" in no_password.stderr
 
-    code, output = _with_password(cluster, "provision")
+    code, output = with_password(cluster, cluster.folder / "jump.yml", "provision")
     assert code == 0, output
     assert OPS_PASSWORD not in output
 
@@ -161,7 +134,7 @@ mv -f /run/kept /etc/default/docker; mv -f /run/kept.service /etc/systemd/system
 def test_87_a_failed_verify_leaves_a_bundle_without_any_secret_and_names_it(cluster: Lab) -> None:
     run(cluster, "node1", SECRETS)
     try:
-        code, output = _with_password(cluster, "verify", "--only", "etcd/one-leader")
+        code, output = with_password(cluster, cluster.folder / "jump.yml", "verify", "--only", "etcd/one-leader")
     finally:
         run(cluster, "node1", CURE)
     assert code == 5, output

@@ -21,7 +21,7 @@ CLIENTS = {
     "provision/checks/attached_shell.py": {"docker"},
     "provision/checks/probe_pool.py": {"docker.errors"},
     "provision/checks/orphans.py": {"docker.errors"},
-    "provision/checks/scratch.py": {"docker", "docker.errors"},
+    "provision/checks/scratch.py": {"docker", "docker.errors", "docker.utils"},
     "provision/checks/probes.py": {"docker.errors", "docker.models.containers", "docker.types"},
     "provision/checks/suites/networks.py": {"docker.errors"},
     "provision/checks/temporary.py": {"docker.errors", "docker.types"},

@@ -159,7 +159,7 @@ def prune_leaves_volumes_in_use(made: Scratch) -> Outcome:
     label = {PRUNE_LABEL: secrets.token_hex(8)}
     used, unused = made.volume(label), made.volume(label)
     made.container(binds=[f"{used}:/kept"])
-    made.api.prune_volumes(filters={"label": [f"{name}={value}" for name, value in label.items()]})
+    made.prune_volumes(label)
     left = {volume["Name"] for volume in made.api.volumes()["Volumes"]} & {used, unused}
     if left != {used}:
         wrong = "removed the volume in use" if used not in left else "left the unused volume"

@@ -8,11 +8,10 @@ open_door() {
         of=${unit#overlay-door-}
         case " $* " in *" ${of%.socket} "*) ;; *) close_door "${of%.socket}" ;; esac
     done
-    mkdir -p /run/overlay-provision
-    systemd-run -q --unit="overlay-door-$run" --socket-property=ListenStream="/run/overlay-provision/door-$run" \
+    systemd-run -q --unit="overlay-door-$run" --socket-property=ListenStream="/run/overlay-door-$run" \
         --socket-property=SocketUser="$SUDO_USER" --socket-property=SocketMode=0600 --socket-property=RemoveOnStop=yes \
         /lib/systemd/systemd-socket-proxyd --exit-idle-time=30s /var/run/docker.sock >&2
-    printf '%s\n' "/run/overlay-provision/door-$run"
+    printf '%s\n' "/run/overlay-door-$run"
 }
 
 # close_door RUN: end the connections through a run's door, and remove it.

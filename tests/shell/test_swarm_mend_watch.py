@@ -108,6 +108,13 @@ def test_docker_is_not_asked_while_it_is_stopped(mend: Program) -> None:
     assert (mend.folder / "asked").read_text() == ""
 
 
+def test_docker_is_not_asked_while_it_stops(mend: Program) -> None:
+    keep(mend)
+    stop = 'case $turns in 50) : >"$OVERLAY_RUN/stopping"; : >"$OVERLAY_RUN/asked" ;; esac'
+    turns(mend, 100, stop)
+    assert (mend.folder / "asked").read_text() == ""
+
+
 def ended() -> int:
     """Return the ID of a process that has ended."""
     with subprocess.Popen(["true"]) as process:

@@ -222,8 +222,6 @@ def trust(context: Any, inventory: str = "", json: bool = False) -> None:
 
 
 LAB = {"name": "name of the lab", "json": HELP["json"]}
-
-
 NODES = {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"}
 RELEASE = {"release": "the hosts' Debian: bookworm (12, Docker 20.10) or trixie (13, Docker 26.1)"}
 

@@ -38,6 +38,8 @@ class Program:
         self.docker = folder / "docker"
         self.docker.write_text(DOCKER)
         self.docker.chmod(0o755)
+        (folder / "systemctl").write_text('#!/bin/sh\n! [ -e "${0%/*}/stopping" ]\n')
+        (folder / "systemctl").chmod(0o755)
         for name in ("asked", "ps", "states", "peers", "startable"):
             (folder / name).touch()
         (folder / "data" / "containers").mkdir(parents=True)

@@ -64,6 +64,8 @@ def test_a_network_whose_name_is_the_end_of_anothers_has_peers_of_its_own(mend: 
     both = 'sees() { printf \'my-demo %s\\ndemo %s\\n\' "$1" "$2" >' + f"{path}; }}\n"
     script = f"sees '{lost}' '{whole}'; at 100; at 102; sees '{lost}' '{lost}'; at 104; echo then; at 106"
     assert looks(mend, both + script) == [ALONE.replace("demo", "my-demo"), "then", ALONE]
+    script = f"sees '{lost}' '{whole}'; at 100; sees '{whole}' '{lost}'; at 102"
+    assert looks(mend, both + script) == []  # each is missing in one look only
 
 
 def test_peers_that_are_missing_for_long_are_a_persons_task_said_once(mend: Program) -> None:

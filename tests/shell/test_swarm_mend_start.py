@@ -28,7 +28,7 @@ ROUND = "folder= began= networks= tries=0\nlook\nstart"
         "could not find network demo after successful attachment",
         "invalid cluster node while attaching to network",
         "web is already attached to network demo",
-        "failed to set up container networking: Could not attach to network demo: context deadline exceeded",
+        "failed to set up container networking: no available IPv4 addresses on this network's address pools",
         "failed to create endpoint web on network demo: exchange full",
         "endpoint with name web already exists in network demo",
         "network sandbox join failed: error creating vxlan interface: file exists",

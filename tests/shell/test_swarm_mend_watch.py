@@ -71,6 +71,33 @@ def test_attempts_follow_quickly_at_first_and_slowly_later(mend: Program) -> Non
     assert 48 <= mend.asked("start") <= 51  # a thousand seconds
 
 
+def test_docker_is_asked_seldom_after_many_attempts_although_each_writes_an_error_down(mend: Program) -> None:
+    mend.has(web=state())
+    (mend.folder / "startable").write_text("")
+    config = mend.folder / "data" / "containers" / "1d" / "config.v2.json"
+    config.parent.mkdir()
+    config.write_text('"Error":"network demo not found"')
+    os.utime(config, (2145916800, 2145916800))
+    turns(mend, 60)
+    assert mend.asked("start") == 10 + 5  # ten in 20 s, then one each 20 s of 100 s
+
+
+def test_missing_peers_are_looked_for_quickly(mend: Program) -> None:
+    keep(mend)
+    seen, asked = mend.folder / "peers", mend.folder / "asked"
+    lose = f"[ $turns != 90 ] || {{ echo demo {OWN} {THIRD} >{seen}; : >{asked}; }}"
+    heal = f"[ $turns != 60 ] || {{ echo demo {SECOND} {THIRD} >{seen}; grep -c network {asked}; }}"
+    alone, looks, found = turns(mend, 100, f"hurrying=0\n{lose}\n{heal}")
+    assert (alone.split()[0], found.split()[0]) == ("alone:", "found:")
+    assert int(looks) >= 26  # one a turn, after the first
+
+
+def test_a_new_dockerd_has_its_files_looked_at_quickly(mend: Program) -> None:
+    keep(mend)
+    assert turns(mend, 70, "echo $1")[:60] == ["2"] * 60
+    assert turns(mend, 70, "echo $1")[60:] == ["10"] * 10
+
+
 def test_docker_is_not_asked_while_it_is_stopped(mend: Program) -> None:
     """Else systemd would start it for that."""
     keep(mend)
@@ -78,6 +105,13 @@ def test_docker_is_not_asked_while_it_is_stopped(mend: Program) -> None:
     turns(mend, 60)
     (mend.folder / "docker.pid").unlink()
     turns(mend, 60)
+    assert (mend.folder / "asked").read_text() == ""
+
+
+def test_docker_is_not_asked_while_it_stops(mend: Program) -> None:
+    keep(mend)
+    stop = 'case $turns in 50) : >"$OVERLAY_RUN/stopping"; : >"$OVERLAY_RUN/asked" ;; esac'
+    turns(mend, 100, stop)
     assert (mend.folder / "asked").read_text() == ""
 
 

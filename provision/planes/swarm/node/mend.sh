@@ -30,8 +30,9 @@ gossip=30      # seconds between two looks at the peers while nothing is wrong
 lasting=90     # seconds after which missing peers do not come back by themselves
 hurry=120      # seconds after dockerd's start in which its files are looked at quickly
 
+# docker WORD…: run a command of docker, unless Docker starts or stops: systemd would start it again for the command.
 docker() {
-    timeout 20 docker "$@"
+    systemctl is-active -q docker.service && timeout 20 docker "$@"
 }
 
 # tell_time: set `now` to the seconds since the boot. No process is needed for that.

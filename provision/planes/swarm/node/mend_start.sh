@@ -36,7 +36,7 @@ given_up() {
         if (!network) next
         error = substr($0, index($0, " : ") + 3)
         if (error == "\"\"") {
-            if (began && $3 == "unless-stopped" && $4 < began && $5 > began)
+            if ($3 == "unless-stopped" && $4 < began && $5 > began)
                 print $1, $2 ", which Docker stopped when it started"
             next
         }

@@ -33,7 +33,7 @@ def ports() -> tuple[Port, ...]:
     from provision.planes.etcd.ports import PORTS as ETCD
     from provision.planes.swarm.ports import PORTS as SWARM
 
-    return tuple(dict.fromkeys((*ETCD, *SWARM)))
+    return tuple({(port.number, port.protocol): port for port in (*SWARM, *ETCD)}.values())
 
 
 def candidates(cluster: Cluster) -> tuple[Plane, ...]:

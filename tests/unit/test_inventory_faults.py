@@ -344,7 +344,7 @@ OUR_PORTS = {port.number for port in planes.ports()}
 def test_a29_port(tmp_path: Path, port: int, old: str, new: str, line: int) -> None:
     problems = mistakes(tmp_path, changed(old, new.replace("PORT", str(port))))
     taken = port in OUR_PORTS
-    advice = "another port than 2376, 2379, 2380, 4789, 7946" if taken else "from 1 to 65535"
+    advice = "another port than 2376, 2377, 2379, 2380, 4789, 7946" if taken else "from 1 to 65535"
     assert_only(problems, line, "is taken by" if taken else "is not a port", advice)
 
 

@@ -69,6 +69,12 @@ class SwarmPlane(Plane):
         """Ask for the daemon's words about its swarm, and for the managers' list."""
         return Question(paths=(paths.PEERS,), docker=(view.INFO, view.NODES), units=(layout.DOCKER_UNIT,))
 
+    def blockers(self, situation: Situation) -> tuple[Problem, ...]:
+        """Refuse what this plane cannot do yet: to take out a host that can be reached."""
+        advice = "on the host: docker swarm leave (docker node demote before, for a manager); then delete its entry"
+        what = "state: absent is not there yet in swarm mode"
+        return tuple(Problem(what, host.name, advice) for host in situation.cluster.absent)
+
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the swarm has no quorum."""
         if not is_lost(situation):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
+from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
 
 #: Docker 28.0.0 loses the rules of published ports (moby's release notes of 28.0.1).
@@ -63,7 +64,7 @@ def our_swarm(view: NodeView) -> Iterator[Outcome]:
     if daemon.state != "active":
         return
     leave = "if that swarm is not needed: docker swarm leave --force, which ends its services on this host"
-    if not view.situation.recorded:
+    if not view.situation.recorded and paths.PEERS not in view.facts.paths:
         yield view.failed("Docker is in a swarm already, which this tool has not made", leave)
         return
     if swarm.is_running(view.situation) and swarm.found(view.situation, view.node) is None:

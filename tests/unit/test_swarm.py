@@ -1,0 +1,168 @@
+"""Swarm mode: what is read of it, planned, refused and shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pki_sample import node, sample
+
+from provision.checks import node_view
+from provision.core.outcome import failures
+from provision.core.situation import Situation
+from provision.engine import make_plan
+from provision.errors import PreflightRefused
+from provision.facts import Facts, PathFact, Unit
+from provision.inventory.model import Node
+from provision.planes.swarm import paths, view
+from provision.planes.swarm.plane import PLANE
+from provision.planes.swarm.status import status
+
+NODES = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), replace(node("node3", "192.0.2.3"), member=False))
+
+
+def listed(one: Node, *, leader: bool = False, ready: bool = True, role: str = "") -> dict[str, Any]:
+    """A node as Docker's managers list it."""
+    manager = {"Reachability": "reachable", "Addr": f"{one.address}:2377"} | ({"Leader": True} if leader else {})
+    role = role or ("manager" if one.member else "worker")
+    return {
+        "ID": f"id-{one.name}",
+        "Spec": {"Role": role},
+        "Description": {"Hostname": one.name, "Engine": {"EngineVersion": "26.1.5"}},
+        "Status": {"State": "ready" if ready else "down", "Addr": one.address},
+        **({"ManagerStatus": manager} if role == "manager" else {}),
+    }
+
+
+def own(one: Node, state: str = "active", *, manager: bool | None = None, error: str = "") -> dict[str, Any]:
+    """A daemon's own words."""
+    swarm = {"LocalNodeState": state, "NodeID": f"id-{one.name}" if state == "active" else "", "Error": error}
+    return {"Swarm": {**swarm, "NodeAddr": one.address, "ControlAvailable": one.member if manager is None else manager}}
+
+
+def facts(docker: dict[str, Any]) -> Facts:
+    values = {"dockerd": "Docker version 26.1.5, build 1", "docker-cli": "yes"}
+    return Facts(values=values, docker_answers=True, docker=docker, units={"docker.service": Unit("active")})
+
+
+def bare(folder: Path) -> Situation:
+    """Hosts with Docker, in no swarm."""
+    cluster = replace(sample(folder), nodes=NODES, control_plane="swarm")
+    return Situation(cluster, facts={one.name: facts({view.INFO: own(one, "inactive")}) for one in NODES})
+
+
+def at_work(folder: Path, **changed: dict[str, Any]) -> Situation:
+    """The three in one swarm; `changed`: other entries of the managers' list."""
+    entries = [changed.get(one.name, listed(one, leader=one is NODES[0])) for one in NODES]
+    answers = {one.name: {view.INFO: own(one)} | ({view.NODES: entries} if one.member else {}) for one in NODES}
+    situation = bare(folder)
+    return replace(situation, recorded=True, facts={one.name: facts(answers[one.name]) for one in NODES})
+
+
+def of_cluster(situation: Situation) -> list[str]:
+    plan = make_plan(PLANE, situation)
+    return [f"{one.action} {one.resource}: {one.note}" for one in plan.changes if one.phase == "swarm"]
+
+
+def failed(situation: Situation) -> list[tuple[str, str]]:
+    outcomes = node_view.run(PLANE, situation, PLANE.checks())
+    return [(one.check, one.where) for one in failures(outcomes)]
+
+
+def test_the_first_member_makes_the_swarm_and_all_others_join_it(tmp_path: Path) -> None:
+    assert of_cluster(bare(tmp_path)) == [
+        "create swarm: node1 manages it",
+        "add node2 in the swarm: manager",
+        "add node3 in the swarm: worker",
+    ]
+    assert failed(bare(tmp_path)) == []
+
+
+def test_a_swarm_as_wanted_needs_nothing_and_a_newcomer_only_joins(tmp_path: Path) -> None:
+    situation = at_work(tmp_path)
+    assert of_cluster(situation) == []
+    left = facts({view.INFO: own(NODES[1], "inactive")})
+    situation = replace(situation, facts={**situation.facts, "node2": left})
+    assert of_cluster(situation) == ["add node2 in the swarm: manager"]
+
+
+def test_a_role_follows_the_inventory(tmp_path: Path) -> None:
+    situation = at_work(tmp_path)
+    nodes = (NODES[0], replace(NODES[1], member=False), replace(NODES[2], member=True))
+    situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes))
+    assert of_cluster(situation) == [
+        "update role of node2: becomes a worker",
+        "update role of node3: becomes a manager",
+    ]
+
+
+def test_nodes_are_told_apart_by_their_ids_and_never_by_hostname(tmp_path: Path) -> None:
+    situation = at_work(tmp_path, node2=listed(replace(NODES[1], name="node2-of-old")))
+    assert view.found(situation, NODES[1]) is None
+    assert [one.identity for one in view.unknown(situation)] == ["id-node2-of-old"]
+    assert "is in the swarm, and not in the inventory" in PLANE.warnings(situation)[0].what
+
+
+def test_a_swarm_that_this_tool_has_not_made_is_refused(tmp_path: Path) -> None:
+    situation = replace(at_work(tmp_path), recorded=False)
+    assert failed(situation) == [("our-swarm", one.name) for one in NODES]
+    kept = {
+        name: replace(found, paths={paths.PEERS: PathFact("file", 0o644, "root:root")})
+        for name, found in situation.facts.items()
+    }
+    assert failed(replace(situation, facts=kept)) == []  # the controller has lost its folder
+    there = at_work(tmp_path, node3=listed(replace(NODES[2], name="stranger")))
+    assert failed(there) == [("our-swarm", "node3")]
+
+
+@pytest.mark.parametrize("state", ["locked", "error", "pending"])
+def test_a_daemon_whose_swarm_is_not_at_work_is_named(tmp_path: Path, state: str) -> None:
+    situation = bare(tmp_path)
+    sick = facts({view.INFO: own(NODES[1], state, error="no luck")})
+    situation = replace(situation, recorded=True, facts={**situation.facts, "node2": sick})
+    assert failed(situation) == [("healthy-swarm", "node2")]
+
+
+@pytest.mark.parametrize(
+    ("values", "check"),
+    [
+        ({"daemon-json": '{"live-restore": true}'}, "no-live-restore"),
+        ({"docker-unit": "ExecStart=/usr/bin/dockerd --live-restore"}, "no-live-restore"),
+        ({"daemon-json": '{"firewall-backend": "nftables"}'}, "firewall-backend"),
+        ({"dockerd": "Docker version 28.0.0, build 1"}, "working-docker"),
+    ],
+)
+def test_a_docker_that_cannot_be_in_a_swarm_is_named(tmp_path: Path, values: dict[str, str], check: str) -> None:
+    situation = bare(tmp_path)
+    there = replace(situation.facts["node2"], values={**situation.facts["node2"].values, **values})
+    assert failed(replace(situation, facts={**situation.facts, "node2": there})) == [(check, "node2")]
+
+
+def test_without_a_leader_networks_wait_and_the_outage_is_said_with_dockers_words(tmp_path: Path) -> None:
+    words = "rpc error: The swarm does not have a leader"
+    alone = {one.name: facts({view.INFO: own(one, error=words)}) for one in NODES}
+    situation = replace(at_work(tmp_path), facts=alone)
+    (problem,) = PLANE.outage(situation)
+    assert words in problem.what
+    assert [one.resource for one in make_plan(PLANE, situation).changes if one.phase in ("overlay", "keeper")] == []
+    assert status(situation).summary.startswith("0 of 2 managers healthy; no quorum (needs 2)")
+
+
+def test_status_shows_each_nodes_role_and_what_may_still_be_lost(tmp_path: Path) -> None:
+    shown = status(at_work(tmp_path))
+    assert [row[0::2] for row in shown.tables[0].rows] == [
+        ("node1", "leader"),
+        ("node2", "manager"),
+        ("node3", "worker"),
+    ]
+    assert (shown.summary, shown.is_well) == ("2 of 2 managers healthy; the swarm takes changes", True)
+    down = status(at_work(tmp_path, node3=listed(NODES[2], ready=False)))
+    assert (down.tables[0].rows[2][3], down.is_well) == ("no answer", False)
+
+
+def test_a_host_that_is_to_leave_is_refused_as_long_as_this_mode_cannot(tmp_path: Path) -> None:
+    situation = bare(tmp_path)
+    with pytest.raises(PreflightRefused, match="not there yet in swarm mode"):
+        make_plan(PLANE, replace(situation, cluster=replace(situation.cluster, absent=(NODES[2],))))

@@ -29,7 +29,7 @@ def seed(request: pytest.FixtureRequest) -> int:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "steps" in metafunc.fixturenames:
         whole = metafunc.config.getoption("--whole")
-        metafunc.parametrize(("nodes", "steps"), [(3, 1000), (2, 500), (5, 500)] if whole else [(3, 40)])
+        metafunc.parametrize(("nodes", "steps"), [(3, 1000), (2, 500), (5, 500)] if whole else [(3, 100)])
 
 
 def test_132_a_random_walk_loses_nobody(

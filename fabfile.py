@@ -123,7 +123,7 @@ def verify(
 def status(
     context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", store: bool = False
 ) -> None:
-    """Show the store, the nodes, the networks and the certificates as they are now."""
+    """Show the members, the nodes, the networks and the certificates as they are now."""
     from provision.verbs.status import run_status
 
     run(context, run_status, inventory=inventory, as_json=json, junit=junit, html=html, store=store)

@@ -8,7 +8,7 @@ from provision.errors import Problem
 from provision.inventory.model import Cluster
 
 MANY_MEMBERS = 7
-"""Members of the store. etcd's FAQ advises against more: every write waits for a majority."""
+"""Members. etcd's FAQ advises against more, and so do Docker's documents: every write waits for a majority."""
 
 MANY_NODES = 20
 """Nodes that this program is made for."""
@@ -23,12 +23,12 @@ def _cautions(cluster: Cluster) -> Iterator[tuple[str, str]]:
     members = len(cluster.members)
     if members <= 2:
         which = "that member is" if members == 1 else "either of its two members is"
-        what = f"while {which} down, the store takes no writes: no container can join a network"
+        what = f"while {which} down, no container can join a network"
         yield what, "add a third node: any one of three may be down"
     elif members % 2 == 0:
-        what = f"{members} members of the store survive the loss of {(members - 1) // 2}, like {members - 1} members"
+        what = f"{members} members survive the loss of {(members - 1) // 2}, like {members - 1} members"
         yield what, "use an odd number: write `member: false` at one node, or `member: true` at one more"
     if members > MANY_MEMBERS:
-        yield f"{members} members of the store: each write waits for {members // 2 + 1}", "use three or five members"
+        yield f"{members} members: each write waits for {members // 2 + 1}", "use three or five members"
     if len(cluster.nodes) > MANY_NODES:
         yield f"{len(cluster.nodes)} nodes: more than {MANY_NODES} were not tried", "expect slow plans"

@@ -92,7 +92,7 @@ def _report(
 def _carried_out(
     session: Session, situation: Situation, plan: Plan, coordinator: Coordinator, *, yes: bool
 ) -> tuple[Plan, Situation]:
-    """Do what is planned. Where the store had no quorum at first, look again when it has, and do the rest."""
+    """Do what is planned. Where there was no quorum at first, look again when it has, and do the rest."""
     lost = session.plane.outage(situation)
     if len(plan):
         planes.record(session.cluster, session.plane)

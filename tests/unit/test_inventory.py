@@ -140,7 +140,7 @@ def test_somebody_must_be_a_member(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "members", "warning"),
     [
-        (2, 2, "while either of its two members is down, the store takes no writes"),
+        (2, 2, "while either of its two members is down, no container can join a network"),
         (3, 3, None),
         (3, 1, "while that member is down"),
         (4, 4, "4 members of the store survive the loss of 1, like 3 members"),

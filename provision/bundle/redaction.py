@@ -51,8 +51,12 @@ _OPTION = re.compile(
 _BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)(?=\S*[\d=])\S{6,}", re.IGNORECASE)
 _KNOWN_FORMS = re.compile(
     r"\b(?:eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|glpat-[\w-]{16,}"
-    r"|xox[abprs]-[\w-]{10,}|SWMTKN-[\w-]+)"
+    r"|xox[abprs]-[\w-]{10,}|SWM(?:TKN|KEY)-[\w-]+)"
 )
+#: A key as Go prints bytes, such as `[246 72 19 …]`: dockerd's journal has those of its gossip. A key as a number in
+#: hexadecimal: dockerd's journal has those of encrypted networks.
+_BYTES = re.compile(r"\[(?:\d{1,3}[ ,]+){7,}\d{1,3}\]")
+_NUMBER = re.compile(r"(?P<key>key\W{0,5})0x[0-9a-f]{16,}", re.IGNORECASE)
 
 
 def redacted(text: str, known: Collection[str] = ()) -> str:
@@ -150,6 +154,8 @@ def _text(text: str) -> str:
     text = _KEY_BLOCK.sub(MARK, text)
     text = _KEY_END.sub(MARK, text)
     text = _KNOWN_FORMS.sub(MARK, text)
+    text = _BYTES.sub(f"[{MARK}]", text)
+    text = _NUMBER.sub(rf"\g<key>{MARK}", text)
     text = _GIVEN_LIST.sub(rf"\g<key>[{MARK}]", text)
     text = _URL.sub(_without_login, text)
     text = _PROXY.sub(lambda found: found["key"] + _after_login(found["value"]), text)

@@ -143,7 +143,7 @@ def test_somebody_must_be_a_member(tmp_path: Path) -> None:
         (2, 2, "while either of its two members is down, no container can join a network"),
         (3, 3, None),
         (3, 1, "while that member is down"),
-        (4, 4, "4 members of the store survive the loss of 1, like 3 members"),
+        (4, 4, "4 members survive the loss of 1, like 3 members"),
         (5, 5, None),
         (9, 9, "each write waits for 5"),
         (21, 3, "21 nodes: more than 20 were not tried"),

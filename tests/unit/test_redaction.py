@@ -44,6 +44,7 @@ PLACES = {
     "an environment that was cut": '{{"Env": [\n  "PATH=/bin",\n  "FIRST={}",\n  "LAST={}\n',
     "arguments that were cut": '{{"Args": ["--name", "{}"], "x": \n',
     "a list in JSON that was cut": '{{"tokens": [\n  "{}"\n], "x": \n',
+    "a swarm's unlock key": "unlocked with SWMKEY-1-{}\n",
     "a swarm's token": "docker swarm join --token SWMTKN-1-{} 192.0.2.1:2377\n",
 }
 DOCUMENTS = {
@@ -173,3 +174,15 @@ net.bridge.bridge-nf-pass-vlan-input-dev = 0
 update of the authority docker: passed
 """
     assert redacted(text).split() == text.replace('","', '", "').replace('":"', '": "').split()
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("msg=x Keys:[[246 72 7 255 0 1 2 3] [9 8 7 6 5 4 3 2 1]]", "msg=x Keys:[[REDACTED] [REDACTED]]"),
+        ("Failed Adding rSA{Key: 0x0123456789abcdef0123}", "Failed Adding rSA{Key: REDACTED}"),
+        ("ports [22 2377 7946] of container 0x12", "ports [22 2377 7946] of container 0x12"),
+    ],
+)
+def test_keys_that_dockerd_writes_into_its_journal_are_gone(line: str, shown: str) -> None:
+    assert redacted(line) == shown

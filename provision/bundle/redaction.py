@@ -51,7 +51,7 @@ _OPTION = re.compile(
 _BEARER = re.compile(r"(?P<key>\b(?:bearer|basic)\s+)(?=\S*[\d=])\S{6,}", re.IGNORECASE)
 _KNOWN_FORMS = re.compile(
     r"\b(?:eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?|AKIA[0-9A-Z]{16}|gh[pousr]_\w{20,}|glpat-[\w-]{16,}"
-    r"|xox[abprs]-[\w-]{10,}|SWM(?:TKN|KEY)-[\w-]+)"
+    r"|xox[abprs]-[\w-]{10,}|SWM(?:TKN|KEY)-\S+)"
 )
 #: A key as Go prints bytes, such as `[246 72 19 …]`: dockerd's journal has those of its gossip. A key as a number in
 #: hexadecimal: dockerd's journal has those of encrypted networks.

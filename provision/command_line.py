@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -28,9 +29,10 @@ def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: b
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for ASCII terminals
     report = _report(lambda: _called(context, verb, inventory, options), _name(verb))
-    _print(report, as_json=as_json)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(BrokenPipeError):  # whoever reads the report has seen enough, such as `head`
+        _print(report, as_json=as_json)
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Daemon threads of SSH and gRPC have nothing left to do: not waiting for them saves a third of a second.
     os._exit(report.exit_code)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from provision.errors import Problem, StepFailed
+from provision.errors import Problem, StepFailed, Unanswered
 from provision.waiting import attempts
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+T = TypeVar("T")
 
 #: Seconds in which an attempt is repeated. Each attempt runs on another of Docker's threads.
 RETRY_SECONDS = 20.0
@@ -47,6 +49,17 @@ def over_socket(path: str) -> DockerClient:
     client = DockerClient(base_url=f"unix://{path}", version="auto", timeout=60)
     client.api.trust_env = False
     return client
+
+
+def asked(ask: Callable[[], T]) -> T:
+    """Return Docker's answer. Unanswered, with Docker's error message, if there is none, or if Docker refuses."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        return ask()
+    except (DockerException, RequestException) as error:
+        raise Unanswered(getattr(error, "explanation", None) or str(error)) from error
 
 
 def retry(attempt: Callable[[], object], what: str, where: str) -> None:

@@ -27,7 +27,7 @@ CLIENTS = {
     "provision/checks/temporary.py": {"docker.errors", "docker.types"},
     "provision/core/plane.py": {"docker"},
     "provision/phases/networks.py": {"docker", "docker.types"},
-    "provision/planes/swarm/coordinator.py": {"docker", "docker.errors"},
+    "provision/planes/swarm/coordinator.py": {"docker"},
     "provision/planes/swarm/phases/swarm.py": {"docker"},
     "provision/planes/swarm/suites/managers.py": {"docker.errors"},
 }

@@ -27,6 +27,16 @@ def test_init_writes_an_inventory_that_loads(tmp_path: Path) -> None:
     assert [node.address for node in cluster.nodes] == ["192.0.2.1", "192.0.2.2"]
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "new.yml").write_text("nodes: {}\n")
+    command = [str(Path(sys.executable).with_name("fab")), "plan", "--json", "--inventory", str(tmp_path / "new.yml")]
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, cwd=ROOT, stdout=written, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(written)
+    assert (done.returncode, done.stderr) == (2, "")
+
+
 def test_init_never_writes_over_a_file(tmp_path: Path) -> None:
     (tmp_path / "new.yml").write_text("precious\n")
     done = fab(tmp_path, "init", "--host", "192.0.2.1", "--host", "192.0.2.2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from ipaddress import IPv4Network
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from provision import waiting
 from provision.core.plane import Coordinator, Status
 from provision.core.situation import Situation
-from provision.errors import Problem, StepFailed
+from provision.errors import Problem, StepFailed, Unanswered
 from provision.inventory.model import Cluster, Node
 from provision.planes.swarm import view
 from provision.planes.swarm.node import functions
@@ -72,16 +73,15 @@ class SwarmCoordinator:
 
     def manager(self) -> DockerClient:
         """Return a client of the first member that manages the swarm and knows its leader. StepFailed if none does."""
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
+        from provision.docker.client import asked
 
         problem = Problem("no manager of the swarm answers", "cluster", ADVICE)
         for node in self.cluster.members:
             try:
-                client = self.docker(node)
-                client.api.inspect_swarm()
-            except (DockerException, RequestException) as error:
-                problem = Problem(getattr(error, "explanation", None) or str(error), node.name, ADVICE)
+                client = asked(partial(self.docker, node))
+                asked(client.api.inspect_swarm)
+            except Unanswered as error:
+                problem = Problem(str(error), node.name, ADVICE)
             else:
                 return client
         raise StepFailed(problem)
@@ -91,12 +91,14 @@ class SwarmCoordinator:
 
     def await_quorum(self, occasion: str) -> None:
         """Return once the managers have made an object and removed it. StepFailed when they do not in a minute."""
+        from provision.docker.client import asked
+
         name = f"{QUORUM}-{os.getpid()}"
 
         def write() -> None:
             api = self.manager().api
-            made = api.create_config(name, occasion.encode())
-            api.remove_config(made["ID"])
+            made = asked(lambda: api.create_config(name, occasion.encode()))
+            asked(lambda: api.remove_config(made["ID"]))
 
         waiting.until(write, f"the swarm's managers agree on a write ({occasion})", "cluster", ADVICE)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from provision import layout
 from provision.core.check import Check, collect
@@ -16,9 +17,11 @@ from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.swarm import paths, view
+from provision.planes.swarm import paths, validity, view
 from provision.planes.swarm.coordinator import SwarmCoordinator
+from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
+from provision.planes.swarm.phases.authority import Authority
 from provision.planes.swarm.phases.host import Host
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
@@ -44,6 +47,7 @@ class SwarmPlane(Plane):
         Host(),
         Firewall(PORTS, (layout.DOCKER_UNIT,)),
         Swarm(),
+        Authority(),
         Networks(is_lost),
         Images(),
         Mend(),
@@ -59,15 +63,21 @@ class SwarmPlane(Plane):
 
     def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
         """Return nothing: the controller keeps nothing for this plane."""
-        return None, ()
+        return Local(), ()
 
     def describe_local(self, situation: Situation) -> str:
         """Say that the controller needs nothing."""
         return "Docker's own swarm mode: nothing is sent but the probe's image"
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask for the daemon's words about its swarm, and for the managers' list."""
-        return Question(paths=(paths.PEERS,), docker=(view.INFO, view.NODES), units=(layout.DOCKER_UNIT,))
+        """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
+        return Question(
+            paths=(paths.PEERS,),
+            docker=(view.INFO, view.NODES),
+            units=(layout.DOCKER_UNIT,),
+            functions=(functions("facts"),),
+            calls=("fact_swarm_certificates",),
+        )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Refuse what this plane cannot do yet: to take out a host that can be reached."""
@@ -85,8 +95,8 @@ class SwarmPlane(Plane):
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say which nodes are in the swarm and not in the inventory."""
-        return tuple(
+        """Say which nodes are in the swarm and not in the inventory, and which certificates have ended."""
+        strangers = tuple(
             Problem(
                 f"{one.hostname} ({one.address}) is in the swarm, and not in the inventory",
                 "cluster",
@@ -94,21 +104,24 @@ class SwarmPlane(Plane):
             )
             for one in view.unknown(situation)
         )
+        return (*strangers, *validity.warnings(situation))
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
-        """Return the only stage. PreflightRefused for goals that this plane does not know yet."""
-        if goal is not Goal.CONVERGE:
-            advice = "on a manager: docker swarm ca --rotate"
-            raise PreflightRefused(Problem("a swarm's certificates are Docker's own", "cluster", advice))
-        return (Stage(as_it_is),)
+        """Return the only stage. Whatever is to be renewed, Docker replaces the authority and every certificate."""
+        if goal is Goal.CONVERGE:
+            return (Stage(as_it_is),)
+        aim = Local(replaced=validity.authority(situation))
+        if not aim.replaced:
+            raise PreflightRefused(Problem("no manager shows its certificate", "cluster", "fab status; fab provision"))
+        return (Stage(lambda now: replace(now, local=aim)),)
 
     def adoption(self, situation: Situation, remotes: Remotes) -> tuple[Stage, ...]:
         """Refuse: there is nothing that a controller could lose."""
         raise PreflightRefused(Problem("the controller of a swarm keeps no certificates", "cluster", "fab provision"))
 
     def certificates(self, situation: Situation) -> Iterator[Certificate]:
-        """Walk none: Docker renews its own."""
-        yield from ()
+        """Walk those that lie on the nodes."""
+        return validity.found(situation)
 
     def checks(self) -> tuple[Check, ...]:
         """Return the checks of swarm mode."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from provision import layout
 from provision.core.membership import majority, spare
 from provision.core.plane import Status
 from provision.core.situation import Situation
 from provision.core.table import Table
+from provision.core.validity import left
 from provision.inventory.model import Node
-from provision.planes.swarm import view
+from provision.planes.swarm import validity, view
 
 #: A manager's state as its table shows it.
 COLUMNS = ("node", "docker", "role", "health")
@@ -26,7 +29,16 @@ def status(situation: Situation) -> Status:
         well,
         (Table("members", "Swarm", COLUMNS, rows),),
         {name: (_daemon(situation, name),) for name in situation.facts},
+        (_certificates(situation),),
     )
+
+
+def _certificates(situation: Situation) -> Table:
+    """Return the certificates that the nodes show to the swarm, and their ends."""
+    now = datetime.now(UTC)
+    leaves = [one for one in validity.found(situation) if one.what.startswith("leaf")]
+    rows = tuple((one.what.removeprefix("leaf "), f"{one.end:%Y-%m-%d}", left(one.end, now)) for one in leaves)
+    return Table("certificates", "Certificates", ("certificate", "end", "left"), rows)
 
 
 def _daemon(situation: Situation, name: str) -> str:

@@ -1,0 +1,43 @@
+"""The certificates that Docker makes for the swarm, as they lie on the nodes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from provision.core.situation import Situation
+from provision.core.validity import Certificate, left
+from provision.errors import Problem
+from provision.pki import certificates
+
+#: The names of the answers of `fact_swarm_certificates`, and what each certificate is.
+NODE, AUTHORITY = "swarm-node", "swarm-root-ca"
+
+
+def authority(situation: Situation) -> str:
+    """Return the authorities that the first manager trusts, as text; empty if none says."""
+    answers = (situation.of(node).answers.get(AUTHORITY, "") for node in situation.cluster.members)
+    return next(filter(None, answers), "")
+
+
+def found(situation: Situation) -> Iterator[Certificate]:
+    """Yield the certificate of each node, and its authority's."""
+    for node in situation.cluster.nodes:
+        facts = situation.of(node)
+        folder = f"{facts.values.get('docker-root', '')}/swarm/certificates"
+        for answer, what in ((AUTHORITY, "authority swarm"), (NODE, f"leaf swarm/{node.name}")):
+            # A node's own certificate comes first, and may be followed by that of an authority.
+            text = facts.answers.get(answer, "").encode()
+            for certificate in certificates.load_all(text)[:1]:
+                yield Certificate(what, f"{node.name}:{folder}/{answer}.crt", certificate.not_valid_after_utc)
+
+
+def warnings(situation: Situation) -> tuple[Problem, ...]:
+    """Say which nodes' certificates have ended: Docker renews them in time, but not on a node that was off."""
+    now = datetime.now(UTC)
+    ended = [one for one in found(situation) if one.end <= now]
+    if not ended:
+        return ()
+    told = ", ".join(f"{one.what} on {one.end:%Y-%m-%d} ({left(one.end, now)})" for one in ended)
+    advice = "on that node: docker swarm leave --force; then fab provision, which lets it join anew"
+    return (Problem(f"certificates have ended, and the swarm refuses their nodes: {told}", "cluster", advice),)

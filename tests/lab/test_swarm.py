@@ -84,6 +84,25 @@ def test_119_after_a_power_cut_the_users_containers_find_each_other_unaided(
     assert document(fab(cluster, "provision", "--json"))["changes"] == []
 
 
+def test_the_authority_is_replaced_and_no_container_notices(cluster: Lab, fab: Fab) -> None:
+    def authority() -> str:
+        return run(cluster, "node2", "cat /var/lib/docker/swarm/certificates/swarm-root-ca.crt")
+
+    shown = document(fab(cluster, "certs", "--json"))["certificates"]
+    assert [row["certificate"] for row in shown] == ["authority swarm", "leaf swarm/node1"] + [
+        *("authority swarm", "leaf swarm/node2")
+    ]
+    before = authority()
+    ping = "docker exec user-node1 ping -i 0.2 user-node2 >/run/pings 2>&1"
+    run(cluster, "node1", f"systemd-run -q --unit test-pinger sh -c '{ping}'")
+    planned = document(fab(cluster, "certs", "--rotate", "--plan", "--json"))["changes"]
+    assert document(fab(cluster, "certs", "--rotate", "--json"))["changes"] == planned
+    run(cluster, "node1", "pkill -INT -x ping; until grep -q received /run/pings; do sleep 0.1; done")
+    assert " 0% packet loss" in run(cluster, "node1", "cat /run/pings")
+    assert authority() != before
+    assert document(fab(cluster, "provision", "--json"))["changes"] == []
+
+
 def test_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab, fab: Fab, tmp_path: Path) -> None:
     token = run(cluster, "node1", "docker swarm join-token -q worker").strip().rpartition("-")[0]
     assert token.startswith("SWMTKN-")

@@ -29,7 +29,7 @@ CLIENTS = {
     "provision/phases/networks.py": {"docker", "docker.types"},
     "provision/planes/swarm/coordinator.py": {"docker"},
     "provision/planes/swarm/phases/swarm.py": {"docker"},
-    "provision/planes/swarm/suites/managers.py": {"docker.errors"},
+    "provision/planes/swarm/suites/nodes.py": {"docker.errors"},
 }
 #: The clients of Docker's API, and those of the store.
 MAKERS = ("provision/docker/client.py", "provision/planes/etcd/coordinator.py")

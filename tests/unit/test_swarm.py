@@ -93,9 +93,22 @@ def test_a_role_follows_the_inventory(tmp_path: Path) -> None:
     nodes = (NODES[0], replace(NODES[1], member=False), replace(NODES[2], member=True))
     situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes))
     assert of_cluster(situation) == [
-        "update role of node2: becomes a worker",
         "update role of node3: becomes a manager",
+        "update role of node2: becomes a worker",
     ]
+
+
+def test_managers_do_not_become_workers_where_that_would_cost_the_quorum(tmp_path: Path) -> None:
+    deaf = {**listed(NODES[1]), "ManagerStatus": {"Reachability": "unreachable", "Addr": "192.0.2.2:2377"}}
+    third = listed(NODES[2], role="manager")
+    nodes = (NODES[0], NODES[1], NODES[2])
+    situation = at_work(tmp_path, node2=deaf, node3=third)
+    situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes))
+    with pytest.raises(PreflightRefused, match="without node3 only 1 of 2 members would be alive"):
+        make_plan(PLANE, situation)
+    every = tuple(replace(one, member=False) for one in nodes[:2])
+    with pytest.raises(PreflightRefused, match="none of the managers that the swarm lists would stay one"):
+        make_plan(PLANE, replace(at_work(tmp_path), cluster=replace(situation.cluster, nodes=(*every, nodes[2]))))
 
 
 def test_nodes_are_told_apart_by_their_ids_and_never_by_hostname(tmp_path: Path) -> None:

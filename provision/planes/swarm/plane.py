@@ -17,7 +17,7 @@ from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.swarm import paths, validity, view
+from provision.planes.swarm import managers, paths, validity, view
 from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
@@ -80,10 +80,11 @@ class SwarmPlane(Plane):
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Refuse what this plane cannot do yet: to take out a host that can be reached."""
+        """Refuse what this plane cannot do yet, to take out a host that can be reached, and a quorum's loss."""
         advice = "on the host: docker swarm leave (docker node demote before, for a manager); then delete its entry"
         what = "state: absent is not there yet in swarm mode"
-        return tuple(Problem(what, host.name, advice) for host in situation.cluster.absent)
+        absent = tuple(Problem(what, host.name, advice) for host in situation.cluster.absent)
+        return absent or managers.blockers(situation)
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the swarm has no quorum."""
@@ -126,9 +127,9 @@ class SwarmPlane(Plane):
     def checks(self) -> tuple[Check, ...]:
         """Return the checks of swarm mode."""
         from provision.planes.swarm import preflight
-        from provision.planes.swarm.suites import managers
+        from provision.planes.swarm.suites import nodes
 
-        return collect(preflight, managers)
+        return collect(preflight, nodes)
 
     def on_the_network(self, situation: Situation, node: Node) -> bool:
         """Say whether the node's daemon manages the swarm, so that it can remove networks."""

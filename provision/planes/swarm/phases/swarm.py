@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from provision.core.phase import Phase
@@ -32,17 +33,22 @@ def founder(situation: Situation) -> Node:
     return situation.cluster.members[0]
 
 
+def _goes(situation: Situation) -> Callable[[Node], bool]:
+    """Return a key that is true for the managers that become workers."""
+    return lambda node: view.daemon(situation.of(node)).manager and not node.member
+
+
 class Swarm(Phase):
     """Every node is in the swarm, as a manager if it is a member. Tokens travel in memory and in bodies over SSH."""
 
     name = "swarm"
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return that the swarm is made, which nodes join, and whose role changes."""
+        """Return that the swarm is made, which nodes join, and whose role changes: managers go when new ones are there."""
         there = tuple(view.active(situation))
         first = founder(situation)
         made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=f"{first.name} manages it"),)
-        nodes = (node for node in situation.cluster.nodes if there or node != first)
+        nodes = sorted((node for node in situation.cluster.nodes if there or node != first), key=_goes(situation))
         return (*made, *(change for node in nodes if (change := self._change(situation, node))))
 
     def _change(self, situation: Situation, node: Node) -> Change | None:

@@ -44,7 +44,7 @@ class Swarm(Phase):
     name = "swarm"
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return that the swarm is made, which nodes join, and whose role changes: managers go when new ones are there."""
+        """Return that the swarm is made, which nodes join, and whose role changes. Managers go last."""
         there = tuple(view.active(situation))
         first = founder(situation)
         made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=f"{first.name} manages it"),)

@@ -131,16 +131,16 @@ fact_tables() {
 }
 
 # fact_docker PATH…: print the raw answers of Docker's API to a GET of each path. One process asks them all. The time limit
-# is for a dockerd that waits for its store and answers no request. Our input ends only after the answers: when it ends,
-# dockerd takes its client for gone, and cancels what it is doing. After the last answer dockerd closes the connection, and
-# whoever still writes is ended.
+# is for a dockerd that waits for its store and answers no request. Our input must not end before the answers: when it ends,
+# dockerd takes its client for gone, and cancels what it is doing. After the last answer dockerd closes the connection; GNU
+# tail notices at once that nobody reads its output any more.
 fact_docker() {
     is_active docker.service && command -v docker >/dev/null || return 0
     fact docker "$(
         {
             for path in "$@"; do printf 'GET %s HTTP/1.1\r\nHost: docker\r\n\r\n' "$path"; done
             printf 'GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n'
-            while sleep 0.02 && printf '\r\n'; do :; done
+            timeout 5 tail -f -s 0.02 /dev/null
         } 2>/dev/null | timeout 5 docker system dial-stdio 2>/dev/null | base64 -w 0
     )" "$@"
 }

@@ -61,6 +61,7 @@ def _free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoin
     script = "\n".join(
         (
             functions("mend"),
+            functions("store"),
             functions("mend_endpoints"),
             call("free", endpoint.network, endpoint.name, endpoint.identity),
         )

@@ -21,6 +21,7 @@ from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
 from provision.planes.etcd.phases.members import Removal
+from provision.planes.swarm.phases.swarm import Swarm
 from provision.remote import Remote
 
 NEVER = 99
@@ -44,7 +45,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make = Remote.run, Remote.push, pki.make
-    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure)}
+    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure, Swarm)}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):
@@ -63,7 +64,8 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             return make(*arguments, **options)
 
     Remote.run, Remote.push, pki.make = interposed_run, interposed_push, interposed_make
-    Networks.change_cluster = Removal.change_cluster = Departure.change_cluster = interposed_change
+    for kind in change:
+        kind.change_cluster = interposed_change  # type: ignore[method-assign]
     # Fabric's program ends with os._exit: the exit code is replaced there if the step was not reached.
     leave: Callable[[int], Any] = os._exit
     os._exit = lambda code: leave(code if came else NEVER)

@@ -10,5 +10,3 @@ PEERS = f"{FOLDER}/peers"
 MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
 MEND_UNIT = "overlay-mend.service"
 MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"
-#: How many containers the program has started since the boot; absent before the first.
-STARTED = "/run/overlay-provision/mend.started"

@@ -21,12 +21,7 @@ class Daemon:
     state: str = ""
     identity: str = ""
     manager: bool = False
-    address: str = ""
-    #: The ID of the swarm; known to managers alone.
-    swarm: str = ""
     error: str = ""
-    #: The addresses of the managers that it knows, by the managers' IDs.
-    managers: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -46,15 +41,11 @@ class Listed:
 def daemon(facts: Facts) -> Daemon:
     """Return what a node's daemon says of itself."""
     told = (facts.docker.get(INFO) or {}).get("Swarm") or {}
-    managers = {one["NodeID"]: one["Addr"].rpartition(":")[0] for one in told.get("RemoteManagers") or ()}
     return Daemon(
         state=told.get("LocalNodeState", ""),
         identity=told.get("NodeID", ""),
         manager=bool(told.get("ControlAvailable")),
-        address=told.get("NodeAddr", ""),
-        swarm=(told.get("Cluster") or {}).get("ID", ""),
         error=told.get("Error", ""),
-        managers=managers,
     )
 
 

@@ -24,6 +24,8 @@ class Situation:
     matrix: Matrix = field(default_factory=Matrix)
     #: Whether the cluster was provisioned before, so that its control plane is settled.
     recorded: bool = False
+    #: Addresses of hosts that leave in this stage: the nodes let them in until they have left.
+    guests: tuple[str, ...] = ()
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""

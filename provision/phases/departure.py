@@ -7,10 +7,11 @@ dockerd whose member was removed goes on through the other members, and is out o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
-from provision.core.plane import Coordinator
+from provision.core.plane import Coordinator, Stage, as_it_is
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
 from provision.facts import Facts
@@ -29,6 +30,35 @@ def left(situation: Situation) -> tuple[Node, ...]:
     """Return the absent hosts that are as they were before, of those that were asked: their entries may go."""
     asked = (host for host in situation.cluster.absent if host.name in situation.facts)
     return tuple(host for host in asked if host not in leaving(situation))
+
+
+def stages(guests: tuple[str, ...], gone: Callable[[Situation], Situation], title: str) -> tuple[Stage, ...]:
+    """Return the stages of a run. Where hosts leave, the second one shuts out those that the first one let go.
+
+    `guests`: the addresses of those hosts. `gone` returns the situation as it will be found without them. `title` says
+    what the second stage does.
+    """
+    if not guests:
+        return (Stage(as_it_is),)
+
+    def leave(now: Situation) -> Situation:
+        return replace(now, guests=guests)
+
+    return (
+        Stage(leave, foresee=lambda now: leave(gone(now))),
+        Stage(settled, title, foresee=lambda now: settled(gone(now))),
+    )
+
+
+def settled(situation: Situation) -> Situation:
+    """Return the situation in which nobody is leaving."""
+    return replace(situation, guests=())
+
+
+def warnings(situation: Situation) -> tuple[Problem, ...]:
+    """Say which entries of the inventory may go."""
+    what = "absent, and as it was before its first provision"
+    return tuple(Problem(what, host.name, "delete its entry from the inventory") for host in left(situation))
 
 
 def undo(remote: Remote, functions: str, *names: str, what: str) -> str:

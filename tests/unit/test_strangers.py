@@ -12,7 +12,6 @@ from provision.core.plan import Plan
 from provision.core.plane import Goal
 from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.planes.etcd.local import local
 from provision.planes.etcd.plane import PLANE
 
 NODE1, NODE2 = (node(f"node{n}", f"192.0.2.{n}") for n in (1, 2))
@@ -97,7 +96,7 @@ def test_nothing_is_freed_while_the_host_is_a_member(tmp_path: LocalPath) -> Non
 
 def test_nothing_is_freed_in_the_stage_in_which_members_leave(tmp_path: LocalPath) -> None:
     situation = held(tmp_path, "gone", "gone")
-    leaving = replace(situation, local=replace(local(situation), guests=("192.0.2.7",)))
+    leaving = replace(situation, guests=("192.0.2.7",))
     assert lines(plan(leaving)) == []
 
 

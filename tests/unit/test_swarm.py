@@ -4,61 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pki_sample import node, sample
+from swarm_sample import NODES, at_work, bare, facts, listed, own
 
 from provision.checks import node_view
 from provision.core.outcome import failures
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
-from provision.facts import Facts, PathFact, Unit
-from provision.inventory.model import Node
-from provision.planes.swarm import paths, view
+from provision.facts import PathFact
+from provision.planes.swarm import leaving, paths, view
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.status import status
-
-NODES = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), replace(node("node3", "192.0.2.3"), member=False))
-
-
-def listed(one: Node, *, leader: bool = False, ready: bool = True, role: str = "") -> dict[str, Any]:
-    """A node as Docker's managers list it."""
-    manager = {"Reachability": "reachable", "Addr": f"{one.address}:2377"} | ({"Leader": True} if leader else {})
-    role = role or ("manager" if one.member else "worker")
-    return {
-        "ID": f"id-{one.name}",
-        "Spec": {"Role": role},
-        "Description": {"Hostname": one.name, "Engine": {"EngineVersion": "26.1.5"}},
-        "Status": {"State": "ready" if ready else "down", "Addr": one.address},
-        **({"ManagerStatus": manager} if role == "manager" else {}),
-    }
-
-
-def own(one: Node, state: str = "active", *, manager: bool | None = None, error: str = "") -> dict[str, Any]:
-    """A daemon's own words."""
-    swarm = {"LocalNodeState": state, "NodeID": f"id-{one.name}" if state == "active" else "", "Error": error}
-    return {"Swarm": {**swarm, "NodeAddr": one.address, "ControlAvailable": one.member if manager is None else manager}}
-
-
-def facts(docker: dict[str, Any]) -> Facts:
-    values = {"dockerd": "Docker version 26.1.5, build 1", "docker-cli": "yes"}
-    return Facts(values=values, docker_answers=True, docker=docker, units={"docker.service": Unit("active")})
-
-
-def bare(folder: Path) -> Situation:
-    """Hosts with Docker, in no swarm."""
-    cluster = replace(sample(folder), nodes=NODES, control_plane="swarm")
-    return Situation(cluster, facts={one.name: facts({view.INFO: own(one, "inactive")}) for one in NODES})
-
-
-def at_work(folder: Path, **changed: dict[str, Any]) -> Situation:
-    """The three in one swarm; `changed`: other entries of the managers' list."""
-    entries = [changed.get(one.name, listed(one, leader=one is NODES[0])) for one in NODES]
-    answers = {one.name: {view.INFO: own(one)} | ({view.NODES: entries} if one.member else {}) for one in NODES}
-    situation = bare(folder)
-    return replace(situation, recorded=True, facts={one.name: facts(answers[one.name]) for one in NODES})
 
 
 def of_cluster(situation: Situation) -> list[str]:
@@ -114,8 +72,7 @@ def test_managers_do_not_become_workers_where_that_would_cost_the_quorum(tmp_pat
 def test_nodes_are_told_apart_by_their_ids_and_never_by_hostname(tmp_path: Path) -> None:
     situation = at_work(tmp_path, node2=listed(replace(NODES[1], name="node2-of-old")))
     assert view.found(situation, NODES[1]) is None
-    assert [one.identity for one in view.unknown(situation)] == ["id-node2-of-old"]
-    assert "is in the swarm, and not in the inventory" in PLANE.warnings(situation)[0].what
+    assert [one.identity for one in leaving.entries(situation)] == ["id-node2-of-old"]
 
 
 def test_a_swarm_that_this_tool_has_not_made_is_refused(tmp_path: Path) -> None:
@@ -173,9 +130,3 @@ def test_status_shows_each_nodes_role_and_what_may_still_be_lost(tmp_path: Path)
     assert (shown.summary, shown.is_well) == ("2 of 2 managers healthy; the swarm takes changes", True)
     down = status(at_work(tmp_path, node3=listed(NODES[2], ready=False)))
     assert (down.tables[0].rows[2][3], down.is_well) == ("no answer", False)
-
-
-def test_a_host_that_is_to_leave_is_refused_as_long_as_this_mode_cannot(tmp_path: Path) -> None:
-    situation = bare(tmp_path)
-    with pytest.raises(PreflightRefused, match="not there yet in swarm mode"):
-        make_plan(PLANE, replace(situation, cluster=replace(situation.cluster, absent=(NODES[2],))))

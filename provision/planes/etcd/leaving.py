@@ -9,7 +9,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from provision.core.membership import Member
-from provision.core.plane import Stage, as_it_is
+from provision.core.plane import Stage
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
@@ -31,22 +31,9 @@ def unwanted(situation: Situation) -> tuple[Member, ...]:
 
 
 def stages(situation: Situation) -> tuple[Stage, ...]:
-    """Return the stages of a run. Where hosts leave, the second one shuts out those that the first one let go."""
-    guests = leavers(situation)
-    if not guests:
-        return (Stage(as_it_is),)
-
-    def gone(now: Situation) -> Situation:
-        return without(now, unwanted(now))
-
-    return (
-        Stage(lambda now: _with_guests(now, guests), foresee=lambda now: _with_guests(gone(now), guests)),
-        Stage(
-            settled,
-            "who has left is let in no more, who stays as a node puts its store away, and Docker takes up new nodes",
-            foresee=lambda now: settled(gone(now)),
-        ),
-    )
+    """Return the stages of a run: in the first one, members leave."""
+    title = "who has left is let in no more, who stays as a node puts its store away, and Docker takes up new nodes"
+    return departure.stages(leavers(situation), lambda now: without(now, unwanted(now)), title)
 
 
 def leavers(situation: Situation) -> tuple[str, ...]:
@@ -55,25 +42,11 @@ def leavers(situation: Situation) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*map(address, unwanted(situation)), *hosts)))
 
 
-def _with_guests(situation: Situation, guests: tuple[str, ...]) -> Situation:
-    return replace(situation, local=replace(local(situation), guests=guests))
-
-
-def settled(situation: Situation) -> Situation:
-    """Return the situation in which nobody is leaving."""
-    return _with_guests(situation, ())
-
-
-def guests(situation: Situation) -> tuple[str, ...]:
-    """Return the addresses of members that are leaving in this stage, and reach the nodes until they have left."""
-    return local(situation).guests
-
-
 def let_in(situation: Situation) -> tuple[str, ...]:
     """Return the addresses that the nodes let in beside their own: of hosts that leave, until they have left."""
     nodes = {node.address for node in situation.cluster.nodes}
     hosts = (host.address for host in departure.leaving(situation))
-    leaving = dict.fromkeys((*guests(situation), *map(address, membership(situation).unwanted), *hosts))
+    leaving = dict.fromkeys((*situation.guests, *map(address, membership(situation).unwanted), *hosts))
     return tuple(one for one in leaving if one not in nodes)
 
 
@@ -145,17 +118,12 @@ def is_removed(situation: Situation, node: Node) -> bool:
 def is_put_away(situation: Situation, node: Node) -> bool:
     """Say whether a node that is no member shall hold nothing of the store: it has left, or was never one."""
     urls = {member.url for member in membership(situation).found}
-    return not node.member and not guests(situation) and is_running(situation) and peer_url(node) not in urls
+    return not node.member and not situation.guests and is_running(situation) and peer_url(node) not in urls
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:
     """Say which entries may go, what stays on the hosts of members that leave, and until when it opens doors."""
-    return (*_left(situation), *_stays_behind(situation))
-
-
-def _left(situation: Situation) -> tuple[Problem, ...]:
-    what = "absent, and as it was before its first provision"
-    return tuple(Problem(what, host.name, "delete its entry from the inventory") for host in departure.left(situation))
+    return (*departure.warnings(situation), *_stays_behind(situation))
 
 
 def _stays_behind(situation: Situation) -> tuple[Problem, ...]:

@@ -18,8 +18,6 @@ class Local:
     identity: pki.Identity
     #: For a store that is bootstrapped by this run.
     token: str = field(default_factory=lambda: f"overlay-{secrets.token_hex(8)}", compare=False)
-    #: Addresses of members that leave in this stage: the nodes let them in until they have left.
-    guests: tuple[str, ...] = ()
 
 
 def local(situation: Situation) -> Local:

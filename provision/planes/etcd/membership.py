@@ -101,8 +101,8 @@ def is_lost(situation: Situation) -> bool:
 def networks_wait(situation: Situation) -> bool:
     """Say whether networks cannot be seen or made yet: without a quorum, before members that leave have left, or where
     Docker would not let us in."""
-    now = local(situation)
-    return is_lost(situation) or bool(now.guests) or not now.identity.will_hold(CONTROLLER_DOCKER)
+    will_open = local(situation).identity.will_hold(CONTROLLER_DOCKER)
+    return is_lost(situation) or bool(situation.guests) or not will_open
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

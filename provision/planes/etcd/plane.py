@@ -14,7 +14,7 @@ from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
 from provision.inventory.model import Cluster, Node
-from provision.phases.departure import PutBack, Withdrawal
+from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
@@ -50,7 +50,7 @@ class EtcdPlane(Plane):
         Lost(),
         Etcd(),
         Docker(),
-        Images(lambda situation: bool(leaving.guests(situation))),
+        Images(lambda situation: bool(situation.guests)),
         Quorum(),
         Strangers(),
         Networks(membership.networks_wait),
@@ -122,7 +122,7 @@ class EtcdPlane(Plane):
 
     def whole(self, situation: Situation) -> Situation:
         """Return the situation in which nobody is leaving."""
-        return leaving.settled(situation)
+        return settled(situation)
 
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
         """Ask one member whether those that are to leave answer, which decides when they go. Ask members without data

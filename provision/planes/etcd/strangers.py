@@ -62,7 +62,7 @@ def _former(situation: Situation) -> frozenset[str]:
 
 def to_free(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
     """Return the endpoints to free, by the host's address: those of hosts that are gone and are no members."""
-    if leaving.guests(situation):
+    if situation.guests:
         return {}
     members = set(map(leaving.address, membership(situation).found))
     gone = are_gone(situation) - members

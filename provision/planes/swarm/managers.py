@@ -1,4 +1,4 @@
-"""The managers of the swarm: whether they keep a majority while some become workers. Pure."""
+"""The managers of the swarm: whether they keep a majority while some join and others become workers. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from provision.errors import Problem
 from provision.planes.swarm import view
 
 
-def blockers(situation: Situation) -> tuple[Problem, ...]:
-    """Say where too few managers would be left if those that the inventory calls no members became workers."""
-    workers = {view.daemon(situation.of(node)).identity for node in situation.cluster.nodes if not node.member}
+def membership(situation: Situation) -> Membership:
+    """Return the managers that the swarm lists, and those wanted. A node that is new has its name for an identity."""
     found = tuple(
         Member(one.identity, one.hostname, healthy=one.reachable) for one in view.listed(situation) if one.manager
     )
-    staying = tuple(member for member in found if member.url not in workers)
-    if len(staying) == len(found):
+    members = situation.cluster.members
+    wanted = tuple(Member(view.daemon(situation.of(node)).identity or node.name, node.name) for node in members)
+    return Membership(found, wanted)
+
+
+def blockers(situation: Situation) -> tuple[Problem, ...]:
+    """Say where too few managers would answer after one of the changes, or none would stay."""
+    there = membership(situation)
+    if not there.unwanted:
         return ()
-    if not staying:
-        what = "none of the managers that the swarm lists would stay one"
-        return (Problem(what, "cluster", "keep one of them as a member until the others are managers"),)
-    reason = Membership(found, staying).obstacle()
+    if not set(there.voters) - set(there.unwanted):
+        what = f"none of the managers that the swarm lists would stay one: {', '.join(map(str, there.voters))}"
+        advice = "keep one of them in the inventory, with member: true, until the others are managers; then take it out"
+        return (Problem(what, "cluster", advice),)
+    reason = there.obstacle()
     if not reason:
         return ()
     advice = "bring back the managers that do not answer; fab status shows them"

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from provision import layout
 from provision.core.check import Check, collect
-from provision.core.plane import Coordinator, Goal, Plane, Stage, Window, as_it_is
+from provision.core.plane import Coordinator, Goal, Plane, Stage, Window
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
 from provision.inventory.model import Cluster, Node
+from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.swarm import managers, paths, validity, view
+from provision.planes.swarm import leaving, managers, paths, validity, view
 from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.authority import Authority
 from provision.planes.swarm.phases.host import Host
+from provision.planes.swarm.phases.leave import Leave, Lost
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.ports import PORTS
@@ -45,13 +48,17 @@ class SwarmPlane(Plane):
     ports = PORTS
     phases = (
         Host(),
-        Firewall(PORTS, (layout.DOCKER_UNIT,)),
+        Firewall(PORTS, (layout.DOCKER_UNIT,), guests=leaving.let_in),
+        Lost(),
         Swarm(),
         Authority(),
         Networks(is_lost),
         Images(),
         Mend(),
         Keepers(is_lost),
+        Withdrawal(partial(functions, "reset"), leaving.is_in),
+        Leave(),
+        PutBack(partial(functions, "reset")),
     )
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
@@ -80,11 +87,8 @@ class SwarmPlane(Plane):
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Refuse what this plane cannot do yet, to take out a host that can be reached, and a quorum's loss."""
-        advice = "on the host: docker swarm leave (docker node demote before, for a manager); then delete its entry"
-        what = "state: absent is not there yet in swarm mode"
-        absent = tuple(Problem(what, host.name, advice) for host in situation.cluster.absent)
-        return absent or managers.blockers(situation)
+        """Say which nodes cannot leave or stay as they are, and where the managers would lose their majority."""
+        return leaving.blockers(situation) or managers.blockers(situation)
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the swarm has no quorum."""
@@ -96,21 +100,17 @@ class SwarmPlane(Plane):
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say which nodes are in the swarm and not in the inventory, and which certificates have ended."""
-        strangers = tuple(
-            Problem(
-                f"{one.hostname} ({one.address}) is in the swarm, and not in the inventory",
-                "cluster",
-                f"on it: docker swarm leave; then on a manager: docker node rm {one.identity}",
-            )
-            for one in view.unknown(situation)
-        )
-        return (*strangers, *validity.warnings(situation))
+        """Say what stays on hosts that leave, and which certificates have ended."""
+        return (*leaving.warnings(situation), *validity.warnings(situation))
+
+    def whole(self, situation: Situation) -> Situation:
+        """Return the situation in which nobody is leaving."""
+        return settled(situation)
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
-        """Return the only stage. Whatever is to be renewed, Docker replaces the authority and every certificate."""
+        """Return those in which nodes leave. Whatever is to be renewed, Docker replaces the authority and all else."""
         if goal is Goal.CONVERGE:
-            return (Stage(as_it_is),)
+            return leaving.stages(situation)
         aim = Local(replaced=validity.authority(situation))
         if not aim.replaced:
             raise PreflightRefused(Problem("no manager shows its certificate", "cluster", "fab status; fab provision"))
@@ -136,8 +136,9 @@ class SwarmPlane(Plane):
         return view.daemon(situation.of(node)).manager and view.is_running(situation)
 
     def counts_on(self, situation: Situation, node: Node) -> bool:
-        """Say whether the node manages the swarm."""
-        return view.daemon(situation.of(node)).manager
+        """Say whether the managers list the node as one of them."""
+        there = view.found(situation, node)
+        return there is not None and there.manager
 
     def node_functions(self, purpose: str) -> str:
         """Return this plane's shell functions for a bundle or a reset."""

@@ -11,7 +11,7 @@ from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import left
 from provision.inventory.model import Node
-from provision.planes.swarm import validity, view
+from provision.planes.swarm import leaving, validity, view
 
 #: A manager's state as its table shows it.
 COLUMNS = ("node", "docker", "role", "health")
@@ -61,7 +61,8 @@ def _row(situation: Situation, node: Node) -> tuple[str, ...]:
 def _strangers(situation: Situation) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (one.hostname, one.version, "not in the inventory", "healthy" if one.ready else "no answer")
-        for one in view.unknown(situation)
+        for one in leaving.entries(situation)
+        if leaving.host(situation, one) is None
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from cryptography.x509 import NameOID
+
 from provision.core.situation import Situation
 from provision.core.validity import Certificate, left
 from provision.errors import Problem
@@ -12,6 +14,8 @@ from provision.pki import certificates
 
 #: The names of the answers of `fact_swarm_certificates`, and what each certificate is.
 NODE, AUTHORITY = "swarm-node", "swarm-root-ca"
+#: Where they are below Docker's data root.
+FOLDER = "swarm/certificates"
 
 
 def authority(situation: Situation) -> str:
@@ -24,12 +28,19 @@ def found(situation: Situation) -> Iterator[Certificate]:
     """Yield the certificate of each node, and its authority's."""
     for node in situation.cluster.nodes:
         facts = situation.of(node)
-        folder = f"{facts.values.get('docker-root', '')}/swarm/certificates"
+        folder = f"{facts.values.get('docker-root', '')}/{FOLDER}"
         for answer, what in ((AUTHORITY, "authority swarm"), (NODE, f"leaf swarm/{node.name}")):
             # A node's own certificate comes first, and may be followed by that of an authority.
             text = facts.answers.get(answer, "").encode()
             for certificate in certificates.load_all(text)[:1]:
                 yield Certificate(what, f"{node.name}:{folder}/{answer}.crt", certificate.not_valid_after_utc)
+
+
+def role(text: str) -> str:
+    """Return the role that a node's certificate gives it: `manager` or `worker`; empty if there is no certificate."""
+    own = certificates.load_all(text.encode())[:1]
+    units = (one.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME) for one in own)
+    return next((str(unit[0].value).removeprefix("swarm-") for unit in units if unit), "")
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

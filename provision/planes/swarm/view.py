@@ -55,13 +55,18 @@ def listed(situation: Situation) -> tuple[Listed, ...]:
     return next((tuple(map(_listed, answer)) for answer in answers if answer), ())
 
 
+def is_ready(one: Mapping[str, Any]) -> bool:
+    """Say whether the managers hear from a node, given as they list it."""
+    return bool(one["Status"].get("State") == "ready")
+
+
 def _listed(one: Mapping[str, Any]) -> Listed:
     status = one.get("ManagerStatus") or {}
     return Listed(
         identity=one["ID"],
         hostname=one["Description"].get("Hostname", ""),
         address=(status.get("Addr") or one["Status"].get("Addr", "")).partition(":")[0],
-        ready=one["Status"].get("State") == "ready",
+        ready=is_ready(one),
         manager=one["Spec"].get("Role") == "manager",
         leader=bool(status.get("Leader")),
         reachable=status.get("Reachability") == "reachable",
@@ -83,9 +88,3 @@ def active(situation: Situation) -> Iterator[Node]:
 def is_running(situation: Situation) -> bool:
     """Say whether a swarm was found at work: a manager knows a leader."""
     return any(one.leader for one in listed(situation))
-
-
-def unknown(situation: Situation) -> tuple[Listed, ...]:
-    """Return the nodes that the managers list and the inventory does not have."""
-    ours = {daemon(situation.of(node)).identity for node in situation.cluster.nodes}
-    return tuple(one for one in listed(situation) if one.identity not in ours)

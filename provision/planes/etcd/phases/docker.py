@@ -18,7 +18,7 @@ from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
 from provision.node import library
-from provision.planes.etcd import leaving, membership, paths, ports
+from provision.planes.etcd import membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.node import DOCKER_STORE, MEND, functions, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
@@ -57,7 +57,7 @@ class Docker(Phase):
         The bridge needs no store: it is made while that elects its leader. Nothing before members that leave have left:
         a dockerd that joins greets one neighbour, once, and one that leaves may not let it in.
         """
-        if leaving.guests(situation):
+        if situation.guests:
             return ()
         certificates = docker_files(situation, node)
         safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))

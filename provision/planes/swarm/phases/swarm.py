@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from provision.core.phase import Phase
@@ -12,7 +11,8 @@ from provision.core.situation import Situation
 from provision.docker.client import retry
 from provision.inventory.model import Node
 from provision.network.subnets import LENGTH, assigned, spare
-from provision.planes.swarm import view
+from provision.phases import departure
+from provision.planes.swarm import node_changes, view
 from provision.planes.swarm.coordinator import SwarmCoordinator, opened
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
 
 #: Prefix length of the block for the swarm's own networks: room for 256 of them.
 POOL = 16
+#: What the plan says of a manager that is none any more. Such changes come last.
+BECOMES_A_WORKER = "becomes a worker"
 
 
-def role(node: Node) -> str:
-    """Return what a node is to be."""
-    return "manager" if node.member else "worker"
+def role(situation: Situation, node: Node) -> str:
+    """Return what a host is to be. One that leaves becomes a worker first."""
+    return "manager" if node.member and node not in situation.cluster.absent else "worker"
+
+
+def _manages(situation: Situation, host: Node) -> bool:
+    return view.daemon(situation.of(host)).manager
 
 
 def founder(situation: Situation) -> Node:
     """Return the node on which the swarm is made, if there is none: the first member."""
     return situation.cluster.members[0]
-
-
-def _goes(situation: Situation) -> Callable[[Node], bool]:
-    """Return a key that is true for the managers that become workers."""
-    return lambda node: view.daemon(situation.of(node)).manager and not node.member
 
 
 class Swarm(Phase):
@@ -48,16 +49,22 @@ class Swarm(Phase):
         there = tuple(view.active(situation))
         first = founder(situation)
         made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=f"{first.name} manages it"),)
-        nodes = sorted((node for node in situation.cluster.nodes if there or node != first), key=_goes(situation))
-        return (*made, *(change for node in nodes if (change := self._change(situation, node))))
+        nodes = [node for node in situation.cluster.nodes if there or node != first]
+        changes = [change for node in nodes if (change := self._change(situation, node))]
+        changes += [self._demoted(host) for host in departure.leaving(situation) if _manages(situation, host)]
+        return (*made, *sorted(changes, key=lambda change: change.note == BECOMES_A_WORKER))
 
     def _change(self, situation: Situation, node: Node) -> Change | None:
-        daemon = view.daemon(situation.of(node))
-        if daemon.state != "active":
-            return Change(CLUSTER, self.name, f"{node.name} in the swarm", "add", note=role(node))
-        if daemon.manager == node.member:
+        if view.daemon(situation.of(node)).state != "active":
+            return Change(CLUSTER, self.name, f"{node.name} in the swarm", "add", note=role(situation, node))
+        if _manages(situation, node) == node.member:
             return None
-        return Change(CLUSTER, self.name, f"role of {node.name}", "update", note=f"becomes a {role(node)}")
+        if not node.member:
+            return self._demoted(node)
+        return Change(CLUSTER, self.name, f"role of {node.name}", "update", note="becomes a manager")
+
+    def _demoted(self, host: Node) -> Change:
+        return Change(CLUSTER, self.name, f"role of {host.name}", "update", note=BECOMES_A_WORKER)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Make the swarm, let one node join, or change one node's role."""
@@ -66,11 +73,11 @@ class Swarm(Phase):
             first = founder(situation)
             retry(lambda: _make(situation, door.docker(first), first), "Docker makes the swarm", first.name)
             return
-        node = next(one for one in situation.cluster.nodes if one.name in change.resource.split())
+        node = next(one for one in situation.cluster.hosts if one.name in change.resource.split())
         if change.action == "add":
-            retry(lambda: _join(door, node), f"{node.name} joins the swarm", node.name)
+            retry(lambda: _join(door, node, role(situation, node)), f"{node.name} joins the swarm", node.name)
         else:
-            retry(lambda: _set_role(situation, door, node), f"{node.name} becomes a {role(node)}", node.name)
+            node_changes.set_role(door, node, role(situation, node))
         door.await_quorum(f"after {change.action} {change.resource}")
 
 
@@ -93,7 +100,7 @@ def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
     )
 
 
-def _join(door: SwarmCoordinator, node: Node) -> None:
+def _join(door: SwarmCoordinator, node: Node, role: str) -> None:
     docker = door.docker(node)
     if _is_in(docker):
         return
@@ -102,15 +109,8 @@ def _join(door: SwarmCoordinator, node: Node) -> None:
     listen = f"{node.address}:{MANAGEMENT_PORT}"
     docker.swarm.join(
         remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers],
-        join_token=swarm["JoinTokens"][role(node).title()],
+        join_token=swarm["JoinTokens"][role.title()],
         advertise_addr=listen,
         listen_addr=listen,
         data_path_addr=node.address,
     )
-
-
-def _set_role(situation: Situation, door: SwarmCoordinator, node: Node) -> None:
-    api = door.manager().api
-    there = api.inspect_node(view.daemon(situation.of(node)).identity)
-    if there["Spec"]["Role"] != role(node):
-        api.update_node(there["ID"], there["Version"]["Index"], {**there["Spec"], "Role": role(node)})

@@ -1,0 +1,54 @@
+"""Hosts in swarm mode, as their daemons and managers describe them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pki_sample import node, sample
+
+from provision.core.situation import Situation
+from provision.facts import Facts, Unit
+from provision.inventory.model import Node
+from provision.planes.swarm import view
+
+NODES = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), replace(node("node3", "192.0.2.3"), member=False))
+
+
+def listed(one: Node, *, leader: bool = False, ready: bool = True, role: str = "") -> dict[str, Any]:
+    """A node as Docker's managers list it."""
+    manager = {"Reachability": "reachable", "Addr": f"{one.address}:2377"} | ({"Leader": True} if leader else {})
+    role = role or ("manager" if one.member else "worker")
+    return {
+        "ID": f"id-{one.name}",
+        "Spec": {"Role": role},
+        "Description": {"Hostname": one.name, "Engine": {"EngineVersion": "26.1.5"}},
+        "Status": {"State": "ready" if ready else "down", "Addr": one.address},
+        **({"ManagerStatus": manager} if role == "manager" else {}),
+    }
+
+
+def own(one: Node, state: str = "active", *, manager: bool | None = None, error: str = "") -> dict[str, Any]:
+    """A daemon's own words."""
+    swarm = {"LocalNodeState": state, "NodeID": f"id-{one.name}" if state == "active" else "", "Error": error}
+    return {"Swarm": {**swarm, "NodeAddr": one.address, "ControlAvailable": one.member if manager is None else manager}}
+
+
+def facts(docker: dict[str, Any]) -> Facts:
+    values = {"dockerd": "Docker version 26.1.5, build 1", "docker-cli": "yes"}
+    return Facts(values=values, docker_answers=True, docker=docker, units={"docker.service": Unit("active")})
+
+
+def bare(folder: Path) -> Situation:
+    """Hosts with Docker, in no swarm."""
+    cluster = replace(sample(folder), nodes=NODES, control_plane="swarm")
+    return Situation(cluster, facts={one.name: facts({view.INFO: own(one, "inactive")}) for one in NODES})
+
+
+def at_work(folder: Path, **changed: dict[str, Any]) -> Situation:
+    """The three in one swarm; `changed`: other entries of the managers' list."""
+    entries = [changed.get(one.name, listed(one, leader=one is NODES[0])) for one in NODES]
+    answers = {one.name: {view.INFO: own(one)} | ({view.NODES: entries} if one.member else {}) for one in NODES}
+    situation = bare(folder)
+    return replace(situation, recorded=True, facts={one.name: facts(answers[one.name]) for one in NODES})

@@ -104,28 +104,40 @@ class Seen:
 
 
 @contextmanager
-def watched(lab: Lab, here: str, there: str, result: list[Seen]) -> Iterator[None]:
-    """During the block, write keys and ping, between two hosts that stay; append the observations to `result`."""
-    addresses = {node.name: node.address for node in lab.nodes}
-    endpoints = ",".join(f"https://{addresses[name]}:2379" for name in (here, there))
+def pinged(lab: Lab, here: str, there: str, lost: list[int]) -> Iterator[None]:
+    """During the block, ping a container on one host from another's; append how many pings were lost."""
     for name in (here, there):
         start = f"docker run -d --name user-{name} --network demo busybox sleep 9999"
         run(lab, name, f"docker rm -f user-{name} >/dev/null 2>&1; {start}")
     run(lab, here, f"until docker exec user-{here} ping -c 1 -W 1 user-{there}; do sleep 0.2; done >/dev/null 2>&1")
-    script = _WRITE.format(endpoints=endpoints, prefix=PREFIX)
-    run(lab, here, f"cat >/run/test-write.sh <<'.'\n{script}.\nsystemd-run -q --unit test-writer sh /run/test-write.sh")
     run(lab, here, f"systemd-run -q --unit test-pinger sh -c '{_PING.format(here=here, there=there)}'")
     try:
         yield
     finally:
-        counted = "until grep -q received /run/test-pings\ndo sleep 0.1; done"
-        run(lab, here, f"systemctl stop test-writer; pkill -INT -x ping; {counted}")
+        run(lab, here, "pkill -INT -x ping; until grep -q received /run/test-pings\ndo sleep 0.1; done")
+    counts = re.search(r"(\d+) packets transmitted, (\d+) packets received", run(lab, here, "cat /run/test-pings"))
+    assert counts, "the pings were not counted"
+    lost.append(int(counts[1]) - int(counts[2]))
+
+
+@contextmanager
+def watched(lab: Lab, here: str, there: str, result: list[Seen]) -> Iterator[None]:
+    """During the block, write keys and ping, between two hosts that stay; append the observations to `result`."""
+    addresses = {node.name: node.address for node in lab.nodes}
+    endpoints = ",".join(f"https://{addresses[name]}:2379" for name in (here, there))
+    script = _WRITE.format(endpoints=endpoints, prefix=PREFIX)
+    lost: list[int] = []
+    with pinged(lab, here, there, lost):
+        write = f"cat >/run/test-write.sh <<'.'\n{script}.\nsystemd-run -q --unit test-writer sh /run/test-write.sh"
+        run(lab, here, write)
+        try:
+            yield
+        finally:
+            run(lab, here, "systemctl stop test-writer")
     lines = [line.split() for line in run(lab, here, "cat /run/test-writes").splitlines()]
     times = [int(moment) for moment, _ in lines]
     gap = max((after - before for before, after in itertools.pairwise(times)), default=0) / 1000
-    counts = re.search(r"(\d+) packets transmitted, (\d+) packets received", run(lab, here, "cat /run/test-pings"))
-    assert counts, "the pings were not counted"
-    result.append(Seen(tuple(int(number) for _, number in lines), gap, int(counts[1]) - int(counts[2])))
+    result.append(Seen(tuple(int(number) for _, number in lines), gap, lost[0]))
 
 
 def keys(lab: Lab, node: str) -> set[int]:

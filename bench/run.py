@@ -1,8 +1,8 @@
 """What `provision` costs, against the same job done by hand: `python -m bench.run [--rounds 3]`, as root.
 
-Each round makes hosts from nothing and runs bench/by_hand.sh on them; makes them again and runs `provision`,
-then `provision` with nothing to do, then `plan`. All four run in the same place, the lab's controller
-namespace, and reach the nodes directly. Exit code 1 when a bar is missed.
+Each round makes hosts from nothing and runs bench/by_hand.sh on them, with `--release trixie` bench/by_hand_swarm.sh;
+makes them again and runs `provision`, then `provision` with nothing to do, then `plan`. All four run in the same place,
+the lab's controller namespace, and reach the nodes directly. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -36,11 +36,19 @@ class Bar:
     most: float
 
 
-BARS = (
-    Bar("provision a bare cluster", ("provision",), 1.0),
-    Bar("provision, nothing to do", ("provision",), 0.3),
-    Bar("plan, nothing to do", ("plan", "--exit-code"), 0.12),
-)
+def bars_of(provision: float, nothing: float, plan: float) -> tuple[Bar, ...]:
+    """Return what we may take to provision bare hosts, to provision again, and to plan."""
+    return (
+        Bar("provision a bare cluster", ("provision",), provision),
+        Bar("provision, nothing to do", ("provision",), nothing),
+        Bar("plan, nothing to do", ("plan", "--exit-code"), plan),
+    )
+
+
+BARS: Mapping[str, tuple[Bar, ...]] = {
+    "bookworm": bars_of(1.0, 0.3, 0.12),
+    "trixie": bars_of(1.7, 0.5, 0.25),
+}
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--release", choices=BARS, default="bookworm", help="the hosts' Debian; trixie: swarm mode")
     parser.add_argument("--by-hand-only", action="store_true", help="leave ours out")
     options = parser.parse_args(arguments)
-    bars = () if options.by_hand_only else BARS
+    bars = () if options.by_hand_only else BARS[options.release]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        hosts = lab.up(LAB, options.nodes, Path(folder, "lab"), say=quiet)
+        hosts = lab.up(LAB, options.nodes, Path(folder, "lab"), release=options.release, say=quiet)
         try:
             rounds = [one_round(hosts, bars, number) for number in range(1, options.rounds + 1)]
         finally:
@@ -105,10 +114,17 @@ def by_hand_command(hosts: Lab) -> list[str]:
     aliases = "".join(f"Host {node.name}\n  HostName {node.address}\n" for node in hosts.nodes)
     configuration.write_text(everywhere + aliases)
     return [
-        *(str(ROOT / "bench/by_hand.sh"), str(configuration), str(hosts.base.etcd), str(hosts.base.busybox)),
+        *map(str, _script(configuration, hosts.base.etcd)),
+        str(hosts.base.busybox),
         *("busybox", "demo", "10.99.0.0/24"),
         *(f"{node.name}={node.address}" for node in hosts.nodes),
     ]
+
+
+def _script(configuration: Path, etcd: Path | None) -> tuple[Path, ...]:
+    return (
+        (ROOT / "bench/by_hand.sh", configuration, etcd) if etcd else (ROOT / "bench/by_hand_swarm.sh", configuration)
+    )
 
 
 def quiet(_: str) -> None:

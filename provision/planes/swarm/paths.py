@@ -8,5 +8,7 @@ FOLDER = f"{layout.DOCKER}/overlay"
 #: The addresses of the cluster's nodes, one a line.
 PEERS = f"{FOLDER}/peers"
 MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
+#: How many containers it has started since the boot; it makes the file when it starts the first one.
+STARTED = "/run/overlay-provision/mend.started"
 MEND_UNIT = "overlay-mend.service"
 MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"

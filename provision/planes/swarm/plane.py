@@ -60,6 +60,7 @@ class SwarmPlane(Plane):
         Leave(),
         PutBack(partial(functions, "reset")),
     )
+    node_columns = ("containers started",)
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
     modules = ("docker.types",)
@@ -80,6 +81,7 @@ class SwarmPlane(Plane):
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         return Question(
             paths=(paths.PEERS,),
+            shown=(paths.STARTED,),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),

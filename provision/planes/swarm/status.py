@@ -10,8 +10,9 @@ from provision.core.plane import Status
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import left
+from provision.facts import Facts
 from provision.inventory.model import Node
-from provision.planes.swarm import leaving, validity, view
+from provision.planes.swarm import leaving, paths, validity, view
 
 #: A manager's state as its table shows it.
 COLUMNS = ("node", "docker", "role", "health")
@@ -28,7 +29,7 @@ def status(situation: Situation) -> Status:
         f"{healthy} of {wanted} managers healthy{_quorum(healthy, wanted)}",
         well,
         (Table("members", "Swarm", COLUMNS, rows),),
-        {name: (_daemon(situation, name),) for name in situation.facts},
+        {name: (_daemon(situation, name), _started(facts)) for name, facts in situation.facts.items()},
         (_certificates(situation),),
     )
 
@@ -47,6 +48,12 @@ def _daemon(situation: Situation, name: str) -> str:
     if not facts.docker_answers:
         return facts.unit(layout.DOCKER_UNIT).state
     return "in the swarm" if state == "active" else f"swarm: {state}"
+
+
+def _started(facts: Facts) -> str:
+    """Return how many containers were started on a node since its boot, because Docker could not: see node/mend.sh."""
+    there = facts.paths.get(paths.STARTED)
+    return (there.text or "").strip() or "0" if there else "0"
 
 
 def _row(situation: Situation, node: Node) -> tuple[str, ...]:

@@ -44,14 +44,18 @@ def nodes_are_ready(proof: Proof) -> Iterator[Outcome]:
 @check("swarm", quick=True)
 def one_leader(proof: Proof) -> Iterator[Outcome]:
     """Every manager names the same leader: without one leader no container can join a network."""
+    names = {_own(proof, node)["NodeID"]: node.name for node in proof.cluster.nodes}
     leaders = {}
     for node in proof.cluster.members:
         nodes = proof.coordinator.docker(node).api.nodes(filters={"role": "manager"})
-        leaders[node.name] = [one["Description"]["Hostname"] for one in nodes if one["ManagerStatus"].get("Leader")]
-    if len({tuple(names) for names in leaders.values()}) == 1 and all(leaders.values()):
-        yield passed("cluster", f"all {len(leaders)} managers name {next(iter(leaders.values()))[0]}")
+        # Several nodes may have the same hostname; none shares its ID.
+        leaders[node.name] = [one["ID"] for one in nodes if one["ManagerStatus"].get("Leader")]
+    if len({tuple(found) for found in leaders.values()}) == 1 and all(leaders.values()):
+        leader = next(iter(leaders.values()))[0]
+        yield passed("cluster", f"all {len(leaders)} managers name {names.get(leader, leader)}")
     else:
-        said = ", ".join(f"{name}: {' '.join(names) or 'nobody'}" for name, names in leaders.items())
+        told = {name: " ".join(names.get(one, one) for one in found) for name, found in leaders.items()}
+        said = ", ".join(f"{name}: {leader or 'nobody'}" for name, leader in told.items())
         yield failed("cluster", f"managers name different leaders: {said}", "docker node ls on each manager")
 
 

@@ -214,6 +214,7 @@ def ca_line(of: Path) -> str:
     return (of / "etcd-peer/ca.crt").read_text().splitlines()[5]
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("writer")
 def test_killed_in_a_rotation_either_verb_goes_on_and_the_controller_is_not_locked_out(cluster: Lab, fab: Fab) -> None:
     rotate = ("certs", "--rotate", "--authority")

@@ -92,6 +92,7 @@ def test_134_146_what_a_host_held_that_is_gone_for_good_is_free_again(bare_lab: 
     assert document(fab(lab, "provision", "--json", inventory=new))["changes"] == []
 
 
+@pytest.mark.whole
 def test_147_a_host_that_lives_behind_an_entry_that_is_gone_keeps_what_it_has_until_it_is_off(
     bare_lab: Lab, fab: Fab
 ) -> None:

@@ -117,16 +117,38 @@ def test_without_a_leader_networks_wait_and_the_outage_is_said_with_dockers_word
     (problem,) = PLANE.outage(situation)
     assert words in problem.what
     assert [one.resource for one in make_plan(PLANE, situation).changes if one.phase in ("overlay", "keeper")] == []
-    assert status(situation).summary.startswith("0 of 2 managers healthy; no quorum (needs 2)")
+    assert status({}, situation).summary.startswith("0 of 2 managers healthy; no quorum (needs 2)")
 
 
 def test_status_shows_each_nodes_role_and_what_may_still_be_lost(tmp_path: Path) -> None:
-    shown = status(at_work(tmp_path))
+    shown = status({}, at_work(tmp_path))
     assert [row[0::2] for row in shown.tables[0].rows] == [
         ("node1", "leader"),
         ("node2", "manager"),
         ("node3", "worker"),
     ]
     assert (shown.summary, shown.is_well) == ("2 of 2 managers healthy; the swarm takes changes", True)
-    down = status(at_work(tmp_path, node3=listed(NODES[2], ready=False)))
+    down = status({}, at_work(tmp_path, node3=listed(NODES[2], ready=False)))
     assert (down.tables[0].rows[2][3], down.is_well) == ("no answer", False)
+
+
+def test_status_says_what_waits_for_what(tmp_path: Path) -> None:
+    stopped = {"node1": ("web",), "node2": ()}
+    shown = status(stopped, at_work(tmp_path))
+    ((*_, table),) = (shown.closing,)
+    assert [row[:2] for row in table.rows] == [("node1", "container web")]
+    assert not shown.is_well
+    alone = {one.name: facts({view.INFO: own(one)}) for one in NODES}
+    told = status({}, replace(at_work(tmp_path), facts=alone)).closing[-1].rows
+    assert {row[2] for row in told} == {"for a quorum of the managers: of 2, 2 are needed, and 0 answer"}
+
+
+def test_status_counts_the_containers_that_were_started(tmp_path: Path) -> None:
+    situation = at_work(tmp_path)
+    there = replace(situation.facts["node1"], paths={paths.STARTED: PathFact("file", 0o644, "root:root", text="3\n")})
+    shown = status({}, replace(situation, facts={**situation.facts, "node1": there}))
+    assert [shown.nodes[one.name] for one in NODES] == [
+        ("in the swarm", "3"),
+        ("in the swarm", "0"),
+        ("in the swarm", "0"),
+    ]

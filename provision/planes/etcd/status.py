@@ -13,6 +13,7 @@ from provision.core.plane import Status
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import left
+from provision.docker.stopped import COULD_NOT_START
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.coordinator import EtcdCoordinator
@@ -21,15 +22,11 @@ from provision.remote import Remote, in_parallel
 
 T = TypeVar("T")
 
-#: Whether the node's dockerd is on the store; how many rows were mended; then what should run here, and says that it
-#: could not be started.
+#: Whether the node's dockerd is on the store, and how many rows were mended.
 _STATE = r"""
 [ -e %s ] || { echo none; exit 0; }
 [ -e %s ] && echo joined || echo waits
 cat %s 2>/dev/null || echo 0
-timeout 10 docker ps -aq --filter status=exited --filter status=created | xargs -r docker inspect --format \
-    '{{if .State.Error}}{{if ne .HostConfig.RestartPolicy.Name "no"}}{{slice .Name 1}}{{end}}{{end}}' | grep .
-true
 """
 _DAEMON = {"joined": "on the store", "waits": "without the store"}
 
@@ -145,7 +142,7 @@ def _reads(coordinator: EtcdCoordinator, node: Node) -> bool:
 
 def _state(remote: Remote) -> State:
     """Ask a node what its dockerd is at; containers that would run and cannot wait with it."""
-    script = _STATE % (paths.STORE_PROGRAM, paths.DOCKER_JOINED, paths.MENDED_ROWS)
+    script = _STATE % (paths.STORE_PROGRAM, paths.DOCKER_JOINED, paths.MENDED_ROWS) + COULD_NOT_START
     first, *more = remote.run(script, timeout=30, what="a look at Docker").stdout.splitlines() or [""]
     return State(first, more[0], tuple(more[1:])) if more else State(first)
 

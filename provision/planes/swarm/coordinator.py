@@ -121,9 +121,9 @@ class SwarmCoordinator:
 
     def status(self, situation: Situation, *, store: bool) -> Status:
         """Look at managers and daemons."""
-        from provision.planes.swarm.status import status
+        from provision.planes.swarm.status import could_not_start, status
 
-        return status(situation)
+        return status(self.remotes.each(could_not_start), situation)
 
     def close(self) -> None:
         """Close the clients, and the doors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from provision import layout
@@ -10,27 +11,35 @@ from provision.core.plane import Status
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import left
+from provision.docker.stopped import COULD_NOT_START
 from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.planes.swarm import leaving, paths, validity, view
+from provision.remote import Remote
 
 #: A manager's state as its table shows it.
 COLUMNS = ("node", "docker", "role", "health")
 
 
-def status(situation: Situation) -> Status:
-    """Return managers and daemons, from what the nodes have just said."""
+def could_not_start(remote: Remote) -> tuple[str, ...]:
+    """Return the containers of a node that should run, and could not be started."""
+    return tuple(remote.run(COULD_NOT_START, timeout=30, what="a look at Docker").stdout.split())
+
+
+def status(stopped: Mapping[str, Sequence[str]], situation: Situation) -> Status:
+    """Return managers and daemons, from what the nodes have just said. `stopped`: `could_not_start` of each node."""
     rows = (*(_row(situation, node) for node in situation.cluster.nodes), *_strangers(situation))
     voters = [one for one in view.listed(situation) if one.manager]
     wanted = len(voters) or len(situation.cluster.members)
     healthy = sum(one.reachable for one in voters)
-    well = view.is_running(situation) and healthy == wanted and all(row[3] == "healthy" for row in rows)
+    waiting = _waiting(stopped, situation, healthy, wanted)
+    well = view.is_running(situation) and healthy == wanted and all(row[3] == "healthy" for row in rows) and not waiting
     return Status(
         f"{healthy} of {wanted} managers healthy{_quorum(healthy, wanted)}",
         well,
         (Table("members", "Swarm", COLUMNS, rows),),
         {name: (_daemon(situation, name), _started(facts)) for name, facts in situation.facts.items()},
-        (_certificates(situation),),
+        (_certificates(situation), *waiting),
     )
 
 
@@ -48,6 +57,21 @@ def _daemon(situation: Situation, name: str) -> str:
     if not facts.docker_answers:
         return facts.unit(layout.DOCKER_UNIT).state
     return "in the swarm" if state == "active" else f"swarm: {state}"
+
+
+def _waiting(
+    stopped: Mapping[str, Sequence[str]], situation: Situation, healthy: int, wanted: int
+) -> tuple[Table, ...]:
+    """Say what waits for what, and why. Nothing, where nothing waits."""
+    rows = [
+        (name, f"container {one}", f"for {paths.MEND_UNIT}, which starts it when its network can be joined")
+        for name, names in stopped.items()
+        for one in names
+    ]
+    if not view.is_running(situation):
+        why = f"for a quorum of the managers: of {wanted}, {majority(wanted)} are needed, and {healthy} answer"
+        rows = [*((node.name, "a container that joins a network", why) for node in view.active(situation)), *rows]
+    return (Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows)),) if rows else ()
 
 
 def _started(facts: Facts) -> str:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cluster_sample import bare_situation
 from conftest import Back, Fab, MakeLab
 from invariants import assert_settled, await_so
+from kills import kills, phases, planned, steps_of
 from observe import document, manifest, run
 from pki_sample import node
 
-from provision import engine
 from provision import lab as labs
 from provision.inventory.model import Cluster, Etcd, Network, Probe
 from provision.lab import Lab
@@ -67,21 +66,7 @@ def first_steps() -> tuple[str, ...]:
         Probe("busybox", NOWHERE / "busybox.tar"),
         NOWHERE / "inventory.yml",
     )
-    situation = bare_situation(cluster, Identity.read(cluster))
-    sent = {
-        (step.node.name, step.phase.name): f"{step.node.name}: sending {upload.path}"
-        for step in engine.steps(PLANE, situation)
-        if (upload := step.resource.upload())
-    }
-    changes = engine.make_plan(PLANE, situation).changes
-    places = dict.fromkeys((change.where, change.phase) for change in changes)
-    return tuple(
-        name for where, phase in places for name in (sent.get((where, phase)), f"{where}: phase {phase}") if name
-    )
-
-
-def kills(steps: Sequence[str]) -> list[tuple[str, str]]:
-    return [(step, when) for step in steps for when in ("before", "after")]
+    return steps_of(PLANE, bare_situation(cluster, Identity.read(cluster)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -89,15 +74,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name in metafunc.fixturenames:
             chosen = kills(steps)[:: 1 if metafunc.config.getoption("--whole") else SOME]
             metafunc.parametrize(name, chosen, ids=[f"{when} {step}" for step, when in chosen])
-
-
-def planned(changes: Sequence[dict[str, str]]) -> set[str]:
-    """Return the steps of a real plan, without uploads."""
-    return {f"{change['where']}: phase {change['phase']}" for change in changes}
-
-
-def phases(steps: Sequence[str]) -> set[str]:
-    return {step for step in steps if ": phase " in step}
 
 
 @pytest.fixture(scope="module")

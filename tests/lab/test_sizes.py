@@ -36,10 +36,15 @@ def test_a_third_node_joins_two_without_a_restart_on_them(make_lab: MakeLab, fab
 
 
 @pytest.mark.whole
-def test_five_nodes_are_provisioned_and_verified_with_three_members(make_lab: MakeLab, fab: Fab) -> None:
-    lab = make_lab(5)
+@pytest.mark.parametrize(("release", "members"), [("bookworm", 3), ("trixie", 5)])
+def test_five_nodes_are_provisioned_and_verified_with_three_members(
+    make_lab: MakeLab, fab: Fab, release: str, members: int
+) -> None:
+    """In swarm mode, status has the workers in its table of members, too."""
+    lab = make_lab(5, release=release)
     document(fab(lab, "provision", "--json", timeout=500))
     report = document(fab(lab, "verify", "--json"))
     crossed = [o for o in report["outcomes"] if o["check"] == "overlay/containers-reach-each-other"]
     assert len(crossed) == 5 * 4
-    assert len(document(fab(lab, "status", "--json"))["members"]) == 3
+    assert len(document(fab(lab, "status", "--json"))["members"]) == members
+    assert document(fab(lab, "provision", "--json"))["changes"] == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import signal
 import tarfile
 from pathlib import Path
 
@@ -125,22 +124,3 @@ def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str,
         run(cluster, node, f"docker rm -f user-{node} plain-{node}")
     document(fab(cluster, "reset", "--yes", "--json"))
     assert {node: manifest(cluster, node) for node in NODES} == before
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize(
-    ("step", "when"),
-    [
-        ("node1: phase host", "after"),
-        ("cluster: phase swarm", "before"),
-        ("cluster: phase swarm", "after"),
-        ("cluster: phase overlay", "before"),
-        ("node2: phase mend", "before"),
-        ("node2: phase keeper", "before"),
-    ],
-)
-def test_55_killed_in_a_first_provision_of_a_swarm(bare_lab: Lab, fab: Fab, step: str, when: str) -> None:
-    """The next run completes what was begun; a third run changes nothing."""
-    assert fab(bare_lab, "provision", at=(step, when, "die")).returncode == -signal.SIGKILL
-    document(fab(bare_lab, "provision", "--json"))
-    assert document(fab(bare_lab, "provision", "--json"))["changes"] == []

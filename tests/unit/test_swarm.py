@@ -102,6 +102,7 @@ def test_a_daemon_whose_swarm_is_not_at_work_is_named(tmp_path: Path, state: str
         ({"docker-unit": "ExecStart=/usr/bin/dockerd --live-restore"}, "no-live-restore"),
         ({"daemon-json": '{"firewall-backend": "nftables"}'}, "firewall-backend"),
         ({"dockerd": "Docker version 28.0.0, build 1"}, "working-docker"),
+        ({"dockerd": "Docker version 29.0.0, build 1"}, "working-docker"),
     ],
 )
 def test_a_docker_that_cannot_be_in_a_swarm_is_named(tmp_path: Path, values: dict[str, str], check: str) -> None:

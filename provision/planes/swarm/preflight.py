@@ -10,8 +10,11 @@ from provision.core.outcome import Outcome
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
 
-#: Docker 28.0.0 loses the rules of published ports (moby's release notes of 28.0.1).
-BROKEN = frozenset({"28.0.0"})
+#: What a release breaks for hosts in a swarm; the release after each mends it (Docker's release notes).
+BROKEN = {
+    "28.0.0": "loses published ports of a swarm",
+    "29.0.0": "finds no names on networks of one host once that is in a swarm (moby #51515)",
+}
 
 
 @check(PREFLIGHT)
@@ -23,10 +26,10 @@ def docker_at_work(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def working_docker(view: NodeView) -> Iterator[Outcome]:
-    """Docker is no release that breaks a swarm's published ports."""
+    """Docker is no release that breaks published ports or names on hosts in a swarm."""
     version = version_of(view.value("dockerd"))
     if version in BROKEN:
-        yield view.failed(f"Docker {version} loses published ports of a swarm", "install a later release of Docker")
+        yield view.failed(f"Docker {version} {BROKEN[version]}", "install a later release of Docker")
 
 
 @check(PREFLIGHT)

@@ -1,4 +1,4 @@
-"""Docker 29 answers no request below version 1.44 of its API: Docker 26 on hosts, behind a proxy that does not either."""
+"""What Docker 29 does differently, on hosts with Docker 26: no API below 1.44 (a proxy), and images in containerd."""
 
 from __future__ import annotations
 
@@ -108,3 +108,17 @@ def test_no_request_is_of_a_version_that_docker_29_refuses(lab: Lab, fab: Fab) -
         document(fab(lab, "reset", "--yes", "--json"))
     assert all(proxy.asked > 10 for proxy in proxies)
     assert [proxy.refused for proxy in proxies] == [0, 0]
+
+
+def test_images_in_containerd_are_as_good(lab: Lab, fab: Fab) -> None:
+    """Docker 29 keeps them there on new hosts. The snapshotter `native` needs no overlayfs, which the lab's disks lack."""
+    for node in NODES:
+        setting = '{"features": {"containerd-snapshotter": true}, "storage-driver": "native"}'
+        run(lab, node, f"echo '{setting}' >/etc/docker/daemon.json; systemctl restart docker")
+        assert "native" in run(lab, node, "docker info -f '{{.Driver}}'")
+    document(fab(lab, "provision", "--json"))
+    document(fab(lab, "verify", "--json"))
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    document(fab(lab, "reset", "--yes", "--json"))
+    for node in NODES:
+        assert run(lab, node, "docker image ls -q").strip() == ""

@@ -111,7 +111,7 @@ def test_no_request_is_of_a_version_that_docker_29_refuses(lab: Lab, fab: Fab) -
 
 
 def test_images_in_containerd_are_as_good(lab: Lab, fab: Fab) -> None:
-    """Docker 29 keeps them there on new hosts. The snapshotter `native` needs no overlayfs, which the lab's disks lack."""
+    """Docker 29 keeps them there on new hosts. The snapshotter `native` needs no overlayfs: the lab has none there."""
     for node in NODES:
         setting = '{"features": {"containerd-snapshotter": true}, "storage-driver": "native"}'
         run(lab, node, f"echo '{setting}' >/etc/docker/daemon.json; systemctl restart docker")

@@ -146,3 +146,10 @@ def test_a_host_whose_docker_does_not_answer_cannot_leave(tmp_path: Path) -> Non
     silent = replace(situation.facts["node3"], docker_answers=False, docker={})
     with pytest.raises(PreflightRefused, match="Docker does not answer, and cannot leave"):
         make_plan(PLANE, replace(situation, facts={**situation.facts, "node3": silent}))
+
+
+def test_a_manager_that_was_removed_while_it_was_off_leaves_and_is_not_demoted(tmp_path: Path) -> None:
+    situation = absent(tmp_path)
+    entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != "id-node3"]
+    first, _ = staged(listing(situation, entries))
+    assert [step[0] for step in steps(first)] == ["withdraw", "put-back"]

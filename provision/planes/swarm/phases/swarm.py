@@ -31,7 +31,9 @@ def role(situation: Situation, node: Node) -> str:
 
 
 def _manages(situation: Situation, host: Node) -> bool:
-    return view.daemon(situation.of(host)).manager
+    # A manager that was removed while it was off says of itself that it is one.
+    there = view.found(situation, host)
+    return there is not None and there.manager
 
 
 def founder(situation: Situation) -> Node:

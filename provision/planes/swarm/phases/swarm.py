@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from provision import waiting
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
-from provision.docker.client import retry
+from provision.docker.client import asked, retry
+from provision.errors import Unanswered
 from provision.inventory.model import Node
 from provision.network.subnets import LENGTH, assigned, spare
 from provision.phases import departure
 from provision.planes.swarm import node_changes, view
-from provision.planes.swarm.coordinator import SwarmCoordinator, opened
+from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
 if TYPE_CHECKING:
@@ -77,18 +79,19 @@ class Swarm(Phase):
             return
         node = next(one for one in situation.cluster.hosts if one.name in change.resource.split())
         if change.action == "add":
-            retry(lambda: _join(door, node, role(situation, node)), f"{node.name} joins the swarm", node.name)
+            what = f"{node.name} joins the swarm"
+            waiting.until(lambda: _join(door, node, role(situation, node)), what, node.name, ADVICE)
         else:
             node_changes.set_role(door, node, role(situation, node))
         door.await_quorum(f"after {change.action} {change.resource}")
 
 
-def _is_in(docker: DockerClient) -> bool:
-    return bool(docker.info()["Swarm"]["LocalNodeState"] == "active")
+def _state(docker: DockerClient) -> str:
+    return str(docker.info()["Swarm"]["LocalNodeState"])
 
 
 def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
-    if _is_in(docker):
+    if _state(docker) == "active":
         return
     listen = f"{node.address}:{MANAGEMENT_PORT}"
     # The swarm's own networks, and those that its user makes without a subnet, get theirs from here.
@@ -103,16 +106,20 @@ def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
 
 
 def _join(door: SwarmCoordinator, node: Node, role: str) -> None:
+    """Let a node join, and wait until it has. Docker's own attempt goes on after it has said that it took too long."""
     docker = door.docker(node)
-    if _is_in(docker):
-        return
-    swarm = door.manager().api.inspect_swarm()
-    managers: list[dict[str, Any]] = door.manager().api.nodes(filters={"role": "manager"})
-    listen = f"{node.address}:{MANAGEMENT_PORT}"
-    docker.swarm.join(
-        remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers],
-        join_token=swarm["JoinTokens"][role.title()],
-        advertise_addr=listen,
-        listen_addr=listen,
-        data_path_addr=node.address,
-    )
+    if asked(lambda: _state(docker)) == "inactive":
+        swarm = asked(door.manager().api.inspect_swarm)
+        managers: list[dict[str, Any]] = asked(lambda: door.manager().api.nodes(filters={"role": "manager"}))
+        listen = f"{node.address}:{MANAGEMENT_PORT}"
+        asked(
+            lambda: docker.swarm.join(
+                remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers],
+                join_token=swarm["JoinTokens"][role.title()],
+                advertise_addr=listen,
+                listen_addr=listen,
+                data_path_addr=node.address,
+            )
+        )
+    if asked(lambda: _state(docker)) != "active":
+        raise Unanswered(asked(docker.info)["Swarm"]["Error"] or "it is joining")

@@ -19,6 +19,9 @@
 # Threads. When the last container leaves a network, Docker's thread that watched the network stays in the namespace, which
 # is gone, and Docker uses the thread for other work. It is brought back to the host's namespace.
 #
+# Silence. A watch that waits at a member of the store whose host was switched off hears nothing, and Docker notices that
+# only after five minutes. Until then no new name is known here. Connections to members that do not answer are ended.
+#
 # mend watch   mend, for ever
 # mend names   restore the names of containers that were renamed when the power went
 set -u
@@ -28,6 +31,8 @@ pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
 spaces=${OVERLAY_SPACES:-/run/docker/netns}
 pidfile=/run/docker.pid
+connections=${OVERLAY_CONNECTIONS:-/proc/net/tcp}
+store_port=2379
 count_file=$run/mend.rows # the number of rows mended since the boot
 joined=$run/docker.joined # exists while dockerd is on the store: see docker-store
 left_away=$run/mend.away  # the threads that could not be brought back

@@ -64,6 +64,7 @@ watch() {
             sleep "$busy"
         else
             calm=$((calm + 1))
+            drop_silent
             if [ "$recounts" -gt 0 ]; then
                 recounts=$((recounts - 1))
                 recount

@@ -1,0 +1,55 @@
+"""Connections to members of the store that do not answer, on a node's own shells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mend_program import Program
+from node_shell import SHELLS
+
+#: As the kernel shows them: 192.0.2.2 is 020200C0, port 2379 is 094B, and 01 is an established connection. The last but
+#: one number of those that matter is that of unanswered probes.
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 010200C0:094B 00000000:0000 0A 00000000:00000000 00:00000000 00000000   0        0 1 1 0 100 0 0 10 0
+   1: 010200C0:B5D2 010200C0:094B 01 00000000:00000000 02:000006A2 00000000   0        0 2 2 0 20 4 0 10 -1
+   2: 010200C0:B5D4 020200C0:094B 01 00000000:00000000 02:000006A2 00000000   0        2 3 2 0 20 4 0 10 -1
+   3: 010200C0:B5D6 020200C0:094B 01 00000000:00000000 02:000006A2 00000000   0        1 4 2 0 20 4 0 10 -1
+   4: 010200C0:B5D8 030200C0:1F90 01 00000000:00000000 02:000006A2 00000000   0        1 5 2 0 20 4 0 10 -1
+   5: 010200C0:094B 030200C0:B5D8 01 00000000:00000000 02:000006A2 00000000   0        1 6 2 0 20 4 0 10 -1
+   6: 010200C0:B5DA 030200C0:094B 02 00000000:00000000 01:000006A2 00000003   0        1 7 2 0 20 4 0 10 -1
+"""
+#: Who listens, and what would be ended.
+STANDS_IN = 'is_listening() { echo "asked $1" >&3; [ "$1" = "$living" ]; }; ss() { [ "$living" != refused ]; }'
+
+
+@pytest.fixture(params=SHELLS)
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
+    return Program(request.param, tmp_path)
+
+
+def run(program: Program, living: str = "") -> list[str]:
+    (program.folder / "tcp").write_text(TABLE)
+    given = f"exec 3>&1; connections={program.folder}/tcp living={living}\n{STANDS_IN}"
+    return program.run(f'{given}\nchanged=; drop_silent; echo "$changed"')
+
+
+def test_connections_to_a_member_that_does_not_answer_are_ended(program: Program) -> None:
+    assert run(program) == [
+        "asked 192.0.2.2",
+        "dropped: connections to the store at 192.0.2.2, which does not answer",
+        "yes",  # the store is read again, and names are asked for
+    ]
+
+
+def test_a_member_that_answers_keeps_its_connections(program: Program) -> None:
+    assert run(program, "192.0.2.2") == ["asked 192.0.2.2", ""]
+
+
+def test_a_kernel_that_ends_no_connections_is_left_alone(program: Program) -> None:
+    assert run(program, "refused") == ["asked 192.0.2.2", ""]
+
+
+def test_addresses_are_read_as_the_kernel_shows_them(program: Program) -> None:
+    assert program.run("address_of FE6433C6") == ["198.51.100.254"]

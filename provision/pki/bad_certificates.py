@@ -43,10 +43,11 @@ def copied(
     *,
     ended: datetime | None = None,
     client: bool = True,
+    subject: x509.Name | None = None,
 ) -> bytes:
     """Return a copy of a certificate with a new key, and the key, in one PEM. `signer` signs it in its issuer's name.
 
-    Everything else is as in the certificate, but for the end, if `ended` is given, and for the leave to be a client.
+    Everything else is as in the certificate, unless it is to have another end or subject, or no usage for clients.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -56,7 +57,7 @@ def copied(
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if ended:
         start, end = ended - (end - start), ended
-    builder = x509.CertificateBuilder(certificate.issuer, certificate.subject, key.public_key())
+    builder = x509.CertificateBuilder(certificate.issuer, subject or certificate.subject, key.public_key())
     builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(end)
     for extension in certificate.extensions:
         value = extension.value

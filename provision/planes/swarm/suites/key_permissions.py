@@ -12,6 +12,7 @@ from provision.core.outcome import Outcome
 from provision.inventory.model import Node
 from provision.node import library
 from provision.pki import certificates
+from provision.planes.swarm import view
 from provision.planes.swarm.coordinator import opened
 
 #: The largest mode of a certificate, as Docker makes them.
@@ -59,8 +60,7 @@ def no_key_of_an_authority(made: Scratch) -> Outcome:
     sent to it.
     """
     folder = _folder(made)
-    swarm = opened(made.proof.coordinator).manager().info()["Swarm"]
-    roots = certificates.load_all(swarm["Cluster"]["TLSInfo"]["TrustRoot"].encode())
+    roots = certificates.load_all(view.trusted(opened(made.proof.coordinator).manager().info()))
     points = {certificates.point(root): "swarm" for root in roots}
     places = f"{' '.join(PLACES)} {shlex.quote(folder)}"
     script = f"{library('private_keys')}\nfind_private_keys {shlex.join(points)} -- {places}\n"

@@ -18,10 +18,11 @@ from provision.checks.scratch import Scratch, on_each_member, on_each_node
 from provision.checks.tls_probe import Answer, Client, dial, knock, written
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
+from provision.errors import Problem, StepFailed
 from provision.inventory.model import Node
 from provision.pki import certificates
 from provision.pki.bad_certificates import copied
-from provision.planes.swarm import rpc
+from provision.planes.swarm import rpc, view
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
 #: The ports of Docker's API, without TLS and with it. This control plane opens neither.
@@ -61,10 +62,12 @@ class Door:
 
 @contextmanager
 def door(made: Scratch) -> Iterator[Door]:
-    """Yield the port of a manager. Its name and its authority are what its own Docker tells through SSH."""
-    swarm = made.api.info()["Swarm"]
-    with written({"authority": swarm["Cluster"]["TLSInfo"]["TrustRoot"].encode()}) as files:
-        yield Door(made.remote().tunnel(MANAGEMENT_PORT), swarm["NodeID"], files["authority"])
+    """Yield the port of a manager. Its name and authority are what its own Docker tells through SSH. StepFailed."""
+    info = made.api.info()
+    if not (authority := view.trusted(info)):
+        raise StepFailed(Problem("its Docker manages no swarm", made.node.name, "fab plan"))
+    with written({"authority": authority}) as files:
+        yield Door(made.remote().tunnel(MANAGEMENT_PORT), info["Swarm"]["NodeID"], files["authority"])
 
 
 @check("security")

@@ -24,7 +24,7 @@ from provision.checks.tls_probe import Client, knock
 from provision.pki import certificates
 from provision.pki.bad_certificates import copied
 from provision.pki.leaf import Leaf
-from provision.planes.swarm import rpc
+from provision.planes.swarm import rpc, view
 from provision.planes.swarm.rpc import OK, PERMISSION_DENIED, Reply
 from provision.planes.swarm.suites import key_permissions
 from provision.planes.swarm.suites.security import CLOSED, ROAD, judged
@@ -147,6 +147,13 @@ def test_83_a_call_that_is_not_denied_is_named_with_its_reply(reply: Reply) -> N
 def test_83_a_denial_proves_nothing_where_nothing_is_answered(road: Reply, words: str) -> None:
     outcome = judged(MANAGER, {ROAD: road, **DENIED}, ROOT)
     assert (outcome.status, outcome.evidence) == ("failed", f"nothing is proven: {words}")
+
+
+def test_83_a_managers_authority_is_read_from_its_own_words() -> None:
+    info = {"Swarm": {"Cluster": {"TLSInfo": {"TrustRoot": "-----BEGIN"}}}}
+    assert view.trusted(info) == b"-----BEGIN"
+    for worker in ({"Swarm": {"Cluster": None}}, {"Swarm": {}}, {}):
+        assert view.trusted(worker) == b""
 
 
 class Swarm:

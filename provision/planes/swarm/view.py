@@ -25,7 +25,7 @@ class Daemon:
 
 
 def trusted(info: Mapping[str, Any]) -> bytes:
-    """Return the certificates of the authorities that a manager trusts, from its answer to INFO; empty if it is none."""
+    """Return the authorities' certificates that a manager trusts, from its answer to INFO; empty if it is none."""
     told = (info.get("Swarm") or {}).get("Cluster") or {}
     return str((told.get("TLSInfo") or {}).get("TrustRoot") or "").encode()
 

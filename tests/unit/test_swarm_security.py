@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ def serve(stream: socket.socket, answers: Answers) -> None:
     connection = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
     connection.initiate_connection()
     calls: dict[int, str] = {}
-    with stream:
+    with stream, suppress(ConnectionError):  # a client that has its replies goes
         stream.sendall(connection.data_to_send())
         while data := stream.recv(1 << 16):
             for event in connection.receive_data(data):

@@ -28,6 +28,7 @@ from provision.pki import certificates
 from provision.pki.bad_certificates import copied
 from provision.planes.swarm import rpc
 from provision.planes.swarm.plane import PLANE
+from provision.planes.swarm.suites.key_permissions import RAFT
 from provision.planes.swarm.suites.security import CLOSED, NEWCOMER, ROAD, Door, door, judged
 
 pytestmark = [pytest.mark.lab, pytest.mark.filterwarnings("ignore:ssl.TLSVersion.* is deprecated")]
@@ -142,7 +143,7 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
     """
     with (
         broken(secured, "node1", breaks, mends),
-        broken(secured, WORKER, f"mkdir -m 700 {SWARM}/raft", f"rmdir {SWARM}/raft"),
+        broken(secured, WORKER, f"mkdir -p {SWARM}/{RAFT[0]}", f"rm -r {SWARM}/raft"),
     ):
         said = red(proof, KEYS)
     assert {name: set(words.split("; ")) for name, words in said.items()} == {
@@ -152,7 +153,7 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
             "/run/docker.sock: 666 root:docker, not 660 root:docker",
             f"{SWARM}: 755 root:root, not 700 root:root",
         },
-        WORKER: {f"{SWARM}/raft is there"},
+        WORKER: {f"{SWARM}/{RAFT[0]} is there"},
     }
     assert red(proof, KEYS) == {}
 

@@ -31,6 +31,7 @@ from provision.planes.swarm.suites.security import CLOSED, ROAD, judged
 
 MANAGER, WORKER = node("node1", "192.0.2.1"), replace(node("node3", "192.0.2.3"), member=False)
 FOLDER = "/var/lib/docker/swarm"
+WAL, SNAP = f"{FOLDER}/raft/wal-v3-encrypted", f"{FOLDER}/raft/snap-v3-encrypted"
 DENIED = {method: Reply(PERMISSION_DENIED, "Permission denied") for method in CLOSED}
 ROOT = b"-----BEGIN CERTIFICATE-----\n..."
 NOW = datetime.now(UTC)
@@ -207,7 +208,7 @@ def test_83_copies_that_the_authority_has_signed_have_one_flaw_or_none(swarm: Sw
 def found(*but: str) -> list[Held]:
     """What a manager has when everything is right, but for some paths."""
     must = key_permissions.rules(MANAGER, FOLDER).must
-    kinds = {FOLDER: "folder", f"{FOLDER}/raft": "folder", key_files.SOCKET: "socket"}
+    kinds = {**dict.fromkeys((FOLDER, WAL, SNAP), "folder"), key_files.SOCKET: "socket"}
     right = [Held(kinds.get(path, "key"), mode, owner, path) for path, (mode, owner) in must.items()]
     crt = Held("certificate", 0o644, "root:root", f"{FOLDER}/certificates/swarm-node.crt")
     return [held for held in (*right, crt) if held.path not in but]
@@ -217,7 +218,7 @@ def test_85_a_managers_files_are_as_docker_makes_them() -> None:
     outcome = key_files.judged(MANAGER, found(), key_permissions.rules(MANAGER, FOLDER), "")
     assert (outcome.status, outcome.evidence) == (
         "passed",
-        f"1 keys 600, 1 certificates at most 644; {FOLDER}: 700 root:root, {FOLDER}/raft: 700 root:root, "
+        f"1 keys 600, 1 certificates at most 644; {FOLDER}: 700 root:root, {WAL}: 700 root:root, {SNAP}: 700 root:root, "
         "/run/docker.sock: 660 root:docker",
     )
 
@@ -240,7 +241,7 @@ def test_85_what_is_open_wider_is_named(one: Held, said: str) -> None:
 
 def test_85_a_raft_log_belongs_on_managers_alone() -> None:
     worker = key_permissions.rules(WORKER, FOLDER)
-    assert key_files.judged(WORKER, found(f"{FOLDER}/raft"), worker, "").status == "passed"
-    assert key_files.judged(WORKER, found(), worker, "").evidence == f"{FOLDER}/raft is there"
+    assert key_files.judged(WORKER, found(WAL, SNAP), worker, "").status == "passed"
+    assert key_files.judged(WORKER, found(SNAP), worker, "").evidence == f"{WAL} is there"
     manager = key_permissions.rules(MANAGER, FOLDER)
-    assert key_files.judged(MANAGER, found(f"{FOLDER}/raft"), manager, "").evidence == f"{FOLDER}/raft is not there"
+    assert key_files.judged(MANAGER, found(SNAP), manager, "").evidence == f"{SNAP} is not there"

@@ -19,13 +19,16 @@ from provision.planes.swarm.coordinator import opened
 CERTIFICATE_MODE = 0o644
 #: The permissions of a key: only Docker, which is root, reads it.
 KEY: Permissions = (0o600, "root:root")
+#: The managers' data below the swarm's folder, in which the authority's key is: raft's log and its snapshots. A manager
+#: that becomes a worker removes both, and keeps the empty folder above them.
+RAFT = ("raft/wal-v3-encrypted", "raft/snap-v3-encrypted")
 
 
 def rules(node: Node, folder: str) -> Rules:
     """Return the permissions of what must be on a node. `folder`: of the swarm, below Docker's data."""
     key = {f"{folder}/certificates/swarm-node.key": KEY}
     closed = {folder: (0o700, "root:root")}
-    raft = {f"{folder}/raft": (0o700, "root:root")}
+    raft = dict.fromkeys((f"{folder}/{name}" for name in RAFT), (0o700, "root:root"))
     socket = {SOCKET: (0o660, "root:docker")}
     if node.member:
         return Rules(key | closed | raft | socket, lambda _: KEY, CERTIFICATE_MODE)
@@ -39,11 +42,11 @@ def _folder(made: Scratch) -> str:
 @check("security")
 @on_each_node
 def keys_and_data_are_closed(made: Scratch) -> Outcome:
-    """A node's key and the swarm's data are open to root alone, Docker's socket to its group; workers have no raft."""
+    """A node's key and the swarm's data are open to root alone, Docker's socket to its group; workers lack raft's log."""
     folder = _folder(made)
     script = f"""{library("private_keys")}
         describe_key_files {shlex.quote(f"{folder}/certificates")}
-        describe_paths folder {shlex.join((folder, f"{folder}/raft"))}
+        describe_paths folder {shlex.join((folder, *(f"{folder}/{name}" for name in RAFT)))}
         describe_paths socket {SOCKET}
     """
     told = made.remote().run(script, what="reading the permissions of keys").stdout

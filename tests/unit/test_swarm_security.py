@@ -218,8 +218,8 @@ def test_85_a_managers_files_are_as_docker_makes_them() -> None:
     outcome = key_files.judged(MANAGER, found(), key_permissions.rules(MANAGER, FOLDER), "")
     assert (outcome.status, outcome.evidence) == (
         "passed",
-        f"1 keys 600, 1 certificates at most 644; {FOLDER}: 700 root:root, {WAL}: 700 root:root, {SNAP}: 700 root:root, "
-        "/run/docker.sock: 660 root:docker",
+        f"1 keys 600, 1 certificates at most 644; {FOLDER}: 700 root:root, {WAL}: 700 root:root, "
+        f"{SNAP}: 700 root:root, /run/docker.sock: 660 root:docker",
     )
 
 

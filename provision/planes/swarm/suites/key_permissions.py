@@ -42,7 +42,7 @@ def _folder(made: Scratch) -> str:
 @check("security")
 @on_each_node
 def keys_and_data_are_closed(made: Scratch) -> Outcome:
-    """A node's key and the swarm's data are open to root alone, Docker's socket to its group; workers lack raft's log."""
+    """The swarm's key and data are open to root alone, Docker's socket to its group; no worker has raft's log."""
     folder = _folder(made)
     script = f"""{library("private_keys")}
         describe_key_files {shlex.quote(f"{folder}/certificates")}

@@ -90,8 +90,9 @@ def test_83_calls_are_answered_with_status_words_and_body() -> None:
         "/docker.swarmkit.v1.CA/GetRootCACertificate": ({}, b"\0\0\0\0\3abc", {"grpc-status": "0"}),
         "/docker.swarmkit.v1.Control/ListNodes": ({"grpc-status": "7", "grpc-message": "no%20way"}, b"", {}),
         "/docker.swarmkit.v1.Dispatcher/Heartbeat": ({}, b"", {"grpc-status": "7"}),
+        "/docker.swarmkit.v1.CA/GetUnlockKey": ({}, b"", {}),
     }
-    methods = (ROAD, "Control/ListNodes", "Dispatcher/Heartbeat", "RaftMembership/Leave")
+    methods = (ROAD, "Control/ListNodes", "Dispatcher/Heartbeat", "RaftMembership/Leave", "CA/GetUnlockKey")
     with connected(serve, answers) as stream:
         replies = rpc.call(stream, "manager", methods)
     assert replies == {
@@ -99,6 +100,7 @@ def test_83_calls_are_answered_with_status_words_and_body() -> None:
         "Control/ListNodes": Reply(PERMISSION_DENIED, "no way"),
         "Dispatcher/Heartbeat": Reply(PERMISSION_DENIED),
         "RaftMembership/Leave": Reply(),
+        "CA/GetUnlockKey": Reply(),
     }
     assert [str(replies[method]) for method in methods[1::2]] == ["status 7, no way", "status missing"]
 

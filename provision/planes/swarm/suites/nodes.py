@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -46,13 +46,17 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
     """Every manager names the same leader: without one leader no container can join a network."""
     leaders = {}
     for node in proof.cluster.members:
-        nodes = proof.coordinator.docker(node).api.nodes(filters={"role": "manager"})
-        leaders[node.name] = [one["Description"]["Hostname"] for one in nodes if one["ManagerStatus"].get("Leader")]
+        leaders[node.name] = leading(proof.coordinator.docker(node).api.nodes(filters={"role": "manager"}))
     if len({tuple(names) for names in leaders.values()}) == 1 and all(leaders.values()):
         yield passed("cluster", f"all {len(leaders)} managers name {next(iter(leaders.values()))[0]}")
     else:
         said = ", ".join(f"{name}: {' '.join(names) or 'nobody'}" for name, names in leaders.items())
         yield failed("cluster", f"managers name different leaders: {said}", "docker node ls on each manager")
+
+
+def leading(managers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the hostnames of the leaders. A manager that is just becoming a worker is listed without its status."""
+    return [one["Description"]["Hostname"] for one in managers if (one.get("ManagerStatus") or {}).get("Leader")]
 
 
 @check("swarm", quick=True)

@@ -60,13 +60,14 @@ until ss -H -lnt 'sport = :12377' | grep -q .; do sleep 0.1; done
 
 @pytest.fixture(scope="module")
 def secured(make_lab: MakeLab, fab: Fab) -> Lab:
-    """Two managers and a worker behind the host firewall."""
+    """Two managers, and a worker that was a manager, behind the host firewall."""
     lab = make_lab(3, release="trixie")
-    last = lab.nodes[2]
-    line = f"  {WORKER}: {{address: {last.address}"
-    text = lab.inventory.read_text().replace(line, f"{line}, member: false")
-    lab.inventory.write_text(f"firewall: true\n{text}")
+    text = f"firewall: true\n{lab.inventory.read_text()}"
+    lab.inventory.write_text(text)
     document(fab(lab, "provision", "--json"))
+    line = f"  {WORKER}: {{address: {lab.nodes[2].address}"
+    lab.inventory.write_text(text.replace(line, f"{line}, member: false"))
+    document(fab(lab, "provision", "--yes", "--json"))
     return lab
 
 
@@ -142,7 +143,7 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
     """
     with (
         broken(secured, "node1", breaks, mends),
-        broken(secured, WORKER, f"mkdir -p {SWARM}/{RAFT[0]}", f"rm -r {SWARM}/raft"),
+        broken(secured, WORKER, f"mkdir {SWARM}/{RAFT[0]}", f"rmdir {SWARM}/{RAFT[0]}"),
     ):
         said = red(proof, KEYS)
     assert {name: set(words.split("; ")) for name, words in said.items()} == {

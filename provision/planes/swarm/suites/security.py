@@ -1,4 +1,4 @@
-"""The managers' port refuses wrong clients, and answers none without a certificate; Docker's API has no port.
+"""The managers' port refuses wrong clients, and denies calls without a certificate; Docker's API has no port.
 
 Docker lets a client without a certificate connect: a new node asks for its certificate like this, with a token. So this
 client is the right one, which proves the road; and its calls are refused one by one.
@@ -99,7 +99,7 @@ def wrong_clients(manager: Door) -> Iterator[tuple[Client, ...]]:
 @check("security")
 @on_each_member
 def nothing_without_a_certificate(made: Scratch) -> Outcome:
-    """A manager answers no call of a client without a certificate, except for its authority's certificate."""
+    """A manager tells a client without a certificate its authority's, and denies it the calls that are for nodes."""
     with door(made) as manager:
         replies = manager.call(NEWCOMER, ROAD, *CLOSED)
         return judged(made.node, replies, manager.authority.read_bytes())

@@ -19,7 +19,7 @@ from provision.core.check import Observe
 from provision.core.outcome import Outcome, failed
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_FOLDER, RUN_IMAGE, RUN_LABEL, RUN_VOLUME
-from provision.inventory.model import Node
+from provision.inventory.model import Cluster, Node
 from provision.remote import Remote
 from provision.remote.remotes import in_parallel
 
@@ -232,7 +232,15 @@ class Scratch:
 
 def on_each_node(observe: Callable[[Scratch], Outcome]) -> Observe:
     """Turn a function that observes one node into a check of all nodes at once, with an outcome for each node."""
+    return _on_each(observe, lambda cluster: cluster.nodes)
 
+
+def on_each_member(observe: Callable[[Scratch], Outcome]) -> Observe:
+    """Turn a function that observes one member into a check of all members at once."""
+    return _on_each(observe, lambda cluster: cluster.members)
+
+
+def _on_each(observe: Callable[[Scratch], Outcome], nodes: Callable[[Cluster], Sequence[Node]]) -> Observe:
     def on(proof: Proof, node: Node) -> Outcome:
         try:
             with Scratch(proof, node) as made:
@@ -242,6 +250,6 @@ def on_each_node(observe: Callable[[Scratch], Outcome]) -> Observe:
 
     @functools.wraps(observe)
     def on_all(proof: Proof) -> Iterator[Outcome]:
-        yield from in_parallel(lambda node: on(proof, node), proof.cluster.nodes)
+        yield from in_parallel(lambda node: on(proof, node), nodes(proof.cluster))
 
     return on_all

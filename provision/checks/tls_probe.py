@@ -37,11 +37,13 @@ class Answer:
 
 
 def knock(client: Client, port: int, address: str, authority: Path) -> Answer:
-    """Ask through a local port that leads to `address`. The authority must have signed the daemon's certificate."""
+    """Ask through a local port that leads to a daemon. The authority must have signed the daemon's certificate.
+
+    `address`: the address or name for which the certificate has to be.
+    """
     try:
-        context = _context(client, authority)
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
-            return _asked(context.wrap_socket(connection, server_hostname=address) if context else connection, context)
+        with dial(client, port, address, authority) as stream:
+            return _asked(stream)
     except TimeoutError:
         return Answer("silent", f"neither an answer nor a refusal within {PATIENCE} s")
     except ssl.SSLError as error:
@@ -54,13 +56,25 @@ def knock(client: Client, port: int, address: str, authority: Path) -> Answer:
         return Answer("unable", str(error))
 
 
-def _asked(stream: socket.socket, context: ssl.SSLContext | None) -> Answer:
-    """Send the question and read the answer: with TLS 1.3 a server may refuse only after the client's handshake."""
-    with stream:
-        stream.sendall(QUESTION)
-        said = stream.recv(200)
+@contextmanager
+def dial(client: Client, port: int, address: str, authority: Path) -> Iterator[socket.socket]:
+    """Yield a connection, after its handshake. With TLS 1.3 a server may refuse the client afterwards: read from it."""
+    context = _context(client, authority)
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        if context is None:
+            yield connection
+            return
+        with context.wrap_socket(connection, server_hostname=address) as stream:
+            yield stream
+
+
+def _asked(stream: socket.socket) -> Answer:
+    """Send the question and read the answer."""
+    stream.sendall(QUESTION)
+    said = stream.recv(200)
     words = said.partition(b"\r\n")[0].decode(errors="replace")
-    return Answer("refused" if not said or (context is None and is_refusal(said)) else "admitted", words)
+    plain = not isinstance(stream, ssl.SSLSocket)
+    return Answer("refused" if not said or (plain and is_refusal(said)) else "admitted", words)
 
 
 def is_refusal(said: bytes) -> bool:

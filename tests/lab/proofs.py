@@ -12,19 +12,24 @@ from provision.checks import catalogue, verify
 from provision.checks.proof import Proof
 from provision.core.check import matching
 from provision.core.outcome import Outcome
+from provision.core.plane import Plane
+from provision.core.situation import Situation
 from provision.lab import Lab
+from provision.planes.etcd import plane as etcd
 from provision.planes.etcd.coordinator import EtcdCoordinator
-from provision.planes.etcd.pki import Identity
-from provision.planes.etcd.plane import PLANE
+from provision.planes.swarm import plane as swarm
+from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.remote import Login, Remotes
+
+_PLANES: dict[type, Plane] = {EtcdCoordinator: etcd.PLANE, SwarmCoordinator: swarm.PLANE}
 
 
 @contextmanager
-def connected(lab: Lab) -> Iterator[Proof]:
+def connected(lab: Lab, plane: Plane = etcd.PLANE) -> Iterator[Proof]:
     """Connect to the nodes and daemons of a provisioned lab."""
     cluster = inventory.load(lab.inventory)
     with Remotes.open(cluster.nodes, Login(None, (), None)) as remotes:
-        coordinator = EtcdCoordinator(cluster, remotes, Identity.read(cluster))
+        coordinator = plane.open(remotes, Situation(cluster, plane.local(cluster)[0]))
         try:
             yield Proof(cluster, coordinator, secrets.token_hex(4))
         finally:
@@ -33,7 +38,10 @@ def connected(lab: Lab) -> Iterator[Proof]:
 
 def outcomes(proof: Proof, check: str) -> list[Outcome]:
     """Run one check as `verify` does, with a run ID of its own."""
-    made = verify.run(replace(proof, run=secrets.token_hex(4)), matching(catalogue.of_verify(PLANE), f"^{check}$", ""))
+    made = verify.run(
+        replace(proof, run=secrets.token_hex(4)),
+        matching(catalogue.of_verify(_PLANES[type(proof.coordinator)]), f"^{check}$", ""),
+    )
     return [outcome for outcome in made if outcome.check == check]
 
 

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import closed
 import pytest
+from closed import OPEN, SILENT, TABLE, UDP, dropped, send
 from conftest import Fab, MakeLab
 from invariants import await_so
 from observe import document, run, start
@@ -16,16 +18,13 @@ from provision.lab import Lab
 
 pytestmark = pytest.mark.lab
 
-TCP, UDP = (2376, 2379, 2380, 7946), (4789, 7946)
+TCP = (2376, 2379, 2380, 7946)
 PAIR = ("node1", "node2")
-TABLE = "inet overlay_provision"
 JOINED = "[ -e /run/overlay-provision/docker.joined ]"
 #: The user's own settings, which must stay.
 USERS = """{"no-new-privileges": false, "log-opts": {"max-size": "1m"}}"""
 SOFT = "no_new_privileges: false, rotate_logs: false"
 CONTAINER = "docker run -d --restart always --stop-signal KILL --name"
-
-OPEN, SILENT = "0", "124"
 
 #: The lines of each chain, by its table and its name.
 Ruleset = dict[tuple[str, str], list[str]]
@@ -97,27 +96,11 @@ def table(lab: Lab, node: str) -> str:
 
 
 def knocked(lab: Lab, source: str, target: str) -> dict[int, str]:
-    """Return the result of a connection from one host to each port of another."""
-    address = next(node.address for node in lab.nodes if node.name == target)
-    knock = "(timeout 2 bash -c 'exec 3<>/dev/tcp/$0/$1' {0} {1} 2>/dev/null; echo {1} $?) &"
-    script = "\n".join([*(knock.format(address, port) for port in TCP), "wait"])
-    return {int(port): code for port, code in (line.split() for line in run(lab, source, script).splitlines())}
+    return closed.knocked(lab, source, target, TCP)
 
 
 def every(code: str) -> dict[int, str]:
     return dict.fromkeys(TCP, code)
-
-
-def dropped(lab: Lab, node: str) -> dict[str, int]:
-    """Return the number of packets that the rule of each protocol has dropped."""
-    listed = run(lab, node, f"nft list chain {TABLE} guard")
-    return {kind: int(count) for kind, count in re.findall(r"(tcp|udp) dport .* counter packets (\d+)", listed)}
-
-
-def send(lab: Lab, source: str, target: str) -> None:
-    """Send three datagrams to each port."""
-    address = next(node.address for node in lab.nodes if node.name == target)
-    run(lab, source, "\n".join(f"bash -c 'echo 1 >/dev/udp/{address}/{port}'" for port in UDP * 3))
 
 
 def all_well(lab: Lab, fab: Fab, path: Path, only: str = "overlay/containers-reach-each-other") -> dict[str, Any]:

@@ -102,7 +102,7 @@ def test_the_authority_is_replaced_and_no_container_notices(cluster: Lab, fab: F
     assert document(fab(cluster, "provision", "--json"))["changes"] == []
 
 
-def test_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab, fab: Fab, tmp_path: Path) -> None:
+def test_87_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab, fab: Fab, tmp_path: Path) -> None:
     token = run(cluster, "node1", "docker swarm join-token -q worker").strip().rpartition("-")[0]
     assert token.startswith("SWMTKN-")
     bundle = tmp_path / "bundle.tar.gz"

@@ -11,9 +11,9 @@ from textwrap import indent
 import pytest
 from node_shell import SHELLS, STRANGE, Shell
 
+from provision.checks.key_files import read
 from provision.node import library
 from provision.pki import certificates
-from provision.planes.etcd.suites.key_permissions import read
 
 PRIVATE_KEYS = library("private_keys").removeprefix(library())
 KEY = certificates.new_key()

@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,15 +36,23 @@ def server_leaf(door: Door) -> pki.Leaf:
 
 def tried(identity: Identity, door: Door, client: Client, *manner: str) -> tuple[Answer, list[int]]:
     """Let a client knock at a server in the place of the door's daemon: its answer, and the flaws that OpenSSL saw."""
-    certificate, key = identity.paths(server_leaf(door))
     authority = identity.authority_path(door.leaf.authority)
+    leaf = identity.paths(server_leaf(door))
+    return asked(lambda port: knock(client, port, door.node.address, authority), leaf, authority, *manner)
+
+
+def asked(
+    ask: Callable[[int], Answer], leaf: tuple[Path, Path], authority: Path, *manner: str
+) -> tuple[Answer, list[int]]:
+    """Ask a server with this leaf, at its port, once: its answer, and the flaws that OpenSSL saw."""
+    certificate, key = leaf
     command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-www", *manner]
     command += ["-cert", str(certificate), "-key", str(key), "-CAfile", str(authority)]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
         try:
             assert server.stdout
             ready = next(line for line in server.stdout if line.startswith("ACCEPT"))
-            answer = knock(client, int(ready.rpartition(":")[2]), door.node.address, authority)
+            answer = ask(int(ready.rpartition(":")[2]))
             said = server.communicate(timeout=10)[0]
         finally:
             server.kill()

@@ -42,7 +42,7 @@ SPEAKERS = (
 )
 
 #: Loaded only where they are used, so that `plan` starts fast.
-HEAVY = ("cryptography", "docker", "etcd3", "grpc", "jinja2", "requests", "rich", "urllib3")
+HEAVY = ("cryptography", "docker", "etcd3", "grpc", "h2", "jinja2", "requests", "rich", "urllib3")
 
 
 def name(path: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| (?P<row>\d+) \| (?P<fault>[^|]+) \|(?P<reason>[^|]*)\|$", re.MULTILINE)
+SWARM = re.compile(r"^\| D(?P<row>\d+) \|[^|]*\|(?P<reason>[^|]*)\|$", re.MULTILINE)
 TEST = re.compile(r"def test_a?(?P<rows>\d+(?:_\d+)*)_[a-z]")
 
 
@@ -17,9 +18,9 @@ def rows() -> dict[int, str]:
     return dict(found)
 
 
-def numbers() -> set[int]:
+def numbers(files: str = "test_*.py") -> set[int]:
     """Every number in the name of a test."""
-    texts = (path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    texts = (path.read_text() for path in (ROOT / "tests").rglob(files))
     return {int(row) for text in texts for test in TEST.finditer(text) for row in test["rows"].split("_")}
 
 
@@ -37,3 +38,12 @@ def test_no_row_that_has_a_test_says_that_it_has_none() -> None:
 
 def test_rows_are_numbered_without_a_gap() -> None:
     assert sorted(rows()) == list(range(1, len(rows()) + 1))
+
+
+def test_every_row_about_security_has_a_test_in_swarm_mode_too_or_says_why_not() -> None:
+    text = (ROOT / "FAULTS.md").read_text()
+    part = text.partition("## D. ")[2].partition("\n## ")[0]
+    reasons = {int(one["row"]): one["reason"].strip() for one in SWARM.finditer(part)}
+    assert sorted(reasons) == sorted(int(one["row"]) for one in ROW.finditer(part))
+    tested = numbers("test_swarm*.py")
+    assert sorted(row for row, reason in reasons.items() if bool(reason) == (row in tested)) == []

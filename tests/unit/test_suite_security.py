@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from pki_sample import sample
 
+from provision.checks import key_files, listeners, refusals
+from provision.checks.key_files import Held
+from provision.checks.refusals import Tried
 from provision.checks.tls_probe import Answer
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import pki
 from provision.planes.etcd.pki import Authority, Identity
-from provision.planes.etcd.suites import key_permissions, security
-from provision.planes.etcd.suites.key_permissions import Held
-from provision.planes.etcd.suites.security import Door, Tried, doors, listening, strangers
+from provision.planes.etcd.suites import key_permissions
+from provision.planes.etcd.suites.security import Door, doors, strangers
 
 ADMITTED, REFUSED = Answer("admitted", "HTTP/1.0 200 OK"), Answer("refused", "SSLV3_ALERT_BAD_CERTIFICATE")
 UNABLE, SILENT = Answer("unable", "NO_PROTOCOLS_AVAILABLE"), Answer("silent", "")
@@ -43,13 +45,13 @@ def test_a_member_has_three_ports_another_node_one(cluster: Cluster) -> None:
 
 
 def test_83_refused_tries_are_counted_and_named(member: Node) -> None:
-    outcome = security.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=REFUSED, b=REFUSED)])
+    outcome = refusals.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=REFUSED, b=REFUSED)], "")
     assert (outcome.status, outcome.evidence) == ("passed", "4 tries refused (2376: 2, 2379: 2): a, b")
 
 
 @pytest.mark.parametrize("answer", [ADMITTED, SILENT])
 def test_83_one_that_is_not_refused_is_named_with_its_port(member: Node, answer: Answer) -> None:
-    outcome = security.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=answer, b=UNABLE)])
+    outcome = refusals.judged(member, [tried(2376, a=REFUSED, b=REFUSED), tried(2379, a=answer, b=UNABLE)], "")
     assert (outcome.status, outcome.evidence) == ("failed", "2379 admits: a")
 
 
@@ -57,13 +59,13 @@ def test_83_one_that_is_not_refused_is_named_with_its_port(member: Node, answer:
 def test_83_a_refusal_proves_nothing_where_the_right_client_is_refused_too(
     member: Node, right: tuple[Answer, ...]
 ) -> None:
-    outcome = security.judged(member, [tried(2376, a=REFUSED), tried(2379, *right, a=REFUSED)])
+    outcome = refusals.judged(member, [tried(2376, a=REFUSED), tried(2379, *right, a=REFUSED)], "")
     assert outcome.status == "failed"
     assert outcome.evidence.startswith("2379: nothing is proven, because the right client is refused: ")
 
 
 def test_83_what_this_machine_cannot_try_is_said_with_the_reason(member: Node) -> None:
-    outcome = security.judged(member, [tried(2376, **{"a": REFUSED, "TLS 1.1": UNABLE})])
+    outcome = refusals.judged(member, [tried(2376, **{"a": REFUSED, "TLS 1.1": UNABLE})], "")
     assert outcome.status == "warning"
     assert outcome.evidence == "not tried: TLS 1.1: NO_PROTOCOLS_AVAILABLE; 1 tries refused (2376: 1): a"
 
@@ -85,11 +87,26 @@ def test_83_listening_ports_are_read_of_both_protocols() -> None:
         "   1: 0100007F:0948 0200007F:C000 01 00000000:00000000\n"
         "   2: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000\n"
     )
-    assert list(listening(told)) == [2375, 22]
+    assert list(listeners.listening(told)) == [2375, 22]
+
+
+@pytest.mark.parametrize(
+    ("there", "status", "evidence"),
+    [
+        ({2376, 22}, "passed", "nothing listens on 2375, 2377, but on 2 other ports"),
+        ({2376, 2375, 2377}, "failed", "something listens on 2375, 2377"),
+        ({22}, "failed", "nothing listens on 2376: nothing is proven"),
+    ],
+)
+def test_83_an_open_port_that_must_be_closed_is_named(
+    member: Node, there: set[int], status: str, evidence: str
+) -> None:
+    outcome = listeners.judged(member, frozenset(there), (2375, 2377), 2376, "")
+    assert (outcome.status, outcome.evidence) == (status, evidence)
 
 
 def test_85_every_kind_has_its_mode_and_owner(member: Node) -> None:
-    found = list(key_permissions.read(_told(member)))
+    found = list(key_files.read(_told(member)))
     outcome = key_permissions.judged(member, found)
     assert (outcome.status, outcome.evidence) == (
         "passed",
@@ -102,7 +119,7 @@ def _told(node: Node) -> str:
     kinds = {"/run/docker.sock": "socket", "/var/lib/etcd": "folder", "/var/lib/etcd/data": "folder"}
     right = [
         f"{kinds.get(path, 'key')}\t{mode:o}\t{owner}\t{path}"
-        for path, (mode, owner) in key_permissions.wanted(node).items()
+        for path, (mode, owner) in key_permissions.rules(node).must.items()
     ]
     return "\n".join((*right, "certificate\t444\troot:root\t/etc/docker/overlay/ca.crt", "other\t644\ta:a\t/etc/x\ty"))
 
@@ -119,37 +136,39 @@ def _told(node: Node) -> str:
     ],
 )
 def test_85_what_is_open_wider_is_named_with_what_it_may_be(member: Node, one: Held, said: str) -> None:
-    right = [held for held in key_permissions.read(_told(member)) if held.path != one.path]
+    right = [held for held in key_files.read(_told(member)) if held.path != one.path]
     outcome = key_permissions.judged(member, [*right, one])
     assert (outcome.status, outcome.evidence) == ("failed", f"{one.path}: {said}")
 
 
 def test_85_what_is_missing_is_named(cluster: Cluster) -> None:
-    outcome = key_permissions.judged(cluster.nodes[2], [Held("socket", 0o660, "root:docker", key_permissions.SOCKET)])
+    outcome = key_permissions.judged(cluster.nodes[2], [Held("socket", 0o660, "root:docker", key_files.SOCKET)])
     assert outcome.status == "failed"
     assert outcome.evidence == "/etc/docker/overlay/server.key is not there; /etc/docker/overlay/store.key is not there"
 
 
 def test_86_keys_are_counted_and_an_authoritys_is_named_with_its_path(member: Node) -> None:
-    own = "".join(f"\t{path}\n" for path in key_permissions.wanted(member) if path.endswith(".key"))
+    keys = key_permissions.rules(member).keys
+    own = "".join(f"\t{path}\n" for path in keys)
     authorities = {"04aa": "docker", "04bb": "etcd-peer"}
-    good = key_permissions.judged_keys(member, own, authorities)
+    good = key_files.judged_copies(member, own, authorities, keys, "")
     assert (good.status, good.evidence) == (
         "passed",
         "4 files with a private key, none of an authority (docker, etcd-peer)",
     )
-    bad = key_permissions.judged_keys(member, f"{own}04bb 04aa 04bb \t/root/copy\n", authorities)
+    bad = key_files.judged_copies(member, f"{own}04bb 04aa 04bb \t/root/copy\n", authorities, keys, "")
     assert (bad.status, bad.evidence) == ("failed", "/root/copy holds the key of the authority docker and etcd-peer")
 
 
 def test_86_a_search_that_does_not_find_the_nodes_own_keys_proves_nothing(member: Node) -> None:
-    outcome = key_permissions.judged_keys(member, "\t/etc/docker/overlay/server.key\n", {"04aa": "docker"})
+    own = key_permissions.rules(member).keys
+    outcome = key_files.judged_copies(member, f"\t{own[0]}\n", {"04aa": "docker"}, own, "")
     assert outcome.status == "failed"
     assert outcome.evidence.startswith("nothing is proven")
 
 
 def test_87_a_key_that_is_seen_beside_its_file_is_named(member: Node) -> None:
-    own = "".join(f"{path}\n" for path in key_permissions.wanted(member) if path.endswith(".key"))
+    own = "".join(f"{path}\n" for path in key_permissions.rules(member).keys)
     assert key_permissions.judged_sight(member, own).evidence.endswith("and there was no journal of a daemon to read")
     own += "read journal\n"
     good = key_permissions.judged_sight(member, own)

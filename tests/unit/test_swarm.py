@@ -17,6 +17,7 @@ from provision.facts import PathFact
 from provision.planes.swarm import leaving, paths, view
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.status import status
+from provision.planes.swarm.suites.nodes import leading
 
 
 def of_cluster(situation: Situation) -> list[str]:
@@ -67,6 +68,11 @@ def test_managers_do_not_become_workers_where_that_would_cost_the_quorum(tmp_pat
     every = tuple(replace(one, member=False) for one in nodes[:2])
     with pytest.raises(PreflightRefused, match="none of the managers that the swarm lists would stay one"):
         make_plan(PLANE, replace(at_work(tmp_path), cluster=replace(situation.cluster, nodes=(*every, nodes[2]))))
+
+
+def test_a_manager_that_is_just_becoming_a_worker_leads_nobody() -> None:
+    becoming = {name: value for name, value in listed(NODES[1]).items() if name != "ManagerStatus"}
+    assert leading([becoming, listed(NODES[0], leader=True)]) == ["id-node1"]
 
 
 def test_nodes_are_told_apart_by_their_ids_and_never_by_hostname(tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class SwarmPlane(Plane):
     def checks(self) -> tuple[Check, ...]:
         """Return the checks of swarm mode."""
         from provision.planes.swarm import preflight
-        from provision.planes.swarm.suites import nodes
+        from provision.planes.swarm.suites import key_permissions, nodes, security
 
-        return collect(preflight, nodes)
+        return collect(preflight, nodes, security, key_permissions)
 
     def on_the_network(self, situation: Situation, node: Node) -> bool:
         """Say whether the node's daemon manages the swarm, so that it can remove networks."""

@@ -24,6 +24,12 @@ class Daemon:
     error: str = ""
 
 
+def trusted(info: Mapping[str, Any]) -> bytes:
+    """Return the authorities' certificates that a manager trusts, from its answer to INFO; empty if it is none."""
+    told = (info.get("Swarm") or {}).get("Cluster") or {}
+    return str((told.get("TLSInfo") or {}).get("TrustRoot") or "").encode()
+
+
 @dataclass(frozen=True)
 class Listed:
     """A node of the swarm, as its managers list it."""

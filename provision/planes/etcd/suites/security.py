@@ -7,16 +7,18 @@ name the address that it comes from.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+from provision.checks import listeners
+from provision.checks.refusals import Tried, judged, tried
 from provision.checks.scratch import Scratch, on_each_node
-from provision.checks.tls_probe import Answer, Client, knock, written
+from provision.checks.tls_probe import Client, knock, written
 from provision.core.check import check
-from provision.core.outcome import Outcome, failed, not_tried, passed
+from provision.core.outcome import Outcome
 from provision.inventory.model import Cluster, Node
 from provision.pki.bad_certificates import wrong
 from provision.planes.etcd import pki, ports
@@ -26,7 +28,6 @@ from provision.planes.etcd.coordinator import opened
 PLAIN_PORT = 2375
 
 _ADVICE = "fab plan; on the node: journalctl -u etcd -u docker"
-_LISTENERS = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null"
 
 
 @dataclass(frozen=True)
@@ -51,29 +52,16 @@ def doors(node: Node) -> tuple[Door, ...]:
     return (docker, store, peer) if node.member else (docker,)
 
 
-@dataclass(frozen=True)
-class Tried:
-    """The answers of one port to all clients. The right client connects before the wrong ones and after them."""
-
-    port: int
-    right: tuple[Answer, Answer]
-    wrong: Mapping[str, Answer]
-
-    def named(self, *kinds: str) -> list[str]:
-        """Return the names of the wrong clients that got one of these kinds of answer."""
-        return [name for name, answer in self.wrong.items() if answer.kind in kinds]
-
-
 @check("security")
 @on_each_node
 def wrong_clients_are_refused(made: Scratch) -> Outcome:
     """Every port refuses plain text, TLS 1.1, and clients whose certificate is missing or wrong in one way."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
-    tried = []
+    seen = []
     for door in doors(made.node):
         with wrong_clients(cluster, identity, door) as clients:
-            tried.append(_tried(made, door, clients))
-    return judged(made.node, tried)
+            seen.append(_tried(made, door, clients))
+    return judged(made.node, seen, _ADVICE)
 
 
 @check("security")
@@ -81,64 +69,23 @@ def wrong_clients_are_refused(made: Scratch) -> Outcome:
 def certificates_open_one_port_alone(made: Scratch) -> Outcome:
     """Every port refuses the cluster's certificates for other ports and members: a leaked one opens one port only."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
-    tried = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
-    return judged(made.node, tried, "the cluster's certificates for other ports and members")
+    seen = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
+    return judged(made.node, seen, _ADVICE, "the cluster's certificates for other ports and members")
 
 
 @check("security")
 @on_each_node
 def nothing_on_the_plain_port(made: Scratch) -> Outcome:
     """Nothing listens on Docker's port for plain text: whoever reaches it is root on the node."""
-    told = made.remote().run(_LISTENERS, what="reading the open ports").stdout
-    open_ports = set(listening(told))
-    if ports.DOCKER_PORT not in open_ports:
-        return failed(made.node.name, f"nothing listens on {ports.DOCKER_PORT}: nothing is proven", _ADVICE)
-    if PLAIN_PORT in open_ports:
-        advice = f"on the node, find the process: ss -lntp 'sport = :{PLAIN_PORT}'; whoever reaches the port is root"
-        return failed(made.node.name, f"something listens on {PLAIN_PORT}", advice)
-    return passed(made.node.name, f"nothing listens on {PLAIN_PORT}, but on {len(open_ports)} other ports")
-
-
-def listening(told: str) -> Iterator[int]:
-    """Yield the TCP ports with a listener, from /proc/net/tcp and tcp6."""
-    for words in map(str.split, told.splitlines()):
-        if len(words) > 3 and words[3] == "0A":  # the kernel's number for LISTEN
-            yield int(words[1].rpartition(":")[2], 16)
-
-
-def judged(node: Node, tried: Sequence[Tried], whom: str = "") -> Outcome:
-    """Return an outcome: the ports that admitted a wrong client, or how many tries each port refused.
-
-    `whom` describes the wrong clients; by default they are named.
-    """
-    unproven = [
-        f"{one.port}: nothing is proven, because the right client is refused: "
-        f"{answer.words or 'the daemon closed the connection'}"
-        for one in tried
-        for answer in one.right
-        if answer.kind != "admitted"
-    ]
-    let_in = [f"{one.port} admits: {', '.join(names)}" for one in tried if (names := one.named("admitted", "silent"))]
-    if let_in or unproven:
-        return failed(node.name, "; ".join(let_in + unproven), _ADVICE)
-    counts = {one.port: len(one.named("refused")) for one in tried}
-    ports = ", ".join(f"{port}: {count}" for port, count in counts.items())
-    told = f"{sum(counts.values())} tries refused ({ports}): {whom or ', '.join(tried[0].named('refused'))}"
-    unable = {name: one.wrong[name].words for one in tried for name in one.named("unable")}
-    if unable:
-        why = "; ".join(f"{name}: {words}" for name, words in unable.items())
-        return not_tried(node.name, f"{why}; {told}", "run verify on a machine whose OpenSSL supports this")
-    return passed(node.name, told)
+    why = "whoever reaches the port is root"
+    return listeners.closed(made, (PLAIN_PORT,), ports.DOCKER_PORT, why)
 
 
 def _tried(made: Scratch, door: Door, clients: Iterable[Client]) -> Tried:
     identity = opened(made.proof.coordinator).identity
     port = made.remote().tunnel(door.port)
     at = partial(knock, port=port, address=door.node.address, authority=identity.authority_path(door.leaf.authority))
-    right = Client("the right client", *identity.paths(door.leaf))
-    before = at(right)
-    answers = {client.name: at(client) for client in clients}
-    return Tried(door.port, (before, at(right)), answers)
+    return tried(door.port, at, Client("the right client", *identity.paths(door.leaf)), clients)
 
 
 @contextmanager

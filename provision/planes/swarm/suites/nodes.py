@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,9 +47,7 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
     names = {_own(proof, node)["NodeID"]: node.name for node in proof.cluster.nodes}
     leaders = {}
     for node in proof.cluster.members:
-        nodes = proof.coordinator.docker(node).api.nodes(filters={"role": "manager"})
-        # Several nodes may have the same hostname; none shares its ID.
-        leaders[node.name] = [one["ID"] for one in nodes if one["ManagerStatus"].get("Leader")]
+        leaders[node.name] = leading(proof.coordinator.docker(node).api.nodes(filters={"role": "manager"}))
     if len({tuple(found) for found in leaders.values()}) == 1 and all(leaders.values()):
         leader = next(iter(leaders.values()))[0]
         yield passed("cluster", f"all {len(leaders)} managers name {names.get(leader, leader)}")
@@ -57,6 +55,14 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
         told = {name: " ".join(names.get(one, one) for one in found) for name, found in leaders.items()}
         said = ", ".join(f"{name}: {leader or 'nobody'}" for name, leader in told.items())
         yield failed("cluster", f"managers name different leaders: {said}", "docker node ls on each manager")
+
+
+def leading(managers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the IDs of the leaders: several nodes may have the same hostname.
+
+    A manager that is just becoming a worker is listed without its status.
+    """
+    return [one["ID"] for one in managers if (one.get("ManagerStatus") or {}).get("Leader")]
 
 
 @check("swarm", quick=True)

@@ -114,7 +114,8 @@ def _join(door: SwarmCoordinator, node: Node, role: str) -> None:
         listen = f"{node.address}:{MANAGEMENT_PORT}"
         asked(
             lambda: docker.swarm.join(
-                remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers],
+                # A manager that is just becoming a worker is listed without its status.
+                remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers if one.get("ManagerStatus")],
                 join_token=swarm["JoinTokens"][role.title()],
                 advertise_addr=listen,
                 listen_addr=listen,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
-from invariants import await_packets
-from observe import document, everything, manifest, run, with_password
+from invariants import await_packets, await_so, holds
+from observe import document, everything, manifest, run, start, with_password
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -41,11 +41,17 @@ def cluster(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> Lab:
         *("swarm", "node2 in the swarm", "network demo")
     ]
     for node in NODES:
-        start = "docker run -d --restart always --stop-signal KILL"
-        run(lab, node, f"{start} --name user-{node} --network demo busybox sleep 1000000")
-        run(lab, node, f"{start} --name plain-{node} busybox sleep 1000000")
+        container = "docker run -d --restart always --stop-signal KILL"
+        run(lab, node, f"{container} --name user-{node} --network demo busybox sleep 1000000")
+        run(lab, node, f"{container} --name plain-{node} busybox sleep 1000000")
     await_packets(lab)
     return lab
+
+
+def log_options(lab: Lab, node: str) -> str:
+    """The options of a new container's log."""
+    made = "one=$(docker create busybox) && docker inspect -f '{{.HostConfig.LogConfig.Config}}' $one"
+    return run(lab, node, f"{made} && docker rm $one >/dev/null").strip()
 
 
 def test_a_second_run_changes_nothing_and_every_check_passes(cluster: Lab, fab: Fab) -> None:
@@ -71,6 +77,45 @@ def test_a_user_with_a_sudo_password_comes_to_dockers_socket_and_leaves_no_door(
     assert (code, "checks passed" in said) == (0, True), said
     for node in NODES:
         run(cluster, node, "! ls /run/overlay-door-* 2>/dev/null")
+
+
+def test_dockerd_has_our_defaults_and_what_its_user_says_wins(cluster: Lab) -> None:
+    for node in NODES:
+        assert "no-new-privileges" in run(cluster, node, "docker info -f '{{.SecurityOptions}}'")
+        assert log_options(cluster, node) == "map[max-file:3 max-size:10m]"
+    theirs = """echo '{"debug": true, "log-opts": {"max-size": "1m"}}' >/etc/docker/daemon.json"""
+    run(cluster, "node2", f"{theirs}; systemctl reload docker")
+    await_so(cluster, "node2", "docker info -f '{{.Debug}}' | grep -qx true")
+    run(cluster, "node2", "systemctl restart docker")
+    assert log_options(cluster, "node2") == "map[max-size:1m]"
+    assert "no-new-privileges" in run(cluster, "node2", "docker info -f '{{.SecurityOptions}}'")
+    await_packets(cluster)
+    run(cluster, "node2", "rm /etc/docker/daemon.json")
+
+
+def test_another_default_restarts_one_dockerd_after_the_other(cluster: Lab, fab: Fab) -> None:
+    run(cluster, "node1", "docker run -d --name mortal busybox sleep 1000000")
+    leads = "docker node ls -f role=manager | grep Leader | grep -q node1"
+    first, last = reversed(NODES) if holds(cluster, "node1", leads) else NODES
+    text = cluster.inventory.read_text()
+    cluster.inventory.write_text(f"{text}docker: {{hardening: {{without_userland_proxy: true}}}}\n")
+    try:
+        planned = document(fab(cluster, "plan", "--json"))["changes"]
+        restarts = [(change["where"], change["stops"]) for change in planned if change["action"] == "restart"]
+        assert restarts == [("node1", ["mortal"]), ("node2", [])]
+        refused = document(fab(cluster, "provision", "--json"), 3)["problems"]
+        assert "node1: mortal" in refused[0]["what"]
+        assert document(fab(cluster, "provision", "--yes", "--json"))["changes"] == planned
+        # The clock of systemd is that of this machine on every host.
+        served = run(cluster, first, "systemctl show -p ActiveEnterTimestampMonotonic --value docker")
+        assert int(served) < int(start(cluster, last, "docker"))
+        await_packets(cluster)
+        assert 'userland-proxy": false' in run(cluster, first, "cat /run/overlay-provision/daemon.json")
+        assert document(fab(cluster, "provision", "--json"))["changes"] == []
+    finally:
+        cluster.inventory.write_text(text)
+    document(fab(cluster, "provision", "--yes", "--json"))
+    run(cluster, "node1", "docker rm -f mortal")
 
 
 @pytest.mark.parametrize("off", [("node2",), NODES], ids=["one", "both"])
@@ -132,6 +177,7 @@ def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str,
     ("step", "when"),
     [
         ("node1: phase host", "after"),
+        ("node1: phase docker", "after"),
         ("cluster: phase swarm", "before"),
         ("cluster: phase swarm", "after"),
         ("cluster: phase overlay", "before"),

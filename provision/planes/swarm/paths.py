@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from provision import layout
 
-FOLDER = f"{layout.DOCKER}/overlay"
 #: The addresses of the cluster's nodes, one a line.
-PEERS = f"{FOLDER}/peers"
+PEERS = f"{layout.DOCKER_OURS}/peers"
+CONFIG_PROGRAM = f"{layout.PROGRAMS}/docker-config"
 MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
 MEND_UNIT = "overlay-mend.service"
 MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"

@@ -22,6 +22,7 @@ from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.authority import Authority
+from provision.planes.swarm.phases.docker import Docker
 from provision.planes.swarm.phases.host import Host
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
@@ -46,6 +47,7 @@ class SwarmPlane(Plane):
     phases = (
         Host(),
         Firewall(PORTS, (layout.DOCKER_UNIT,)),
+        Docker(),
         Swarm(),
         Authority(),
         Networks(is_lost),

@@ -32,7 +32,8 @@ def build(document: Document, path: Path) -> Cluster:
         etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256) if document.etcd else None,
         control_plane=document.docker.control_plane if document.docker else "auto",
         networks=tuple(
-            Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet)) for name, each in networks.items()
+            Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet), each.encrypted)
+            for name, each in networks.items()
         ),
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,

@@ -135,6 +135,10 @@ class NetworkSection(Section):
     """One overlay network."""
 
     subnet: Subnet = Field(description="Its IPv4 range, which nothing else uses: a /29 or larger; or auto.")
+    encrypted: bool = Field(
+        False,
+        description="Whether packets between hosts are encrypted (IPsec); in swarm mode only. It costs throughput.",
+    )
 
 
 class OverlaySection(Section):

@@ -48,6 +48,8 @@ class Network:
 
     name: str
     subnet: IPv4Network | None
+    #: Whether packets between hosts are encrypted, which only swarm mode can.
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)

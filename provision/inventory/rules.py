@@ -134,6 +134,17 @@ def etcd_has_a_release(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(("docker", "control_plane")), what, f"add etcd: {{source: {ETCD_RELEASE}}}")
 
 
+def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
+    """Where etcd is asked for, nothing is asked for that only swarm mode has."""
+    if _section(page, "docker").get("control_plane") != "etcd":
+        return
+    for name, network in _section(page, "overlay", "networks").items():
+        if _dict(network).get("encrypted") is True:
+            location = ("overlay", "networks", name, "encrypted")
+            what = f"{'.'.join(location)}: with docker.control_plane: etcd, Docker has no keys to encrypt with"
+            yield Mistake(page.line(location), what, "delete it, or use swarm mode")
+
+
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
     """The checksum of a download is in the inventory."""
     etcd = _section(page, "etcd")
@@ -152,6 +163,7 @@ RULES = (
     two_nodes_stay,
     somebody_is_a_member,
     etcd_has_a_release,
+    etcd_lacks_what_swarm_mode_has,
     downloads_are_pinned,
 )
 

@@ -118,6 +118,26 @@ def test_another_default_restarts_one_dockerd_after_the_other(cluster: Lab, fab:
     run(cluster, "node1", "docker rm -f mortal")
 
 
+#: A kernel with IPsec takes such a state.
+IPSEC = """unshare -n ip xfrm state add src 10.1.1.1 dst 10.1.1.2 proto esp spi 0x99 mode transport \\
+    aead "rfc4106(gcm(aes))" 0x0000000000000000000000000000000000000000 64"""
+
+
+def test_an_encrypted_network_needs_a_kernel_that_encrypts(cluster: Lab, fab: Fab) -> None:
+    text = cluster.inventory.read_text()
+    cluster.inventory.write_text(text.replace("10.99.0.0/24}", "10.99.0.0/24, encrypted: true}"))
+    before = everything(cluster)
+    try:
+        refused = document(fab(cluster, "provision", "--yes", "--json"), 3)["problems"]
+    finally:
+        cluster.inventory.write_text(text)
+    assert everything(cluster) == before
+    without = [node for node in NODES if not holds(cluster, node, IPSEC)]
+    assert [problem["where"] for problem in refused if "ESP" in problem["what"]] == [
+        f"{node} [kernel-encrypts]" for node in without
+    ]
+
+
 @pytest.mark.parametrize("off", [("node2",), NODES], ids=["one", "both"])
 def test_119_after_a_power_cut_the_users_containers_find_each_other_unaided(
     cluster: Lab, fab: Fab, off: tuple[str, ...]

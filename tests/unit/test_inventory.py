@@ -192,6 +192,23 @@ def test_a_release_is_named_where_etcd_needs_one(tmp_path: Path, etcd: str, dock
     assert_only(problems, line, "etcd: this key is missing", "add etcd: {source: artifacts/etcd-v")
 
 
+ENCRYPTED = f"{RIGHT}    safe: {{subnet: 10.98.0.0/24, encrypted: true}}\n"
+
+
+@pytest.mark.parametrize("plane", ["", "docker: {control_plane: swarm}\n", "docker: {control_plane: auto}\n"])
+def test_a_network_is_encrypted_if_it_says_so(tmp_path: Path, plane: str) -> None:
+    networks = loaded(tmp_path, ENCRYPTED + plane).networks
+    assert [(one.name, one.encrypted) for one in networks] == [("demo", False), ("safe", True)]
+
+
+def test_where_etcd_is_asked_for_no_network_is_encrypted(tmp_path: Path) -> None:
+    text = f"{ENCRYPTED}docker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("    safe: {subnet: 10.98.0.0/24, encrypted: true}") + 1
+    words = "overlay.networks.safe.encrypted: with docker.control_plane: etcd, Docker has no keys"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("encrypted: true", "encrypted: false")).control_plane == "etcd"
+
+
 def test_a_download_with_its_checksum(tmp_path: Path) -> None:
     digest = "AB" * 32
     text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")

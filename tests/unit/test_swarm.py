@@ -12,13 +12,16 @@ from pki_sample import node, sample
 from provision.checks import node_view
 from provision.core.outcome import failures
 from provision.core.situation import Situation
-from provision.engine import make_plan
+from provision.engine import make_plan, question
 from provision.errors import PreflightRefused
 from provision.facts import Facts, PathFact, Unit
 from provision.inventory.model import Node
+from provision.network.port_matrix import wanted
 from provision.planes.swarm import paths, view
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.status import status
+from provision.resources import File
+from provision.verbs.status import ports
 
 NODES = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), replace(node("node3", "192.0.2.3"), member=False))
 
@@ -179,3 +182,47 @@ def test_a_host_that_is_to_leave_is_refused_as_long_as_this_mode_cannot(tmp_path
     situation = bare(tmp_path)
     with pytest.raises(PreflightRefused, match="not there yet in swarm mode"):
         make_plan(PLANE, replace(situation, cluster=replace(situation.cluster, absent=(NODES[2],))))
+
+
+def encrypted(situation: Situation, docker: str = "26.1.5", kernel: str = "yes") -> Situation:
+    """The situation with an encrypted network, and another Docker or kernel on node2."""
+    networks = tuple(replace(one, encrypted=True) for one in situation.cluster.networks)
+    able = {name: replace(one, answers={"encryption": "yes"}) for name, one in situation.facts.items()}
+    values = {**able["node2"].values, "dockerd": f"Docker version {docker}, build 1"}
+    able["node2"] = replace(able["node2"], values=values, answers={"encryption": kernel} if kernel else {})
+    return replace(situation, cluster=replace(situation.cluster, networks=networks), facts=able)
+
+
+@pytest.mark.parametrize("docker", ["20.10.24+dfsg1", "23.0.3", "24.0.0", "26.1.5", "28.5.2"])
+def test_encrypted_networks_with_a_docker_that_encrypts_them(tmp_path: Path, docker: str) -> None:
+    assert failed(encrypted(bare(tmp_path), docker)) == []
+
+
+@pytest.mark.parametrize("docker", ["20.10.5+dfsg1", "20.10.23", "23.0.0", "23.0.2"])
+def test_a_docker_that_sends_encrypted_networks_in_clear_text_is_refused(tmp_path: Path, docker: str) -> None:
+    assert failed(encrypted(bare(tmp_path), docker)) == [("docker-encrypts", "node2")]
+    values = {**bare(tmp_path).facts["node2"].values, "dockerd": f"Docker version {docker}, build 1"}
+    plain = replace(bare(tmp_path).facts["node2"], values=values)
+    assert failed(replace(bare(tmp_path), facts={**bare(tmp_path).facts, "node2": plain})) == []
+
+
+def test_a_kernel_without_ipsec_is_refused_and_asked_only_for_an_encrypted_network(tmp_path: Path) -> None:
+    assert failed(encrypted(bare(tmp_path), kernel="")) == [("kernel-encrypts", "node2")]
+    for situation, asked in ((bare(tmp_path), False), (encrypted(bare(tmp_path)), True)):
+        assert ("fact_encryption" in PLANE.question(situation, NODES[0]).calls) == asked
+
+
+def test_the_firewall_keeps_others_from_ipsec_where_a_network_is_encrypted(tmp_path: Path) -> None:
+    for situation, shut in ((bare(tmp_path), False), (encrypted(bare(tmp_path)), True)):
+        situation = replace(situation, cluster=replace(situation.cluster, firewall=True))
+        (firewall,) = (phase for phase in PLANE.phases if phase.name == "firewall")
+        held = firewall.resources(situation, NODES[0])
+        texts = [(one.content or b"").decode() for one in held if isinstance(one, File)]
+        assert ("\n        ip protocol esp counter drop\n    }" in texts[0]) == shut
+        assert ("50/esp" in [row[0] for row in ports(situation, PLANE.ports_of(situation.cluster)).rows]) == shut
+
+
+def test_ipsec_has_no_port_that_could_be_tried_or_taken(tmp_path: Path) -> None:
+    situation = encrypted(bare(tmp_path))
+    assert 50 not in question(PLANE, situation, NODES[0]).ports
+    assert 50 not in {cell.port for cell in wanted(situation.cluster, PLANE.ports_of(situation.cluster))}

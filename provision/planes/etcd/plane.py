@@ -46,7 +46,7 @@ class EtcdPlane(Plane):
     phases = (
         Host(),
         Certificates(),
-        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
+        Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
         Docker(),

@@ -124,3 +124,17 @@ def programs_run(view: NodeView) -> Iterator[Outcome]:
             f"{programs.mount} is mounted noexec; etcd runs from {paths.RELEASES}",
             advice=f"mount -o remount,exec {programs.mount}",
         )
+
+
+@check(PREFLIGHT)
+def swarm_mode_only(view: NodeView) -> Iterator[Outcome]:
+    """The inventory asks for nothing that Docker has only in swarm mode."""
+    cluster = view.situation.cluster
+    if view.node != cluster.nodes[0]:
+        return
+    for network in cluster.networks:
+        if network.encrypted:
+            yield view.failed(
+                f"overlay.networks.{network.name}.encrypted: Docker encrypts with keys that only a swarm gives it",
+                advice="delete it, or begin anew in swarm mode (docker.control_plane: swarm)",
+            )

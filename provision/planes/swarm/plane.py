@@ -26,7 +26,8 @@ from provision.planes.swarm.phases.docker import Docker
 from provision.planes.swarm.phases.host import Host
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
-from provision.planes.swarm.ports import PORTS
+from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
+from provision.ports import Port
 from provision.remote import Remotes
 
 
@@ -46,7 +47,7 @@ class SwarmPlane(Plane):
     ports = PORTS
     phases = (
         Host(),
-        Firewall(PORTS, (layout.DOCKER_UNIT,)),
+        Firewall(of_cluster, (layout.DOCKER_UNIT,)),
         Docker(),
         Swarm(),
         Authority(),
@@ -58,6 +59,10 @@ class SwarmPlane(Plane):
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
     modules = ("docker.types",)
+
+    def ports_of(self, cluster: Cluster) -> tuple[Port, ...]:
+        """Return the ports, and IPsec's protocol if a network of the cluster is encrypted."""
+        return of_cluster(cluster)
 
     def is_on(self, facts: Facts) -> bool:
         """Say whether the node has our list of the swarm's nodes."""
@@ -78,7 +83,7 @@ class SwarmPlane(Plane):
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),
-            calls=("fact_swarm_certificates",),
+            calls=("fact_swarm_certificates", *(["fact_encryption"] if encrypted(situation.cluster) else [])),
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:

@@ -38,6 +38,7 @@ def build(document: Document, path: Path) -> Cluster:
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,
         mtu=document.overlay.mtu if document.overlay and isinstance(document.overlay.mtu, int) else None,
+        ingress=document.overlay.ingress if document.overlay else True,
         app=App(_image(document.app.redis, path.parent), _image(document.app.web, path.parent))
         if document.app
         else None,

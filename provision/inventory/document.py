@@ -151,6 +151,10 @@ class OverlaySection(Section):
         "auto",
         description="The largest packet between the nodes in bytes; containers get 50 less. auto: the links' MTU.",
     )
+    ingress: bool = Field(
+        True,
+        description="false: in swarm mode, the network ingress is removed. Only services with published ports use it.",
+    )
 
 
 class ProbeSection(Section):

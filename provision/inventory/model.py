@@ -101,6 +101,8 @@ class Cluster:
     path: Path
     #: The largest packet between the nodes in bytes; None: the links' MTU (provision/network/underlay.py).
     mtu: int | None = None
+    #: Whether a swarm keeps the network that services publish their ports on.
+    ingress: bool = True
     #: None: the counter is not tried.
     app: App | None = None
     hardening: Hardening = field(default_factory=Hardening)

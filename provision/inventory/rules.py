@@ -138,11 +138,16 @@ def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
     """Where etcd is asked for, nothing is asked for that only swarm mode has."""
     if _section(page, "docker").get("control_plane") != "etcd":
         return
-    for name, network in _section(page, "overlay", "networks").items():
-        if _dict(network).get("encrypted") is True:
-            location = ("overlay", "networks", name, "encrypted")
-            what = f"{'.'.join(location)}: with docker.control_plane: etcd, Docker has no keys to encrypt with"
-            yield Mistake(page.line(location), what, "delete it, or use swarm mode")
+    asked: list[tuple[tuple[str, ...], str]] = [
+        (("overlay", "networks", name, "encrypted"), "Docker has no keys to encrypt with")
+        for name, network in _section(page, "overlay", "networks").items()
+        if _dict(network).get("encrypted") is True
+    ]
+    if _section(page, "overlay").get("ingress") is False:
+        asked.append((("overlay", "ingress"), "there is no network ingress"))
+    for location, reason in asked:
+        what = f"{'.'.join(location)}: with docker.control_plane: etcd, {reason}"
+        yield Mistake(page.line(location), what, "delete it, or use swarm mode")
 
 
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:

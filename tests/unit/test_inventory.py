@@ -209,6 +209,16 @@ def test_where_etcd_is_asked_for_no_network_is_encrypted(tmp_path: Path) -> None
     assert loaded(tmp_path, text.replace("encrypted: true", "encrypted: false")).control_plane == "etcd"
 
 
+def test_where_etcd_is_asked_for_there_is_no_ingress(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).ingress
+    assert not loaded(tmp_path, f"{RIGHT}  ingress: false\n").ingress
+    text = f"{RIGHT}  ingress: false\ndocker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("  ingress: false") + 1
+    words = "overlay.ingress: with docker.control_plane: etcd, there is no network ingress"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("false", "true")).ingress
+
+
 def test_a_download_with_its_checksum(tmp_path: Path) -> None:
     digest = "AB" * 32
     text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")

@@ -339,3 +339,10 @@ def test_without_a_swarm_no_network_is_encrypted(tmp_path: LocalPath) -> None:
     assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
     assert outcome.evidence.startswith("overlay.networks.demo.encrypted: ")
     assert "in swarm mode" in outcome.advice
+
+
+def test_without_a_swarm_there_is_no_ingress_to_remove(tmp_path: LocalPath) -> None:
+    situation = bare_situation(sample(tmp_path))
+    (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, ingress=False)))
+    assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
+    assert outcome.evidence == "overlay.ingress: only a swarm has a network ingress"

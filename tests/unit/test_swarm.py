@@ -226,3 +226,25 @@ def test_ipsec_has_no_port_that_could_be_tried_or_taken(tmp_path: Path) -> None:
     situation = encrypted(bare(tmp_path))
     assert 50 not in question(PLANE, situation, NODES[0]).ports
     assert 50 not in {cell.port for cell in wanted(situation.cluster, PLANE.ports_of(situation.cluster))}
+
+
+def without_ingress(situation: Situation, *found: dict[str, Any]) -> Situation:
+    """The situation without a wish for the network ingress, and the networks that node1's Docker has."""
+    there = replace(situation.facts["node1"], networks=found)
+    cluster = replace(situation.cluster, ingress=False)
+    return replace(situation, cluster=cluster, facts={**situation.facts, "node1": there})
+
+
+def test_a_swarm_that_is_to_have_no_ingress_is_made_without(tmp_path: Path) -> None:
+    plan = of_cluster(without_ingress(bare(tmp_path)))
+    assert plan[0] == "create swarm: node1 manages it; without the network ingress"
+    assert [line for line in plan if "network" in line] == plan[:1]
+
+
+def test_an_ingress_that_is_not_wanted_is_removed(tmp_path: Path) -> None:
+    ingress = {"Name": "ingress", "Scope": "swarm", "Driver": "overlay", "Ingress": True}
+    demo = {"Name": "demo", "Scope": "swarm", "Driver": "overlay", "Ingress": False}
+    assert of_cluster(without_ingress(at_work(tmp_path), ingress, demo)) == ["remove network ingress: "]
+    assert of_cluster(without_ingress(at_work(tmp_path), demo)) == []
+    kept = without_ingress(at_work(tmp_path), ingress)
+    assert of_cluster(replace(kept, cluster=replace(kept.cluster, ingress=True))) == []

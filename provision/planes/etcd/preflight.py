@@ -132,9 +132,13 @@ def swarm_mode_only(view: NodeView) -> Iterator[Outcome]:
     cluster = view.situation.cluster
     if view.node != cluster.nodes[0]:
         return
-    for network in cluster.networks:
-        if network.encrypted:
-            yield view.failed(
-                f"overlay.networks.{network.name}.encrypted: Docker encrypts with keys that only a swarm gives it",
-                advice="delete it, or begin anew in swarm mode (docker.control_plane: swarm)",
-            )
+    asked = {
+        f"networks.{network.name}.encrypted": "Docker encrypts with keys that only a swarm gives it"
+        for network in cluster.networks
+        if network.encrypted
+    }
+    if not cluster.ingress:
+        asked["ingress"] = "only a swarm has a network ingress"
+    for key, reason in asked.items():
+        advice = "delete it, or begin anew in swarm mode (docker.control_plane: swarm)"
+        yield view.failed(f"overlay.{key}: {reason}", advice)

@@ -7,6 +7,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Literal
 
+from provision.layout import VXLAN_PORT
+
 HostKeyPolicy = Literal["ask", "accept-new", "strict"]
 PlaneName = Literal["auto", "etcd", "swarm"]
 
@@ -103,6 +105,8 @@ class Cluster:
     mtu: int | None = None
     #: Whether a swarm keeps the network that services publish their ports on.
     ingress: bool = True
+    #: The UDP port of packets between containers on different hosts; only swarm mode takes another one.
+    vxlan_port: int = VXLAN_PORT
     #: None: the counter is not tried.
     app: App | None = None
     hardening: Hardening = field(default_factory=Hardening)

@@ -17,6 +17,7 @@ from provision.inventory.document import ETCD_RELEASE
 from provision.inventory.errors import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
 from provision.inventory.values import unused_port
+from provision.layout import VXLAN_PORT
 from provision.ports import Port
 
 NOT_FOR_CONTAINERS = 3
@@ -145,6 +146,8 @@ def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
     ]
     if _section(page, "overlay").get("ingress") is False:
         asked.append((("overlay", "ingress"), "there is no network ingress"))
+    if _section(page, "overlay").get("vxlan_port", VXLAN_PORT) != VXLAN_PORT:
+        asked.append((("overlay", "vxlan_port"), f"Docker uses port {VXLAN_PORT}"))
     for location, reason in asked:
         what = f"{'.'.join(location)}: with docker.control_plane: etcd, {reason}"
         yield Mistake(page.line(location), what, "delete it, or use swarm mode")

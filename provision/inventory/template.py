@@ -91,6 +91,8 @@ overlay:
   # The largest packet between the nodes, in bytes; containers get 50 less, 76 on an encrypted network. auto is the MTU
   # of the nodes' links.
   # mtu: auto
+  # The UDP port of packets between containers on different hosts. Another one in swarm mode only, from the beginning.
+  # vxlan_port: 4789
   # In swarm mode, false removes the network ingress, which only services with published ports use. true leaves it.
   # ingress: true
 

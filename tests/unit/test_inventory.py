@@ -219,6 +219,23 @@ def test_where_etcd_is_asked_for_there_is_no_ingress(tmp_path: Path) -> None:
     assert loaded(tmp_path, text.replace("false", "true")).ingress
 
 
+def test_where_etcd_is_asked_for_vxlan_keeps_its_port(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).vxlan_port == 4789
+    assert loaded(tmp_path, f"{RIGHT}  vxlan_port: 4799\n").vxlan_port == 4799
+    text = f"{RIGHT}  vxlan_port: 4799\ndocker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("  vxlan_port: 4799") + 1
+    words = "overlay.vxlan_port: with docker.control_plane: etcd, Docker uses port 4789"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("4799", "4789")).vxlan_port == 4789
+
+
+@pytest.mark.parametrize("port", ["0", "1023", "49152", "7946", "-1"])
+def test_what_docker_does_not_take_for_vxlan_is_refused(tmp_path: Path, port: str) -> None:
+    text = f"{RIGHT}  vxlan_port: {port}\n"
+    advice = "write a number from 1024 to 49151, and not 7946"
+    assert_only(mistakes(tmp_path, text), len(text.splitlines()), f"`{port}` is no port for VXLAN", advice)
+
+
 def test_a_download_with_its_checksum(tmp_path: Path) -> None:
     digest = "AB" * 32
     text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")

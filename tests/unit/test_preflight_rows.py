@@ -346,3 +346,10 @@ def test_without_a_swarm_there_is_no_ingress_to_remove(tmp_path: LocalPath) -> N
     (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, ingress=False)))
     assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
     assert outcome.evidence == "overlay.ingress: only a swarm has a network ingress"
+
+
+def test_without_a_swarm_vxlan_keeps_its_port(tmp_path: LocalPath) -> None:
+    situation = bare_situation(sample(tmp_path))
+    (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, vxlan_port=4799)))
+    assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
+    assert outcome.evidence.startswith("overlay.vxlan_port: Docker takes another port than 4789 only when")

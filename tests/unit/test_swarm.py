@@ -10,11 +10,13 @@ import pytest
 from pki_sample import node, sample
 
 from provision.checks import node_view
+from provision.checks.node_view import NodeView
+from provision.checks.preflight import network
 from provision.core.outcome import failures
 from provision.core.situation import Situation
 from provision.engine import make_plan, question
 from provision.errors import PreflightRefused
-from provision.facts import Facts, PathFact, Unit
+from provision.facts import Facts, Listener, PathFact, Unit
 from provision.inventory.model import Node
 from provision.network.port_matrix import wanted
 from provision.planes.swarm import paths, view
@@ -248,3 +250,42 @@ def test_an_ingress_that_is_not_wanted_is_removed(tmp_path: Path) -> None:
     assert of_cluster(without_ingress(at_work(tmp_path), demo)) == []
     kept = without_ingress(at_work(tmp_path), ingress)
     assert of_cluster(replace(kept, cluster=replace(kept.cluster, ingress=True))) == []
+
+
+def on_port(situation: Situation, wanted: int, found: int | None = None) -> Situation:
+    """The situation in which the inventory wants a port for VXLAN, and the first manager names the swarm's."""
+    told = situation.facts["node1"].docker[view.INFO]["Swarm"]
+    info = {"Swarm": {**told, "Cluster": {"DataPathPort": found}}} if found else {"Swarm": told}
+    there = replace(situation.facts["node1"], docker={**situation.facts["node1"].docker, view.INFO: info})
+    cluster = replace(situation.cluster, vxlan_port=wanted)
+    return replace(situation, cluster=cluster, facts={**situation.facts, "node1": there})
+
+
+def test_another_port_for_vxlan_is_asked_for_tried_and_guarded(tmp_path: Path) -> None:
+    situation = on_port(bare(tmp_path), 4799)
+    asked = question(PLANE, situation, NODES[0]).ports
+    assert (4799 in asked, 4789 in asked) == (True, False)
+    tried = {
+        cell.port for cell in wanted(situation.cluster, PLANE.ports_of(situation.cluster)) if cell.protocol == "udp"
+    }
+    assert tried == {4799, 7946}
+    (firewall,) = (phase for phase in PLANE.phases if phase.name == "firewall")
+    situation = replace(situation, cluster=replace(situation.cluster, firewall=True))
+    texts = [one.content or b"" for one in firewall.resources(situation, NODES[0]) if isinstance(one, File)]
+    assert b"udp dport { 4799, 7946 } counter drop" in texts[0]
+    assert "4799/udp" in [row[0] for row in ports(situation, PLANE.ports_of(situation.cluster)).rows]
+
+
+def test_the_kernels_socket_at_that_port_is_ours(tmp_path: Path) -> None:
+    taken = (Listener("udp", "0.0.0.0", 4799, "unknown"),)
+    for situation, words in ((at_work(tmp_path), []), (bare(tmp_path), ["port 4799/udp is taken by unknown"])):
+        there = replace(situation.facts["node2"], listeners=taken)
+        situation = on_port(replace(situation, facts={**situation.facts, "node2": there}), 4799)
+        assert [one.evidence for one in network.ports(NodeView(PLANE, situation, NODES[1]))] == words
+
+
+def test_a_swarm_keeps_its_port_for_vxlan(tmp_path: Path) -> None:
+    assert of_cluster(on_port(at_work(tmp_path), 4799, 4799)) == []
+    assert of_cluster(on_port(at_work(tmp_path), 4789, 4789)) == []
+    with pytest.raises(PreflightRefused, match="vxlan_port is 4799, but the swarm was made with 4789"):
+        make_plan(PLANE, on_port(at_work(tmp_path), 4799, 4789))

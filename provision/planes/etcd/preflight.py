@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision import layout
 from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
@@ -139,6 +140,8 @@ def swarm_mode_only(view: NodeView) -> Iterator[Outcome]:
     }
     if not cluster.ingress:
         asked["ingress"] = "only a swarm has a network ingress"
+    if cluster.vxlan_port != layout.VXLAN_PORT:
+        asked["vxlan_port"] = f"Docker takes another port than {layout.VXLAN_PORT} only when it makes a swarm"
     for key, reason in asked.items():
         advice = "delete it, or begin anew in swarm mode (docker.control_plane: swarm)"
         yield view.failed(f"overlay.{key}: {reason}", advice)

@@ -36,6 +36,16 @@ def is_lost(situation: Situation) -> bool:
     return any(view.active(situation)) and not view.is_running(situation)
 
 
+def _another_port(situation: Situation) -> tuple[Problem, ...]:
+    """Say that the swarm was made with another port for VXLAN, which cannot be changed."""
+    there, wanted = view.data_path_port(situation), situation.cluster.vxlan_port
+    if there in (None, wanted):
+        return ()
+    what = f"overlay.vxlan_port is {wanted}, but the swarm was made with {there}, and Docker cannot change it"
+    advice = f"write `vxlan_port: {there}`; or, to begin anew, fab reset and then fab provision"
+    return (Problem(what, "cluster", advice),)
+
+
 class SwarmPlane(Plane):
     """Every node's dockerd in one swarm; the members manage it."""
 
@@ -87,11 +97,11 @@ class SwarmPlane(Plane):
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Refuse what this plane cannot do yet, to take out a host that can be reached, and a quorum's loss."""
+        """Refuse what cannot be done: to take out a host that can be reached, another VXLAN port, a quorum's loss."""
         advice = "on the host: docker swarm leave (docker node demote before, for a manager); then delete its entry"
         what = "state: absent is not there yet in swarm mode"
         absent = tuple(Problem(what, host.name, advice) for host in situation.cluster.absent)
-        return absent or managers.blockers(situation)
+        return absent or (*_another_port(situation), *managers.blockers(situation))
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the swarm has no quorum."""

@@ -30,4 +30,5 @@ def encrypted(cluster: Cluster) -> tuple[Network, ...]:
 
 def of_cluster(cluster: Cluster) -> tuple[Port, ...]:
     """Return what the nodes of a cluster open."""
-    return (*PORTS, replace(ENCRYPTED, ours=in_a_swarm)) if encrypted(cluster) else PORTS
+    ports = tuple(replace(port, number=cluster.vxlan_port) if port.in_kernel else port for port in PORTS)
+    return (*ports, replace(ENCRYPTED, ours=in_a_swarm)) if encrypted(cluster) else ports

@@ -112,6 +112,7 @@ def _init(situation: Situation, docker: DockerClient, node: Node) -> None:
         advertise_addr=listen,
         listen_addr=listen,
         data_path_addr=node.address,
+        data_path_port=situation.cluster.vxlan_port,
         default_addr_pool=[str(pool)] if pool else None,
         subnet_size=LENGTH,
     )

@@ -97,25 +97,22 @@ def test_another_default_restarts_one_dockerd_after_the_other(cluster: Lab, fab:
     run(cluster, "node1", "docker run -d --name mortal busybox sleep 1000000")
     leads = "docker node ls -f role=manager | grep Leader | grep -q node1"
     first, last = reversed(NODES) if holds(cluster, "node1", leads) else NODES
-    text = cluster.inventory.read_text()
-    cluster.inventory.write_text(f"{text}docker: {{hardening: {{without_userland_proxy: true}}}}\n")
-    try:
-        planned = document(fab(cluster, "plan", "--json"))["changes"]
-        restarts = [(change["where"], change["stops"]) for change in planned if change["action"] == "restart"]
-        assert restarts == [("node1", ["mortal"]), ("node2", [])]
-        refused = document(fab(cluster, "provision", "--json"), 3)["problems"]
-        assert "node1: mortal" in refused[0]["what"]
-        assert document(fab(cluster, "provision", "--yes", "--json"))["changes"] == planned
-        # The clock of systemd is that of this machine on every host.
-        served = run(cluster, first, "systemctl show -p ActiveEnterTimestampMonotonic --value docker")
-        assert int(served) < int(start(cluster, last, "docker"))
-        await_packets(cluster)
-        assert 'userland-proxy": false' in run(cluster, first, "cat /run/overlay-provision/daemon.json")
-        assert document(fab(cluster, "provision", "--json"))["changes"] == []
-    finally:
-        cluster.inventory.write_text(text)
-    document(fab(cluster, "provision", "--yes", "--json"))
+    with cluster.inventory.open("a") as inventory:  # for the tests that follow too
+        inventory.write("docker: {hardening: {without_userland_proxy: true}}\n")
+    planned = document(fab(cluster, "plan", "--json"))["changes"]
+    restarts = [(change["where"], change["stops"]) for change in planned if change["action"] == "restart"]
+    assert restarts == [("node1", ["mortal"]), ("node2", [])]
+    refused = document(fab(cluster, "provision", "--json"), 3)["problems"]
+    assert "node1: mortal" in refused[0]["what"]
+    assert document(fab(cluster, "provision", "--yes", "--json"))["changes"] == planned
+    # systemd's clock is that of this machine on every host.
+    served = run(cluster, first, "systemctl show -p ActiveEnterTimestampMonotonic --value docker")
+    assert int(served) < int(start(cluster, last, "docker"))
+    for node in NODES:
+        run(cluster, node, "grep -q '\"userland-proxy\": false' /run/overlay-provision/daemon.json")
     run(cluster, "node1", "docker rm -f mortal")
+    await_packets(cluster)
+    assert document(fab(cluster, "provision", "--json"))["changes"] == []
 
 
 #: A kernel with IPsec takes such a state.

@@ -110,13 +110,18 @@ def _leads(situation: Situation, node: Node) -> bool:
 
 
 def _is_back(situation: Situation, door: SwarmCoordinator, node: Node) -> None:
-    """Return if a daemon is in the swarm, and no node misses another one. Unanswered, StepFailed."""
+    """Return if a daemon is in the swarm, all nodes are ready, and none misses another. Unanswered, StepFailed.
+
+    A new leader does not know a node's state before the node has reported to it.
+    """
     swarm = asked(lambda: door.docker(node).info())["Swarm"]
     if swarm["LocalNodeState"] != "active":
         raise Unanswered(f"its swarm is {swarm['LocalNodeState']}: {swarm.get('Error', '')}")
-    state = asked(lambda: door.manager().api.inspect_node(swarm["NodeID"]))["Status"]["State"]
-    if state != "ready":
-        raise Unanswered(f"the managers list it as {state}")
+    states = {one["ID"]: one["Status"]["State"] for one in asked(lambda: door.manager().api.nodes())}
+    for one in view.active(situation):
+        state = states.get(view.daemon(situation.of(one)).identity, "unknown")
+        if state != "ready":
+            raise Unanswered(f"the managers list {one.name} as {state}")
     for network, nodes in _attached(situation):
         for one in nodes:
             if missing := asked(partial(door.missing_peers, one, network.name, nodes)):

@@ -49,7 +49,13 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     whole = plane.whole(situation)
     phases = () if node in situation.cluster.absent else plane.phases
     resources = [resource for phase in phases for resource in phase.resources(whole, node)]
-    ports = tuple(dict.fromkeys(port.number for port in plane.ports if node.member or not port.members))
+    ports = tuple(
+        dict.fromkeys(
+            port.number
+            for port in plane.ports_of(situation.cluster)
+            if port.listens and (node.member or not port.members)
+        )
+    )
     own = (facts.Question(ports=ports), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 

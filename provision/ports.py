@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from provision import layout
 
-Protocol = Literal["tcp", "udp"]
+#: `esp` is IPsec's IP protocol: it has no port, and the number is its own.
+Protocol = Literal["tcp", "udp", "esp"]
 
 
 def started_by_us(facts: Any, unit: str) -> bool:
@@ -18,10 +19,10 @@ def started_by_us(facts: Any, unit: str) -> bool:
 
 @dataclass(frozen=True)
 class Port:
-    """One port: number and protocol, whose unit opens it, what for, and what keeps others out.
+    """One port, or an IP protocol: number and protocol, whose unit opens it, what for, and what keeps others out.
 
-    `members`: only members open it. `tunnelled`: the controller comes to it through SSH. `ours`: says by a node's facts
-    whether the unit opens it for our cluster.
+    `members`: only members open it. `tunnelled`: the controller comes to it through SSH. `in_kernel`: the kernel, no
+    process, has it. `ours`: says by a node's facts whether the unit opens it for our cluster.
     """
 
     number: int
@@ -31,7 +32,13 @@ class Port:
     protection: str
     members: bool = False
     tunnelled: bool = False
+    in_kernel: bool = False
     ours: Callable[[Any, str], bool] = started_by_us
+
+    @property
+    def listens(self) -> bool:
+        """Whether something can listen there, and be tried."""
+        return self.protocol != "esp"
 
     def is_ours(self, facts: Any) -> bool:
         """Say whether a node's unit opens this port for our cluster."""
@@ -49,5 +56,7 @@ _CLEAR_TEXT = "nothing: clear text"
 OVERLAY = (
     Port(layout.GOSSIP_PORT, "tcp", layout.DOCKER_UNIT, _GOSSIP, _CLEAR_TEXT),
     Port(layout.GOSSIP_PORT, "udp", layout.DOCKER_UNIT, _GOSSIP, _CLEAR_TEXT),
-    Port(layout.VXLAN_PORT, "udp", layout.DOCKER_UNIT, "packets between containers", _CLEAR_TEXT),
+    Port(layout.VXLAN_PORT, "udp", layout.DOCKER_UNIT, "packets between containers", _CLEAR_TEXT, in_kernel=True),
 )
+#: What encrypted networks need too.
+ENCRYPTED = Port(50, "esp", layout.DOCKER_UNIT, "packets between containers of encrypted networks", "IPsec")

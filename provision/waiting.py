@@ -30,16 +30,17 @@ def until(
     advice: str,
     meanwhile: Callable[[], object] | None = None,
     steady: float = 0.0,
+    seconds: float = QUORUM_SECONDS,
 ) -> None:
     """Repeat `attempt` until it has raised neither Unanswered nor StepFailed for `steady` seconds in a row.
 
-    StepFailed says what was waited for, after a minute. `meanwhile` is called between attempts once they take longer
+    StepFailed says what was waited for, after `seconds`. `meanwhile` is called between attempts once they take longer
     than usual; an error that it raises ends the waiting.
     """
     began = time.monotonic()
     well_since: float | None = None
     trouble: object = "its answers came too slowly"
-    for _ in attempts(QUORUM_SECONDS + steady, 0.05, 0.5):
+    for _ in attempts(seconds + steady, 0.05, 0.5):
         try:
             attempt()
         except (Unanswered, StepFailed) as error:

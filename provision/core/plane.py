@@ -148,6 +148,10 @@ class Plane:
     #: Python distributions that a bundle names with their versions.
     libraries: tuple[str, ...] = ()
 
+    def ports_of(self, cluster: Cluster) -> tuple[Port, ...]:
+        """Return the ports that the nodes of a cluster open. `ports` has them for an inventory without further keys."""
+        return self.ports
+
     def keeps(self, cluster: Cluster) -> bool:
         """Say whether the identity's folder shows that this plane provisioned the cluster before that was recorded."""
         return False

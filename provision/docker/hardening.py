@@ -1,6 +1,7 @@
 """Safer defaults for dockerd, each unless the user has decided it.
 
-docker-store adds each line to the configuration that it makes for dockerd, unless the user's daemon.json has the key.
+A program on the node (node/docker_config.sh) adds each line to the configuration that it makes for dockerd, unless the
+user's daemon.json has the key.
 So a key that the user adds later wins too, and dockerd never refuses to start because a key is given twice.
 """
 
@@ -29,7 +30,7 @@ class Default:
 
     @property
     def line(self) -> str:
-        """The line that docker-store reads."""
+        """The line that the program reads."""
         return f"{self.decided_by} {json.dumps(self.key)}: {json.dumps(self.value)}\n"
 
 
@@ -46,6 +47,6 @@ _DEFAULTS = {
 
 
 def defaults(hardening: Hardening, flags: str) -> bytes:
-    """Return the lines for docker-store. `flags`: dockerd's command line, whose flags the user has decided."""
+    """Return the lines for that program. `flags`: dockerd's command line, whose flags the user has decided."""
     chosen = (default for name, default in _DEFAULTS.items() if getattr(hardening, name))
     return "".join(one.line for one in chosen if not re.search(f"--{one.decided_by}", flags)).encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 from provision.inventory.addresses import AUTO
 from provision.inventory.document import NETWORKS, AppImageSection, Document, NetworkSection, NodeSection, ProbeSection
 from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Hardening, Network, Node, Probe
+from provision.layout import VXLAN_PORT
 
 STORE_SIZE = 3
 """Members by default, if there are enough nodes: the fewest that survive the loss of one."""
@@ -32,11 +33,14 @@ def build(document: Document, path: Path) -> Cluster:
         etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256) if document.etcd else None,
         control_plane=document.docker.control_plane if document.docker else "auto",
         networks=tuple(
-            Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet)) for name, each in networks.items()
+            Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet), each.encrypted)
+            for name, each in networks.items()
         ),
         probe=Probe(probe.image, _file(probe.archive, path.parent)),
         path=path,
         mtu=document.overlay.mtu if document.overlay and isinstance(document.overlay.mtu, int) else None,
+        vxlan_port=document.overlay.vxlan_port if document.overlay else VXLAN_PORT,
+        ingress=document.overlay.ingress if document.overlay else True,
         app=App(_image(document.app.redis, path.parent), _image(document.app.web, path.parent))
         if document.app
         else None,

@@ -9,6 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from provision.inventory import addresses, values
 from provision.inventory.model import HostKeyPolicy, PlaneName
+from provision.layout import VXLAN_PORT
 
 ETCD_RELEASE = "artifacts/etcd-v3.5.30-linux-amd64.tar.gz"
 NETWORKS = {"demo": {"subnet": "10.99.0.0/24"}}
@@ -42,6 +43,11 @@ Mtu = Annotated[
     _like(addresses.AUTO),
 ]
 Port = Annotated[int, AfterValidator(values.port), _like(22, minimum=1, maximum=65535)]
+VxlanPort = Annotated[
+    int,
+    AfterValidator(values.vxlan_port),
+    _like(VXLAN_PORT, minimum=values.VXLAN_PORTS[0], maximum=values.VXLAN_PORTS[1]),
+]
 User = Annotated[str, AfterValidator(values.user), _like("ops", values.SSH_USER)]
 Host = Annotated[str, AfterValidator(values.host), _like("node1.example", values.SSH_HOST)]
 Gateway = Annotated[str, AfterValidator(values.gateway), _like("ops@bastion.example:22")]
@@ -135,6 +141,10 @@ class NetworkSection(Section):
     """One overlay network."""
 
     subnet: Subnet = Field(description="Its IPv4 range, which nothing else uses: a /29 or larger; or auto.")
+    encrypted: bool = Field(
+        False,
+        description="Whether packets between hosts are encrypted (IPsec); in swarm mode only. It costs throughput.",
+    )
 
 
 class OverlaySection(Section):
@@ -146,6 +156,15 @@ class OverlaySection(Section):
     mtu: Mtu = Field(
         "auto",
         description="The largest packet between the nodes in bytes; containers get 50 less. auto: the links' MTU.",
+    )
+    vxlan_port: VxlanPort = Field(
+        VXLAN_PORT,
+        description="The UDP port of packets between containers on different hosts. Another one only in swarm mode, "
+        "from the beginning.",
+    )
+    ingress: bool = Field(
+        True,
+        description="false: in swarm mode, the network ingress is removed. Only services with published ports use it.",
     )
 
 

@@ -7,6 +7,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Literal
 
+from provision.layout import VXLAN_PORT
+
 HostKeyPolicy = Literal["ask", "accept-new", "strict"]
 PlaneName = Literal["auto", "etcd", "swarm"]
 
@@ -48,6 +50,8 @@ class Network:
 
     name: str
     subnet: IPv4Network | None
+    #: Whether packets between hosts are encrypted, which only swarm mode can.
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ class Cluster:
     path: Path
     #: The largest packet between the nodes in bytes; None: the links' MTU (provision/network/underlay.py).
     mtu: int | None = None
+    #: Whether a swarm keeps the network that services publish their ports on.
+    ingress: bool = True
+    #: The UDP port of packets between containers on different hosts; only swarm mode takes another one.
+    vxlan_port: int = VXLAN_PORT
     #: None: the counter is not tried.
     app: App | None = None
     hardening: Hardening = field(default_factory=Hardening)

@@ -17,6 +17,7 @@ from provision.inventory.document import ETCD_RELEASE
 from provision.inventory.errors import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
 from provision.inventory.values import unused_port
+from provision.layout import VXLAN_PORT
 from provision.ports import Port
 
 NOT_FOR_CONTAINERS = 3
@@ -134,6 +135,24 @@ def etcd_has_a_release(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(("docker", "control_plane")), what, f"add etcd: {{source: {ETCD_RELEASE}}}")
 
 
+def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
+    """Where etcd is asked for, nothing is asked for that only swarm mode has."""
+    if _section(page, "docker").get("control_plane") != "etcd":
+        return
+    asked: list[tuple[tuple[str, ...], str]] = [
+        (("overlay", "networks", name, "encrypted"), "Docker has no keys to encrypt with")
+        for name, network in _section(page, "overlay", "networks").items()
+        if _dict(network).get("encrypted") is True
+    ]
+    if _section(page, "overlay").get("ingress") is False:
+        asked.append((("overlay", "ingress"), "there is no network ingress"))
+    if _section(page, "overlay").get("vxlan_port", VXLAN_PORT) != VXLAN_PORT:
+        asked.append((("overlay", "vxlan_port"), f"Docker uses port {VXLAN_PORT}"))
+    for location, reason in asked:
+        what = f"{'.'.join(location)}: with docker.control_plane: etcd, {reason}"
+        yield Mistake(page.line(location), what, "delete it, or use swarm mode")
+
+
 def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
     """The checksum of a download is in the inventory."""
     etcd = _section(page, "etcd")
@@ -152,6 +171,7 @@ RULES = (
     two_nodes_stay,
     somebody_is_a_member,
     etcd_has_a_release,
+    etcd_lacks_what_swarm_mode_has,
     downloads_are_pinned,
 )
 

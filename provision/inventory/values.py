@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from provision.inventory.errors import Wrong, describe, is_unseen, show
+from provision.layout import GOSSIP_PORT, VXLAN_PORT
 from provision.ports import Port
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
@@ -26,6 +27,9 @@ NAME_LENGTH = 63
 """Characters of a label in DNS (RFC 1035)."""
 
 DOCKERS_NETWORKS = ("bridge", "host", "none", "docker_gwbridge", "ingress")
+
+VXLAN_PORTS = (1024, 49151)
+"""Smallest and largest port that Docker takes for VXLAN."""
 
 MTUS = (576, 9000)
 """Smallest and largest MTU in bytes: the one every host must accept (RFC 791), and that of jumbo frames."""
@@ -92,6 +96,17 @@ def unused_port(value: int, ports: Collection[Port]) -> int:
     if value in purposes:
         used = ", ".join(map(str, sorted(purposes)))
         raise Wrong(f"{value} is taken by {purposes[value]}", f"let sshd listen on another port than {used}")
+    return value
+
+
+def vxlan_port(value: int) -> int:
+    """The UDP port of VXLAN, as Docker takes it."""
+    least, most = VXLAN_PORTS
+    if not least <= value <= most or value == GOSSIP_PORT:
+        raise Wrong(
+            f"{show(value)} is no port for VXLAN",
+            f"write a number from {least} to {most}, and not {GOSSIP_PORT}; {VXLAN_PORT} is the usual one",
+        )
     return value
 
 

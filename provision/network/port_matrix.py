@@ -36,7 +36,7 @@ def wanted(cluster: Cluster, ports: Sequence[Port]) -> tuple[Cell, ...]:
         Cell(source.name, target.name, port.number, port.protocol)
         for target in cluster.nodes
         for port in ports
-        if target.member or not port.members
+        if port.listens and (target.member or not port.members)
         for source in cluster.nodes
         if source != target
     )

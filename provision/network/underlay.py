@@ -14,6 +14,9 @@ LOOPBACK = 65535
 VXLAN = 50
 """Bytes of each packet that Docker's driver reserves for the overlay's headers."""
 
+ESP = 26
+"""Bytes of each packet that Docker's driver also reserves on an encrypted network."""
+
 
 def mtu(situation: Situation) -> int:
     """Return the inventory's MTU, or else the smallest of the nodes' interfaces and of what crossed between nodes."""

@@ -10,3 +10,10 @@ from importlib.resources import files
 def library(*more: str) -> str:
     """Return the shell functions of `library.sh`, and those of further files, given by name without `.sh`."""
     return "".join((files(__name__) / f"{name}.sh").read_text() for name in ("library", *more))
+
+
+def program(room: str, *names: str) -> bytes:
+    """Return a program that stays on a node. `names`: its parts' files without `.sh`, in the package `room` or here."""
+    places = files(room), files(__name__)
+    parts = ([place / f"{name}.sh" for place in places] for name in names)
+    return b"".join(next(part for part in there if part.is_file()).read_bytes() for there in parts)

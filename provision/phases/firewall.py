@@ -10,7 +10,7 @@ from provision.core.phase import Phase, Wave
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS
-from provision.inventory.model import Node
+from provision.inventory.model import Cluster, Node
 from provision.network import port_matrix
 from provision.node import library
 from provision.ports import Port
@@ -29,11 +29,14 @@ class Firewall(Phase):
 
     def __init__(
         self,
-        ports: Sequence[Port],
+        ports: Callable[[Cluster], Sequence[Port]],
         before: Sequence[str],
         guests: Callable[[Situation], Sequence[str]] = lambda _: (),
     ) -> None:
-        """Guard `ports`. The table is loaded before the units in `before` start. `guests`: more addresses to let in."""
+        """Guard a cluster's `ports`. The table is loaded before the units in `before` start.
+
+        `guests`: more addresses to let in.
+        """
         self._ports, self._before, self._guests = ports, before, guests
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
@@ -52,13 +55,15 @@ class Firewall(Phase):
         )
 
     def _rules(self, situation: Situation) -> bytes:
+        ports = self._ports(situation.cluster)
         return render(
             "firewall.nft.j2",
             cluster=situation.cluster.name,
             table=layout.FIREWALL_TABLE,
             addresses=[*(node.address for node in situation.cluster.nodes), *self._guests(situation)],
-            tcp=sorted(port.number for port in self._ports if port.protocol == "tcp"),
-            udp=sorted(port.number for port in self._ports if port.protocol == "udp"),
+            tcp=sorted(port.number for port in ports if port.protocol == "tcp"),
+            udp=sorted(port.number for port in ports if port.protocol == "udp"),
+            esp=any(port.protocol == "esp" for port in ports),
         )
 
     def _unit(self, situation: Situation) -> bytes:
@@ -78,7 +83,11 @@ class Firewall(Phase):
         if not situation.cluster.firewall:
             return
         shut = port_matrix.shut(
-            situation.cluster, self._ports, situation.facts, coordinator.remotes, coordinator.remotes.run
+            situation.cluster,
+            self._ports(situation.cluster),
+            situation.facts,
+            coordinator.remotes,
+            coordinator.remotes.run,
         )
         if shut:
             coordinator.remotes.each(_drop, wave)

@@ -26,6 +26,8 @@ LABEL = "overlay-provision.cluster"
 
 #: The driver's option for the MTU below the overlay, in bytes; 1500 by default.
 MTU = "com.docker.network.driver.mtu"
+#: The driver's option for encryption. It is set if it is there, whatever its value.
+ENCRYPTED = "encrypted"
 
 
 class Networks(Phase):
@@ -86,11 +88,13 @@ class _Wanted:
     subnet: IPv4Network
     chosen: bool
     mtu: int
+    encrypted: bool
 
     @property
     def options(self) -> dict[str, str]:
-        """The driver's options. The driver subtracts VXLAN's headers from the MTU by itself."""
-        return {MTU: str(self.mtu)} if self.mtu != underlay.USUAL else {}
+        """The driver's options. The driver subtracts VXLAN's and IPsec's headers from the MTU by itself."""
+        size = {MTU: str(self.mtu)} if self.mtu != underlay.USUAL else {}
+        return size | ({ENCRYPTED: ""} if self.encrypted else {})
 
 
 def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
@@ -101,7 +105,10 @@ def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
         found = _mtu(there[name]) if name in there and not situation.cluster.mtu else most
         return min(found, most)
 
-    return tuple(_Wanted(n.name, subnets[n.name], n.subnet is None, mtu(n.name)) for n in situation.cluster.networks)
+    return tuple(
+        _Wanted(one.name, subnets[one.name], one.subnet is None, mtu(one.name), one.encrypted)
+        for one in situation.cluster.networks
+    )
 
 
 def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
@@ -131,20 +138,24 @@ def _change(phase: str, wanted: _Wanted, there: Mapping[str, Any] | None) -> Cha
     resource = f"network {wanted.name}"
     if there is None:
         chosen = " (chosen)" if wanted.chosen else ""
-        size = f", MTU {_inside(wanted.mtu)} in containers" if wanted.options else ""
-        return Change(CLUSTER, phase, resource, "create", note=f"overlay, {wanted.subnet}{chosen}{size}")
+        secret = ", encrypted" if wanted.encrypted else ""
+        size = f", MTU {_inside(wanted.mtu, wanted.encrypted)} in containers" if wanted.options else ""
+        return Change(CLUSTER, phase, resource, "create", note=f"overlay, {wanted.subnet}{chosen}{secret}{size}")
     differences = _differences(wanted, there)
     return Change(CLUSTER, phase, resource, "replace", note="; ".join(differences)) if differences else None
 
 
 def _differences(wanted: _Wanted, there: Mapping[str, Any]) -> list[str]:
-    subnets, mtu = subnets_of(there), _mtu(there)
+    subnets, mtu, encrypted = subnets_of(there), _mtu(there), ENCRYPTED in (there.get("Options") or {})
+    inside, wanted_inside = _inside(mtu, encrypted), _inside(wanted.mtu, wanted.encrypted)
+    said = {True: "encrypted", False: "not encrypted"}
     found = ", ".join(map(str, subnets)) or "no subnet"
     return [
         *([f"{found} → {wanted.subnet}"] if subnets != (wanted.subnet,) else ()),
-        *([f"MTU in containers {_inside(mtu)} → {_inside(wanted.mtu)}"] if mtu != wanted.mtu else ()),
+        *([f"{said[encrypted]} → {said[wanted.encrypted]}"] if encrypted != wanted.encrypted else ()),
+        *([f"MTU in containers {inside} → {wanted_inside}"] if mtu != wanted.mtu else ()),
     ]
 
 
-def _inside(mtu: int) -> int:
-    return mtu - underlay.VXLAN
+def _inside(mtu: int, encrypted: bool) -> int:
+    return mtu - underlay.VXLAN - (underlay.ESP if encrypted else 0)

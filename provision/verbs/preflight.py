@@ -19,7 +19,9 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
     ignored = session.ignored(ignore)
     with session.partial_survey() as survey:
         situation = with_flows(
-            session, tunnels.tried(survey.situation, session.plane.ports, survey.remotes), survey.remotes
+            session,
+            tunnels.tried(survey.situation, session.plane.ports_of(session.cluster), survey.remotes),
+            survey.remotes,
         )
         found = node_view.run(session.plane, situation, session.preflight_checks, ignored)
         outcomes = (*_way_there(session, survey), *found)

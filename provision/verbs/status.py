@@ -28,7 +28,7 @@ def run_status(session: Session, *, store: bool) -> Report:
         *status.tables,
         _nodes(plane, situation, status),
         _networks(session, situation),
-        ports(situation, plane.ports),
+        ports(situation, plane.ports_of(session.cluster)),
         *status.closing,
     )
     return Report(

@@ -38,7 +38,7 @@ def looked_at(
     session: Session, situation: Situation, remotes: Remotes, ignored: Collection[str]
 ) -> tuple[Situation, tuple[Problem, ...]]:
     """Try tunnels and ports, and return the situation with what came of it, and every warning. PreflightRefused."""
-    situation = with_flows(session, tunnels.tried(situation, session.plane.ports, remotes), remotes)
+    situation = with_flows(session, tunnels.tried(situation, session.plane.ports_of(session.cluster), remotes), remotes)
     return situation, warned(session, situation, ignored)
 
 
@@ -49,7 +49,9 @@ def with_flows(session: Session, situation: Situation, remotes: Remotes) -> Situ
             session.progress.say(node.name, "trying the ports between the nodes")
         asked = tuple(node for node in session.cluster.nodes if node.name in situation.facts)
         among = replace(session.cluster, nodes=asked)
-        matrix = port_matrix.measure(among, session.plane.ports, situation.facts, remotes, secrets.token_hex(4))
+        matrix = port_matrix.measure(
+            among, session.plane.ports_of(session.cluster), situation.facts, remotes, secrets.token_hex(4)
+        )
     return replace(situation, matrix=matrix)
 
 

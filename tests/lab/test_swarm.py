@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
-from invariants import await_packets
-from observe import document, everything, manifest, run, with_password
+from invariants import await_packets, await_so, holds
+from observe import document, everything, manifest, run, start, with_password
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -40,11 +40,17 @@ def cluster(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> Lab:
         *("swarm", "node2 in the swarm", "network demo")
     ]
     for node in NODES:
-        start = "docker run -d --restart always --stop-signal KILL"
-        run(lab, node, f"{start} --name user-{node} --network demo busybox sleep 1000000")
-        run(lab, node, f"{start} --name plain-{node} busybox sleep 1000000")
+        container = "docker run -d --restart always --stop-signal KILL"
+        run(lab, node, f"{container} --name user-{node} --network demo busybox sleep 1000000")
+        run(lab, node, f"{container} --name plain-{node} busybox sleep 1000000")
     await_packets(lab)
     return lab
+
+
+def log_options(lab: Lab, node: str) -> str:
+    """The options of a new container's log."""
+    made = "one=$(docker create busybox) && docker inspect -f '{{.HostConfig.LogConfig.Config}}' $one"
+    return run(lab, node, f"{made} && docker rm $one >/dev/null").strip()
 
 
 def test_a_second_run_changes_nothing_and_every_check_passes(cluster: Lab, fab: Fab) -> None:
@@ -70,6 +76,62 @@ def test_a_user_with_a_sudo_password_comes_to_dockers_socket_and_leaves_no_door(
     assert (code, "checks passed" in said) == (0, True), said
     for node in NODES:
         run(cluster, node, "! ls /run/overlay-door-* 2>/dev/null")
+
+
+def test_dockerd_has_our_defaults_and_what_its_user_says_wins(cluster: Lab) -> None:
+    for node in NODES:
+        assert "no-new-privileges" in run(cluster, node, "docker info -f '{{.SecurityOptions}}'")
+        assert log_options(cluster, node) == "map[max-file:3 max-size:10m]"
+    theirs = """echo '{"debug": true, "log-opts": {"max-size": "1m"}}' >/etc/docker/daemon.json"""
+    run(cluster, "node2", f"{theirs}; systemctl reload docker")
+    await_so(cluster, "node2", "docker info -f '{{.Debug}}' | grep -qx true")
+    run(cluster, "node2", "systemctl restart docker")
+    assert log_options(cluster, "node2") == "map[max-size:1m]"
+    assert "no-new-privileges" in run(cluster, "node2", "docker info -f '{{.SecurityOptions}}'")
+    await_packets(cluster)
+    run(cluster, "node2", "rm /etc/docker/daemon.json")
+
+
+def test_another_default_restarts_one_dockerd_after_the_other(cluster: Lab, fab: Fab) -> None:
+    run(cluster, "node1", "docker run -d --name mortal busybox sleep 1000000")
+    leads = "docker node ls -f role=manager | grep Leader | grep -q node1"
+    first, last = reversed(NODES) if holds(cluster, "node1", leads) else NODES
+    with cluster.inventory.open("a") as inventory:  # for the tests that follow too
+        inventory.write("docker: {hardening: {without_userland_proxy: true}}\n")
+    planned = document(fab(cluster, "plan", "--json"))["changes"]
+    restarts = [(change["where"], change["stops"]) for change in planned if change["action"] == "restart"]
+    assert restarts == [("node1", ["mortal"]), ("node2", [])]
+    refused = document(fab(cluster, "provision", "--json"), 3)["problems"]
+    assert "node1: mortal" in refused[0]["what"]
+    assert document(fab(cluster, "provision", "--yes", "--json"))["changes"] == planned
+    # systemd's clock is that of this machine on every host.
+    served = run(cluster, first, "systemctl show -p ActiveEnterTimestampMonotonic --value docker")
+    assert int(served) < int(start(cluster, last, "docker"))
+    for node in NODES:
+        run(cluster, node, "grep -q '\"userland-proxy\": false' /run/overlay-provision/daemon.json")
+    run(cluster, "node1", "docker rm -f mortal")
+    await_packets(cluster)
+    assert document(fab(cluster, "provision", "--json"))["changes"] == []
+
+
+#: A kernel with IPsec takes such a state.
+IPSEC = """unshare -n ip xfrm state add src 10.1.1.1 dst 10.1.1.2 proto esp spi 0x99 mode transport \\
+    aead "rfc4106(gcm(aes))" 0x0000000000000000000000000000000000000000 64"""
+
+
+def test_an_encrypted_network_needs_a_kernel_that_encrypts(cluster: Lab, fab: Fab) -> None:
+    text = cluster.inventory.read_text()
+    cluster.inventory.write_text(text.replace("10.99.0.0/24}", "10.99.0.0/24, encrypted: true}"))
+    before = everything(cluster)
+    try:
+        refused = document(fab(cluster, "provision", "--yes", "--json"), 3)["problems"]
+    finally:
+        cluster.inventory.write_text(text)
+    assert everything(cluster) == before
+    without = [node for node in NODES if not holds(cluster, node, IPSEC)]
+    assert [problem["where"] for problem in refused if "ESP" in problem["what"]] == [
+        f"{node} [kernel-encrypts]" for node in without
+    ]
 
 
 @pytest.mark.parametrize("off", [("node2",), NODES], ids=["one", "both"])
@@ -124,3 +186,19 @@ def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str,
         run(cluster, node, f"docker rm -f user-{node} plain-{node}")
     document(fab(cluster, "reset", "--yes", "--json"))
     assert {node: manifest(cluster, node) for node in NODES} == before
+
+
+def test_another_port_for_vxlan_and_no_ingress(bare_lab: Lab, fab: Fab) -> None:
+    text = bare_lab.inventory.read_text()
+    bare_lab.inventory.write_text(text.replace("overlay:\n", "overlay:\n  vxlan_port: 4799\n  ingress: false\n"))
+    try:
+        document(fab(bare_lab, "provision", "--json"))
+        for node in NODES:
+            run(bare_lab, node, "! docker network inspect ingress 2>/dev/null")
+            assert run(bare_lab, node, "ss -H -lnu '( sport = :4799 or sport = :4789 )'").split()[3] == "0.0.0.0:4799"
+            run(bare_lab, node, "nft list table inet overlay_provision | grep -q '4799, 7946'")
+        assert document(fab(bare_lab, "provision", "--json"))["changes"] == []
+    finally:
+        bare_lab.inventory.write_text(text)
+    (refused,) = document(fab(bare_lab, "plan", "--json"), 3)["problems"]
+    assert "the swarm was made with 4799" in refused["what"]

@@ -32,7 +32,7 @@ def store_program(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
 @pytest.mark.parametrize("users", USERS)
 def test_the_store_is_added_to_the_users_configuration(store_program: Program, users: str) -> None:
     store_program.users.write_text(users)
-    found = store_program.run("configure store")
+    found = store_program.run("configure store_keys")
     assert found.pop("cluster-store") == STORE
     assert found.pop("cluster-advertise") == "192.0.2.1:2376"
     folder = store_program.folder
@@ -55,7 +55,7 @@ ROTATED = {"max-size": "10m", "max-file": "3"}
 EVERY = Hardening(limit_open_files=True, isolate_default_bridge=True, without_userland_proxy=True)
 
 
-@pytest.mark.parametrize("call", ["configure", "configure store"])
+@pytest.mark.parametrize("call", ["configure", "configure store_keys"])
 @pytest.mark.parametrize(
     ("users", "left_out"),
     [
@@ -86,13 +86,13 @@ def test_what_is_set_for_safety_is_what_the_user_does_not_speak_of(
     assert KEYS.isdisjoint(found) == (call == "configure")
 
 
-@pytest.mark.parametrize("call", ["configure", "configure store"])
+@pytest.mark.parametrize("call", ["configure", "configure store_keys"])
 def test_no_configuration_of_the_users_is_an_empty_one(store_program: Program, call: str) -> None:
-    assert store_program.run(call).keys() == (KEYS if "store" in call else set())
+    assert store_program.run(call).keys() == (KEYS if "store_keys" in call else set())
 
 
 def test_it_is_for_root_alone_and_whole(store_program: Program) -> None:
-    store_program.run("configure store")
+    store_program.run("configure store_keys")
     assert store_program.config.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in store_program.config.parent.iterdir()] == ["daemon.json"]
 
@@ -124,11 +124,11 @@ def test_under_live_restore_one_that_has_joined_before_is_started_on_a_store_tha
 
 def test_a_reload_keeps_the_members_that_dockerd_knows(store_program: Program) -> None:
     """dockerd gets other members only at its next start."""
-    before = store_program.run("configure store")["cluster-store"]
+    before = store_program.run("configure store_keys")["cluster-store"]
     environment = store_program.folder / "store.env"
     environment.write_text(environment.read_text().replace("192.0.2.1:2379", "192.0.2.7:2379"))
     assert store_program.run("hang_up() { :; }\nreload")["cluster-store"] == before
-    assert store_program.run("configure store")["cluster-store"] != before
+    assert store_program.run("configure store_keys")["cluster-store"] != before
 
 
 def test_one_that_is_to_be_started_whole_is_so_once(store_program: Program) -> None:
@@ -139,7 +139,7 @@ def test_one_that_is_to_be_started_whole_is_so_once(store_program: Program) -> N
 
 
 def test_a_reload_keeps_the_store_or_its_absence(store_program: Program) -> None:
-    store_program.run("configure store")
+    store_program.run("configure store_keys")
     store_program.users.write_text('{"debug": true}')
     assert store_program.run("hang_up() { :; }\nreload").keys() == KEYS | {"debug"}
     store_program.run("configure")

@@ -111,7 +111,7 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
     facts = before.of(node)
     for phase in PLANE.phases:
         for resource in phase.resources(before, node):
-            facts = _with(facts, resource)
+            facts = with_resource(facts, resource)
     members = tuple(map(store_member, before.cluster.members)) if node.member else None
     in_use = ",".join(f"{member.address}:2379" for member in before.cluster.members)
     listeners = tuple(
@@ -179,7 +179,8 @@ def network(name: str, subnet: str, scope: str = "global") -> dict[str, Any]:
     return {"Name": name, "Scope": scope, "Driver": "overlay", "IPAM": {"Config": [{"Subnet": subnet}]}}
 
 
-def _with(facts: Facts, resource: Resource) -> Facts:
+def with_resource(facts: Facts, resource: Resource) -> Facts:
+    """The facts of a host that holds a resource too."""
     match resource:
         case Folder():
             found = {resource.path: PathFact("folder", resource.mode, resource.owner)}

@@ -8,10 +8,14 @@ from typing import Any
 
 from pki_sample import node, sample
 
+from provision.checks import node_view
+from provision.core.outcome import failures
 from provision.core.situation import Situation
+from provision.engine import make_plan
 from provision.facts import Facts, Unit
 from provision.inventory.model import Node
 from provision.planes.swarm import view
+from provision.planes.swarm.plane import PLANE
 
 NODES = (node("node1", "192.0.2.1"), node("node2", "192.0.2.2"), replace(node("node3", "192.0.2.3"), member=False))
 
@@ -52,3 +56,15 @@ def at_work(folder: Path, **changed: dict[str, Any]) -> Situation:
     answers = {one.name: {view.INFO: own(one)} | ({view.NODES: entries} if one.member else {}) for one in NODES}
     situation = bare(folder)
     return replace(situation, recorded=True, facts={one.name: facts(answers[one.name]) for one in NODES})
+
+
+def of_cluster(situation: Situation) -> list[str]:
+    """The changes of the swarm that are planned."""
+    plan = make_plan(PLANE, situation)
+    return [f"{one.action} {one.resource}: {one.note}" for one in plan.changes if one.phase == "swarm"]
+
+
+def failed(situation: Situation) -> list[tuple[str, str]]:
+    """The checks of preflight that fail, and where."""
+    outcomes = node_view.run(PLANE, situation, PLANE.checks())
+    return [(one.check, one.where) for one in failures(outcomes)]

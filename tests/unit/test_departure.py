@@ -88,7 +88,7 @@ def test_its_containers_on_shared_networks_are_named_and_need_a_yes(tmp_path: Lo
 def test_a_dockerd_that_was_put_back_in_part_is_put_back_again(tmp_path: LocalPath, change: str) -> None:
     def partly(facts: Facts) -> Facts:
         if change == "drop-in":
-            return replace(facts, paths={p: f for p, f in facts.paths.items() if p != paths.DOCKER_DROP_IN})
+            return replace(facts, paths={p: f for p, f in facts.paths.items() if p != layout.DOCKER_DROP_IN})
         units = {**facts.units, layout.DOCKER_UNIT: replace(facts.unit(layout.DOCKER_UNIT), inputs={})}
         return replace(facts, units=units)
 
@@ -123,5 +123,5 @@ def test_certificates_are_not_renewed_while_a_host_is_about_to_leave(tmp_path: L
 def test_a_host_that_leaves_is_asked_for_what_it_holds_and_nothing_is_wanted_there(tmp_path: LocalPath) -> None:
     situation = absent(tmp_path)
     asked = question(PLANE, situation, situation.cluster.absent[0])
-    assert {paths.DOCKER_DROP_IN, paths.ETCD_BOOTSTRAP} <= set(asked.paths)
+    assert {layout.DOCKER_DROP_IN, paths.ETCD_BOOTSTRAP} <= set(asked.paths)
     assert layout.FIREWALL_RULES not in asked.paths

@@ -30,7 +30,7 @@ def guarded(folder: LocalPath) -> Cluster:
 
 
 def rules(situation: Situation) -> str:
-    held = Firewall(PORTS, ()).resources(situation, situation.cluster.nodes[0])
+    held = Firewall(lambda _: PORTS, ()).resources(situation, situation.cluster.nodes[0])
     (found,) = (one for one in held if isinstance(one, File) and one.path == layout.FIREWALL_RULES)
     return (found.content or b"").decode()
 

@@ -76,7 +76,7 @@ def test_the_vendors_command_line_is_looked_at(tmp_path: Path, values: dict[str,
         (one.content or b"").decode()
         for node in ("node1", "node2")
         for one in held(situation, node)
-        if isinstance(one, File) and one.path == paths.DOCKER_HARDENING
+        if isinstance(one, File) and one.path == layout.DOCKER_HARDENING
     ]
     assert ["no-new-privileges" in text for text in texts] == [False, True]
 

@@ -192,6 +192,50 @@ def test_a_release_is_named_where_etcd_needs_one(tmp_path: Path, etcd: str, dock
     assert_only(problems, line, "etcd: this key is missing", "add etcd: {source: artifacts/etcd-v")
 
 
+ENCRYPTED = f"{RIGHT}    safe: {{subnet: 10.98.0.0/24, encrypted: true}}\n"
+
+
+@pytest.mark.parametrize("plane", ["", "docker: {control_plane: swarm}\n", "docker: {control_plane: auto}\n"])
+def test_a_network_is_encrypted_if_it_says_so(tmp_path: Path, plane: str) -> None:
+    networks = loaded(tmp_path, ENCRYPTED + plane).networks
+    assert [(one.name, one.encrypted) for one in networks] == [("demo", False), ("safe", True)]
+
+
+def test_where_etcd_is_asked_for_no_network_is_encrypted(tmp_path: Path) -> None:
+    text = f"{ENCRYPTED}docker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("    safe: {subnet: 10.98.0.0/24, encrypted: true}") + 1
+    words = "overlay.networks.safe.encrypted: with docker.control_plane: etcd, Docker has no keys"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("encrypted: true", "encrypted: false")).control_plane == "etcd"
+
+
+def test_where_etcd_is_asked_for_there_is_no_ingress(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).ingress
+    assert not loaded(tmp_path, f"{RIGHT}  ingress: false\n").ingress
+    text = f"{RIGHT}  ingress: false\ndocker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("  ingress: false") + 1
+    words = "overlay.ingress: with docker.control_plane: etcd, there is no network ingress"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("false", "true")).ingress
+
+
+def test_where_etcd_is_asked_for_vxlan_keeps_its_port(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).vxlan_port == 4789
+    assert loaded(tmp_path, f"{RIGHT}  vxlan_port: 4799\n").vxlan_port == 4799
+    text = f"{RIGHT}  vxlan_port: 4799\ndocker: {{control_plane: etcd}}\n"
+    line = text.splitlines().index("  vxlan_port: 4799") + 1
+    words = "overlay.vxlan_port: with docker.control_plane: etcd, Docker uses port 4789"
+    assert_only(mistakes(tmp_path, text), line, words, "use swarm mode")
+    assert loaded(tmp_path, text.replace("4799", "4789")).vxlan_port == 4789
+
+
+@pytest.mark.parametrize("port", ["0", "1023", "49152", "7946", "-1"])
+def test_what_docker_does_not_take_for_vxlan_is_refused(tmp_path: Path, port: str) -> None:
+    text = f"{RIGHT}  vxlan_port: {port}\n"
+    advice = "write a number from 1024 to 49151, and not 7946"
+    assert_only(mistakes(tmp_path, text), len(text.splitlines()), f"`{port}` is no port for VXLAN", advice)
+
+
 def test_a_download_with_its_checksum(tmp_path: Path) -> None:
     digest = "AB" * 32
     text = changed("source: etcd.tar.gz", f"source: https://host.example/etcd.tar.gz\n  sha256: {digest}")

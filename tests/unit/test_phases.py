@@ -25,12 +25,13 @@ from provision import layout
 from provision.core.phase import Phase, Wave
 from provision.core.plane import Window
 from provision.core.situation import Situation
+from provision.docker.vendor import Vendor
 from provision.engine import make_plan
 from provision.facts import Facts
 from provision.inventory.model import Network
 from provision.phases.networks import changed_networks
 from provision.planes.etcd import paths
-from provision.planes.etcd.phases.docker import vendor_command, vendor_config
+from provision.planes.etcd.phases.docker import vendor_command
 from provision.planes.etcd.plane import PLANE
 from provision.resources import File, Image, Resource
 
@@ -121,7 +122,7 @@ def test_a_learner_with_nothing_to_change_is_still_promoted(tmp_path: Path) -> N
 
 
 VENDOR = "# /lib/systemd/system/docker.service\n[Service]\n"
-OURS = f"# {paths.DOCKER_DROP_IN}\n[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --cluster-store=x\n"
+OURS = f"# {layout.DOCKER_DROP_IN}\n[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --cluster-store=x\n"
 THEIRS = "# /etc/systemd/system/docker.service.d/10-proxy.conf\n[Service]\n"
 
 
@@ -166,13 +167,13 @@ THEIRS = "# /etc/systemd/system/docker.service.d/10-proxy.conf\n[Service]\n"
     ],
 )
 def test_the_vendors_command_is_kept(unit: str, command: str) -> None:
-    assert vendor_command(unit) == command
+    assert vendor_command(Vendor(unit)) == command
 
 
 def drop_in(situation: Situation, name: str) -> str:
     node = situation.cluster.node(name)
     files = (one for one in PHASES["docker"].resources(situation, node) if isinstance(one, File))
-    return next(one for one in files if one.path == paths.DOCKER_DROP_IN).content.decode()
+    return next(one for one in files if one.path == layout.DOCKER_DROP_IN).content.decode()
 
 
 def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_command(tmp_path: Path) -> None:
@@ -180,19 +181,24 @@ def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_
     (command,) = (line for line in text.splitlines() if line.startswith("ExecStart=/"))
     words = command.removeprefix("ExecStart=").split()
     assert words[:4] == ["/usr/sbin/dockerd", "-H", "fd://", "$DOCKER_OPTS"]
-    assert {"--tlsverify", "tcp://192.0.2.1:2376", f"--config-file={paths.DOCKER_RUN_CONFIG}"} <= set(words)
+    assert {"--tlsverify", "tcp://192.0.2.1:2376", f"--config-file={layout.DOCKER_RUN_CONFIG}"} <= set(words)
 
 
 @pytest.mark.parametrize(
-    ("command", "path"),
+    ("command", "options", "path"),
     [
-        ("/usr/bin/dockerd -H fd://", "/etc/docker/daemon.json"),
-        ("/usr/bin/dockerd --config-file /opt/d.json -H fd://", "/opt/d.json"),
-        ("/usr/bin/dockerd --config-file=/opt/d.json", "/opt/d.json"),
+        ("/usr/bin/dockerd -H fd://", "", "/etc/docker/daemon.json"),
+        ("/usr/bin/dockerd --config-file /opt/d.json -H fd://", "", "/opt/d.json"),
+        ("/usr/bin/dockerd --config-file=/opt/d.json", "", "/opt/d.json"),
+        ("/usr/bin/dockerd -H fd:// $DOCKER_OPTS", '"--debug --config-file=/opt/d.json"', "/opt/d.json"),
+        ("/usr/bin/dockerd -H fd://", '"--config-file=/opt/d.json"', "/etc/docker/daemon.json"),
     ],
+    ids=["nowhere", "two words", "one word", "in the options", "in options that are not used"],
 )
-def test_the_users_configuration_is_read_where_the_vendors_command_has_it(command: str, path: str) -> None:
-    assert vendor_config(command) == path
+def test_the_users_configuration_is_read_where_the_vendors_command_has_it(
+    command: str, options: str, path: str
+) -> None:
+    assert Vendor(f"{VENDOR}ExecStart={command}\n", options).config == path
 
 
 def test_only_a_member_wants_its_own_store(tmp_path: Path) -> None:

@@ -330,3 +330,26 @@ def test_92_an_sshd_that_refuses_to_forward(tmp_path: LocalPath) -> None:
     said = Problem("sshd on 192.0.2.2 refuses to forward to 192.0.2.2:2376", "node2", "AllowTcpForwarding yes")
     outcome = obstacle(tmp_path, lambda facts: replace(facts, not_forwarded=(said,)), "forwarding")
     assert (outcome.evidence, outcome.advice) == (said.what, said.advice)
+
+
+def test_without_a_swarm_no_network_is_encrypted(tmp_path: LocalPath) -> None:
+    situation = bare_situation(sample(tmp_path))
+    networks = tuple(replace(one, encrypted=True) for one in situation.cluster.networks)
+    (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, networks=networks)))
+    assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
+    assert outcome.evidence.startswith("overlay.networks.demo.encrypted: ")
+    assert "in swarm mode" in outcome.advice
+
+
+def test_without_a_swarm_there_is_no_ingress_to_remove(tmp_path: LocalPath) -> None:
+    situation = bare_situation(sample(tmp_path))
+    (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, ingress=False)))
+    assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
+    assert outcome.evidence == "overlay.ingress: only a swarm has a network ingress"
+
+
+def test_without_a_swarm_vxlan_keeps_its_port(tmp_path: LocalPath) -> None:
+    situation = bare_situation(sample(tmp_path))
+    (outcome,) = failures(replace(situation, cluster=replace(situation.cluster, vxlan_port=4799)))
+    assert (outcome.check, outcome.where) == ("swarm-mode-only", "node1")
+    assert outcome.evidence.startswith("overlay.vxlan_port: Docker takes another port than 4789 only when")

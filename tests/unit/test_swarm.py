@@ -6,11 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from swarm_sample import NODES, at_work, bare, facts, listed, own
+from swarm_sample import NODES, at_work, bare, facts, failed, listed, of_cluster, own
 
-from provision.checks import node_view
-from provision.core.outcome import failures
-from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
 from provision.facts import PathFact
@@ -18,16 +15,6 @@ from provision.planes.swarm import leaving, paths, view
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.status import status
 from provision.planes.swarm.suites.nodes import leading
-
-
-def of_cluster(situation: Situation) -> list[str]:
-    plan = make_plan(PLANE, situation)
-    return [f"{one.action} {one.resource}: {one.note}" for one in plan.changes if one.phase == "swarm"]
-
-
-def failed(situation: Situation) -> list[tuple[str, str]]:
-    outcomes = node_view.run(PLANE, situation, PLANE.checks())
-    return [(one.check, one.where) for one in failures(outcomes)]
 
 
 def test_the_first_member_makes_the_swarm_and_all_others_join_it(tmp_path: Path) -> None:

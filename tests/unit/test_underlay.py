@@ -14,7 +14,7 @@ from provision.core.reach import Matrix
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.network import underlay
-from provision.phases.networks import MTU
+from provision.phases.networks import ENCRYPTED, MTU
 from provision.planes.etcd.plane import PLANE
 
 
@@ -105,3 +105,27 @@ def test_a_way_that_carries_less_than_its_links_counts(tmp_path: Path) -> None:
     situation = linked(bare_situation(sample(tmp_path)), node1=1450)
     matrix = Matrix(sizes={("node1", "node2"): 1450, ("node2", "node1"): 1400})
     assert underlay.mtu(replace(situation, matrix=matrix)) == 1400
+
+
+def encrypted(situation: Situation, *, there: bool | None = None) -> Situation:
+    """The situation where demo is to be encrypted, and is there, encrypted or not."""
+    networks = tuple(replace(one, encrypted=True) for one in situation.cluster.networks)
+    situation = replace(situation, cluster=replace(situation.cluster, networks=networks))
+    if there is None:
+        return situation
+    found = {**network("demo", "10.99.0.0/24"), "Options": {ENCRYPTED: ""} if there else {}}
+    for name in situation.facts:
+        situation = changed(situation, name, sees(found))
+    return situation
+
+
+def test_on_an_encrypted_network_containers_get_less(tmp_path: Path) -> None:
+    plan = make_plan(PLANE, encrypted(bare_situation(sample(tmp_path))))
+    note = "overlay, 10.99.0.0/24, encrypted, MTU 1424 in containers"
+    assert [change.note for change in plan if change.resource == "network demo"] == [note]
+
+
+@pytest.mark.parametrize(("there", "notes"), [(True, []), (False, ["not encrypted → encrypted"])])
+def test_a_network_that_is_to_be_encrypted_is_made_anew(tmp_path: Path, there: bool, notes: list[str]) -> None:
+    plan = make_plan(PLANE, encrypted(planned_sample(tmp_path), there=there))
+    assert [change.note for change in plan if change.resource == "network demo"] == notes

@@ -57,6 +57,15 @@ def test_trouble_that_stays_ends_the_waiting_with_its_words(clock: Clock) -> Non
     assert 60 <= clock.now < 61
 
 
+def test_what_takes_longer_is_waited_for_as_long_as_it_is_said(clock: Clock) -> None:
+    def attempt() -> None:
+        if clock.now < 100:
+            raise Unanswered("node1 does not know node2")
+
+    waiting.until(attempt, *WAITED_FOR, seconds=120)
+    assert 100 <= clock.now < 101
+
+
 def test_what_is_never_well_for_long_enough_ends_with_its_last_trouble(clock: Clock) -> None:
     def attempt() -> None:
         if int(clock.now) % 4 == 0:

@@ -12,7 +12,7 @@ from provision.core.outcome import Outcome
 @check(PREFLIGHT)
 def ways_open(view: NodeView) -> Iterator[Outcome]:
     """Packets reach every port of every other node: a port blocked one way shows only later, as a broken network."""
-    purposes = {port.number: port.purpose for port in view.plane.ports}
+    purposes = {port.number: port.purpose for port in view.plane.ports_of(view.situation.cluster)}
     for cell in view.situation.matrix.blocked:
         if cell.target == view.node.name:
             source = view.situation.cluster.node(cell.source)

@@ -17,12 +17,12 @@ from provision.resources import KEEPER
 @check(PREFLIGHT)
 def ports(view: NodeView) -> Iterator[Outcome]:
     """The ports of our daemons are free, or in use by them: a daemon does not start if another process has its port."""
-    ports = {port.number: port for port in view.plane.ports}
+    ports = {port.number: port for port in view.plane.ports_of(view.situation.cluster) if port.listens}
     for listener in view.facts.listeners:
         port = ports.get(listener.port)
         unit = view.facts.unit(port.unit if port else layout.DOCKER_UNIT)
-        # The kernel holds 4789, so the port has no process. Docker opens it only for a cluster of ours.
-        in_kernel = listener.port == layout.VXLAN_PORT and listener.owner == "unknown"
+        # Docker lets the kernel open it, only for a cluster of ours.
+        in_kernel = port is not None and port.in_kernel and listener.owner == "unknown"
         if port and port.is_ours(view.facts) and (in_kernel or f"pid={unit.process}," in listener.owner):
             continue
         owner = re.sub(r'users:\(\("([^"]+)",pid=(\d+).*', r"\1 (process \2)", listener.owner)

@@ -78,5 +78,5 @@ def _told(network: str, source: Probe, probe: Probe, by_address: str | None, by_
     where = f"{source.node.name}, twice" if same else way
     if not lost:
         return passed(where, f"{network}: {probe.address} answers in {by_address} ms, by name in {by_name} ms")
-    advice = "fab status" if same else "are 4789/udp, 7946/tcp and 7946/udp open between the nodes, both ways?"
+    advice = "fab status" if same else "are the ports of fab status open between the nodes, both ways?"
     return failed(where, f"{network}: no answer from {probe.address} by {' nor by '.join(lost)}", advice)

@@ -35,7 +35,7 @@ HEADERS = 50
 #: Pings of the largest size. If a node's counter of fragments grows by fewer, other traffic may have caused it.
 PINGS = 5
 
-_VXLAN = "is 4789/udp open between the nodes, both ways?"
+_VXLAN = "is 4789/udp, or overlay.vxlan_port, open between the nodes, both ways?"
 
 #: Print the address that each name resolves to, or nothing. `ping` prints it before any answer arrives.
 _RESOLVE = """

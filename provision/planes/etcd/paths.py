@@ -18,12 +18,8 @@ ETCD_ENVIRONMENT = "/etc/etcd/etcd.env"
 ETCD_BOOTSTRAP = "/etc/etcd/bootstrap.env"
 ETCD_UNIT = "etcd.service"
 ETCD_UNIT_FILE = f"/etc/systemd/system/{ETCD_UNIT}"
-DOCKER_PKI = "/etc/docker/overlay"
+DOCKER_PKI = layout.DOCKER_OURS
 DOCKER_STORE = f"{DOCKER_PKI}/store.env"
-DOCKER_HARDENING = f"{DOCKER_PKI}/hardening"
-DOCKER_DROP_IN = f"{layout.DOCKER_DROP_IN_FOLDER}/50-overlay.conf"
-#: What dockerd reads: the user's own configuration, with the store where there is a quorum. Scratch by STORE_PROGRAM.
-DOCKER_RUN_CONFIG = "/run/overlay-provision/daemon.json"
 #: There while dockerd is on the store. Scratch by STORE_PROGRAM.
 DOCKER_JOINED = "/run/overlay-provision/docker.joined"
 STORE_PROGRAM = f"{layout.PROGRAMS}/docker-store"

@@ -46,7 +46,7 @@ class EtcdPlane(Plane):
     phases = (
         Host(),
         Certificates(),
-        Firewall(PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
+        Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
         Docker(),
@@ -99,7 +99,7 @@ class EtcdPlane(Plane):
         addresses = (one.address for one in situation.cluster.nodes)
         return Question(
             # Of every node: who is no member in this inventory may be one in the store.
-            paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, paths.DOCKER_DROP_IN),
+            paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, layout.DOCKER_DROP_IN),
             shown=(paths.ETCD_BOOTSTRAP,),
             units=(paths.ETCD_UNIT, layout.DOCKER_UNIT),
             spaces=tuple(disk.needs(situation, node)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from provision import layout
 from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
@@ -124,3 +125,23 @@ def programs_run(view: NodeView) -> Iterator[Outcome]:
             f"{programs.mount} is mounted noexec; etcd runs from {paths.RELEASES}",
             advice=f"mount -o remount,exec {programs.mount}",
         )
+
+
+@check(PREFLIGHT)
+def swarm_mode_only(view: NodeView) -> Iterator[Outcome]:
+    """The inventory asks for nothing that Docker has only in swarm mode."""
+    cluster = view.situation.cluster
+    if view.node != cluster.nodes[0]:
+        return
+    asked = {
+        f"networks.{network.name}.encrypted": "Docker encrypts with keys that only a swarm gives it"
+        for network in cluster.networks
+        if network.encrypted
+    }
+    if not cluster.ingress:
+        asked["ingress"] = "only a swarm has a network ingress"
+    if cluster.vxlan_port != layout.VXLAN_PORT:
+        asked["vxlan_port"] = f"Docker takes another port than {layout.VXLAN_PORT} only when it makes a swarm"
+    for key, reason in asked.items():
+        advice = "delete it, or begin anew in swarm mode (docker.control_plane: swarm)"
+        yield view.failed(f"overlay.{key}: {reason}", advice)

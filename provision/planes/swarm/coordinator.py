@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from ipaddress import IPv4Network
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SOCKET = "/var/run/docker.sock"
 #: What to do where no manager answers.
 ADVICE = "fab status; on the node: docker info, journalctl -u docker.service"
+#: Seconds in which gossip comes back after a short cut: 3 to 41, and up to 62 after a reboot of the leader.
+GOSSIP_SECONDS = 70.0
 #: The name of the object with which a write is tried.
 QUORUM = "overlay-provision-quorum"
 
@@ -85,6 +87,12 @@ class SwarmCoordinator:
             else:
                 return client
         raise StepFailed(problem)
+
+    def missing_peers(self, node: Node, network: str, wanted: Sequence[Node]) -> tuple[Node, ...]:
+        """Return those of the nodes that a node's daemon does not know on a network, itself included."""
+        there = self.docker(node).api.inspect_network(network, verbose=True)
+        known = {one["IP"] for one in there.get("Peers") or ()}
+        return tuple(one for one in wanted if one.address not in known)
 
     def aim(self, situation: Situation) -> None:
         """Take up nothing: the controller keeps no certificate."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from provision import layout
 
-FOLDER = f"{layout.DOCKER}/overlay"
 #: The addresses of the cluster's nodes, one a line.
-PEERS = f"{FOLDER}/peers"
+PEERS = f"{layout.DOCKER_OURS}/peers"
+CONFIG_PROGRAM = f"{layout.PROGRAMS}/docker-config"
 MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
 #: How many containers it has started since the boot; it makes the file when it starts the first one.
 STARTED = "/run/overlay-provision/mend.started"

@@ -24,17 +24,29 @@ from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.authority import Authority
+from provision.planes.swarm.phases.docker import Docker
 from provision.planes.swarm.phases.host import Host
 from provision.planes.swarm.phases.leave import Leave, Lost
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
-from provision.planes.swarm.ports import PORTS
+from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
+from provision.ports import Port
 from provision.remote import Remotes
 
 
 def is_lost(situation: Situation) -> bool:
     """Say whether nodes are in a swarm and no manager knows a leader: nobody knows which networks there are."""
     return any(view.active(situation)) and not view.is_running(situation)
+
+
+def _another_port(situation: Situation) -> tuple[Problem, ...]:
+    """Say that the swarm was made with another port for VXLAN, which cannot be changed."""
+    there, wanted = view.data_path_port(situation), situation.cluster.vxlan_port
+    if there in (None, wanted):
+        return ()
+    what = f"overlay.vxlan_port is {wanted}, but the swarm was made with {there}, and Docker cannot change it"
+    advice = f"write `vxlan_port: {there}`; or, to begin anew, fab reset and then fab provision"
+    return (Problem(what, "cluster", advice),)
 
 
 class SwarmPlane(Plane):
@@ -48,7 +60,8 @@ class SwarmPlane(Plane):
     ports = PORTS
     phases = (
         Host(),
-        Firewall(PORTS, (layout.DOCKER_UNIT,), guests=leaving.let_in),
+        Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
+        Docker(),
         Lost(),
         Swarm(),
         Authority(),
@@ -64,6 +77,10 @@ class SwarmPlane(Plane):
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
     modules = ("docker.types",)
+
+    def ports_of(self, cluster: Cluster) -> tuple[Port, ...]:
+        """Return the ports, and IPsec's protocol if a network of the cluster is encrypted."""
+        return of_cluster(cluster)
 
     def is_on(self, facts: Facts) -> bool:
         """Say whether the node has our list of the swarm's nodes."""
@@ -85,12 +102,12 @@ class SwarmPlane(Plane):
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),
-            calls=("fact_swarm_certificates",),
+            calls=("fact_swarm_certificates", *(["fact_encryption"] if encrypted(situation.cluster) else [])),
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say which nodes cannot leave or stay as they are, and where the managers would lose their majority."""
-        return leaving.blockers(situation) or managers.blockers(situation)
+        """Say which nodes cannot leave or stay as they are, another VXLAN port, and where a majority would be lost."""
+        return (*leaving.blockers(situation), *_another_port(situation)) or managers.blockers(situation)
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the swarm has no quorum."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from provision import layout
 from provision.facts import Facts
+from provision.inventory.model import Cluster, Network
 from provision.planes.swarm import view
-from provision.ports import OVERLAY, Port
+from provision.ports import ENCRYPTED, OVERLAY, Port
 
 MANAGEMENT_PORT = 2377
 
@@ -20,3 +21,14 @@ def in_a_swarm(facts: Facts, _unit: str) -> bool:
 _MANAGEMENT = Port(MANAGEMENT_PORT, "tcp", layout.DOCKER_UNIT, "the swarm's managers", "mutual TLS", members=True)
 
 PORTS = tuple(replace(port, ours=in_a_swarm) for port in (_MANAGEMENT, *OVERLAY))
+
+
+def encrypted(cluster: Cluster) -> tuple[Network, ...]:
+    """Return the encrypted networks of a cluster."""
+    return tuple(network for network in cluster.networks if network.encrypted)
+
+
+def of_cluster(cluster: Cluster) -> tuple[Port, ...]:
+    """Return what the nodes of a cluster open."""
+    ports = tuple(replace(port, number=cluster.vxlan_port) if port.in_kernel else port for port in PORTS)
+    return (*ports, replace(ENCRYPTED, ours=in_a_swarm)) if encrypted(cluster) else ports

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
+from provision.core.plane import Window
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
+from provision.planes.swarm.ports import encrypted
 
 #: What a release breaks for hosts in a swarm; the release after each mends it (Docker's release notes).
 BROKEN = {
     "28.0.0": "loses published ports of a swarm",
     "29.0.0": "finds no names on networks of one host once that is in a swarm (moby #51515)",
 }
+#: Docker versions whose encrypted networks are encrypted (moby's security advisories of April 2023).
+ENCRYPTING = Window(((20, 10, 24), (23, 0, 3)), (1000,))
 
 
 @check(PREFLIGHT)
@@ -72,3 +76,26 @@ def our_swarm(view: NodeView) -> Iterator[Outcome]:
         return
     if swarm.is_running(view.situation) and swarm.found(view.situation, view.node) is None:
         yield view.failed("Docker is in a swarm whose managers do not list this node", leave)
+
+
+@check(PREFLIGHT)
+def docker_encrypts(view: NodeView) -> Iterator[Outcome]:
+    """Docker encrypts an encrypted network: some releases send its packets in clear text (CVE-2023-28840 to 28842)."""
+    version = version_of(view.value("dockerd"))
+    if encrypted(view.situation.cluster) and version and not ENCRYPTING.holds(version):
+        names = ", ".join(network.name for network in encrypted(view.situation.cluster))
+        yield view.failed(
+            f"Docker {version} may send packets of an encrypted network in clear text (CVE-2023-28840): {names}",
+            "install Docker 20.10.24, or 23.0.3 or later; or take `encrypted: true` out of the inventory",
+        )
+
+
+@check(PREFLIGHT)
+def kernel_encrypts(view: NodeView) -> Iterator[Outcome]:
+    """The kernel encrypts an encrypted network (IPsec's ESP): without that its containers reach no other host."""
+    if encrypted(view.situation.cluster) and "encryption" not in view.facts.answers:
+        names = ", ".join(network.name for network in encrypted(view.situation.cluster))
+        yield view.failed(
+            f"the kernel has no IPsec (ESP with AES-GCM), which an encrypted network needs: {names}",
+            "modprobe esp4, with the distribution's whole kernel; or take `encrypted: true` out of the inventory",
+        )

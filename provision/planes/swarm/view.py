@@ -55,6 +55,13 @@ def daemon(facts: Facts) -> Daemon:
     )
 
 
+def data_path_port(situation: Situation) -> int | None:
+    """Return the UDP port of packets between the swarm's containers; None if no manager says."""
+    infos = (facts.docker.get(INFO) or {} for facts in situation.facts.values())
+    clusters = ((info.get("Swarm") or {}).get("Cluster") or {} for info in infos)
+    return next((cluster["DataPathPort"] for cluster in clusters if cluster.get("DataPathPort")), None)
+
+
 def listed(situation: Situation) -> tuple[Listed, ...]:
     """Return the nodes as a manager lists them; empty if no manager does, for example without a quorum."""
     answers = (facts.docker.get(NODES) for facts in situation.facts.values())

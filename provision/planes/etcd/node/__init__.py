@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
+from provision import node
 from provision.node import library
 
 #: The parts, in their order, of the program that connects dockerd to the store, and of the one that mends its errors.
-DOCKER_STORE = ("docker_store", "store", "docker_store_join", "docker_store_start")
+DOCKER_STORE = ("docker_store", "docker_config", "store", "docker_store_join", "docker_store_start")
 MEND = ("mend", "store", "mend_rows", "mend_endpoints", "mend_names", "mend_threads", "mend_silent", "mend_watch")
 
 
 def program(*names: str) -> bytes:
     """Return a program that stays on a node. `names`: the files of its parts, without `.sh`."""
-    return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
+    return node.program(__name__, *names)
 
 
 @cache

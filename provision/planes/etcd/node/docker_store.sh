@@ -15,6 +15,7 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export DOCKER_HOST=unix:///var/run/docker.sock
 pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
+hardening=$pki/hardening
 config=$run/daemon.json
 joined=$run/docker.joined   # exists while this dockerd is on the store
 cleaned=$run/docker.cleaned # exists if a dockerd has been on the store since the host's boot
@@ -29,28 +30,10 @@ aside=.overlay-join # the suffix of a container's name while its endpoint is fre
 # shellcheck disable=SC1091 # on the node
 . "$pki/store.env"
 
-# configure [store]: write dockerd's configuration, readable by root alone: the user's, our defaults and, if asked, the keys
-# of the store. The file is replaced atomically.
-configure() {
-    users=$(cat "$OVERLAY_CONFIG" 2>/dev/null) || users=
-    rest=${users#*\{}
-    ours=$(defaults && { [ "${1-}" != store ] || store_keys; })
-    case $(printf %s "$rest" | tr -d '[:space:]') in '' | '}') ours=${ours%,} ;; esac
-    (umask 077 && mkdir -p "$run" && printf '{%s\n%s\n' "$ours" "${rest:-\}}" >"$config.new" && mv -f "$config.new" "$config")
-}
-
 store_keys() {
     printf '"cluster-store": "%s", "cluster-advertise": "%s",\n' "$OVERLAY_STORE" "$OVERLAY_ADVERTISE"
     printf '"cluster-store-opts": {"kv.cacertfile": "%s/store-ca.crt",' "$pki"
     printf ' "kv.certfile": "%s/store.crt", "kv.keyfile": "%s/store.key"},\n' "$pki" "$pki"
-}
-
-# defaults: print those of our defaults that the user's configuration does not decide; see hardening.py.
-defaults() {
-    [ ! -r "$pki/hardening" ] || while read -r decided_by setting; do
-        # shellcheck disable=SC2254 # a pattern
-        case $users in *\"$decided_by*) ;; *) printf '%s,\n' "$setting" ;; esac
-    done <"$pki/hardening"
 }
 
 prepare() {
@@ -58,7 +41,7 @@ prepare() {
     mkdir -p "$run"
     [ -e "$began" ] || now >"$began"
     if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
-        configure store
+        configure store_keys
     else
         configure
     fi
@@ -78,7 +61,7 @@ on_store() {
 reload() {
     if on_store; then
         OVERLAY_STORE=$(sed -n 's/.*"cluster-store": "\([^"]*\)".*/\1/p' "$config")
-        configure store
+        configure store_keys
     else
         configure
     fi

@@ -63,7 +63,7 @@ join() {
     if ! on_store; then
         until take_turn; do sleep 0.5; done # a host without the others may wait for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
-        configure store
+        configure store_keys
         hang_up
     fi
     polls=0

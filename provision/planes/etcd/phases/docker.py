@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from itertools import chain, combinations, product
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from provision.core.phase import Phase, Wave, one_by_one
 from provision.core.plan import Change
 from provision.core.situation import Situation
 from provision.docker.hardening import defaults
+from provision.docker.vendor import Vendor
 from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
@@ -43,7 +43,7 @@ FEW_MEMBERS = 7
 
 def joins_when_it_starts(facts: Facts) -> bool:
     """Say whether a host's dockerd is on the store, or takes it up when it starts."""
-    return paths.DOCKER_DROP_IN in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
+    return layout.DOCKER_DROP_IN in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
 
 
 class Docker(Phase):
@@ -60,9 +60,9 @@ class Docker(Phase):
         if situation.guests:
             return ()
         certificates = docker_files(situation, node)
-        safety = File(paths.DOCKER_HARDENING, defaults(situation.cluster.hardening, _flags(situation.of(node))))
+        safety = File(layout.DOCKER_HARDENING, defaults(situation.cluster.hardening, _vendor(situation, node).flags))
         read = (*certificates, safety)
-        watched = (paths.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
+        watched = (layout.DOCKER_DROP_IN, paths.DOCKER_STORE, *(file.path for file in read))
         # The first is started with dockerd, which wants it, and anew when dockerd is.
         *join_files, join = _beside(
             situation, program(*DOCKER_STORE), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
@@ -81,7 +81,7 @@ class Docker(Phase):
             safety,
             *join_files,
             *mend_files,
-            File(paths.DOCKER_DROP_IN, self._drop_in(situation, node, watched, member=node.member)),
+            File(layout.DOCKER_DROP_IN, self._drop_in(situation, node, watched, member=node.member)),
             self._service(situation, node, watched, read),
             join,
             mend,
@@ -93,7 +93,7 @@ class Docker(Phase):
         fit = {file.path: file.fit for file in read}
         # Whether the node is a member changes what is started beside dockerd, not dockerd.
         drop_ins = (self._drop_in(situation, node, watched, member=member) for member in (False, True))
-        fit[paths.DOCKER_DROP_IN] = frozenset(hashlib.sha256(content).hexdigest() for content in drop_ins)
+        fit[layout.DOCKER_DROP_IN] = frozenset(hashlib.sha256(content).hexdigest() for content in drop_ins)
         fit[paths.DOCKER_STORE] = _store_files(situation, node) | _started_on(situation, node)
         return Service(
             layout.DOCKER_UNIT, tuple((path, fit[path]) for path in watched), seconds=120, stops_containers=True
@@ -105,10 +105,10 @@ class Docker(Phase):
             cluster=situation.cluster.name,
             node=node,
             member=member,
-            vendor=vendor_command(situation.of(node).values.get("docker-unit", "")),
+            vendor=vendor_command(_vendor(situation, node)),
             program=paths.STORE_PROGRAM,
             join_unit=paths.JOIN_UNIT,
-            config=paths.DOCKER_RUN_CONFIG,
+            config=layout.DOCKER_RUN_CONFIG,
             pki=paths.DOCKER_PKI,
             docker_port=ports.DOCKER_PORT,
             inputs=watched,
@@ -157,27 +157,14 @@ def joined(remote: Remote) -> None:
         raise StepFailed(Problem(words, f"{remote.node.name}, phase docker", advice))
 
 
-def vendor_command(unit: str) -> str:
-    """Return the command line of `systemctl cat docker.service` without our drop-in, with `-H fd://` in it."""
-    commands: list[str] = []
-    for section in re.split(r"(?m)^# (?=/)", unit):
-        if section.startswith(paths.DOCKER_DROP_IN):
-            continue
-        for command in re.findall(r"(?m)^ExecStart=(.*)$", section.replace("\\\n", " ")):
-            commands = [*commands, command.strip()] if command.strip() else []
-    command = re.sub(r"\s+", " ", commands[-1]) if commands else "/usr/bin/dockerd"
+def _vendor(situation: Situation, node: Node) -> Vendor:
+    return Vendor.of(situation.of(node).values)
+
+
+def vendor_command(vendor: Vendor) -> str:
+    """Return dockerd's command line, with `-H fd://`: beside our address, dockerd would have no socket without it."""
+    command = vendor.command
     return command if "fd://" in command else f"{command} -H fd://"
-
-
-def _flags(facts: Facts) -> str:
-    """Return all that may be said on dockerd's command line, and is not ours: we set no key of daemon.json there."""
-    return f"{facts.values.get('docker-unit', '')}\n{facts.values.get('docker-options', '')}"
-
-
-def vendor_config(command: str) -> str:
-    """Return the configuration file that a command line of dockerd names, or the usual one."""
-    found = re.search(r"--config-file[= ](\S+)", command)
-    return found[1] if found else layout.DOCKER_CONFIG
 
 
 def _endpoints(situation: Situation, node: Node) -> tuple[str, ...]:
@@ -211,13 +198,12 @@ def _store_file(
     situation: Situation, node: Node, endpoints: tuple[str, ...] | None = None, turns: bool | None = None
 ) -> bytes:
     """Return the list of members, and how dockerd joins: as it is to be, or as it may have been."""
-    vendor = vendor_command(situation.of(node).values.get("docker-unit", ""))
     return render(
         "etcd/store.env.j2",
         endpoints=_endpoints(situation, node) if endpoints is None else endpoints,
         advertise=f"{node.address}:{ports.DOCKER_PORT}",
         turns=len(situation.cluster.nodes) >= NODES_IN_TURN if turns is None else turns,
-        config=vendor_config(vendor),
+        config=_vendor(situation, node).config,
     )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-#: The parts, in their order, of the program that starts what could not start, and sees gossip without peers.
+from provision import node
+
+#: The parts, in their order, of the program that makes dockerd's configuration.
+DOCKER_CONFIG = ("docker_config", "docker_config_main")
+#: The parts of the program that starts what could not start, and sees gossip without peers.
 MEND = ("mend", "mend_start", "mend_peers", "mend_watch")
 
 
 def program(*names: str) -> bytes:
     """Return a program that stays on a node. `names`: the files of its parts, without `.sh`."""
-    return b"".join((files(__name__) / f"{name}.sh").read_bytes() for name in names)
+    return node.program(__name__, *names)
 
 
 @cache

@@ -33,7 +33,7 @@ class Mend(Phase):
         files = File(paths.MEND_PROGRAM, program(*MEND), 0o755), File(paths.MEND_UNIT_FILE, text)
         return (
             Folder(layout.DOCKER),
-            Folder(paths.FOLDER, 0o700),
+            Folder(layout.DOCKER_OURS, 0o700),
             Folder(layout.PROGRAMS),
             File(paths.PEERS, peers.encode()),
             *files,

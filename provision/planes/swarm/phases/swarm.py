@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from provision import waiting
@@ -20,6 +21,9 @@ from provision.planes.swarm.ports import MANAGEMENT_PORT
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+#: The network on which services publish their ports. Docker makes it with the swarm.
+INGRESS = "network ingress"
 
 #: Prefix length of the block for the swarm's own networks: room for 256 of them.
 POOL = 16
@@ -52,11 +56,14 @@ class Swarm(Phase):
         """Return that the swarm is made, which nodes join, and whose role changes. Managers go last."""
         there = tuple(view.active(situation))
         first = founder(situation)
-        made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=f"{first.name} manages it"),)
+        note = f"{first.name} manages it" + ("" if situation.cluster.ingress else "; without the network ingress")
+        made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=note),)
         nodes = [node for node in situation.cluster.nodes if there or node != first]
         changes = [change for node in nodes if (change := self._change(situation, node))]
         changes += [self._demoted(host) for host in departure.leaving(situation) if _manages(situation, host)]
-        return (*made, *sorted(changes, key=lambda change: change.note == BECOMES_A_WORKER))
+        changes = [*made, *sorted(changes, key=lambda change: change.note == BECOMES_A_WORKER)]
+        unwanted = not situation.cluster.ingress and any(network.get("Ingress") for network in _networks(situation))
+        return (*changes, Change(CLUSTER, self.name, INGRESS, "remove")) if unwanted else tuple(changes)
 
     def _change(self, situation: Situation, node: Node) -> Change | None:
         if view.daemon(situation.of(node)).state != "active":
@@ -71,11 +78,14 @@ class Swarm(Phase):
         return Change(CLUSTER, self.name, f"role of {host.name}", "update", note=BECOMES_A_WORKER)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Make the swarm, let one node join, or change one node's role."""
+        """Make the swarm, let one node join, change one node's role, or remove the network ingress."""
         door = opened(coordinator)
         if change.action == "create":
             first = founder(situation)
             retry(lambda: _make(situation, door.docker(first), first), "Docker makes the swarm", first.name)
+            return
+        if change.action == "remove":
+            retry(lambda: _remove_ingress(door.manager()), "Docker removes the network ingress", "the swarm")
             return
         node = next(one for one in situation.cluster.hosts if one.name in change.resource.split())
         if change.action == "add":
@@ -90,9 +100,24 @@ def _state(docker: DockerClient) -> str:
     return str(docker.info()["Swarm"]["LocalNodeState"])
 
 
+def _networks(situation: Situation) -> Iterator[Mapping[str, Any]]:
+    return (network for facts in situation.facts.values() for network in facts.networks)
+
+
+def _remove_ingress(docker: DockerClient) -> None:
+    for network in docker.networks.list():
+        if network.attrs.get("Ingress"):
+            network.remove()
+
+
 def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
-    if _state(docker) == "active":
-        return
+    if _state(docker) != "active":
+        _init(situation, docker, node)
+    if not situation.cluster.ingress:
+        _remove_ingress(docker)
+
+
+def _init(situation: Situation, docker: DockerClient, node: Node) -> None:
     listen = f"{node.address}:{MANAGEMENT_PORT}"
     # The swarm's own networks, and those that its user makes without a subnet, get theirs from here.
     pool = spare(situation, assigned(situation).values(), POOL)
@@ -100,6 +125,7 @@ def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
         advertise_addr=listen,
         listen_addr=listen,
         data_path_addr=node.address,
+        data_path_port=situation.cluster.vxlan_port,
         default_addr_pool=[str(pool)] if pool else None,
         subnet_size=LENGTH,
     )

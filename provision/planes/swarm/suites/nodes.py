@@ -10,11 +10,8 @@ from provision.checks.proof import Proof
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.inventory.model import Node
-from provision.planes.swarm.coordinator import opened
+from provision.planes.swarm.coordinator import GOSSIP_SECONDS, opened
 from provision.waiting import wait_for
-
-#: Seconds in which gossip comes back after a short cut: 3 to 41, and up to 62 after a reboot of the leader.
-PATIENCE = 70.0
 
 
 def _own(proof: Proof, node: Node) -> dict[str, Any]:
@@ -73,7 +70,7 @@ def write_is_read_elsewhere(proof: Proof) -> Iterator[Outcome]:
     made = api.create_config(f"overlay-provision-{proof.run}", b"proof")["ID"]
     try:
         for node in others:
-            if wait_for(partial(_reads, proof, node, made), PATIENCE):
+            if wait_for(partial(_reads, proof, node, made), GOSSIP_SECONDS):
                 yield passed(node.name, f"reads what {first.name} has written")
             else:
                 yield failed(node.name, f"does not have what {first.name} has written", "docker node ls there")
@@ -86,19 +83,19 @@ def write_is_read_elsewhere(proof: Proof) -> Iterator[Outcome]:
 @check("swarm", quick=True)
 def gossip_knows_every_node(proof: Proof) -> Iterator[Outcome]:
     """Each daemon's gossip knows every node on each network: else names and new addresses do not come across."""
-    addresses = {node.address: node.name for node in proof.cluster.nodes}
+    door, nodes = opened(proof.coordinator), proof.cluster.nodes
     for network in proof.cluster.networks:
-        for node in proof.cluster.nodes:
-            missing = partial(_missing, proof, node, network.name, frozenset(addresses))
-            if wait_for(partial(_is_empty, missing), PATIENCE):
-                yield passed(node.name, f"{network.name}: knows all {len(addresses)} nodes")
+        for node in nodes:
+            missing = partial(door.missing_peers, node, network.name, nodes)
+            if wait_for(partial(_is_empty, missing), GOSSIP_SECONDS):
+                yield passed(node.name, f"{network.name}: knows all {len(nodes)} nodes")
                 continue
-            names = ", ".join(sorted(addresses[one] for one in missing()))
+            names = ", ".join(one.name for one in missing())
             advice = "it mends itself within a minute; else systemctl restart docker on this node"
             yield failed(node.name, f"{network.name}: does not know {names}", advice)
 
 
-def _is_empty(missing: Callable[[], frozenset[str]]) -> bool:
+def _is_empty(missing: Callable[[], tuple[Node, ...]]) -> bool:
     return not missing()
 
 
@@ -109,8 +106,3 @@ def _reads(proof: Proof, node: Node, identity: str) -> bool:
         return bool(proof.coordinator.docker(node).api.inspect_config(identity))
     except NotFound:
         return False
-
-
-def _missing(proof: Proof, node: Node, network: str, wanted: frozenset[str]) -> frozenset[str]:
-    there = proof.coordinator.docker(node).api.inspect_network(network, verbose=True)
-    return wanted - {one["IP"] for one in there.get("Peers") or ()}

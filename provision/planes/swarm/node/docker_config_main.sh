@@ -1,0 +1,10 @@
+# The program that does only that, before each start and each reload of dockerd. Written by overlay-provision.
+#
+# docker-config FILE   FILE: the user's configuration
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+hardening=${OVERLAY_HARDENING:-/etc/docker/overlay/hardening} # the variables are for tests
+run=${OVERLAY_RUN:-/run/overlay-provision}
+config=$run/daemon.json
+OVERLAY_CONFIG=$1
+configure true # no keys but our defaults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,10 +50,24 @@ def remove(coordinator: EtcdCoordinator, url: str, name: str, silent: Collection
     if member is None:
         return
     settle(coordinator, f"before {name} leaves", silent)
+    if url in silent:
+        _disconnect(coordinator, url)
     _hand_over(coordinator, member)
     waiting.until(lambda: _remove(coordinator, member["ID"]), f"etcd removes {name}", name, paths.ADVICE)
     coordinator.membership_changed = True
     coordinator.await_quorum(f"after {name} left")
+
+
+def _disconnect(coordinator: EtcdCoordinator, url: str) -> None:
+    """End every member's connections to one that does not answer.
+
+    etcd stops all else while it removes a member, until what it last sent to that member has failed: for five seconds
+    (rafthttp.ConnWriteTimeout) where the member's host is silent. A kernel that ends no connections is left alone.
+    """
+    member = urlsplit(url)
+    ends = f"'( dport = :{member.port} or sport = :{member.port} )'"
+    script = f"ss -K state established dst {quote(member.hostname or '')} {ends} >/dev/null 2>&1 || true\n"
+    coordinator.remotes.each(lambda remote: remote.run(script, what="ending connections to a silent member"))
 
 
 def _remove(coordinator: EtcdCoordinator, identity: str) -> None:

@@ -45,6 +45,7 @@ def build(document: Document, path: Path) -> Cluster:
         if document.app
         else None,
         hardening=_hardening(document),
+        certificate_days=document.docker.certificate_days if document.docker else None,
         firewall=document.firewall,
         absent=tuple(host for name, host in hosts.items() if name not in present),
     )

@@ -48,6 +48,11 @@ VxlanPort = Annotated[
     AfterValidator(values.vxlan_port),
     _like(VXLAN_PORT, minimum=values.VXLAN_PORTS[0], maximum=values.VXLAN_PORTS[1]),
 ]
+CertificateDays = Annotated[
+    int,
+    AfterValidator(values.certificate_days),
+    _like(90, minimum=values.CERTIFICATE_DAYS[0], maximum=values.CERTIFICATE_DAYS[1]),
+]
 User = Annotated[str, AfterValidator(values.user), _like("ops", values.SSH_USER)]
 Host = Annotated[str, AfterValidator(values.host), _like("node1.example", values.SSH_HOST)]
 Gateway = Annotated[str, AfterValidator(values.gateway), _like("ops@bastion.example:22")]
@@ -135,6 +140,11 @@ class DockerSection(Section):
         examples=["auto"],
     )
     hardening: HardeningSection | None = None
+    certificate_days: CertificateDays | None = Field(
+        None,
+        description="In swarm mode, how many days the hosts' certificates last; Docker renews them, and chooses 90.",
+        examples=[90],
+    )
 
 
 class NetworkSection(Section):

@@ -112,6 +112,8 @@ class Cluster:
     hardening: Hardening = field(default_factory=Hardening)
     #: Whether only the nodes may reach the ports that are opened on them.
     firewall: bool = False
+    #: How long Docker's certificates in swarm mode last, in days; None: as long as Docker chooses, which is 90.
+    certificate_days: int | None = None
     #: Hosts that leave (`state: absent`); they are no nodes any more.
     absent: tuple[Node, ...] = ()
 

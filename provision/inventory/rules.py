@@ -148,6 +148,8 @@ def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
         asked.append((("overlay", "ingress"), "there is no network ingress"))
     if _section(page, "overlay").get("vxlan_port", VXLAN_PORT) != VXLAN_PORT:
         asked.append((("overlay", "vxlan_port"), f"Docker uses port {VXLAN_PORT}"))
+    if _section(page, "docker").get("certificate_days") is not None:
+        asked.append((("docker", "certificate_days"), "certificates are this tool's own: fab certs --rotate"))
     for location, reason in asked:
         what = f"{'.'.join(location)}: with docker.control_plane: etcd, {reason}"
         yield Mistake(page.line(location), what, "delete it, or use swarm mode")

@@ -79,6 +79,8 @@ docker:
   #   isolate_default_bridge: false
   #   # Ports are published by packet rules alone; not over IPv6.
   #   without_userland_proxy: false
+  # In swarm mode, how many days the hosts' certificates last; Docker renews them, and chooses 90 by itself.
+  # certificate_days: 90
 
 # Whether only the nodes may reach ports 2376, 2379, 2380, 7946 and 4789, by a table of nftables.
 # firewall: false

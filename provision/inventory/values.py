@@ -28,6 +28,9 @@ NAME_LENGTH = 63
 
 DOCKERS_NETWORKS = ("bridge", "host", "none", "docker_gwbridge", "ingress")
 
+CERTIFICATE_DAYS = (1, 3650)
+"""The shortest and the longest life of a certificate in swarm mode, in days. Docker allows an hour and more."""
+
 VXLAN_PORTS = (1024, 49151)
 """Smallest and largest port that Docker takes for VXLAN."""
 
@@ -107,6 +110,14 @@ def vxlan_port(value: int) -> int:
             f"{show(value)} is no port for VXLAN",
             f"write a number from {least} to {most}, and not {GOSSIP_PORT}; {VXLAN_PORT} is the usual one",
         )
+    return value
+
+
+def certificate_days(value: int) -> int:
+    """How many days a certificate lasts."""
+    least, most = CERTIFICATE_DAYS
+    if not least <= value <= most:
+        raise Wrong(f"{show(value)} is no number of days", f"write a number from {least} to {most}")
     return value
 
 

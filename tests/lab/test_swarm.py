@@ -188,15 +188,19 @@ def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str,
     assert {node: manifest(cluster, node) for node in NODES} == before
 
 
-def test_another_port_for_vxlan_and_no_ingress(bare_lab: Lab, fab: Fab) -> None:
+def test_another_port_for_vxlan_no_ingress_and_certificates_for_a_month(bare_lab: Lab, fab: Fab) -> None:
     text = bare_lab.inventory.read_text()
-    bare_lab.inventory.write_text(text.replace("overlay:\n", "overlay:\n  vxlan_port: 4799\n  ingress: false\n"))
+    wished = text.replace("overlay:\n", "overlay:\n  vxlan_port: 4799\n  ingress: false\n")
+    bare_lab.inventory.write_text(f"docker: {{certificate_days: 30}}\n{wished}")
     try:
-        document(fab(bare_lab, "provision", "--json"))
+        planned = document(fab(bare_lab, "plan", "--json"))["changes"]
+        assert document(fab(bare_lab, "provision", "--json"))["changes"] == planned
         for node in NODES:
             run(bare_lab, node, "! docker network inspect ingress 2>/dev/null")
             assert run(bare_lab, node, "ss -H -lnu '( sport = :4799 or sport = :4789 )'").split()[3] == "0.0.0.0:4799"
             run(bare_lab, node, "nft list table inet overlay_provision | grep -q '4799, 7946'")
+            leaf = "openssl x509 -noout -in /var/lib/docker/swarm/certificates/swarm-node.crt -checkend"
+            run(bare_lab, node, f"{leaf} $((29 * 86400)) && ! {leaf} $((31 * 86400))")
         assert document(fab(bare_lab, "provision", "--json"))["changes"] == []
     finally:
         bare_lab.inventory.write_text(text)

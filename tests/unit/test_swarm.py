@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import NameOID
 from swarm_sample import NODES, at_work, bare, facts, failed, listed, of_cluster, own
 
+from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
 from provision.facts import PathFact
-from provision.planes.swarm import leaving, paths, view
+from provision.planes.swarm import leaving, paths, validity, view
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.status import status
 from provision.planes.swarm.suites.nodes import leading
+from provision.planes.swarm.validity import NODE
 
 
 def test_the_first_member_makes_the_swarm_and_all_others_join_it(tmp_path: Path) -> None:
@@ -146,3 +153,37 @@ def test_status_counts_the_containers_that_were_started(tmp_path: Path) -> None:
         ("in the swarm", "0"),
         ("in the swarm", "0"),
     ]
+
+
+def lasting(situation: Situation, days: float) -> Situation:
+    """The situation in which each node's certificate lasts so many days, and an hour that Docker adds before them."""
+    begin = datetime.now(UTC) - timedelta(hours=1)
+    text = certificate(begin, begin + timedelta(days=days, hours=1))
+    found = {name: replace(one, answers={**one.answers, NODE: text}) for name, one in situation.facts.items()}
+    return replace(situation, facts=found)
+
+
+@pytest.mark.parametrize(("days", "changes"), [(None, 0), (90, 0), (30, 1)])
+def test_certificates_last_as_long_as_the_inventory_says(tmp_path: Path, days: int | None, changes: int) -> None:
+    for situation in (lasting(at_work(tmp_path), 90), bare(tmp_path)):
+        wished = replace(situation, cluster=replace(situation.cluster, certificate_days=days))
+        planned = [one for one in make_plan(PLANE, wished).changes if one.phase == "authority"]
+        assert len(planned) == changes
+    made = lasting(at_work(tmp_path), days or 90)
+    wished = replace(made, cluster=replace(made.cluster, certificate_days=days))
+    assert [one for one in make_plan(PLANE, wished).changes if one.phase == "authority"] == []
+
+
+@pytest.mark.parametrize("role", ["manager", "worker"])
+def test_a_role_is_read_from_a_nodes_certificate(role: str) -> None:
+    now = datetime.now(UTC)
+    assert validity.role(certificate(now, now + timedelta(days=1), f"swarm-{role}")) == role
+    assert validity.role("") == ""
+
+
+def certificate(begin: datetime, end: datetime, unit: str = "swarm-worker") -> str:
+    """A certificate as Docker makes one for a node."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

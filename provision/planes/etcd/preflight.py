@@ -134,14 +134,16 @@ def swarm_mode_only(view: NodeView) -> Iterator[Outcome]:
     if view.node != cluster.nodes[0]:
         return
     asked = {
-        f"networks.{network.name}.encrypted": "Docker encrypts with keys that only a swarm gives it"
+        f"overlay.networks.{network.name}.encrypted": "Docker encrypts with keys that only a swarm gives it"
         for network in cluster.networks
         if network.encrypted
     }
     if not cluster.ingress:
-        asked["ingress"] = "only a swarm has a network ingress"
+        asked["overlay.ingress"] = "only a swarm has a network ingress"
     if cluster.vxlan_port != layout.VXLAN_PORT:
-        asked["vxlan_port"] = f"Docker takes another port than {layout.VXLAN_PORT} only when it makes a swarm"
+        asked["overlay.vxlan_port"] = f"Docker takes another port than {layout.VXLAN_PORT} only when it makes a swarm"
+    if cluster.certificate_days is not None:
+        asked["docker.certificate_days"] = "the certificates of this mode are this tool's own: fab certs --rotate"
     for key, reason in asked.items():
         advice = "delete it, or begin anew in swarm mode (docker.control_plane: swarm)"
-        yield view.failed(f"overlay.{key}: {reason}", advice)
+        yield view.failed(f"{key}: {reason}", advice)

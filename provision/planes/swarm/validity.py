@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography.x509 import NameOID
 
@@ -41,6 +41,17 @@ def role(text: str) -> str:
     own = certificates.load_all(text.encode())[:1]
     units = (one.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME) for one in own)
     return next((str(unit[0].value).removeprefix("swarm-") for unit in units if unit), "")
+
+
+def differs(situation: Situation, days: int) -> bool:
+    """Say whether a node's certificate lasts longer or shorter than so many days.
+
+    Docker lets each begin an hour early (swarmkit, CertBackdate), and may end the first ones a little later.
+    """
+    texts = (situation.of(node).answers.get(NODE, "").encode() for node in situation.cluster.nodes)
+    leaves = [one for text in texts for one in certificates.load_all(text)[:1]]
+    lives = [one.not_valid_after_utc - one.not_valid_before_utc for one in leaves]
+    return any(abs(life - timedelta(days=days)) > timedelta(hours=6) for life in lives)
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

@@ -20,7 +20,9 @@ def in_a_swarm(facts: Facts, _unit: str) -> bool:
 
 _MANAGEMENT = Port(MANAGEMENT_PORT, "tcp", layout.DOCKER_UNIT, "the swarm's managers", "mutual TLS", members=True)
 
-PORTS = tuple(replace(port, ours=in_a_swarm) for port in (_MANAGEMENT, *OVERLAY))
+#: A swarm's managers give its daemons the keys of their gossip, and new ones every twelve hours (swarmkit, keymanager).
+_PORTS = (replace(port, protection="Docker's keys") if port.number == layout.GOSSIP_PORT else port for port in OVERLAY)
+PORTS = tuple(replace(port, ours=in_a_swarm) for port in (_MANAGEMENT, *_PORTS))
 
 
 def encrypted(cluster: Cluster) -> tuple[Network, ...]:

@@ -29,7 +29,7 @@ def watched_at(lab: Lab, node: str) -> set[str]:
     return {other.name for other in lab.nodes if other.address in found and other.name != node}
 
 
-def test_149_new_names_are_known_though_the_member_at_which_dockerd_watched_is_silent(lab: Lab, fab: Fab) -> None:
+def test_154_new_names_are_known_though_the_member_at_which_dockerd_watched_is_silent(lab: Lab, fab: Fab) -> None:
     document(fab(lab, "provision", "--json", inventory=inventory(lab, "three", names("123"))))
     while not (there := watched_at(lab, "node1")):  # dockerd may have chosen its own member alone
         run(lab, "node1", RESTART)

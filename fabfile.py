@@ -223,17 +223,26 @@ def trust(context: Any, inventory: str = "", json: bool = False) -> None:
 
 LAB = {"name": "name of the lab", "json": HELP["json"]}
 NODES = {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"}
-RELEASE = {"release": "the hosts' Debian: bookworm (12, Docker 20.10) or trixie (13, Docker 26.1)"}
+RELEASE = {
+    "release": "the hosts' Debian: bookworm (12, Docker 20.10) or trixie (13, Docker 26.1)",
+    "docker": "with trixie: 28, for that Docker",
+}
 
 
 @task(help=LAB | NODES | RELEASE)
 def up(
-    context: Any, nodes: int = 2, name: str = "lab", folder: str = "", release: str = "bookworm", json: bool = False
+    context: Any,
+    nodes: int = 2,
+    name: str = "lab",
+    folder: str = "",
+    release: str = "bookworm",
+    docker: str = "",
+    json: bool = False,
 ) -> None:
     """Boot disposable hosts on this machine, and write an inventory for them."""
     from provision.verbs.lab import run_up
 
-    options = {"nodes": nodes, "name": name, "folder": folder or name, "release": release}
+    options = {"nodes": nodes, "name": name, "folder": folder or name, "release": release, "docker": docker}
     run(context, run_up, inventory="", as_json=json, **options)
 
 

@@ -26,6 +26,8 @@ class Lab:
     nodes: tuple[Host, ...]
     jump: Host
     base: Base
+    #: The major version of Docker, if it is not the release's own.
+    docker: str = ""
 
     @property
     def inventory(self) -> Path:

@@ -42,20 +42,23 @@ def up(
     folder: Path = Path("lab"),
     *,
     release: str = releases.DEFAULT,
+    docker: str = "",
     ops: bool = False,
     say: Say,
 ) -> Lab:
     """Boot a lab of that many nodes and a jump host, and write its folder.
 
     Existing hosts stay: a host that is on is left alone, a host that is off is switched on, a half-made host is made
-    again, and missing hosts are added. With `ops` the inventory logs in as the user whose sudo needs a password.
-    UsageError (of an existing lab, too, that differs), PreflightRefused (this machine lacks something) or StepFailed.
+    again, and missing hosts are added. `docker`: the major version of Docker, if not the release's own. With `ops` the
+    inventory logs in as the user whose sudo needs a password. UsageError (of an existing lab, too, that differs),
+    PreflightRefused (this machine lacks something) or StepFailed.
     """
     _check_name(name)
     if not 1 <= nodes <= MOST_NODES:
         raise UsageError(Problem(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}"))
-    settings = {"folder": str(folder.absolute()), "user": OPS_USER if ops else "root", "release": release}
-    recipe = releases.find(release)
+    user = OPS_USER if ops else "root"
+    settings = {"folder": str(folder.absolute()), "user": user, "release": release, "docker": docker}
+    recipe = releases.find(release, docker)
     requirements.check(nodes)
     _check_fits(name, nodes, settings)  # before a base is built in vain
     foundation = base.ensure(say, recipe)
@@ -76,7 +79,8 @@ def up(
 def add_node(name: str, *, say: Say) -> Lab:
     """Add one node to a lab, boot it, and write the inventory again."""
     lab = find(name, say=say)
-    return up(name, len(lab.nodes) + 1, lab.folder, release=lab.release, ops=lab.user == OPS_USER, say=say)
+    options = {"release": lab.release, "docker": lab.docker}
+    return up(name, len(lab.nodes) + 1, lab.folder, **options, ops=lab.user == OPS_USER, say=say)
 
 
 def renew(name: str, *nodes: str, say: Say) -> Lab:
@@ -116,7 +120,7 @@ def find(name: str = "lab", *, say: Say = lambda _: None) -> Lab:
     settings = _settings(name)
     if not settings:
         raise UsageError(Problem(f"there is no lab {name}", advice="make it: fab lab.up"))
-    return _load(name, base.ensure(say, releases.find(settings["release"])))
+    return _load(name, base.ensure(say, releases.find(settings["release"], settings["docker"])))
 
 
 def status(name: str = "lab") -> tuple[HostStatus, ...]:
@@ -137,13 +141,18 @@ def power_cut(name: str, node: str) -> None:
         host.power_off(each)
 
 
-def power_on(name: str, node: str) -> None:
-    """Switch a host on, and wait until it is up. Its cable is plugged in again."""
-    each = _host(name, node)
+def power_on(name: str, *nodes: str, wait: bool = True) -> None:
+    """Switch hosts on, all at once, and wait until they are up. Their cables are plugged in again.
+
+    Without `wait`, return as soon as they boot: a Docker that waits for other hosts keeps a host from being up.
+    """
+    hosts = [_host(name, node) for node in nodes]
     with _changing(name):
-        if each.first_process is None:
-            host.start(each)
-        host.wait_until_up(each)
+        for each in hosts:
+            if each.first_process is None:
+                host.start(each)
+        if wait:
+            _each(host.wait_until_up, hosts)
 
 
 def cut_link(name: str, node: str) -> None:
@@ -204,14 +213,14 @@ def _load(name: str, foundation: base.Base) -> Lab:
     settings = _settings(name)
     nodes = tuple(host.node(name, number) for number in _numbers(name))
     folder, user, release = Path(settings["folder"]), settings["user"], settings["release"]
-    return Lab(name, folder, user, release, nodes, host.jump(name), foundation)
+    return Lab(name, folder, user, release, nodes, host.jump(name), foundation, settings["docker"])
 
 
 def _settings(name: str) -> dict[str, str]:
-    """Return the folder, the user and the release of a lab; empty if there is none."""
+    """Return the folder, the user, the release and the other Docker of a lab; empty if there is none."""
     path = STATE / name / SETTINGS
-    # The file of a lab from before there were releases does not name one.
-    return {"release": releases.DEFAULT, **json.loads(path.read_text())} if path.exists() else {}
+    # The file of a lab from before there were releases, or other Dockers, does not name them.
+    return {"release": releases.DEFAULT, "docker": "", **json.loads(path.read_text())} if path.exists() else {}
 
 
 def _write_settings(name: str, settings: dict[str, str]) -> None:
@@ -250,16 +259,17 @@ def _host(name: str, node: str) -> Host:
 
 
 def _check_fits(name: str, nodes: int, settings: dict[str, str]) -> None:
-    """Raise UsageError if the lab exists and has more nodes, another folder, or another release."""
+    """Raise UsageError if the lab exists and has more nodes, another folder, or runs something else."""
     existing = max(_numbers(name), default=0)
     if existing > nodes:
         advice = f"ask for {existing}, or take the lab down first: fab lab.down"
         raise UsageError(Problem(f"lab {name} has {existing} nodes already", advice=advice))
     known = _settings(name) or settings
-    for key, what in (("folder", "has its inventory in"), ("release", "runs")):
-        if known[key] != settings[key]:
-            advice = f"use {known[key]}, or take the lab down first: fab lab.down"
-            raise UsageError(Problem(f"lab {name} {what} {known[key]} already", advice=advice))
+    runs, wanted = (releases.describe(each["release"], each["docker"]) for each in (known, settings))
+    for there, asked, what in ((known["folder"], settings["folder"], "has its inventory in"), (runs, wanted, "runs")):
+        if there != asked:
+            advice = f"use {there}, or take the lab down first: fab lab.down"
+            raise UsageError(Problem(f"lab {name} {what} {there} already", advice=advice))
 
 
 def _check_name(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Random faults of hosts, and of the controller during a run."""
+"""Faults of hosts, and of the controller during a run: one daemon killed; random ones."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from invariants import holds
+from invariants import await_so, holds
+from observe import run
 from runs import begin
 
 from provision import lab as labs
 from provision.lab import Lab
+
+
+def killed(lab: Lab, name: str, program: str) -> None:
+    """Kill a daemon with SIGKILL; return when its new process runs."""
+    before = run(lab, name, f"pidof {program}").strip()
+    run(lab, name, f"kill -9 {before}")
+    await_so(lab, name, f'now=$(pidof {program}) && [ "$now" != {before} ]')
 
 
 class Faults:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Back, Fab
+from faults import killed
 from invariants import OWN_MEMBER, assert_settled, await_packets, await_so
 from observe import document, run
 
@@ -31,13 +32,6 @@ def restored(cluster: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
     yield cluster
     for name in NAMES:
         run(cluster, name, "rm -f /etc/docker/daemon.json; systemctl reload docker")
-
-
-def killed(lab: Lab, name: str, program: str) -> None:
-    """Kill a daemon with SIGKILL; return when its new process runs."""
-    before = run(lab, name, f"pidof {program}").strip()
-    run(lab, name, f"kill -9 {before}")
-    await_so(lab, name, f'now=$(pidof {program}) && [ "$now" != {before} ]')
 
 
 def test_62_etcd_killed(cluster: Lab, back: Back) -> None:

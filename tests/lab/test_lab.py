@@ -199,13 +199,16 @@ def test_a_node_is_added_to_running_ones(make_lab: MakeLab) -> None:
 
 
 @pytest.mark.whole
-def test_a_lab_of_debian_13_has_docker_26_and_stays_one(make_lab: MakeLab) -> None:
-    lab = make_lab(1, release="trixie")
-    assert on(lab, "node1", "docker version --format '{{.Server.Version}}'").startswith("26.")
+@pytest.mark.parametrize("docker", ["", "28"], ids=["its own Docker", "Docker 28"])
+def test_a_lab_of_debian_13_has_its_docker_or_another_and_stays_one(make_lab: MakeLab, docker: str) -> None:
+    lab = make_lab(1, release="trixie", docker=docker)
+    version = on(lab, "node1", "docker version --format '{{.Server.Version}}'")
+    assert version.startswith(docker or "26.")
     assert on(lab, "node1", "find / -xdev -name 'python*' -type f -perm /111") == ""
     labs.renew(lab.name, say=lambda _: None)
     assert on(lab, "node1", "cat /etc/debian_version").startswith("13.")
-    with pytest.raises(UsageError, match="runs trixie already"):
+    assert on(lab, "node1", "docker version --format '{{.Server.Version}}'") == version
+    with pytest.raises(UsageError, match="runs trixie"):
         labs.up(lab.name, 1, lab.folder, say=lambda _: None)
 
 

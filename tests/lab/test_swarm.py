@@ -119,7 +119,7 @@ IPSEC = """unshare -n ip xfrm state add src 10.1.1.1 dst 10.1.1.2 proto esp spi 
     aead "rfc4106(gcm(aes))" 0x0000000000000000000000000000000000000000 64"""
 
 
-def test_an_encrypted_network_needs_a_kernel_that_encrypts(cluster: Lab, fab: Fab) -> None:
+def test_124_an_encrypted_network_needs_a_kernel_that_encrypts(cluster: Lab, fab: Fab) -> None:
     text = cluster.inventory.read_text()
     cluster.inventory.write_text(text.replace("10.99.0.0/24}", "10.99.0.0/24, encrypted: true}"))
     before = everything(cluster)

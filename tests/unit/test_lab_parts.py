@@ -14,7 +14,7 @@ from provision import inventory
 from provision import lab as labs
 from provision.errors import PreflightRefused, UsageError
 from provision.lab import folder as lab_folder
-from provision.lab import groups, image, network, recipe, releases, requirements, trixie
+from provision.lab import groups, image, network, recipe, releases, requirements, trixie, trixie_docker28
 from provision.lab import host as hosts
 from provision.lab import lab as lab_module
 from provision.lab.base import Base
@@ -59,7 +59,8 @@ def test_the_inventory_of_a_base_without_etcd_loads_and_does_not_name_etcd(lab: 
 
 def test_each_release_has_a_base_of_its_own() -> None:
     assert releases.find(releases.DEFAULT) is recipe.DEBIAN
-    assert len({each.digest for each in releases.RECIPES.values()}) == len(releases.RECIPES)
+    recipes = (*releases.RECIPES.values(), *releases.OTHER_DOCKER.values())
+    assert len({each.digest for each in recipes}) == len(recipes)
 
 
 def test_hosts_with_debian_13_get_dockers_command_and_no_etcd() -> None:
@@ -73,6 +74,38 @@ def test_a_release_that_labs_do_not_know_is_refused_with_those_they_know(tmp_pat
     with pytest.raises(UsageError, match="'sid'") as error:
         labs.up("some", 2, tmp_path, release="sid", say=lambda _: None)
     assert "use bookworm or trixie" in str(error.value)
+
+
+def test_hosts_with_another_docker_get_only_docker_from_the_next_release() -> None:
+    assert releases.find("trixie", "28") is trixie_docker28.DEBIAN
+    assert releases.find("trixie") is trixie.DEBIAN
+    pins = trixie_docker28.SCRIPT.split("<<'.'\n")[1].split("\n.\n")[0].split("\n\n")
+    assert pins == [
+        "Package: *\nPin: release n=forky\nPin-Priority: 100",
+        "Package: docker.io docker-cli containerd runc\nPin: release n=forky\nPin-Priority: 990",
+    ]
+
+
+@pytest.mark.parametrize(("release", "docker"), [("bookworm", "28"), ("trixie", "26")])
+def test_a_docker_that_labs_do_not_know_is_refused_with_those_they_know(
+    release: str, docker: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"no lab can run Docker '{docker}' on {release}") as error:
+        labs.up("some", 2, tmp_path, release=release, docker=docker, say=lambda _: None)
+    assert "--release trixie --docker 28" in str(error.value)
+
+
+def test_a_lab_with_another_docker_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lab_module, "STATE", tmp_path)
+    monkeypatch.setattr(requirements, "check", lambda _: None)
+    (tmp_path / "some").mkdir()
+    recorded = {"folder": "/lab", "user": "root", "release": "trixie"}
+    (tmp_path / "some" / lab_module.SETTINGS).write_text(json.dumps(recorded))
+    with pytest.raises(UsageError, match="lab some runs trixie already"):
+        labs.up("some", 2, Path("/lab"), release="trixie", docker="28", say=pytest.fail)
+    (tmp_path / "some" / lab_module.SETTINGS).write_text(json.dumps({**recorded, "docker": "28"}))
+    with pytest.raises(UsageError, match="lab some runs trixie with Docker 28 already"):
+        labs.up("some", 2, Path("/lab"), release="trixie", say=pytest.fail)
 
 
 @pytest.mark.parametrize("recorded", [{}, {"release": "bookworm"}], ids=["before releases", "since"])

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from provision.checks import orphans
 from provision.checks.proof import Proof, Shared, reason
-from provision.checks.suites import app, docker, networks, overlay, traffic
+from provision.checks.suites import app, docker, moves, networks, overlay, traffic
 from provision.core.check import Check, collect
 from provision.core.outcome import Outcome
 
-CHECKS = collect(overlay, networks, traffic, docker, app)
+CHECKS = collect(overlay, networks, traffic, moves, docker, app)
 ORPHANS = Check("docker", "leftovers", orphans.remove)
 
 

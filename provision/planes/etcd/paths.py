@@ -26,9 +26,6 @@ STORE_PROGRAM = f"{layout.PROGRAMS}/docker-store"
 JOIN_UNIT = "overlay-join.service"
 JOIN_UNIT_FILE = f"/etc/systemd/system/{JOIN_UNIT}"
 #: Mends what Docker gets wrong while it runs: see planes/etcd/node/mend.sh.
-MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
-MEND_UNIT = "overlay-mend.service"
-MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"
 #: How many rows it has mended since the boot; absent before the first.
 MENDED_ROWS = "/run/overlay-provision/mend.rows"
 

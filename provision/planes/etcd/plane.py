@@ -160,9 +160,9 @@ class EtcdPlane(Plane):
     def checks(self) -> tuple[Check, ...]:
         """Return the checks of etcd, the store, its certificates, and the rows of Docker's networks."""
         from provision.planes.etcd import preflight
-        from provision.planes.etcd.suites import endpoints, key_permissions, members, moves, security, store
+        from provision.planes.etcd.suites import endpoints, key_permissions, members, security, store
 
-        return collect(preflight, members, store, endpoints, moves, security, key_permissions)
+        return collect(preflight, members, store, endpoints, security, key_permissions)
 
     def disk_needs(self, situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
         """Return what the release and the store take on a member."""

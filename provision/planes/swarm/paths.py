@@ -7,8 +7,5 @@ from provision import layout
 #: The addresses of the cluster's nodes, one a line.
 PEERS = f"{layout.DOCKER_OURS}/peers"
 CONFIG_PROGRAM = f"{layout.PROGRAMS}/docker-config"
-MEND_PROGRAM = f"{layout.PROGRAMS}/mend"
 #: How many containers it has started since the boot; it makes the file when it starts the first one.
 STARTED = "/run/overlay-provision/mend.started"
-MEND_UNIT = "overlay-mend.service"
-MEND_UNIT_FILE = f"/etc/systemd/system/{MEND_UNIT}"

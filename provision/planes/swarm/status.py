@@ -64,7 +64,7 @@ def _waiting(
 ) -> tuple[Table, ...]:
     """Say what waits for what, and why. Nothing, where nothing waits."""
     rows = [
-        (name, f"container {one}", f"for {paths.MEND_UNIT}, which starts it when its network can be joined")
+        (name, f"container {one}", f"for {layout.MEND_UNIT}, which starts it when its network can be joined")
         for name, names in stopped.items()
         for one in names
     ]

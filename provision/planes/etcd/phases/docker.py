@@ -68,7 +68,7 @@ class Docker(Phase):
             situation, program(*DOCKER_STORE), paths.STORE_PROGRAM, paths.JOIN_UNIT, paths.JOIN_UNIT_FILE
         )
         *mend_files, mend = _beside(
-            situation, program(*MEND), paths.MEND_PROGRAM, paths.MEND_UNIT, paths.MEND_UNIT_FILE
+            situation, program(*MEND), layout.MEND_PROGRAM, layout.MEND_UNIT, layout.MEND_UNIT_FILE
         )
         return (
             Folder(layout.DOCKER),

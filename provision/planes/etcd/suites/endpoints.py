@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from provision import layout
 from provision.checks.proof import Proof
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.inventory.model import Node
-from provision.planes.etcd import paths
 from provision.planes.etcd.coordinator import opened
 from provision.waiting import wait_for
 
@@ -96,7 +96,7 @@ def hosts_send_to_where_it_is(proof: Proof) -> Iterator[Outcome]:
     wait_for(all_right, MENDED_SECONDS)
     for name, ways in wrong.items():
         if ways:
-            advice = f"{paths.MEND_UNIT} should have corrected that: journalctl -u {paths.MEND_UNIT}"
+            advice = f"{layout.MEND_UNIT} should have corrected that: journalctl -u {layout.MEND_UNIT}"
             yield failed(name, f"sends to the wrong host: {'; '.join(ways[:SHOWN])}", advice)
         else:
             yield passed(name, "sends to every container on the right host")

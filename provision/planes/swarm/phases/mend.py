@@ -21,21 +21,21 @@ class Mend(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return what the program reads, the program, and its service."""
         peers = "".join(f"{one.address}\n" for one in situation.cluster.nodes)
-        inputs = (paths.MEND_PROGRAM, paths.MEND_UNIT_FILE)
+        inputs = (layout.MEND_PROGRAM, layout.MEND_UNIT_FILE)
         text = render(
             "swarm/overlay-mend.service.j2",
             cluster=situation.cluster.name,
-            program=paths.MEND_PROGRAM,
-            unit=paths.MEND_UNIT,
+            program=layout.MEND_PROGRAM,
+            unit=layout.MEND_UNIT,
             inputs=inputs,
             inputs_folder=INPUTS,
         )
-        files = File(paths.MEND_PROGRAM, program(*MEND), 0o755), File(paths.MEND_UNIT_FILE, text)
+        files = File(layout.MEND_PROGRAM, program(*MEND), 0o755), File(layout.MEND_UNIT_FILE, text)
         return (
             Folder(layout.DOCKER),
             Folder(layout.DOCKER_OURS, 0o700),
             Folder(layout.PROGRAMS),
             File(paths.PEERS, peers.encode()),
             *files,
-            Service(paths.MEND_UNIT, tuple((file.path, file.fit) for file in files), waited_for=False),
+            Service(layout.MEND_UNIT, tuple((file.path, file.fit) for file in files), waited_for=False),
         )

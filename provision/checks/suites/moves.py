@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
+from provision import layout
 from provision.checks.probe_pool import moving_addresses, probe_pool
 from provision.checks.probes import AddressTakenError, Probe, new_name, remove, start
 from provision.checks.proof import Proof
@@ -13,7 +14,6 @@ from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.core.reach import Flow
 from provision.inventory.model import Network, Node
-from provision.planes.etcd import paths
 from provision.remote.remotes import in_parallel
 from provision.waiting import wait_for
 
@@ -21,7 +21,7 @@ from provision.waiting import wait_for
 #: may expect its MAC address behind the tunnel. ARP repeats its question after five seconds, and may fail again.
 NEIGHBOUR_SECONDS = 30
 
-_ADVICE = f"{paths.MEND_UNIT} should have corrected that: journalctl -u {paths.MEND_UNIT}"
+_ADVICE = f"{layout.MEND_UNIT} should have corrected that: journalctl -u {layout.MEND_UNIT}"
 
 
 @check("moves")

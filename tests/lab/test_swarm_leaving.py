@@ -86,6 +86,7 @@ def test_140_a_manager_that_the_inventory_lacks_is_removed_and_replaced(bare_lab
     document(fab(lab, "provision", "--json", inventory=old))
     if off:
         labs.power_cut(lab.name, "node3")
+        run(lab, "node1", "until docker node inspect node3 -f '{{.Status.State}}' | grep -q down; do sleep 0.5; done")
     changed(lab, fab, new)
     assert members(lab, fab, new) == names("124")
     run(lab, "node4", "docker run --rm --network demo busybox ping -c 1 -W 5 user-node1")

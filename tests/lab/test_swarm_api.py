@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import threading
@@ -33,7 +34,9 @@ class Proxy:
         self.to, self.refused, self.asked = to, 0, 0
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
-        path.chmod(0o666)
+        there = to.stat()
+        os.chown(path, there.st_uid, there.st_gid)
+        path.chmod(there.st_mode & 0o777)
         self.listener.listen(64)
         threading.Thread(target=self._serve, daemon=True).start()
 

@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -49,29 +49,32 @@ class Proxy:
             threading.Thread(target=self._pass, args=(client,), daemon=True).start()
 
     def _pass(self, client: socket.socket) -> None:
-        daemon = socket.socket(socket.AF_UNIX)
-        daemon.connect(str(self.to))
-        threading.Thread(target=_copy, args=(daemon, client), daemon=True).start()
+        with client, socket.socket(socket.AF_UNIX) as daemon:
+            daemon.connect(str(self.to))
+            answers = threading.Thread(target=_copy, args=(daemon, client), daemon=True)
+            answers.start()
+            with suppress(OSError):
+                self._requests(client, daemon)
+            answers.join()
+
+    def _requests(self, client: socket.socket, daemon: socket.socket) -> None:
         while data := client.recv(65536):
             for found in REQUEST.finditer(data):
                 self.asked += 1
                 if (int(found[1]), int(found[2])) < LOWEST:
                     self.refused += 1
                     client.sendall(REFUSAL)
-                    client.close()
-                    daemon.close()
+                    daemon.shutdown(socket.SHUT_RDWR)
                     return
             daemon.sendall(data)
         daemon.shutdown(socket.SHUT_WR)
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
 
 
 @contextmanager

@@ -153,3 +153,36 @@ def test_a_manager_that_was_removed_while_it_was_off_leaves_and_is_not_demoted(t
     entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != "id-node3"]
     first, _ = staged(listing(situation, entries))
     assert [step[0] for step in steps(first)] == ["withdraw", "put-back"]
+
+
+def newcomer(situation: Situation) -> Situation:
+    """The situation in which node3 is not in the swarm yet."""
+    new = facts({view.INFO: own(NODES[2], "inactive")})
+    entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != "id-node3"]
+    return listing(replace(situation, facts={**situation.facts, "node3": new}), entries)
+
+
+def led_by(situation: Situation, name: str) -> Situation:
+    """The situation in which this manager leads."""
+    entries = [
+        {**one, "ManagerStatus": {**one["ManagerStatus"], "Leader": one["ID"] == f"id-{name}"}}
+        if "ManagerStatus" in one
+        else one
+        for one in situation.facts["node1"].docker[view.NODES]
+    ]
+    return listing(situation, entries)
+
+
+@pytest.mark.parametrize(("leads", "first"), [("node1", "add"), ("node9", "update")])
+def test_a_leader_that_leaves_is_led_by_another_before_a_newcomer_joins(tmp_path: Path, leads: str, first: str) -> None:
+    """A host that leaves may let no newcomer in, and newcomers report to the leader."""
+    plan, _ = staged(led_by(newcomer(with_stranger(tmp_path)), leads))
+    changes = [step for step in steps(plan) if step[0] == "swarm"]
+    assert changes[0][1] == first
+    assert ("swarm", "add", "node3 in the swarm") in changes
+    assert (("swarm", "update", "role of node9 id-node9") in changes) == (leads == "node9")
+
+
+def test_without_a_newcomer_a_leader_leaves_in_its_turn(tmp_path: Path) -> None:
+    plan, _ = staged(led_by(with_stranger(tmp_path), "node9"))
+    assert [step[0] for step in steps(plan)] == ["leave"]

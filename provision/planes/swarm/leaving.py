@@ -37,6 +37,19 @@ def host(situation: Situation, entry: Listed) -> Node | None:
     return next(named, None) or next((one for one in hosts if one.address == entry.address), None)
 
 
+def leader(situation: Situation) -> Listed | None:
+    """Return the entry of the leader, if its host is to leave."""
+    absent = {view.daemon(situation.of(one)).identity for one in departure.leaving(situation)}
+    gone = absent | {one.identity for one in entries(situation)}
+    return next((one for one in view.listed(situation) if one.leader and one.identity in gone), None)
+
+
+def name(situation: Situation, entry: Listed) -> str:
+    """Return the name by which a plan calls an entry: of a host in the inventory, that host's."""
+    there = host(situation, entry)
+    return there.name if there else f"{entry.hostname} {entry.identity[:12]}"
+
+
 def stages(situation: Situation) -> tuple[Stage, ...]:
     """Return the stages of a run: in the first one, nodes leave."""
     there = (*(one.address for one in entries(situation)), *(one.address for one in departure.leaving(situation)))

@@ -55,14 +55,20 @@ def remove(door: SwarmCoordinator, identity: str, name: str, *, leaves_itself: b
         return
     if leaves_itself:
         waiting.until(lambda: _is_down(door, identity), f"the managers see that {name} has left", "cluster", ADVICE)
+    elif view.is_ready(there):
+        demote_unasked(door, identity, name)
     else:
         retry(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker", "cluster")
-        if view.is_ready(there):
-            what = f"{name} is no manager for {DEMOTED_SECONDS:.0f} s"
-            waiting.until(lambda: _manages_nothing(door, identity), what, "cluster", ADVICE, steady=DEMOTED_SECONDS)
     retry(lambda: _renew_tokens(door), "Docker makes the join tokens anew", "the swarm")
     retry(lambda: _strike_off(door, identity), f"the managers strike {name} off", "cluster")
     door.await_quorum(f"after {name} left")
+
+
+def demote_unasked(door: SwarmCoordinator, identity: str, name: str) -> None:
+    """Make a node that answers, and that nobody can log in to, a worker. StepFailed."""
+    retry(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker", "cluster")
+    what = f"{name} is no manager for {DEMOTED_SECONDS:.0f} s"
+    waiting.until(lambda: _manages_nothing(door, identity), what, "cluster", ADVICE, steady=DEMOTED_SECONDS)
 
 
 def _entry(door: SwarmCoordinator, identity: str) -> dict[str, Any] | None:

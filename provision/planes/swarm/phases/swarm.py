@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from provision import waiting
@@ -15,7 +15,7 @@ from provision.errors import Unanswered
 from provision.inventory.model import Node
 from provision.network.subnets import LENGTH, assigned, spare
 from provision.phases import departure
-from provision.planes.swarm import node_changes, view
+from provision.planes.swarm import leaving, node_changes, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
@@ -60,8 +60,9 @@ class Swarm(Phase):
         made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=note),)
         nodes = [node for node in situation.cluster.nodes if there or node != first]
         changes = [change for node in nodes if (change := self._change(situation, node))]
-        changes += [self._demoted(host) for host in departure.leaving(situation) if _manages(situation, host)]
+        changes += [self._demoted(host.name) for host in departure.leaving(situation) if _manages(situation, host)]
         changes = [*made, *sorted(changes, key=lambda change: change.note == BECOMES_A_WORKER)]
+        changes = self._without_a_leader_that_leaves(situation, changes)
         unwanted = not situation.cluster.ingress and any(network.get("Ingress") for network in _networks(situation))
         return (*changes, Change(CLUSTER, self.name, INGRESS, "remove")) if unwanted else tuple(changes)
 
@@ -71,11 +72,19 @@ class Swarm(Phase):
         if _manages(situation, node) == node.member:
             return None
         if not node.member:
-            return self._demoted(node)
+            return self._demoted(node.name)
         return Change(CLUSTER, self.name, f"role of {node.name}", "update", note="becomes a manager")
 
-    def _demoted(self, host: Node) -> Change:
-        return Change(CLUSTER, self.name, f"role of {host.name}", "update", note=BECOMES_A_WORKER)
+    def _demoted(self, name: str) -> Change:
+        return Change(CLUSTER, self.name, f"role of {name}", "update", note=BECOMES_A_WORKER)
+
+    def _without_a_leader_that_leaves(self, situation: Situation, changes: list[Change]) -> list[Change]:
+        """Let another manager lead before a node joins: a host that leaves may let no newcomer in."""
+        leader = leaving.leader(situation)
+        if leader is None or not any(change.action == "add" for change in changes):
+            return changes
+        first = self._demoted(leaving.name(situation, leader))
+        return [first, *(change for change in changes if change != first)]
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Make the swarm, let one node join, change one node's role, or remove the network ingress."""
@@ -86,6 +95,14 @@ class Swarm(Phase):
             return
         if change.action == "remove":
             retry(lambda: _remove_ingress(door.manager()), "Docker removes the network ingress", "the swarm")
+            return
+        leader = leaving.leader(situation)
+        if (
+            leader
+            and leaving.host(situation, leader) is None
+            and self._demoted(leaving.name(situation, leader)) == change
+        ):
+            node_changes.demote_unasked(door, leader.identity, leader.hostname)
             return
         node = next(one for one in situation.cluster.hosts if one.name in change.resource.split())
         if change.action == "add":
@@ -131,6 +148,16 @@ def _init(situation: Situation, docker: DockerClient, node: Node) -> None:
     )
 
 
+def _addresses(door: SwarmCoordinator, managers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return where a newcomer finds managers: those that stay, because a host that leaves may not let it in.
+
+    A manager that is just becoming a worker is listed without its status.
+    """
+    staying = {node.address for node in door.cluster.nodes}
+    found = [(one.get("ManagerStatus") or {}).get("Addr", "") for one in managers]
+    return [address for address in found if address.partition(":")[0] in staying]
+
+
 def _join(door: SwarmCoordinator, node: Node, role: str) -> None:
     """Let a node join, and wait until it has. Docker's own attempt goes on after it has said that it took too long."""
     docker = door.docker(node)
@@ -140,8 +167,7 @@ def _join(door: SwarmCoordinator, node: Node, role: str) -> None:
         listen = f"{node.address}:{MANAGEMENT_PORT}"
         asked(
             lambda: docker.swarm.join(
-                # A manager that is just becoming a worker is listed without its status.
-                remote_addrs=[one["ManagerStatus"]["Addr"] for one in managers if one.get("ManagerStatus")],
+                remote_addrs=_addresses(door, managers),
                 join_token=swarm["JoinTokens"][role.title()],
                 advertise_addr=listen,
                 listen_addr=listen,

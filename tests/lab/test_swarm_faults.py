@@ -27,7 +27,8 @@ SHAPES = {"2M Docker 26": (2, 2, ""), "M+W Docker 26": (2, 1, ""), THREE: (3, 3,
 LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 AGREE = """
 docker network rm agreed >/dev/null 2>&1
-docker network create --driver overlay agreed >/dev/null 2>&1 && docker network rm agreed >/dev/null 2>&1
+docker network create --driver overlay agreed >/dev/null 2>&1 && docker network rm agreed >/dev/null 2>&1 &&
+    [ "$(docker node ls --format '{{.Status}}' | sort -u)" = Ready ]
 """
 one_host = pytest.mark.parametrize("who", ["leader", "other"])
 
@@ -51,7 +52,7 @@ def cluster(make_lab: MakeLab, fab: Fab, request: pytest.FixtureRequest) -> Iter
 
 @pytest.fixture
 def kept(cluster: Lab) -> Callable[[], None]:
-    """Return a function that waits until each manager can change the swarm."""
+    """Return a function that waits until each manager can change the swarm, and sees every node as ready."""
 
     def call() -> None:
         for manager in inventory.load(cluster.inventory).members:

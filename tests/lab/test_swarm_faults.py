@@ -159,6 +159,23 @@ def test_153_swarm_mode_link_cut_for_a_minute(cluster: Lab, back: Back, who: str
     back()
 
 
+def test_154_swarm_mode_the_last_address_of_a_container_is_taken(cluster: Lab, back: Back) -> None:
+    """After a power cut, Docker 28 asks for the address again, and the container can never start with it."""
+    here, *_, there = (node.name for node in cluster.nodes)
+    off_for(cluster, (there,), 0)
+    await_packets(cluster)
+    shown = "docker inspect -f '{{.NetworkSettings.Networks.demo.IPAddress}}'"
+    address = run(cluster, there, f"{shown} user-{there} && docker stop user-{there} >/dev/null").strip()
+    another = f"docker run -d --stop-signal KILL --name another --network demo --ip {address} busybox sleep 1000000"
+    await_so(cluster, here, f"docker rm -f another; {another}")
+    try:
+        holds(cluster, there, f"docker start user-{there}")
+        back()
+        assert run(cluster, there, f"{shown} user-{there}").strip() != address
+    finally:
+        run(cluster, here, "docker rm -f another")
+
+
 def test_after_all_of_it_nothing_is_to_be_changed(cluster: Lab, fab: Fab) -> None:
     assert document(fab(cluster, "provision", "--json"))["changes"] == []
     document(fab(cluster, "verify", "--only", "swarm/", "--json"))

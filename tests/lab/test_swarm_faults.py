@@ -27,7 +27,8 @@ SHAPES = {"2M Docker 26": (2, 2, ""), "M+W Docker 26": (2, 1, ""), THREE: (3, 3,
 LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 AGREE = """
 docker network rm agreed >/dev/null 2>&1
-docker network create --driver overlay agreed >/dev/null 2>&1 && docker network rm agreed >/dev/null 2>&1
+docker network create --driver overlay agreed >/dev/null 2>&1 && docker network rm agreed >/dev/null 2>&1 &&
+    [ "$(docker node ls --format '{{.Status}}' | sort -u)" = Ready ]
 """
 one_host = pytest.mark.parametrize("who", ["leader", "other"])
 
@@ -51,7 +52,7 @@ def cluster(make_lab: MakeLab, fab: Fab, request: pytest.FixtureRequest) -> Iter
 
 @pytest.fixture
 def kept(cluster: Lab) -> Callable[[], None]:
-    """Return a function that waits until each manager can change the swarm."""
+    """Return a function that waits until each manager can change the swarm, and sees every node as ready."""
 
     def call() -> None:
         for manager in inventory.load(cluster.inventory).members:
@@ -156,6 +157,23 @@ def test_119_swarm_mode_link_cut_and_healed(cluster: Lab, back: Back, who: str) 
 def test_153_swarm_mode_link_cut_for_a_minute(cluster: Lab, back: Back, who: str) -> None:
     cut_for(cluster, *chosen(cluster, who), 60)
     back()
+
+
+def test_155_swarm_mode_the_last_address_of_a_container_is_taken(cluster: Lab, back: Back) -> None:
+    """After a power cut, Docker 28 asks for the address again, and the container can never start with it."""
+    here, *_, there = (node.name for node in cluster.nodes)
+    off_for(cluster, (there,), 0)
+    await_packets(cluster)
+    shown = "docker inspect -f '{{.NetworkSettings.Networks.demo.IPAddress}}'"
+    address = run(cluster, there, f"{shown} user-{there} && docker stop user-{there} >/dev/null").strip()
+    another = f"docker run -d --stop-signal KILL --name another --network demo --ip {address} busybox sleep 1000000"
+    await_so(cluster, here, f"docker rm -f another; {another}")
+    try:
+        holds(cluster, there, f"docker start user-{there}")
+        back()
+        assert run(cluster, there, f"{shown} user-{there}").strip() != address
+    finally:
+        run(cluster, here, "docker rm -f another")
 
 
 def test_after_all_of_it_nothing_is_to_be_changed(cluster: Lab, fab: Fab) -> None:

@@ -4,10 +4,14 @@
 # Containers. After its start, Docker starts a container of an attachable swarm network once. If that fails, for example
 # because the managers elect a leader, or because the other hosts' gossip still holds this host's last life, the container
 # stays down. It is started, as often as necessary. A dockerd that starts after it was killed stops the containers that
-# still run, and treats those with the policy `unless-stopped` as stopped by their user. They are started too.
+# still run, and treats those with the policy `unless-stopped` as stopped by their user. They are started too. A container
+# that asks for an address that another has gets a new one.
 #
 # Gossip. A host may lose its peers on a network, although everything looks well: its containers reach no other host, and
 # know no names. Docker usually finds the peers within a minute. They are watched, and what is seen is said.
+#
+# Managers. After a link was cut, their messages may wait for a minute and more in a connection that Docker keeps to. It is
+# ended.
 #
 # mend watch   mend, for ever
 set -u
@@ -27,6 +31,7 @@ many=10        # attempts
 calm=10        # seconds between two looks at the files of Docker while nothing is wrong
 rarely=60     # seconds between two looks at containers while nothing is wrong
 gossip=30      # seconds between two looks at the peers while nothing is wrong
+repeats=5      # times that something was sent again until its connection is ended: the next time is 6 s later or more
 lasting=90     # seconds after which missing peers do not come back by themselves
 hurry=120      # seconds after dockerd's start in which its files are looked at quickly
 

@@ -63,6 +63,12 @@ look() {
 # attempts have failed.
 start() {
     [ "$failed" ] || return 0
+    while read -r id name _; do
+        give_up_address "$id" "${name%,}" &
+    done <<EOF
+$failed
+EOF
+    wait
     started=$(printf '%s\n' "$failed" | cut -d ' ' -f 1 | xargs -n 1 -P 8 timeout 60 docker start 2>/dev/null)
     tries=$((tries + 1))
     while read -r id what; do

@@ -35,6 +35,10 @@ turn() {
         [ -z "$failed" ] || look_at=$((now + quick))
         [ "$tries" -lt "$many" ] || look_at=$((now + slow))
     fi
+    if [ "$now" -ge "$connections_at" ]; then
+        end_overdue
+        connections_at=$((now + calm))
+    fi
     if [ "$now" -ge "$peers_at" ]; then
         look_at_peers
         peers_at=$((now + gossip))
@@ -47,7 +51,7 @@ turn() {
 watch() {
     mkdir -p "$run"
     known='' began='' failed='' networks='' folder='' own='' suspected='' alone=''
-    tries=0 look_at=0 peers_at=0 hurrying=0
+    tries=0 look_at=0 peers_at=0 connections_at=0 hurrying=0
     while :; do
         turn
         sleep "$pause"

@@ -11,7 +11,7 @@ import pytest
 from conftest import Fab, MakeLab
 from kills import kills, phases, planned, steps_of
 from observe import document, manifest
-from swarm_sample import NODES, at_work, bare, facts, own
+from swarm_sample import NODES, at_work, bare, facts, own, without
 
 from provision import lab as labs
 from provision.inventory.model import Probe
@@ -32,7 +32,7 @@ def first_steps() -> tuple[str, ...]:
 
 def join_steps() -> tuple[str, ...]:
     """Return every step that makes a third node a member."""
-    situation = at_work(NOWHERE)
+    situation = without(at_work(NOWHERE), "node3")
     third = facts({view.INFO: own(NODES[2], "inactive")})
     probe = Probe("busybox", NOWHERE / "busybox.tar")
     situation = replace(situation, facts={**situation.facts, "node3": third})

@@ -68,3 +68,18 @@ def failed(situation: Situation) -> list[tuple[str, str]]:
     """The checks of preflight that fail, and where."""
     outcomes = node_view.run(PLANE, situation, PLANE.checks())
     return [(one.check, one.where) for one in failures(outcomes)]
+
+
+def listing(situation: Situation, entries: list[dict[str, Any]]) -> Situation:
+    """The same, with this list at every manager."""
+    found = dict(situation.facts)
+    for name, one in found.items():
+        if view.NODES in one.docker:
+            found[name] = replace(one, docker={**one.docker, view.NODES: entries})
+    return replace(situation, facts=found)
+
+
+def without(situation: Situation, name: str) -> Situation:
+    """The same, and the managers do not list this node."""
+    entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != f"id-{name}"]
+    return listing(situation, entries)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from pki_sample import node
-from swarm_sample import NODES, at_work, facts, listed, own
+from swarm_sample import NODES, at_work, facts, listed, listing, own, without
 
 from provision.core.plan import Plan
 from provision.core.plane import Goal
@@ -41,15 +41,6 @@ def with_stranger(folder: Path, *, ready: bool = True, role: str = "manager") ->
     if not ready and role == "manager":
         stranger["ManagerStatus"]["Reachability"] = "unreachable"
     return listing(situation, [*map(dict, situation.facts["node1"].docker[view.NODES]), stranger])
-
-
-def listing(situation: Situation, entries: list[dict[str, object]]) -> Situation:
-    """The same, with this list at every manager."""
-    found = dict(situation.facts)
-    for name, one in found.items():
-        if view.NODES in one.docker:
-            found[name] = replace(one, docker={**one.docker, view.NODES: entries})
-    return replace(situation, facts=found)
 
 
 def absent(folder: Path, *, state: str = "active") -> Situation:
@@ -150,16 +141,14 @@ def test_a_host_whose_docker_does_not_answer_cannot_leave(tmp_path: Path) -> Non
 
 def test_a_manager_that_was_removed_while_it_was_off_leaves_and_is_not_demoted(tmp_path: Path) -> None:
     situation = absent(tmp_path)
-    entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != "id-node3"]
-    first, _ = staged(listing(situation, entries))
+    first, _ = staged(without(situation, "node3"))
     assert [step[0] for step in steps(first)] == ["withdraw", "put-back"]
 
 
 def newcomer(situation: Situation) -> Situation:
     """The situation in which node3 is not in the swarm yet."""
     new = facts({view.INFO: own(NODES[2], "inactive")})
-    entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != "id-node3"]
-    return listing(replace(situation, facts={**situation.facts, "node3": new}), entries)
+    return without(replace(situation, facts={**situation.facts, "node3": new}), "node3")
 
 
 def led_by(situation: Situation, name: str) -> Situation:

@@ -33,8 +33,6 @@ put_back_docker() {
     leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
     ! was=$(recorded unit docker.service) || put_back_dockerd "$was"
-    # Only now: as long as these files exist, dockerd is known to run with our configuration.
-    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
         ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
             die "cannot remove the network $network"
@@ -43,6 +41,8 @@ put_back_docker() {
         ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
             printf 'the image %s stays: something uses it\n' "$image" >&2
     done
+    # Last: as long as these files exist, a run that follows a killed one knows that all this is still to be done.
+    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
 }
 
 # put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run.

@@ -21,7 +21,9 @@ TABLE = """\
    6: 010200C0:B5DA 030200C0:094B 02 00000000:00000000 01:000006A2 00000003   0        1 7 2 0 20 4 0 10 -1
 """
 #: Who listens, and what would be ended.
-STANDS_IN = 'is_listening() { echo "asked $1" >&3; [ "$1" = "$living" ]; }; ss() { [ "$living" != refused ]; }'
+STANDS_IN = (
+    'is_listening() { echo "asked $1" >&3; [ "$1" = "$living" ]; }; ss() { [ "$living" = refused ] || echo ended; }'
+)
 
 
 @pytest.fixture(params=SHELLS)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import NameOID
 from pki_sample import node, sample
 
 from provision.checks import node_view
@@ -83,3 +88,11 @@ def without(situation: Situation, name: str) -> Situation:
     """The same, and the managers do not list this node."""
     entries = [one for one in situation.facts["node1"].docker[view.NODES] if one["ID"] != f"id-{name}"]
     return listing(situation, entries)
+
+
+def certificate(begin: datetime, end: datetime, unit: str = "swarm-worker") -> str:
+    """A certificate as Docker makes one for a node."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

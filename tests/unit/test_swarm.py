@@ -7,11 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509 import NameOID
-from swarm_sample import NODES, at_work, bare, facts, failed, listed, of_cluster, own
+from swarm_sample import NODES, at_work, bare, certificate, facts, failed, listed, of_cluster, own
 
 from provision.core.situation import Situation
 from provision.engine import make_plan
@@ -179,11 +175,3 @@ def test_a_role_is_read_from_a_nodes_certificate(role: str) -> None:
     now = datetime.now(UTC)
     assert validity.role(certificate(now, now + timedelta(days=1), f"swarm-{role}")) == role
     assert validity.role("") == ""
-
-
-def certificate(begin: datetime, end: datetime, unit: str = "swarm-worker") -> str:
-    """A certificate as Docker makes one for a node."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

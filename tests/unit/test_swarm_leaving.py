@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pki_sample import node
-from swarm_sample import NODES, at_work, facts, listed, listing, own, without
+from swarm_sample import NODES, at_work, certificate, facts, listed, listing, own, without
 
 from provision.core.plan import Plan
 from provision.core.plane import Goal
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
+from provision.facts import Unit
 from provision.planes.swarm import leaving, view
 from provision.planes.swarm.plane import PLANE
+from provision.planes.swarm.validity import NODE
 
 GONE = node("node9", "192.0.2.9")
 PHASES = ("lost", "swarm", "withdraw", "leave", "put-back")
@@ -175,3 +178,39 @@ def test_a_leader_that_leaves_is_led_by_another_before_a_newcomer_joins(tmp_path
 def test_without_a_newcomer_a_leader_leaves_in_its_turn(tmp_path: Path) -> None:
     plan, _ = staged(led_by(with_stranger(tmp_path), "node9"))
     assert [step[0] for step in steps(plan)] == ["leave"]
+
+
+def test_a_node_that_has_lost_what_it_knew_joins_anew_and_never_unasked(tmp_path: Path) -> None:
+    situation = at_work(tmp_path, node2=listed(NODES[1], ready=False))
+    empty = facts({view.INFO: own(NODES[1], "inactive")})
+    situation = replace(situation, facts={**situation.facts, "node2": empty})
+    entries = [dict(one) for one in situation.facts["node1"].docker[view.NODES]]
+    entries[2] = listed(replace(NODES[2], member=True), role="manager")  # else no majority would be left
+    plan, _ = staged(listing(situation, entries))
+    assert ("lost", "remove", "node2 id-node2 in the swarm") in steps(plan)
+    assert [consent.endswith("or is a disk not mounted there?)") for consent in plan.consents] == [True]
+
+
+def test_a_host_whose_docker_left_by_hand_is_struck_off_and_its_docker_put_back(tmp_path: Path) -> None:
+    situation = absent(tmp_path, state="inactive")
+    ours = Unit("active", inputs={"/etc/docker/overlay/hardening": "0"})
+    left = replace(situation.facts["node3"], units={"docker.service": ours})
+    plan, _ = staged(replace(situation, facts={**situation.facts, "node3": left}))
+    assert [step[0] for step in steps(plan)] == ["lost", "withdraw", "put-back"]
+
+
+def test_a_host_that_leaves_is_not_lost_while_the_managers_elect_a_leader(tmp_path: Path) -> None:
+    situation = absent(tmp_path)
+    unknown = {"Status": {"State": "unknown", "Addr": "192.0.2.3"}}
+    entries = [{**one, **unknown} for one in situation.facts["node1"].docker[view.NODES]]
+    assert leaving.lost(listing(situation, entries)) == ()
+
+
+def test_a_manager_is_waited_for_until_it_has_a_workers_certificate(tmp_path: Path) -> None:
+    """A run that was killed right after the demotion has not waited."""
+    situation = at_work(tmp_path)
+    now = datetime.now(UTC)
+    shown = {NODE: certificate(now, now + timedelta(days=1), "swarm-manager")}
+    there = replace(situation.facts["node3"], answers=shown)
+    plan, *_ = staged(replace(situation, facts={**situation.facts, "node3": there}))
+    assert steps(plan) == [("swarm", "update", "role of node3")]

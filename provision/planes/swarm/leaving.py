@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from provision import layout
 from provision.core.plane import Stage
 from provision.core.situation import Situation
 from provision.errors import Problem
@@ -15,8 +16,8 @@ from provision.planes.swarm.view import Listed
 
 
 def is_in(facts: Facts) -> bool:
-    """Say whether a host's daemon is in a swarm, or waits to be."""
-    return view.daemon(facts).state not in ("", "inactive")
+    """Say whether a host's daemon is in a swarm, or waits to be, or still runs as we have configured it."""
+    return view.daemon(facts).state not in ("", "inactive") or bool(facts.unit(layout.DOCKER_UNIT).inputs)
 
 
 def entries(situation: Situation) -> tuple[Listed, ...]:
@@ -35,6 +36,22 @@ def host(situation: Situation, entry: Listed) -> Node | None:
     hosts = situation.cluster.hosts
     named = (one for one in hosts if view.daemon(situation.of(one)).identity == entry.identity)
     return next(named, None) or next((one for one in hosts if one.address == entry.address), None)
+
+
+def lost(situation: Situation) -> tuple[Listed, ...]:
+    """Return the entries of hosts that do not answer. An absent host that is in the swarm still leaves by itself."""
+    return tuple(one for one in entries(situation) if not one.answers and not _leaves_itself(situation, one))
+
+
+def living(situation: Situation) -> tuple[Listed, ...]:
+    """Return the other entries that are to be struck off."""
+    gone = lost(situation)
+    return tuple(one for one in entries(situation) if one not in gone)
+
+
+def _leaves_itself(situation: Situation, entry: Listed) -> bool:
+    active = (one for one in departure.leaving(situation) if view.daemon(situation.of(one)).state == "active")
+    return any(view.daemon(situation.of(one)).identity == entry.identity for one in active)
 
 
 def leader(situation: Situation) -> Listed | None:
@@ -95,8 +112,9 @@ def _moved(situation: Situation, node: Node) -> Problem | None:
         return None
     what = f"in the swarm at {there.address}, and in the inventory at {node.address}"
     # Docker's gossip stays at the old address: its containers reach no other node.
-    demote = "on another manager: docker node demote, " if there.manager else ""
-    return Problem(what, node.name, f"{demote}on this node: docker swarm leave; then fab provision, which lets it join")
+    demote = f"on another manager: docker node demote {there.hostname}, and wait 15 s; " if there.manager else ""
+    leave = "on this node: docker swarm leave, systemctl restart docker; then fab provision, which lets it join"
+    return Problem(what, node.name, f"{demote}{leave}")
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

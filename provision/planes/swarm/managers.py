@@ -11,7 +11,7 @@ from provision.planes.swarm import view
 def membership(situation: Situation) -> Membership:
     """Return the managers that the swarm lists, and those wanted. A node that is new has its name for an identity."""
     found = tuple(
-        Member(one.identity, one.hostname, healthy=one.reachable) for one in view.listed(situation) if one.manager
+        Member(one.identity, one.hostname, healthy=one.answers) for one in view.listed(situation) if one.manager
     )
     members = situation.cluster.members
     wanted = tuple(Member(view.daemon(situation.of(node)).identity or node.name, node.name) for node in members)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from shlex import quote
 from typing import Any
 
 from provision import waiting
-from provision.docker.client import asked, retry
+from provision.docker.client import asked
 from provision.errors import Unanswered
 from provision.inventory.model import Node
 from provision.planes.swarm import validity, view
@@ -24,9 +25,14 @@ def set_role(door: SwarmCoordinator, node: Node, role: str) -> None:
     second manager has lost its quorum for good. So the certificate is waited for.
     """
     identity = door.docker(node).info()["Swarm"]["NodeID"]
-    retry(lambda: _set_role(door, identity, role), f"{node.name} becomes a {role}", node.name)
+    _until(lambda: _set_role(door, identity, role), f"{node.name} becomes a {role}")
     what = f"{node.name} has a {role}'s certificate"
     waiting.until(lambda: _has_certificate(door, node, role), what, node.name, ADVICE)
+
+
+def _until(attempt: Callable[[], object], what: str) -> None:
+    """Repeat an attempt while the managers do not answer, for example because they elect a leader. StepFailed."""
+    waiting.until(lambda: asked(attempt), what, "cluster", ADVICE)
 
 
 def _set_role(door: SwarmCoordinator, identity: str, role: str) -> None:
@@ -54,19 +60,19 @@ def remove(door: SwarmCoordinator, identity: str, name: str, *, leaves_itself: b
     if there is None:
         return
     if leaves_itself:
-        waiting.until(lambda: _is_down(door, identity), f"the managers see that {name} has left", "cluster", ADVICE)
-    elif view.is_ready(there):
+        _until(lambda: _is_down(door, identity), f"the managers see that {name} has left")
+    if view.is_ready(there) and not leaves_itself:
         demote_unasked(door, identity, name)
     else:
-        retry(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker", "cluster")
-    retry(lambda: _renew_tokens(door), "Docker makes the join tokens anew", "the swarm")
-    retry(lambda: _strike_off(door, identity), f"the managers strike {name} off", "cluster")
+        _until(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker")
+    _until(lambda: _renew_tokens(door), f"Docker makes the join tokens anew, before {name} is struck off")
+    _until(lambda: _strike_off(door, identity), f"the managers strike {name} off")
     door.await_quorum(f"after {name} left")
 
 
 def demote_unasked(door: SwarmCoordinator, identity: str, name: str) -> None:
     """Make a node that answers, and that nobody can log in to, a worker. StepFailed."""
-    retry(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker", "cluster")
+    _until(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker")
     what = f"{name} is no manager for {DEMOTED_SECONDS:.0f} s"
     waiting.until(lambda: _manages_nothing(door, identity), what, "cluster", ADVICE, steady=DEMOTED_SECONDS)
 

@@ -61,8 +61,8 @@ class SwarmPlane(Plane):
     phases = (
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
-        Docker(),
         Lost(),
+        Docker(),
         Swarm(),
         Authority(),
         Networks(is_lost),

@@ -43,6 +43,11 @@ class Listed:
     reachable: bool = False
     version: str = ""
 
+    @property
+    def answers(self) -> bool:
+        """Whether the managers hear from it, and from a manager also what it votes."""
+        return self.ready and (self.reachable or not self.manager)
+
 
 def daemon(facts: Facts) -> Daemon:
     """Return what a node's daemon says of itself."""

@@ -7,7 +7,7 @@ drop_silent() {
     for peer in $(silent_peers <"$connections"); do
         member=$(address_of "$peer")
         ! is_listening "$member" || continue
-        ss -K state established dst "$member" dport = ":$store_port" >/dev/null 2>&1 || continue
+        ss -K -Hnt state established dst "$member" dport = ":$store_port" 2>/dev/null | grep -q . || continue
         changed=yes
         printf 'dropped: connections to the store at %s, which does not answer\n' "$member"
     done

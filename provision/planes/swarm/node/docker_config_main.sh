@@ -1,4 +1,4 @@
-# The program that does only that, before each start and each reload of dockerd. Written by overlay-provision.
+# Make dockerd's configuration, before each start and each reload. Written by overlay-provision.
 #
 # docker-config FILE   FILE: the user's configuration
 set -u

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from provision import waiting
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
-from provision.docker.client import asked, retry
+from provision.docker.client import asked
 from provision.errors import Unanswered
-from provision.inventory.model import Cluster
 from provision.planes.swarm import validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.local import local
@@ -42,20 +43,25 @@ class Authority(Phase):
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Let Docker begin, and wait until every node trusts the new authority alone. StepFailed."""
         door = opened(coordinator)
-        retry(lambda: _begin(door, situation.cluster), "Docker makes a new authority", "the swarm")
+        begin = partial(_begin, door, situation.cluster.certificate_days)
+        waiting.until(lambda: asked(begin), "Docker makes a new authority", "cluster", ADVICE)
         waiting.until(lambda: _is_done(door), "every node has a certificate of the new authority", "cluster", ADVICE)
 
 
-def _begin(door: SwarmCoordinator, cluster: Cluster) -> None:
+def _begin(door: SwarmCoordinator, days: int | None) -> None:
     api = door.manager().api
     swarm = api.inspect_swarm()
-    spec = swarm["Spec"]
-    wanted = {**spec["CAConfig"], "ForceRotate": spec["CAConfig"].get("ForceRotate", 0) + 1}
-    if cluster.certificate_days:
-        wanted["NodeCertExpiry"] = cluster.certificate_days * DAY
-    api.update_swarm(swarm["Version"]["Index"], {**spec, "CAConfig": wanted})
+    settings = swarm["Spec"]["CAConfig"]
+    expiry = days * DAY if days else settings["NodeCertExpiry"]
+    if swarm["RootRotationInProgress"] and settings["NodeCertExpiry"] == expiry:
+        return  # begun by a run before: those that are done would begin again
+    wanted = {**settings, "ForceRotate": settings.get("ForceRotate", 0) + 1, "NodeCertExpiry": expiry}
+    api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "CAConfig": wanted})
 
 
 def _is_done(door: SwarmCoordinator) -> None:
-    if asked(door.manager().api.inspect_swarm)["RootRotationInProgress"]:
-        raise Unanswered("nodes have certificates of the old authority")
+    api = door.manager().api
+    if asked(api.inspect_swarm)["RootRotationInProgress"]:
+        silent = [one["Description"]["Hostname"] for one in asked(api.nodes) if not view.is_ready(one)]
+        who = f"{', '.join(silent)} do not answer, and" if silent else "some nodes"
+        raise Unanswered(f"{who} have certificates of the old authority")

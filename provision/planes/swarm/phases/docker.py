@@ -136,7 +136,7 @@ def _attached(situation: Situation) -> Iterator[tuple[Network, tuple[Node, ...]]
             network,
             tuple(
                 node
-                for node in situation.cluster.nodes
+                for node in view.active(situation)
                 if keeper_name(network.name, node.name) in {one.name for one in situation.of(node).containers}
             ),
         )

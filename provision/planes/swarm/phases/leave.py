@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import Situation
-from provision.planes.swarm import leaving, node_changes
+from provision.planes.swarm import leaving, node_changes, view
 from provision.planes.swarm.coordinator import opened
 from provision.planes.swarm.view import Listed
 
@@ -18,34 +16,45 @@ class Removal(Phase):
 
     note: str
 
-    def entries(self, found: Sequence[Listed]) -> Sequence[Listed]:
+    def entries(self, situation: Situation) -> tuple[Listed, ...]:
         """Return those that this phase strikes off."""
         raise NotImplementedError
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return a change for each entry."""
-        return tuple(self._change(situation, one) for one in self.entries(leaving.entries(situation)))
+        return tuple(self._change(situation, one) for one in self.entries(situation))
 
     def _change(self, situation: Situation, entry: Listed) -> Change:
         role = "manager" if entry.manager else "worker"
-        name = f"{entry.hostname} ({entry.address}), a {role}"
-        # The plan asks for a host that the inventory says is absent when it leaves, and for a node's former life never.
-        unasked = leaving.host(situation, entry) is not None
         return Change(
             CLUSTER,
             self.name,
             f"{entry.hostname} {entry.identity[:12]} in the swarm",
             "remove",
             note=f"{role}, {self.note}; the join tokens are made anew",
-            consent="" if unasked else f"remove {name}, from the swarm for good",
+            consent=_consent(situation, entry, role),
         )
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Strike the entry off."""
-        entries = self.entries(leaving.entries(situation))
-        entry = next(one for one in entries if self._change(situation, one) == change)
+        entry = next(one for one in self.entries(situation) if self._change(situation, one) == change)
         absent = leaving.host(situation, entry) in situation.cluster.absent
         node_changes.remove(opened(coordinator), entry.identity, entry.hostname, leaves_itself=absent)
+
+
+def _consent(situation: Situation, entry: Listed, role: str) -> str:
+    """Return what a person has to agree to. A host that the inventory calls absent was asked for when it leaves; a node
+    that is in the swarm again has nothing to lose with its former entry."""
+    host = leaving.host(situation, entry)
+    removed = f"remove {entry.hostname} ({entry.address}), a {role}, from the swarm for good"
+    if host is None:
+        return removed
+    if host in situation.cluster.absent or view.daemon(situation.of(host)).state == "active":
+        return ""
+    return (
+        f"{removed}, and let it join anew, for its Docker knows of no swarm "
+        "(a new machine, or lost data; or is a disk not mounted there?)"
+    )
 
 
 class Lost(Removal):
@@ -54,9 +63,9 @@ class Lost(Removal):
     name = "lost"
     note = "which does not answer"
 
-    def entries(self, found: Sequence[Listed]) -> Sequence[Listed]:
+    def entries(self, situation: Situation) -> tuple[Listed, ...]:
         """Return those that do not answer."""
-        return [one for one in found if not one.ready]
+        return leaving.lost(situation)
 
 
 class Leave(Removal):
@@ -65,6 +74,6 @@ class Leave(Removal):
     name = "leave"
     note = "which answers"
 
-    def entries(self, found: Sequence[Listed]) -> Sequence[Listed]:
+    def entries(self, situation: Situation) -> tuple[Listed, ...]:
         """Return those that answer."""
-        return [one for one in found if one.ready]
+        return leaving.living(situation)

@@ -15,7 +15,7 @@ from provision.errors import Unanswered
 from provision.inventory.model import Node
 from provision.network.subnets import LENGTH, assigned, spare
 from provision.phases import departure
-from provision.planes.swarm import leaving, node_changes, view
+from provision.planes.swarm import leaving, node_changes, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
@@ -36,10 +36,14 @@ def role(situation: Situation, node: Node) -> str:
     return "manager" if node.member and node not in situation.cluster.absent else "worker"
 
 
-def _manages(situation: Situation, host: Node) -> bool:
-    # A manager that was removed while it was off says of itself that it is one.
+def _is_demoted(situation: Situation, host: Node) -> bool:
+    """Say whether a host is to be a worker, and is a manager, or was one until a moment ago, by its certificate.
+
+    A manager that was removed while it was off says of itself that it is one, and is not in the list.
+    """
     there = view.found(situation, host)
-    return there is not None and there.manager
+    shown = validity.role(situation.of(host).answers.get(validity.NODE, ""))
+    return there is not None and (there.manager or shown == "manager")
 
 
 def founder(situation: Situation) -> Node:
@@ -60,7 +64,7 @@ class Swarm(Phase):
         made = () if there else (Change(CLUSTER, self.name, "swarm", "create", note=note),)
         nodes = [node for node in situation.cluster.nodes if there or node != first]
         changes = [change for node in nodes if (change := self._change(situation, node))]
-        changes += [self._demoted(host.name) for host in departure.leaving(situation) if _manages(situation, host)]
+        changes += [self._demoted(host.name) for host in departure.leaving(situation) if _is_demoted(situation, host)]
         changes = [*made, *sorted(changes, key=lambda change: change.note == BECOMES_A_WORKER)]
         changes = self._without_a_leader_that_leaves(situation, changes)
         unwanted = not situation.cluster.ingress and any(network.get("Ingress") for network in _networks(situation))
@@ -69,10 +73,11 @@ class Swarm(Phase):
     def _change(self, situation: Situation, node: Node) -> Change | None:
         if view.daemon(situation.of(node)).state != "active":
             return Change(CLUSTER, self.name, f"{node.name} in the swarm", "add", note=role(situation, node))
-        if _manages(situation, node) == node.member:
-            return None
         if not node.member:
-            return self._demoted(node.name)
+            return self._demoted(node.name) if _is_demoted(situation, node) else None
+        there = view.found(situation, node)
+        if there is None or there.manager:
+            return None
         return Change(CLUSTER, self.name, f"role of {node.name}", "update", note="becomes a manager")
 
     def _demoted(self, name: str) -> Change:
@@ -104,7 +109,8 @@ class Swarm(Phase):
         ):
             node_changes.demote_unasked(door, leader.identity, leader.hostname)
             return
-        node = next(one for one in situation.cluster.hosts if one.name in change.resource.split())
+        hosts = situation.cluster.hosts
+        node = next(one for one in hosts if change.resource in (f"{one.name} in the swarm", f"role of {one.name}"))
         if change.action == "add":
             what = f"{node.name} joins the swarm"
             waiting.until(lambda: _join(door, node, role(situation, node)), what, node.name, ADVICE)

@@ -303,7 +303,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     expected = planned_sample(tmp_path).facts["node1"]
     assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE}
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
-    assert set(asked.units) == {paths.ETCD_UNIT, layout.DOCKER_UNIT, paths.JOIN_UNIT, paths.MEND_UNIT}
+    assert set(asked.units) == {paths.ETCD_UNIT, layout.DOCKER_UNIT, paths.JOIN_UNIT, layout.MEND_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
 
 

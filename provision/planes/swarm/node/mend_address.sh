@@ -1,8 +1,9 @@
 # Let a container that cannot start have another address. POSIX sh.
 #
-# After a power cut, Docker 28 asks for the address that the managers had chosen, as if the user had given it, and the managers
-# may have given it to another since then. Such a container never starts again. The address that a container asks for is
-# taken from it if somebody has that address; Docker then chooses one.
+# The managers choose an address for a container that starts. If it fails to start after that (`network … not found`), Docker
+# 28 keeps the address, and from then on asks for it as if the user had given it. The managers may give it to another
+# meanwhile: then that container never starts again. An address that a container asks for is taken from it if somebody has
+# that address; Docker then chooses one.
 
 # asked_for ID: print `NETWORK ADDRESS ALIAS…` for each network on which a container asks for an address.
 asked_for() {

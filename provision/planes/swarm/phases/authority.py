@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from provision import waiting
 from provision.core.phase import Phase
@@ -14,6 +15,9 @@ from provision.errors import Unanswered
 from provision.planes.swarm import validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.local import local
+
+if TYPE_CHECKING:
+    from docker.api import APIClient
 
 #: A day, as Docker's API counts: in nanoseconds.
 DAY = 86_400 * 10**9
@@ -49,14 +53,21 @@ class Authority(Phase):
 
 
 def _begin(door: SwarmCoordinator, days: int | None) -> None:
+    """Ask for new certificates. Their life is settled before, or some would be made with the life of the old ones."""
     api = door.manager().api
+    if days:
+        _change(api, NodeCertExpiry=days * DAY)
     swarm = api.inspect_swarm()
-    settings = swarm["Spec"]["CAConfig"]
-    expiry = days * DAY if days else settings["NodeCertExpiry"]
-    if swarm["RootRotationInProgress"] and settings["NodeCertExpiry"] == expiry:
-        return  # begun by a run before: those that are done would begin again
-    wanted = {**settings, "ForceRotate": settings.get("ForceRotate", 0) + 1, "NodeCertExpiry": expiry}
-    api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "CAConfig": wanted})
+    if not swarm["RootRotationInProgress"]:  # else a run before has begun, and those that are done would begin again
+        _change(api, ForceRotate=swarm["Spec"]["CAConfig"].get("ForceRotate", 0) + 1)
+
+
+def _change(api: APIClient, **settings: int) -> None:
+    """Change settings of the swarm's authority, if they differ."""
+    swarm = api.inspect_swarm()
+    there = swarm["Spec"]["CAConfig"]
+    if wanted := {name: value for name, value in settings.items() if there.get(name) != value}:
+        api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "CAConfig": {**there, **wanted}})
 
 
 def _is_done(door: SwarmCoordinator) -> None:

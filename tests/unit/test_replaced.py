@@ -98,6 +98,9 @@ def test_a_member_without_data_is_asked_again_for_it_may_have_started_after_it_w
     assert PLANE.follow_up(situation) == {}
     (name, script), *others = PLANE.follow_up(emptied(situation, "node3")).items()
     assert (name, script.splitlines()[-1], others) == ("node3", "fact_store_log", [])
+    # It answered, because it had started between the two questions.
+    started = changed(emptied(situation, "node3"), "node3", answering(status={"leader": 1}))
+    assert any("\nfact_store_log\n" in script for script in PLANE.follow_up(started).values())
 
 
 @pytest.mark.parametrize("goal", [Goal.RENEW, Goal.ROTATE])

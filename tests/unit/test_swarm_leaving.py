@@ -138,7 +138,7 @@ def test_a_node_at_another_address_is_refused_with_the_way_out(tmp_path: Path) -
 def test_a_host_whose_docker_does_not_answer_cannot_leave(tmp_path: Path) -> None:
     situation = absent(tmp_path)
     silent = replace(situation.facts["node3"], docker_answers=False, docker={})
-    with pytest.raises(PreflightRefused, match="Docker does not answer, and cannot leave"):
+    with pytest.raises(PreflightRefused, match="Docker does not answer, so this host cannot leave"):
         make_plan(PLANE, replace(situation, facts={**situation.facts, "node3": silent}))
 
 

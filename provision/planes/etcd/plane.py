@@ -126,9 +126,9 @@ class EtcdPlane(Plane):
 
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
         """Ask one member whether those that are to leave answer, which decides when they go. Ask members without data
-        again: one that has just started for the first time has some by now. If hosts that are no nodes have endpoints,
-        ask the nodes whether these hosts live."""
-        calls: dict[str, list[str]] = {node.name: ["fact_store_log"] for node in membership.replaced(situation)}
+        again, whether they answer or not: one that has just started for the first time has some by now. If hosts that
+        are no nodes have endpoints, ask the nodes whether these hosts live."""
+        calls: dict[str, list[str]] = {node.name: ["fact_store_log"] for node in membership.without_data(situation)}
         urls = membership.client_urls(situation) if membership.is_running(situation) else ()
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:

@@ -40,18 +40,14 @@ def host(situation: Situation, entry: Listed) -> Node | None:
 
 def lost(situation: Situation) -> tuple[Listed, ...]:
     """Return the entries of hosts that do not answer. An absent host that is in the swarm still leaves by itself."""
-    return tuple(one for one in entries(situation) if not one.answers and not _leaves_itself(situation, one))
+    leaving = {view.daemon(situation.of(one)).identity for one in departure.leaving(situation)}
+    return tuple(one for one in entries(situation) if not one.answers and one.identity not in leaving)
 
 
 def living(situation: Situation) -> tuple[Listed, ...]:
     """Return the other entries that are to be struck off."""
     gone = lost(situation)
     return tuple(one for one in entries(situation) if one not in gone)
-
-
-def _leaves_itself(situation: Situation, entry: Listed) -> bool:
-    active = (one for one in departure.leaving(situation) if view.daemon(situation.of(one)).state == "active")
-    return any(view.daemon(situation.of(one)).identity == entry.identity for one in active)
 
 
 def leader(situation: Situation) -> Listed | None:
@@ -67,11 +63,15 @@ def name(situation: Situation, entry: Listed) -> str:
     return there.name if there else f"{entry.hostname} {entry.identity[:12]}"
 
 
+def addresses(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses of all that is to leave."""
+    there = (*(one.address for one in entries(situation)), *(one.address for one in departure.leaving(situation)))
+    return tuple(dict.fromkeys(filter(None, there)))
+
+
 def stages(situation: Situation) -> tuple[Stage, ...]:
     """Return the stages of a run: in the first one, nodes leave."""
-    there = (*(one.address for one in entries(situation)), *(one.address for one in departure.leaving(situation)))
-    guests = tuple(dict.fromkeys(filter(None, there)))
-    return departure.stages(guests, without, "who has left is let in no more")
+    return departure.stages(addresses(situation), without, "who has left is let in no more")
 
 
 def without(situation: Situation) -> Situation:
@@ -93,15 +93,16 @@ def without(situation: Situation) -> Situation:
 def let_in(situation: Situation) -> tuple[str, ...]:
     """Return the addresses that the nodes let in beside their own: of hosts that leave, until they have left."""
     nodes = {node.address for node in situation.cluster.nodes}
-    here = (*(one.address for one in entries(situation)), *(one.address for one in departure.leaving(situation)))
-    return tuple(one for one in dict.fromkeys((*situation.guests, *here)) if one and one not in nodes)
+    return tuple(one for one in dict.fromkeys((*situation.guests, *addresses(situation))) if one not in nodes)
 
 
 def blockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which hosts cannot leave, and which nodes are in the swarm at another address than the inventory's."""
+    what = "Docker does not answer, so this host cannot leave the swarm"
+    advice = "on it: systemctl start docker; or delete its entry: then it is removed, and the host stays as it is"
     mute = (one for one in departure.leaving(situation) if not situation.of(one).docker_answers)
     return (
-        *(Problem("Docker does not answer, and cannot leave", one.name, "systemctl start docker") for one in mute),
+        *(Problem(what, one.name, advice) for one in mute),
         *(problem for node in situation.cluster.nodes if (problem := _moved(situation, node))),
     )
 

@@ -32,8 +32,12 @@ give_up_address() {
         for alias in $aliases; do options="$options --alias $alias"; done
         docker network disconnect "$network" "$1" >/dev/null 2>&1 || continue
         # shellcheck disable=SC2086 # words
-        docker network connect $options "$network" "$1" || docker network connect $options "$network" "$1" || continue
-        say "address: $2 does not ask any more for $address on network $network, which another has"
+        if docker network connect $options "$network" "$1" || docker network connect $options "$network" "$1"; then
+            say "address: $2 does not ask any more for $address on network $network, which another has"
+        else
+            say "address: another has $address on network $network, and $2 is off the network now: docker network connect" \
+                "$options $network $2"
+        fi
     done
 }
 

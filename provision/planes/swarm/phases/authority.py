@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from provision import waiting
 from provision.core.phase import Phase
@@ -15,9 +14,6 @@ from provision.errors import Unanswered
 from provision.planes.swarm import validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.local import local
-
-if TYPE_CHECKING:
-    from docker.api import APIClient
 
 #: A day, as Docker's API counts: in nanoseconds.
 DAY = 86_400 * 10**9
@@ -40,9 +36,9 @@ class Authority(Phase):
         first = days not in (None, FIRST_DAYS) and not any(view.active(situation))
         if not (rotates or first or (days and validity.differs(situation, days))):
             return ()
-        note = "Docker makes each node's certificate anew; no container stops"
-        lasting = f", which lasts {days} days" if days else ""
-        return (Change(CLUSTER, self.name, "the swarm's authority", "replace", note=f"{note}{lasting}"),)
+        lasting = f", for {days} days" if days else ""
+        note = f"Docker makes each node's certificate anew{lasting}; no container stops"
+        return (Change(CLUSTER, self.name, "the swarm's authority", "replace", note=note),)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Let Docker begin, and wait until every node trusts the new authority alone. StepFailed."""
@@ -53,26 +49,19 @@ class Authority(Phase):
 
 
 def _begin(door: SwarmCoordinator, days: int | None) -> None:
-    """Ask for new certificates. Their life is settled before, or some would be made with the life of the old ones."""
+    """Ask for new certificates, unless a run before has: those that are made would be made again."""
     api = door.manager().api
-    if days:
-        _change(api, NodeCertExpiry=days * DAY)
-    swarm = api.inspect_swarm()
-    if not swarm["RootRotationInProgress"]:  # else a run before has begun, and those that are done would begin again
-        _change(api, ForceRotate=swarm["Spec"]["CAConfig"].get("ForceRotate", 0) + 1)
-
-
-def _change(api: APIClient, **settings: int) -> None:
-    """Change settings of the swarm's authority, if they differ."""
     swarm = api.inspect_swarm()
     there = swarm["Spec"]["CAConfig"]
-    if wanted := {name: value for name, value in settings.items() if there.get(name) != value}:
-        api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "CAConfig": {**there, **wanted}})
+    wanted = {**there, "NodeCertExpiry": days * DAY} if days else there
+    if not swarm["RootRotationInProgress"] or wanted != there:
+        wanted = {**wanted, "ForceRotate": there.get("ForceRotate", 0) + 1}
+        api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "CAConfig": wanted})
 
 
 def _is_done(door: SwarmCoordinator) -> None:
     api = door.manager().api
     if asked(api.inspect_swarm)["RootRotationInProgress"]:
         silent = [one["Description"]["Hostname"] for one in asked(api.nodes) if not view.is_ready(one)]
-        who = f"{', '.join(silent)} do not answer, and" if silent else "some nodes"
-        raise Unanswered(f"{who} have certificates of the old authority")
+        told = f", and the managers do not hear from {', '.join(silent)}" if silent else ""
+        raise Unanswered(f"nodes have certificates of the old authority{told}")

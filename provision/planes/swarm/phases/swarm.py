@@ -101,21 +101,16 @@ class Swarm(Phase):
         if change.action == "remove":
             retry(lambda: _remove_ingress(door.manager()), "Docker removes the network ingress", "the swarm")
             return
-        leader = leaving.leader(situation)
-        if (
-            leader
-            and leaving.host(situation, leader) is None
-            and self._demoted(leaving.name(situation, leader)) == change
-        ):
-            node_changes.demote_unasked(door, leader.identity, leader.hostname)
-            return
         hosts = situation.cluster.hosts
-        node = next(one for one in hosts if change.resource in (f"{one.name} in the swarm", f"role of {one.name}"))
-        if change.action == "add":
+        named = (one for one in hosts if change.resource in (f"{one.name} in the swarm", f"role of {one.name}"))
+        node, leader = next(named, None), leaving.leader(situation)
+        if node and change.action == "add":
             what = f"{node.name} joins the swarm"
             waiting.until(lambda: _join(door, node, role(situation, node)), what, node.name, ADVICE)
-        else:
+        elif node:
             node_changes.set_role(door, node, role(situation, node))
+        elif leader:  # of a host that the inventory does not have
+            node_changes.demote_unasked(door, leader.identity, leader.hostname)
         door.await_quorum(f"after {change.action} {change.resource}")
 
 

@@ -85,6 +85,8 @@ class ProbePool:
 
     def _start(self, node: Node, slot: int) -> Probe:
         for address in (*own_addresses(self._proof.cluster, self.subnet, node)[slot:], None):
+            if address and self._proof.claimed.setdefault((self._network.name, address), self) is not self:
+                continue  # another suite's probe has it. In swarm mode Docker says so only after 20 s
             name = new_name(self._proof, node)
             self._made.append((node, name))
             try:

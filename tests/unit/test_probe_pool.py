@@ -1,0 +1,39 @@
+"""The addresses of probes: suites run in parallel, and each suite has a pool of its own on the same network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pki_sample import sample
+
+from provision.checks import probe_pool
+from provision.checks.probe_pool import ProbePool, moving_addresses
+from provision.checks.probes import Probe
+from provision.checks.proof import Proof
+from provision.core.plane import Coordinator
+from provision.inventory.model import Node
+
+SUBNET = IPv4Network("10.99.0.0/24")
+
+
+def test_two_suites_ask_for_no_address_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In swarm mode a container that asks for another's address starts after 20 s, or fails without saying why."""
+    asked: list[str | None] = []
+
+    def start(_: Proof, node: Node, _network: str, name: str, address: str | None = None) -> Probe:
+        asked.append(address)
+        return Probe(node, cast(Any, None), name, address or "")
+
+    monkeypatch.setattr(probe_pool, "start", start)
+    cluster = sample(tmp_path)
+    proof = Proof(cluster, cast(Coordinator, None), "run")
+    for suite in (replace(proof, shared={}), replace(proof, shared={})):
+        pool = ProbePool(suite, cluster.networks[0])
+        vars(pool)["subnet"] = SUBNET
+        pool.probes(2)
+    assert len(asked) == len(set(asked)) == 2 * 2 * len(cluster.nodes)
+    assert not set(asked) & {None, *moving_addresses(cluster, SUBNET)}

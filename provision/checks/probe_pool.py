@@ -82,12 +82,15 @@ class ProbePool:
         if made:
             with ThreadPoolExecutor(len(made)) as pool:
                 list(pool.map(lambda one: remove(self._proof, *one), made))
+        claimed, names = self._proof.claimed, {name for _, name in made}
+        for place in [place for place, name in list(claimed.items()) if name in names]:
+            del claimed[place]
 
     def _start(self, node: Node, slot: int) -> Probe:
         for address in (*own_addresses(self._proof.cluster, self.subnet, node)[slot:], None):
-            if address and self._proof.claimed.setdefault((self._network.name, address), self) is not self:
-                continue  # another suite's probe has it. In swarm mode Docker says so only after 20 s
             name = new_name(self._proof, node)
+            if address and self._proof.claimed.setdefault((self._network.name, address), name) != name:
+                continue  # another probe of this run has it. In swarm mode Docker says so only after 20 s
             self._made.append((node, name))
             try:
                 probe = start(self._proof, node, self._network.name, name, address)

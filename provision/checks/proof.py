@@ -29,7 +29,7 @@ class Proof:
     `left`: what runs that have ended left behind, by node.
     `started`: keepers that this run has started; they prove as much as a probe.
     `shared`: what the checks of a suite share. The first check that needs it creates it; it is closed after the last.
-    `claimed`: by network and address, who uses the address in this run. All suites share it, for they run in parallel.
+    `claimed`: the name of the probe, by network and address. All suites share this, because they run in parallel.
     """
 
     cluster: Cluster
@@ -39,7 +39,7 @@ class Proof:
     left: Mapping[str, Sequence[Marked]] = field(default_factory=dict)
     started: frozenset[str] = frozenset()
     shared: dict[str, Shared] = field(default_factory=dict, compare=False)
-    claimed: dict[tuple[str, str], object] = field(default_factory=dict, compare=False)
+    claimed: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
 
 
 def reason(error: Exception) -> str:

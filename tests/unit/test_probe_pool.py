@@ -31,9 +31,13 @@ def test_two_suites_ask_for_no_address_twice(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(probe_pool, "start", start)
     cluster = sample(tmp_path)
     proof = Proof(cluster, cast(Coordinator, None), "run")
-    for suite in (replace(proof, shared={}), replace(proof, shared={})):
-        pool = ProbePool(suite, cluster.networks[0])
+    monkeypatch.setattr(probe_pool, "remove", lambda *_: True)
+    pools = [ProbePool(replace(proof, shared={}), cluster.networks[0]) for _ in range(2)]
+    for pool in pools:
         vars(pool)["subnet"] = SUBNET
         pool.probes(2)
     assert len(asked) == len(set(asked)) == 2 * 2 * len(cluster.nodes)
     assert not set(asked) & {None, *moving_addresses(cluster, SUBNET)}
+    for pool in pools:
+        pool.close()
+    assert proof.claimed == {}

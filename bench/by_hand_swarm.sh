@@ -13,35 +13,10 @@ shopt -s inherit_errexit
 ssh_config=$1 image_archive=$2 image=$3 network=$4 subnet=$5
 shift 5
 
-names=() pairs=("$@")
-declare -A address=()
-for pair in "${pairs[@]}"; do
-    names+=("${pair%%=*}")
-    address[${pair%%=*}]=${pair#*=}
-done
+# shellcheck source=bench/by_hand_hosts.sh
+. "${BASH_SOURCE[0]%/*}/by_hand_hosts.sh"
+
 first=${names[0]}
-
-started=$EPOCHREALTIME
-work=$(mktemp -d "${TMPDIR:-/tmp}/by-hand.XXXXXX")
-# One connection a node, opened by the first command and shared by those after it.
-connect=(ssh -F "$ssh_config" -o BatchMode=yes -o ControlMaster=auto -o ControlPersist=60 -o "ControlPath=$work/%n.socket")
-
-finish() {
-    for name in "${names[@]}"; do
-        "${connect[@]}" -O exit "$name" 2>/dev/null || true
-    done
-    rm -rf "$work"
-}
-trap finish EXIT
-
-# Wait for the background jobs given; fail if one of them failed.
-all() {
-    local job failed=0
-    for job in "$@"; do
-        wait "$job" || failed=1
-    done
-    return "$failed"
-}
 
 # on NODE COMMAND: run a shell command there as root.
 on() {

@@ -5,8 +5,13 @@
 leave_network() {
     systemctl disable -q --now overlay-mend.service 2>/dev/null
     systemctl -q is-active docker.service || return 0
-    [ "$(docker info --format '{{.Swarm.LocalNodeState}}')" != inactive ] || return 0
-    timeout 60 docker swarm leave --force >/dev/null || die "Docker does not leave the swarm"
+    # An attempt may fail while other managers leave (`context deadline exceeded`).
+    for _ in 1 2 3; do
+        [ "$(docker info --format '{{.Swarm.LocalNodeState}}')" != inactive ] || return 0
+        ! timeout 60 docker swarm leave --force >/dev/null 2>/run/overlay-provision.leave || return 0
+        sleep 1
+    done
+    die "Docker does not leave the swarm: $(cat /run/overlay-provision.leave)"
 }
 
 # end_membership: do nothing: who has left the swarm is no member.

@@ -10,6 +10,7 @@ from provision.checks.proof import Proof
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.inventory.model import Node
+from provision.planes.swarm import view
 from provision.planes.swarm.coordinator import GOSSIP_SECONDS, opened
 from provision.waiting import wait_for
 
@@ -22,9 +23,14 @@ def _own(proof: Proof, node: Node) -> dict[str, Any]:
 @check("swarm", quick=True)
 def nodes_are_ready(proof: Proof) -> Iterator[Outcome]:
     """The managers list every node as ready, in the role that the inventory gives it, and no other node."""
-    listed = {one["ID"]: one for one in opened(proof.coordinator).manager().api.nodes()}
-    for node in proof.cluster.nodes:
-        there = listed.pop(_own(proof, node)["NodeID"], None)
+    nodes = opened(proof.coordinator).manager().api.nodes
+    identities = {node: _own(proof, node)["NodeID"] for node in proof.cluster.nodes}
+    ours = set(identities.values())
+    # A new leader does not know a node's state before the node has reported to it.
+    wait_for(lambda: all(view.is_ready(one) for one in nodes() if one["ID"] in ours), GOSSIP_SECONDS)
+    listed = {one["ID"]: one for one in nodes()}
+    for node, identity in identities.items():
+        there = listed.pop(identity, None)
         role = "manager" if node.member else "worker"
         if there is None:
             yield failed(node.name, "the managers do not list it", "fab plan")

@@ -1,0 +1,49 @@
+"""A host that leaves its swarm: an attempt that fails while others leave is repeated, and the last error is told."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from node_shell import SHELLS
+
+from provision.planes.swarm.node import functions
+
+#: Docker, which is in a swarm until the attempt with this number; 9 is never.
+STANDS_IN = """
+systemctl() { :; }
+sleep() { :; }
+timeout() { shift; "$@"; }
+die() { echo "died: $*"; exit 1; }
+docker() {
+    case $1 in
+    info) [ -e left ] && echo inactive || echo active ;;
+    swarm)
+        echo try >>tries
+        [ "$(grep -c . tries)" -ge "$leaves" ] || { echo 'context deadline exceeded' >&2; return 1; }
+        : >left
+        ;;
+    esac
+}
+"""
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    command: tuple[str, ...] = request.param
+    return command
+
+
+@pytest.mark.parametrize(
+    ("leaves", "tries", "said"),
+    [(1, 1, ""), (3, 3, ""), (9, 3, "died: Docker does not leave the swarm: context deadline exceeded\n")],
+)
+def test_a_host_tries_three_times_to_leave(
+    shell: tuple[str, ...], tmp_path: Path, leaves: int, tries: int, said: str
+) -> None:
+    reset = functions("reset").replace("/run/overlay-provision.leave", str(tmp_path / "error"))
+    (tmp_path / "program").write_text(f"leaves={leaves}\n{STANDS_IN}\n{reset}\nleave_network\n")
+    done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == (said, "", 1 if said else 0)
+    assert len((tmp_path / "tries").read_text().splitlines()) == tries

@@ -12,7 +12,7 @@ from docker.errors import APIError
 from docker.types import LogConfig
 
 from provision.checks import attached_shell
-from provision.checks.attached_shell import AttachedShell
+from provision.checks.attached_shell import AttachedShell, executed
 from provision.checks.proof import Proof
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL
@@ -66,8 +66,7 @@ class Probe:
         """Run a script in the container; return its stdout and stderr."""
         if self.shell:
             return self.shell.run(script, *arguments)
-        answer = self.container.exec_run(["sh", "-c", script, "probe", *arguments])
-        return str(answer.output.decode(errors="replace"))
+        return executed(self.container.client.api, self.container.id, script, *arguments)
 
     def close(self) -> None:
         """Close the attached shell. The container is removed by whoever started it."""

@@ -14,6 +14,7 @@ from docker.errors import APIError
 from docker.utils import version_lt
 
 from provision.checks import probes
+from provision.checks.attached_shell import executed
 from provision.checks.proof import Proof, reason
 from provision.core.check import Observe
 from provision.core.outcome import Outcome, failed
@@ -68,8 +69,7 @@ class Inside:
 
     def run(self, script: str, *arguments: str) -> str:
         """Run a script in the container; return its stdout and stderr."""
-        made = self.api.exec_create(self.identity, ["sh", "-c", script, "probe", *arguments])
-        return str(self.api.exec_start(made["Id"]).decode(errors="replace")).strip()
+        return executed(self.api, self.identity, script, *arguments).strip()
 
     def serve(self, text: str, *ports: int) -> None:
         """Serve a text by HTTP on these ports, from now on."""

@@ -82,11 +82,11 @@ def await_so(lab: Lab, name: str, script: str, seconds: float = BACK) -> None:
         time.sleep(0.2)
 
 
-def await_packets(lab: Lab) -> None:
+def await_packets(lab: Lab, seconds: float = BACK) -> None:
     """Wait until the users' containers reach each other by name, both ways, and no container is stopped."""
     names = [node.name for node in lab.nodes]
     for here, there in ((here, there) for here in names for there in names if here != there):
-        await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1")
+        await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1", seconds)
     for name in names:
         await_so(lab, name, 'docker info >/dev/null 2>&1 && [ -z "$(docker ps -aq -f status=exited)" ]')
 

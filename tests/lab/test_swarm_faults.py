@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import Back, Fab, MakeLab
 from faults import killed
-from invariants import await_packets, await_so, holds
+from invariants import BACK, await_packets, await_so, holds
 from observe import document, run
 
 from provision import inventory
@@ -22,8 +22,9 @@ from provision.lab import Lab
 pytestmark = pytest.mark.whole
 
 THREE = "3M Docker 26"
+ONE_MANAGER = "M+W Docker 26"
 #: Of each shape the hosts, the managers among them, and the Docker if it is not the one of Debian 13.
-SHAPES = {"2M Docker 26": (2, 2, ""), "M+W Docker 26": (2, 1, ""), THREE: (3, 3, ""), "2M Docker 28": (2, 2, "28")}
+SHAPES = {"2M Docker 26": (2, 2, ""), ONE_MANAGER: (2, 1, ""), THREE: (3, 3, ""), "2M Docker 28": (2, 2, "28")}
 LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 AGREE = """
 docker network rm agreed >/dev/null 2>&1
@@ -59,6 +60,15 @@ def kept(cluster: Lab) -> Callable[[], None]:
             await_so(cluster, manager.name, AGREE)
 
     return call
+
+
+@pytest.fixture
+def limit(request: pytest.FixtureRequest) -> float:
+    """With one manager, two minutes: a worker dials the manager every 60 s, and copies what it missed every 30 s.
+
+    The source of both figures is libnetwork's networkdb, `rejoinClusterInterval` and `PushPullInterval`.
+    """
+    return 120 if request.node.callspec.params["cluster"] == ONE_MANAGER else BACK
 
 
 @pytest.fixture(autouse=True)

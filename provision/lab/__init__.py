@@ -9,9 +9,8 @@ machine, no registry, nothing added to the machine's own network. `up` writes an
     lab.down("lab")
 """
 
-from provision.lab.folder import Lab
+from provision.lab.folder import HostStatus, Lab
 from provision.lab.lab import (
-    HostStatus,
     add_node,
     controller,
     cut_link,
@@ -25,6 +24,7 @@ from provision.lab.lab import (
     renew,
     status,
     up,
+    upgrade,
 )
 from provision.lab.recipe import OPS_PASSWORD, OPS_USER
 
@@ -46,4 +46,5 @@ __all__ = [
     "renew",
     "status",
     "up",
+    "upgrade",
 ]

@@ -55,6 +55,16 @@ class Lab:
         return " ".join((*self.inside, "nc", "%h", "%p"))
 
 
+@dataclass(frozen=True)
+class HostStatus:
+    """The state of a host now: systemd's state, or off, and whether its cable is plugged in and not cut."""
+
+    name: str
+    address: str
+    state: str
+    linked: bool
+
+
 def write(lab: Lab, key: Path) -> None:
     """Write the folder: the inventory, and copies of the lab's key pair and of the host keys."""
     lab.folder.mkdir(parents=True, exist_ok=True)

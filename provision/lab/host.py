@@ -114,11 +114,9 @@ def make(host: Host, base: Base, public_key: str) -> None:
     for folder in (host.memory, host.root, host.docker):
         folder.mkdir(parents=True)
     run("mount", "-t", "tmpfs", "-o", MEMORY, "tmpfs", host.memory)
-    upper, work = host.memory / "upper", host.memory / "work"
-    upper.mkdir()
-    work.mkdir()
-    layers = f"lowerdir={base.tree},upperdir={upper},workdir={work}"
-    run("mount", "-t", "overlay", "-o", layers, "overlay", host.root)
+    for layer in ("upper", "work"):
+        (host.memory / layer).mkdir()
+    _mount(host, base)
     etc = host.root / "etc"
     (etc / "hostname").write_text(f"{host.name}\n")
     (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n{host.address}\t{host.name}\n")
@@ -130,6 +128,12 @@ def make(host: Host, base: Base, public_key: str) -> None:
     for home in (host.root / "root", host.root / "home" / OPS_USER):
         _authorize(home, public_key)
     (host.memory / "made").touch()
+
+
+def rebase(host: Host, base: Base) -> None:
+    """Put what the host wrote over another base tree, as an upgrade of its packages does. The host must be off."""
+    run("umount", host.root)
+    _mount(host, base)
 
 
 def unmake(host: Host) -> None:
@@ -224,6 +228,11 @@ def unmount_below(folder: Path) -> None:
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
         run("umount", "--lazy", point)
+
+
+def _mount(host: Host, base: Base) -> None:
+    layers = f"lowerdir={base.tree},upperdir={host.memory / 'upper'},workdir={host.memory / 'work'}"
+    run("mount", "-t", "overlay", "-o", layers, "overlay", host.root)
 
 
 def _nspawn(host: Host) -> tuple[str, ...]:

@@ -11,29 +11,18 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import Problem, UsageError
 from provision.lab import base, groups, host, network, releases, requirements
 from provision.lab import folder as lab_folder
 from provision.lab.commands import attempt, run
-from provision.lab.folder import Lab
+from provision.lab.folder import HostStatus, Lab
 from provision.lab.host import STATE, Host
 from provision.lab.recipe import OPS_USER, Say
 
 MOST_NODES = 100
 SETTINGS = "lab.json"
-
-
-@dataclass(frozen=True)
-class HostStatus:
-    """The state of a host now: systemd's state, or off, and whether its cable is plugged in and not cut."""
-
-    name: str
-    address: str
-    state: str
-    linked: bool
 
 
 def up(
@@ -91,6 +80,16 @@ def renew(name: str, *nodes: str, say: Say) -> Lab:
         _each(_forget, hosts)
         _each(lambda each: _bring_up(each, lab, say), hosts)
     return lab
+
+
+def upgrade(name: str, node: str, *, release: str, docker: str = "", say: Say) -> None:
+    """Boot a host with another release, or another Docker. What it wrote stays, its containers included."""
+    each, foundation = _host(name, node), base.ensure(say, releases.find(release, docker))
+    with _changing(name):
+        host.power_off(each)
+        host.rebase(each, foundation)
+        host.start(each)
+        host.wait_until_up(each)
 
 
 def down(name: str) -> None:

@@ -175,3 +175,13 @@ def test_a_role_is_read_from_a_nodes_certificate(role: str) -> None:
     now = datetime.now(UTC)
     assert validity.role(certificate(now, now + timedelta(days=1), f"swarm-{role}")) == role
     assert validity.role("") == ""
+
+
+def test_156_several_versions_of_docker_are_told_and_not_refused(tmp_path: Path) -> None:
+    situation = at_work(tmp_path)
+    assert PLANE.warnings(situation) == ()
+    third = situation.facts["node3"]
+    newer = replace(third, values={**third.values, "dockerd": "Docker version 28.5.2, build 1"})
+    situation = replace(situation, facts={**situation.facts, "node3": newer})
+    assert failed(situation) == []
+    assert [one.what for one in PLANE.warnings(situation)] == ["Docker 26.1.5 on node1, node2; Docker 28.5.2 on node3"]

@@ -28,19 +28,6 @@ def docker_version(view: NodeView) -> Iterator[Outcome]:
 
 
 @check(PREFLIGHT)
-def one_docker_version(view: NodeView) -> Iterator[Outcome]:
-    """All nodes run the same version of Docker: the daemons share networks, and must agree on their format."""
-    mine = version_of(view.value("dockerd"))
-    for other in view.others[:1]:
-        theirs = version_of(view.situation.of(other).values.get("dockerd", ""))
-        if mine and theirs and mine.split(".")[:2] != theirs.split(".")[:2]:
-            yield view.failed(
-                f"Docker {mine} here, {theirs} on {other.name}",
-                advice="install the same version on every node",
-            )
-
-
-@check(PREFLIGHT)
 def daemon_json(view: NodeView) -> Iterator[Outcome]:
     """daemon.json is valid JSON, without keys that we set: dockerd does not start if a setting is given twice."""
     text = view.value("daemon-json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import layout
-from provision.checks.node_view import NodeView
+from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
@@ -13,6 +13,19 @@ from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
+
+
+@check(PREFLIGHT)
+def one_docker_version(view: NodeView) -> Iterator[Outcome]:
+    """All nodes run the same version of Docker: the daemons share the store, and must agree on its format."""
+    mine = version_of(view.value("dockerd"))
+    for other in view.others[:1]:
+        theirs = version_of(view.situation.of(other).values.get("dockerd", ""))
+        if mine and theirs and mine.split(".")[:2] != theirs.split(".")[:2]:
+            yield view.failed(
+                f"Docker {mine} here, {theirs} on {other.name}",
+                advice="install the same version on every node",
+            )
 
 
 @check(PREFLIGHT)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from provision import layout
+from provision.checks.node_view import version_of
 from provision.core.check import Check, collect
 from provision.core.plane import Coordinator, Goal, Plane, Stage, Window
 from provision.core.situation import Situation
@@ -47,6 +48,18 @@ def _another_port(situation: Situation) -> tuple[Problem, ...]:
     what = f"overlay.vxlan_port is {wanted}, but the swarm was made with {there}, and Docker cannot change it"
     advice = f"write `vxlan_port: {there}`; or, to begin anew, fab reset and then fab provision"
     return (Problem(what, "cluster", advice),)
+
+
+def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
+    """Say which versions of Docker there are, if the nodes have several."""
+    found: dict[str, list[str]] = {}
+    for node in situation.cluster.nodes:
+        if version := version_of(situation.of(node).values.get("dockerd", "")):
+            found.setdefault(version, []).append(node.name)
+    if len(found) < 2:
+        return ()
+    what = "; ".join(f"Docker {version} on {', '.join(names)}" for version, names in sorted(found.items()))
+    return (Problem(what, "cluster", "they work together; upgrade one node after another until all have the latest"),)
 
 
 class SwarmPlane(Plane):
@@ -119,8 +132,8 @@ class SwarmPlane(Plane):
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say what stays on hosts that leave, and which certificates have ended."""
-        return (*leaving.warnings(situation), *validity.warnings(situation))
+        """Say what stays on hosts that leave, which certificates have ended, and several versions of Docker."""
+        return (*leaving.warnings(situation), *validity.warnings(situation), *_several_dockers(situation))
 
     def whole(self, situation: Situation) -> Situation:
         """Return the situation in which nobody is leaving."""

@@ -30,6 +30,7 @@ OWN_MEMBER = (
     ". /etc/etcd/etcd.env; ETCDCTL_API=3 etcdctl --command-timeout=4s --endpoints=$ETCD_ADVERTISE_CLIENT_URLS"
     " --cacert=$ETCD_TRUSTED_CA_FILE --cert=$ETCD_CERT_FILE --key=$ETCD_KEY_FILE"
 )
+_LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 _EVERY = '"https://$(printf %s "${OVERLAY_STORE#etcd://}" | sed "s|,|,https://|g")"'
 
 
@@ -89,6 +90,11 @@ def await_packets(lab: Lab, seconds: float = BACK) -> None:
         await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1", seconds)
     for name in names:
         await_so(lab, name, 'docker info >/dev/null 2>&1 && [ -z "$(docker ps -aq -f status=exited)" ]')
+
+
+def leader(lab: Lab) -> str:
+    """Return the name of the manager that leads a swarm."""
+    return next(node.name for node in lab.nodes if holds(lab, node.name, _LEADS))
 
 
 def assert_nothing_lost(lab: Lab, writer: Writer) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import Back, Fab, MakeLab
 from faults import killed
-from invariants import BACK, await_packets, await_so, holds
+from invariants import BACK, await_packets, await_so, holds, leader
 from observe import document, run
 
 from provision import inventory
@@ -25,7 +25,6 @@ THREE = "3M Docker 26"
 ONE_MANAGER = "M+W Docker 26"
 #: Of each shape the hosts, the managers among them, and the Docker if it is not the one of Debian 13.
 SHAPES = {"2M Docker 26": (2, 2, ""), ONE_MANAGER: (2, 1, ""), THREE: (3, 3, ""), "2M Docker 28": (2, 2, "28")}
-LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 AGREE = """
 docker network rm agreed >/dev/null 2>&1
 docker network create --driver overlay agreed >/dev/null 2>&1 && docker network rm agreed >/dev/null 2>&1 &&
@@ -86,11 +85,6 @@ def sound(cluster: Lab, kept: Callable[[], None]) -> None:
             run(cluster, node.name, "systemctl restart docker")
         await_packets(cluster)
         kept()
-
-
-def leader(lab: Lab) -> str:
-    """The name of the manager that leads."""
-    return next(node.name for node in lab.nodes if holds(lab, node.name, LEADS))
 
 
 def chosen(lab: Lab, who: str) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def one_leader(proof: Proof) -> Iterator[Outcome]:
     names = {_own(proof, node)["NodeID"]: node.name for node in proof.cluster.nodes}
     leaders = {}
     for node in proof.cluster.members:
-        leaders[node.name] = leading(proof.coordinator.docker(node).api.nodes(filters={"role": "manager"}))
+        leaders[node.name] = leading(_managers(proof, node))
     if len({tuple(found) for found in leaders.values()}) == 1 and all(leaders.values()):
         leader = next(iter(leaders.values()))[0]
         yield passed("cluster", f"all {len(leaders)} managers name {names.get(leader, leader)}")
@@ -105,10 +105,21 @@ def _is_empty(missing: Callable[[], tuple[Node, ...]]) -> bool:
     return not missing()
 
 
+def _managers(proof: Proof, node: Node) -> list[dict[str, Any]]:
+    """Return the managers that a manager lists; none if it has no leader to ask."""
+    from docker.errors import APIError
+
+    try:
+        found: list[dict[str, Any]] = proof.coordinator.docker(node).api.nodes(filters={"role": "manager"})
+    except APIError:
+        return []
+    return found
+
+
 def _reads(proof: Proof, node: Node, identity: str) -> bool:
-    from docker.errors import NotFound
+    from docker.errors import APIError
 
     try:
         return bool(proof.coordinator.docker(node).api.inspect_config(identity))
-    except NotFound:
+    except APIError:  # not there, or the manager has no leader to ask
         return False

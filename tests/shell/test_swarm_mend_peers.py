@@ -93,4 +93,4 @@ def test_without_a_list_of_nodes_docker_is_not_asked(mend: Program) -> None:
 
 def test_a_node_listens_if_its_gossip_port_answers(mend: Program) -> None:
     says = mend.run('bash() { echo "$*"; }\ntimeout() { shift; "$@"; }\nlistens 192.0.2.9')
-    assert says == [': 3<>"/dev/tcp/$0/7946"'.join(["-c ", " 192.0.2.9"])]
+    assert says == ["""-c : 3<>"/dev/tcp/$0/$1" 192.0.2.9 7946"""]

@@ -24,6 +24,7 @@ began=$run/docker.began     # the time before this dockerd's start, or before th
 looked=$run/docker.looked   # its mtime: when Docker was last asked for containers that could not start
 within="timeout 3" # for a command of etcdctl
 turn=/overlay-provision/joining
+gossip_port=7946
 aside=.overlay-join # the suffix of a container's name while its endpoint is freed
 
 # Sets OVERLAY_STORE, OVERLAY_ADVERTISE, OVERLAY_TURNS, and OVERLAY_CONFIG (the path of the user's configuration).

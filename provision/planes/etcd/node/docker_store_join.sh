@@ -32,13 +32,13 @@ has_taken_store() {
 
 # is_joined: succeed if dockerd listens for gossip. It does so only on the store, some time after the reload.
 is_joined() {
-    ss -H -lntp 'sport = :7946' | grep -q '"dockerd"'
+    ss -H -lntp "sport = :$gossip_port" | grep -q '"dockerd"'
 }
 
 # is_deaf: succeed if dockerd is on the store but does not listen for gossip, though the port is free. Another process had
 # the port when dockerd wanted it, and dockerd never tries again.
 is_deaf() {
-    has_taken_store && ! ss -H -lnt 'sport = :7946' | grep -q .
+    has_taken_store && ! ss -H -lnt "sport = :$gossip_port" | grep -q .
 }
 
 # is_needed_whole: succeed if containers have continued to run through this dockerd's start. A reload does not restore their

@@ -1,5 +1,7 @@
 # Print whether hosts that are no nodes live. POSIX sh; facts.sh, mend.sh and store.sh come before it; needs bash.
 
+gossip_port=7946
+
 # fact_strangers ADDRESS…: print `alive ADDRESS` or `gone ADDRESS` for each host; nothing if the store does not answer.
 fact_strangers() {
     {
@@ -11,8 +13,8 @@ fact_strangers() {
 # stranger ADDRESS: a dockerd lives if its gossip port answers, or if it renews its announcement in the store: every 20 s, for
 # 60 s. If the last announcement is less than 25 s old, wait for the next one.
 stranger() {
-    # shellcheck disable=SC2016 # bash expands $0
-    if timeout 2 bash -c ': 3<>"/dev/tcp/$0/7946"' "$1" 2>/dev/null; then
+    # shellcheck disable=SC2016 # bash expands $0 and $1
+    if timeout 2 bash -c ': 3<>"/dev/tcp/$0/$1"' "$1" "$gossip_port" 2>/dev/null; then
         printf 'alive %s\n' "$1"
         return
     fi

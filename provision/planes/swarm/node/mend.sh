@@ -25,6 +25,9 @@ count_file=$run/mend.started  # the number of containers started since the boot
 dockerd_file=$run/mend.docker # the process of the dockerd that was seen last, and the time at which it began, if seen
 looked=$run/mend.looked       # its mtime: when Docker was last asked for containers that could not start
 
+managers_port=2377
+gossip_port=7946
+
 quick=2        # seconds between two looks at what is wrong
 slow=20        # seconds between two attempts to start containers, after many
 many=10        # attempts

@@ -15,7 +15,7 @@ overdue() {
 
 # end_overdue: end those connections whose other end answers again, and say so.
 end_overdue() {
-    waiting=$(ss -Hnto state established '( sport = :2377 or dport = :2377 )' 2>/dev/null | overdue)
+    waiting=$(ss -Hnto state established "( sport = :$managers_port or dport = :$managers_port )" 2>/dev/null | overdue)
     [ "$waiting" ] || return 0
     while read -r own_end other_end; do
         listens "${other_end%:*}" || continue

@@ -28,8 +28,8 @@ answering() {
 
 # listens ADDRESS: succeed if a dockerd there listens for gossip.
 listens() {
-    # shellcheck disable=SC2016 # bash expands $0
-    timeout 2 bash -c ': 3<>"/dev/tcp/$0/7946"' "$1" 2>/dev/null
+    # shellcheck disable=SC2016 # bash expands $0 and $1
+    timeout 2 bash -c ': 3<>"/dev/tcp/$0/$1"' "$1" "$gossip_port" 2>/dev/null
 }
 
 # look_at_peers: say which nodes are missing among the peers in two looks, and which are back. `suspected`: the nodes missing

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from observe import document, manifest
 
 from provision import engine
+from provision import lab as labs
 from provision.core.plane import Plane
 from provision.core.situation import Situation
+from provision.lab import Lab
+
+if TYPE_CHECKING:
+    from conftest import Fab
 
 
 def steps_of(plane: Plane, situation: Situation) -> tuple[str, ...]:
@@ -35,3 +45,20 @@ def planned(changes: Sequence[dict[str, str]]) -> set[str]:
 def phases(steps: Sequence[str]) -> set[str]:
     """Return the steps without uploads."""
     return {step for step in steps if ": phase " in step}
+
+
+def assert_completed(
+    lab: Lab, fab: Fab, start: dict[str, list[str]], kill: tuple[str, str], settled: Callable[[], None]
+) -> None:
+    """Kill a first provision; assert that it is completed by the runs of `settled`, and that a reset leaves no trace.
+
+    `start`: the manifest of each host before the first run.
+    """
+    if (lab.folder / ".overlay").exists():  # the test before failed
+        labs.renew(lab.name, say=lambda _: None)
+        shutil.rmtree(lab.folder / ".overlay")
+    assert fab(lab, "provision", at=(*kill, "die")).returncode == -signal.SIGKILL
+    settled()
+    document(fab(lab, "reset", "--yes", "--json"))
+    shutil.rmtree(lab.folder / ".overlay")
+    assert {each.name: manifest(lab, each.name) for each in lab.nodes} == start

@@ -5,7 +5,6 @@ With `--whole`, which `script/faults` uses, this happens at every step; without 
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 from cluster_sample import bare_situation
 from conftest import Back, Fab, MakeLab
 from invariants import assert_settled, await_so
-from kills import kills, phases, planned, steps_of
+from kills import assert_completed, kills, phases, planned, steps_of
 from observe import document, manifest, run
 from pki_sample import node
 
-from provision import lab as labs
 from provision.inventory.model import Cluster, Etcd, Network, Probe
 from provision.lab import Lab
 from provision.planes.etcd.pki import Identity
@@ -106,16 +104,12 @@ def test_55_killed_in_a_first_provision(
     lab: Lab, fab: Fab, start: dict[str, list[str]], first: tuple[str, str]
 ) -> None:
     """The next run completes the first one; a third run changes nothing; after reset no trace of us is left."""
-    step, when = first
-    if (lab.folder / ".overlay").exists():  # the test before failed
-        labs.renew(lab.name, say=lambda _: None)
-        shutil.rmtree(lab.folder / ".overlay")
-    assert fab(lab, "provision", at=(step, when, "die")).returncode == -signal.SIGKILL
-    assert_settled(lab, fab)
-    no_step_is_left(lab)
-    document(fab(lab, "reset", "--yes", "--json"))
-    shutil.rmtree(lab.folder / ".overlay")
-    assert {each.name: manifest(lab, each.name) for each in lab.nodes} == start
+
+    def settled() -> None:
+        assert_settled(lab, fab)
+        no_step_is_left(lab)
+
+    assert_completed(lab, fab, start, first, settled)
 
 
 def test_55_killed_while_it_mends(cluster: Lab, fab: Fab, back: Back, mending: tuple[str, str]) -> None:

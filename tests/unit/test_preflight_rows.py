@@ -122,7 +122,13 @@ def test_40_a_daemon_not_started_by_us_may_not_hold_them(tmp_path: LocalPath) ->
 def test_41_the_wrong_cpu(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, values(machine="aarch64"), "cpu")
     assert outcome.evidence == "this host is aarch64, but etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
-    assert "etcd release for aarch64" in outcome.advice
+    assert outcome.advice == "write etcd: {version: 3.5.30} in place of the source: it fits each node's CPU"
+
+
+def test_238_the_wrong_cpu_of_a_node_that_is_no_member(tmp_path: LocalPath) -> None:
+    situation = changed(bare_situation(sample(tmp_path)), "node3", values(machine="aarch64"))
+    (outcome,) = failures(situation)
+    assert (outcome.check, outcome.where) == ("cpu", "node3")
 
 
 @pytest.mark.parametrize(

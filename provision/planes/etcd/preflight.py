@@ -10,7 +10,7 @@ from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
 from provision.planes.etcd import membership, paths, pki
-from provision.planes.etcd.local import local
+from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
 
@@ -22,7 +22,7 @@ def etcd_version(view: NodeView) -> Iterator[Outcome]:
     if release != UNKNOWN and view.node.member and not VERSIONS.holds(release.version):
         yield view.failed(
             f"etcd {release.version} is outside {VERSIONS}",
-            advice="point etcd.source at a release inside, for example 3.5.30",
+            advice="name a release inside, for example etcd: {version: 3.5.30}",
         )
 
 
@@ -35,7 +35,7 @@ def etcd_goes_forward(view: NodeView) -> Iterator[Outcome]:
         at_least = ".".join(map(str, version))
         yield view.failed(
             f"etcd {release.version} is older than the store, which is at {at_least}: there is no way back",
-            advice=f"point etcd.source at a release of {at_least} or later",
+            advice=f"name a release of {at_least} or later as etcd.version, or as etcd.source",
         )
 
 
@@ -107,12 +107,12 @@ def silent_store(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def cpu(view: NodeView) -> Iterator[Outcome]:
     """The etcd release is for the node's CPU architecture: other binaries do not run."""
-    release = local(view.situation).release
+    release = release_for(view.situation, view.node)
     theirs, ours = view.value("machine"), release.cpu
-    if release != UNKNOWN and view.node.member and theirs != ours:
+    if ours and theirs != ours:
         yield view.failed(
             f"this host is {theirs}, but {release.path.name} is for {ours}",
-            advice=f"use the etcd release for {theirs}",
+            advice=f"write etcd: {{version: {release.version}}} in place of the source: it fits each node's CPU",
         )
 
 

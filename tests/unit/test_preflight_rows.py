@@ -176,6 +176,25 @@ def with_release(situation: Situation, **different: Any) -> Situation:
     return replace(situation, local=replace(kept, release=replace(kept.release, **different)))
 
 
+@pytest.mark.parametrize(
+    ("cpu", "version", "refused"),
+    [
+        ("aarch64", "3.4.23", True),
+        ("s390x", "3.4.23", True),
+        ("ppc64le", "3.4.23", False),
+        ("x86_64", "3.4.23", False),
+        ("aarch64", "3.5.30", False),
+    ],
+)
+def test_239_etcd_3_4_starts_on_two_cpus_only(tmp_path: LocalPath, cpu: str, version: str, refused: bool) -> None:
+    situation = bare_situation(sample(tmp_path))
+    for node in situation.cluster.nodes:
+        situation = changed(situation, node.name, values(machine=cpu))
+    outcomes = failures(with_release(situation, cpu=cpu, version=version))
+    assert [outcome.check for outcome in outcomes] == ["cpu"] * (3 if refused else 0)
+    assert all(f"etcd {version} refuses to start there" in outcome.evidence for outcome in outcomes)
+
+
 @pytest.mark.parametrize("version", ["3.4.20", "3.5.4", "3.6.0"])
 def test_45_an_etcd_outside_the_window_is_refused_on_members(tmp_path: LocalPath, version: str) -> None:
     situation = bare_situation(sample(tmp_path))

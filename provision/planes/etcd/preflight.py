@@ -9,10 +9,14 @@ from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
+from provision.inventory.document import ETCD_VERSION
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
+
+#: CPUs, as `uname -m` names them, on which etcd ends at once unless its version is 3.5 or later.
+NOT_BEFORE_3_5 = ("aarch64", "s390x")
 
 
 @check(PREFLIGHT)
@@ -113,6 +117,11 @@ def cpu(view: NodeView) -> Iterator[Outcome]:
         yield view.failed(
             f"this host is {theirs}, but {release.path.name} is for {ours}",
             advice=f"write etcd: {{version: {release.version}}} in place of the source: it fits each node's CPU",
+        )
+    elif release != UNKNOWN and minor(release.version) < (3, 5) and theirs in NOT_BEFORE_3_5:
+        yield view.failed(
+            f"this host is {theirs}, and etcd {release.version} refuses to start there",
+            advice=f"write etcd: {{version: {ETCD_VERSION}}}: etcd supports this CPU since 3.5",
         )
 
 

@@ -26,9 +26,13 @@ from pki_sample import sample
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts
-from provision.inventory.model import Etcd, EtcdRelease
+from provision.inventory import model
 from provision.planes.etcd.local import local, release_for
+from provision.planes.etcd.phases.etcd import BINARY, Etcd
 from provision.planes.etcd.plane import PLANE
+from provision.planes.etcd.resources import Release
+from provision.planes.swarm import plane as swarm
+from provision.resources import Service
 
 MACHINES = {"x86_64": ("amd64", 62), "aarch64": ("arm64", 183)}
 
@@ -113,7 +117,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def asked(folder: Path, mirror: str, *machines: str, **different: object) -> Situation:
     """The situation when the nodes have told their CPUs, and nothing was downloaded."""
-    etcd = replace(EtcdRelease("3.5.99", mirror, CHECKSUMS), **different)  # type: ignore[arg-type]
+    etcd = replace(model.EtcdRelease("3.5.99", mirror, CHECKSUMS), **different)  # type: ignore[arg-type]
     cluster = replace(sample(folder), etcd=etcd)
     kept, problems = PLANE.local(cluster)
     assert problems == ()
@@ -151,6 +155,14 @@ def test_each_node_gets_the_archive_for_its_cpu_which_is_downloaded_once(
     assert [release_for(situation, node).version for node in situation.cluster.nodes] == ["3.5.99"] * 3
     situation, said = supplied(situation)
     assert [release_for(situation, node).cpu for node in situation.cluster.nodes] == ["x86_64", "aarch64", "x86_64"]
+    for node in situation.cluster.nodes:
+        pushed = release_for(situation, node)
+        resources = PLANE.phases[0].resources(situation, node)
+        (found,) = (each for each in resources if isinstance(each, Release))
+        assert (found.archive, found.hashes) == (pushed.path, tuple(pushed.hashes.items()))
+        services = [each for each in Etcd().resources(situation, node) if isinstance(each, Service)]
+        assert all(dict(each.inputs)[BINARY] == {pushed.hashes["etcd"]} for each in services)
+        assert len(services) == (1 if node.member else 0)
     assert sorted(mirror.asked) == sorted(PATHS)
     for cpu, path in zip(MACHINES, PATHS, strict=True):
         assert (cache / Path(path).name).read_bytes() == CONTENTS[cpu]
@@ -192,8 +204,16 @@ def test_nothing_is_downloaded_before_a_node_has_told_its_cpu(tmp_path: Path, mi
 
 
 def test_a_source_is_no_version(tmp_path: Path) -> None:
-    situation = replace(asked(tmp_path, "", "x86_64"), cluster=replace(sample(tmp_path), etcd=Etcd("etcd.tgz", None)))
+    situation = replace(
+        asked(tmp_path, "", "x86_64"), cluster=replace(sample(tmp_path), etcd=model.Etcd("etcd.tgz", None))
+    )
     assert PLANE.supplied(situation, lambda _: None) == (situation, ())
+
+
+def test_swarm_mode_downloads_nothing(tmp_path: Path, mirror: Server) -> None:
+    situation = asked(tmp_path, mirror.url, "x86_64")
+    assert swarm.PLANE.supplied(situation, lambda _: None) == (situation, ())
+    assert mirror.asked == []
 
 
 def test_230_a_cpu_without_a_checksum_names_its_nodes(tmp_path: Path, mirror: Server) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import tempfile
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -173,6 +175,26 @@ def test_42_a_source_that_is_not_there_is_told_with_where_to_get_one(tmp_path: P
     assert problem.what == f"etcd.source {tmp_path}/etcd.tar.gz does not exist"
     assert "github.com/etcd-io/etcd/releases" in problem.advice
     assert f"write etcd: {{version: 3.5.30}} in {tmp_path}/inventory.yml" in problem.advice
+
+
+@pytest.mark.parametrize("closed", ["etcd.tgz", "bin/etcdctl", "bin", "."])
+def test_42_a_source_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others
+        here = Path(folder)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        here.chmod(0o755)
+        archived(here / "etcd.tgz", RELEASE)
+        binaries(here / "bin", ETCD)
+        (here / closed).chmod(0)
+        before = os.geteuid()
+        os.seteuid(65534 if before == 0 else before)
+        try:
+            problem = refusal(here / "etcd.tgz" if closed in ("etcd.tgz", ".") else here / "bin")
+        finally:
+            os.seteuid(before)
+            here.chmod(0o755)
+        assert "cannot be read: Permission denied" in problem.what
+        assert "see who may read it" in problem.advice
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper])

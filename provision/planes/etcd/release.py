@@ -74,7 +74,11 @@ def load(cluster: Cluster) -> Artifact:
         case EtcdRelease(version=version):
             return replace(UNKNOWN, version=version)
         case Etcd() as etcd:
-            return _of_source(etcd, cluster.path)
+            try:
+                return _of_source(etcd, cluster.path)
+            except OSError as error:
+                what = f"etcd.source {etcd.source} cannot be read: {error.strerror or error}"
+                raise _refused(what, f"see who may read it, and every folder above: namei -l {etcd.source}") from None
 
 
 def _of_source(etcd: Etcd, inventory: Path) -> Artifact:
@@ -87,6 +91,7 @@ def _of_source(etcd: Etcd, inventory: Path) -> Artifact:
             f"write etcd: {{version: {ETCD_VERSION}}} in {inventory}, and the release is downloaded; or put a release "
             "archive there (github.com/etcd-io/etcd/releases)",
         )
+    _open(source)
     artifact = _described(source)
     if etcd.sha256 and artifact.sha256 != etcd.sha256.lower():
         raise _refused(
@@ -208,6 +213,8 @@ def _pack(folder: Path) -> Path:
     if missing := [name for name in BINARIES if not (folder / name).is_file()]:
         advice = "name a folder that holds etcd and etcdctl, as a release archive unpacks"
         raise _refused(f"the folder {folder} lacks {' and '.join(missing)}", advice)
+    for name in BINARIES:
+        _open(folder / name)
     stamps = "".join(f"{(folder / name).stat().st_size} {(folder / name).stat().st_mtime_ns} " for name in BINARIES)
     key = hashlib.sha256(f"{folder.resolve()} {stamps}".encode()).hexdigest()[:16]
     if packed := next(cache.folder().glob(f"etcd-v*-{key}.tar.gz"), None):
@@ -250,6 +257,12 @@ def _recorded(program: Path) -> str:
     """Read the version of the module that holds etcd's version: Go keeps a list of modules in what it builds."""
     found = _MODULE.search(program.read_bytes())
     return found["version"].decode() if found else ""
+
+
+def _open(file: Path) -> None:
+    """OSError if the file cannot be read."""
+    with file.open("rb"):
+        pass
 
 
 def _sha256(path: Path) -> str:

@@ -18,38 +18,12 @@ from provision.errors import Problem
 from provision.facts import Facts, Question
 from provision.inventory.model import Cluster, Node
 from provision.ports import Port
+from provision.versions import Window
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
     from provision.remote import Remotes
-
-
-@dataclass(frozen=True)
-class Window:
-    """Versions that work: from any of `lowest` (each within its own minor) to below `limit`."""
-
-    lowest: tuple[tuple[int, ...], ...]
-    limit: tuple[int, ...]
-
-    def holds(self, version: str) -> bool:
-        """Say whether a version such as `3.5.30` is inside."""
-        numbers = _numbers(version)
-        floor = max((low for low in self.lowest if low[:2] <= numbers[:2]), default=None)
-        return floor is not None and floor <= numbers < self.limit
-
-    def ends_before(self, version: str) -> bool:
-        """Say whether a version is too new."""
-        return _numbers(version) >= self.limit
-
-    def __str__(self) -> str:
-        """As a person says it."""
-        lowest = " or ".join(".".join(map(str, low)) for low in self.lowest)
-        return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 
 
 class Goal(Enum):
@@ -127,7 +101,7 @@ class Coordinator(Protocol):
 
 
 class Plane:
-    """One way to make overlay networks one network. Pure; `local` and `keeps` alone read the controller's disk."""
+    """One way to make overlay networks one network. Pure; `local`, `keeps`, `supplied` use the controller's disk."""
 
     name: str
     #: Docker versions that can, why later ones cannot, and how to get one that can.
@@ -163,6 +137,13 @@ class Plane:
     def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
         """Return what the controller keeps for the cluster, and what is wrong with it."""
         raise NotImplementedError
+
+    def supplied(self, situation: Situation, say: Callable[[str], None]) -> tuple[Situation, tuple[Problem, ...]]:
+        """Get for the controller what the nodes will need, now that they have answered, and `say` how far that is.
+
+        Return the situation with it, and what is wrong with it. Nothing on a node changes.
+        """
+        return situation, ()
 
     def describe_local(self, situation: Situation) -> str:
         """Say what the controller has for the nodes, where nothing is wrong with it."""

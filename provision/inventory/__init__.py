@@ -6,6 +6,7 @@ document      the keys of an inventory, and the JSON Schema
 values        the checks of single values; addresses: those of hosts and networks
 complaints    page → document, or mistakes in shape and single values
 rules         page → mistakes in how values go together
+releases      etcd's releases: versions that work, and the table of checksums
 build         document → Cluster, every default filled in
 template      addresses → an inventory to start from
 """

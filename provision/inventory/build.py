@@ -5,9 +5,29 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from provision.inventory import releases
 from provision.inventory.addresses import AUTO
-from provision.inventory.document import NETWORKS, AppImageSection, Document, NetworkSection, NodeSection, ProbeSection
-from provision.inventory.model import SSH, App, AppImage, Cluster, Etcd, Hardening, Network, Node, Probe
+from provision.inventory.document import (
+    NETWORKS,
+    AppImageSection,
+    Document,
+    EtcdSection,
+    NetworkSection,
+    NodeSection,
+    ProbeSection,
+)
+from provision.inventory.model import (
+    SSH,
+    App,
+    AppImage,
+    Cluster,
+    Etcd,
+    EtcdRelease,
+    Hardening,
+    Network,
+    Node,
+    Probe,
+)
 from provision.layout import VXLAN_PORT
 
 STORE_SIZE = 3
@@ -30,7 +50,7 @@ def build(document: Document, path: Path) -> Cluster:
     return Cluster(
         name=document.cluster,
         nodes=tuple(hosts[name] for name in present),
-        etcd=Etcd(_source(document.etcd.source, path.parent), document.etcd.sha256) if document.etcd else None,
+        etcd=_etcd(document.etcd, path.parent) if document.etcd else None,
         control_plane=document.docker.control_plane if document.docker else "auto",
         networks=tuple(
             Network(name, None if each.subnet == AUTO else IPv4Network(each.subnet), each.encrypted)
@@ -77,6 +97,14 @@ def _ssh(document: Document, node: NodeSection, folder: Path) -> SSH:
         host_keys=settings.get("host_keys") or "ask",
         gateway=settings.get("gateway"),
     )
+
+
+def _etcd(section: EtcdSection, folder: Path) -> Etcd | EtcdRelease:
+    sha256 = section.sha256
+    if section.version:
+        checksums = {**releases.known().get(section.version, {}), **(sha256 if isinstance(sha256, dict) else {})}
+        return EtcdRelease(section.version, section.mirror or releases.PUBLISHED, checksums)
+    return Etcd(_source(section.source or "", folder), sha256 if isinstance(sha256, str) else None)
 
 
 def _image(section: AppImageSection, folder: Path) -> AppImage:

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic.json_schema import GenerateJsonSchema
 
-from provision.inventory import addresses, values
+from provision.inventory import addresses, releases, values
 from provision.inventory.model import HostKeyPolicy, PlaneName
 from provision.layout import VXLAN_PORT
 
-ETCD_RELEASE = "artifacts/etcd-v3.5.30-linux-amd64.tar.gz"
+ETCD_VERSION = "3.5.30"
 NETWORKS = {"demo": {"subnet": "10.99.0.0/24"}}
 NODES = {"node1": {"address": "192.0.2.11"}, "node2": {"address": "192.0.2.12"}}
 
@@ -58,8 +58,26 @@ Host = Annotated[str, AfterValidator(values.host), _like("node1.example", values
 Gateway = Annotated[str, AfterValidator(values.gateway), _like("ops@bastion.example:22")]
 Key = Annotated[str, AfterValidator(values.path), _like("~/.ssh/id_ed25519")]
 KnownHosts = Annotated[str, AfterValidator(values.path), _like("~/.ssh/known_hosts")]
-Source = Annotated[str, AfterValidator(values.source), _like(ETCD_RELEASE)]
-Sha256 = Annotated[str, AfterValidator(values.sha256), _like("0123…, 64 digits", values.SHA256)]
+EtcdVersion = Annotated[str, AfterValidator(values.etcd_version), _like(ETCD_VERSION, values.VERSION)]
+Mirror = Annotated[str, AfterValidator(values.mirror), _like("https://mirror.example/etcd")]
+Source = Annotated[str, AfterValidator(values.source), _like(f"artifacts/{releases.archive(ETCD_VERSION, 'amd64')}")]
+_DIGITS = {"type": "string", "pattern": f"^{values.SHA256}$"}
+Checksums = Annotated[
+    str | dict[str, str],
+    PlainValidator(values.checksums),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _DIGITS | {"examples": ["0123…, 64 digits"]},
+                {
+                    "type": "object",
+                    "properties": dict.fromkeys(releases.ARCHITECTURES.values(), _DIGITS),
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 Image = Annotated[str, AfterValidator(values.image), _like("busybox", values.IMAGE)]
 Archive = Annotated[str, AfterValidator(values.path), _like("artifacts/busybox.tar")]
 
@@ -111,10 +129,27 @@ class NodeSection(Section):
 
 
 class EtcdSection(Section):
-    """The etcd release that is pushed to the nodes; required where etcd is the control plane."""
+    """The etcd release for the nodes, by version or source; required where etcd is the control plane."""
 
-    source: Source = Field(description="A release archive, a folder with etcd and etcdctl, or an https URL.")
-    sha256: Sha256 | None = Field(None, description="The archive's checksum; required for a URL.")
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["version"]}, {"required": ["source"]}]})
+
+    version: EtcdVersion | None = Field(
+        None,
+        description="A published release. The archive for each node's CPU is downloaded once, into a cache.",
+    )
+    mirror: Mirror | None = Field(
+        None,
+        description=f"A URL in place of {releases.PUBLISHED}; below it are vVERSION/etcd-vVERSION-linux-CPU.tar.gz.",
+    )
+    source: Source | None = Field(
+        None,
+        description="In place of a version: a release archive, a folder with etcd and etcdctl, or an https URL.",
+    )
+    sha256: Checksums | None = Field(
+        None,
+        description="The source's checksum, required for a URL; or, for a version that this tool does not know, "
+        "one for each CPU.",
+    )
 
 
 class HardeningSection(Section):

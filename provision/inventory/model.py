@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -42,6 +43,18 @@ class Etcd:
 
     source: str
     sha256: str | None
+
+
+@dataclass(frozen=True)
+class EtcdRelease:
+    """A published release of etcd: each node gets the archive for its CPU, from below `mirror`.
+
+    `sha256`: the checksums of its archives by architecture, as the archives' names have it (amd64).
+    """
+
+    version: str
+    mirror: str
+    sha256: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,7 @@ class Cluster:
     name: str
     nodes: tuple[Node, ...]
     #: None: the inventory names no release, for control planes without etcd.
-    etcd: Etcd | None
+    etcd: Etcd | EtcdRelease | None
     control_plane: PlaneName
     networks: tuple[Network, ...]
     probe: Probe

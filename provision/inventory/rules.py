@@ -11,17 +11,20 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from typing import Any
 
+from provision.inventory import releases
 from provision.inventory.addresses import read_address, read_subnet
 from provision.inventory.build import DEFAULT_NETWORKS
-from provision.inventory.document import ETCD_RELEASE
+from provision.inventory.document import ETCD_VERSION
 from provision.inventory.errors import Mistake, Wrong, show, visible
 from provision.inventory.reader import Page
-from provision.inventory.values import unused_port
+from provision.inventory.values import etcd_version, unused_port
 from provision.layout import VXLAN_PORT
 from provision.ports import Port
 
 NOT_FOR_CONTAINERS = 3
 """Addresses of a subnet that no container gets: the first, the last, the gateway."""
+
+BY_CPU = "sha256: {amd64: 64 digits, arm64: 64 digits}"
 
 OWN_RANGE = "choose a range that nothing else uses, such as 10.99.0.0/24"
 
@@ -132,7 +135,7 @@ def etcd_has_a_release(page: Page) -> Iterator[Mistake]:
     """Where etcd is asked for, the inventory names the release to push."""
     if _section(page, "docker").get("control_plane") == "etcd" and page.values.get("etcd") is None:
         what = "etcd: this key is missing, but docker.control_plane is etcd"
-        yield Mistake(page.line(("docker", "control_plane")), what, f"add etcd: {{source: {ETCD_RELEASE}}}")
+        yield Mistake(page.line(("docker", "control_plane")), what, f"add etcd: {{version: {ETCD_VERSION}}}")
 
 
 def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
@@ -155,12 +158,59 @@ def etcd_lacks_what_swarm_mode_has(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(location), what, "delete it, or use swarm mode")
 
 
-def downloads_are_pinned(page: Page) -> Iterator[Mistake]:
-    """The checksum of a download is in the inventory."""
+def etcd_is_a_version_or_a_source(page: Page) -> Iterator[Mistake]:
+    """A release of etcd is named in one way: by its version, or by its source."""
+    if not isinstance(page.values.get("etcd"), dict):
+        return
     etcd = _section(page, "etcd")
-    if str(etcd.get("source")).startswith("https://") and etcd.get("sha256") is None:
+    if etcd.get("version") is None and etcd.get("source") is None:
+        what = "etcd.version: this key is missing"
+        yield Mistake(page.line(("etcd",)), what, f"add version: {ETCD_VERSION}, or source: and an archive")
+    elif etcd.get("version") is not None and etcd.get("source") is not None:
+        what = f"etcd.source: the release is named by its version already {_line(page, 'etcd', 'version')}"
+        yield Mistake(page.line(("etcd", "source")), what, "delete one of the two")
+    elif etcd.get("version") is None and etcd.get("mirror") is not None:
+        what = "etcd.mirror: a source is not looked for there"
+        yield Mistake(page.line(("etcd", "mirror")), what, "delete it, or write a version in place of the source")
+
+
+def sources_are_pinned(page: Page) -> Iterator[Mistake]:
+    """The checksum of a source that is downloaded is in the inventory, and a source has one checksum."""
+    etcd = _section(page, "etcd")
+    source, sha256 = etcd.get("source"), etcd.get("sha256")
+    if str(source).startswith("https://") and sha256 is None:
         advice = "add sha256: and the digits from the release's file SHA256SUMS"
         yield Mistake(page.line(("etcd", "source")), "etcd.sha256: a download needs its checksum", advice)
+    if source is not None and isinstance(sha256, dict):
+        advice = "write sha256: and the 64 digits of the source"
+        yield Mistake(page.line(("etcd", "sha256")), "etcd.sha256: a source has one checksum", advice)
+
+
+def releases_are_pinned(page: Page) -> Iterator[Mistake]:
+    """The checksums of a version are in the table of releases, or in the inventory: those of both agree."""
+    etcd = _section(page, "etcd")
+    version, sha256 = etcd.get("version"), etcd.get("sha256")
+    if etcd.get("source") is not None or not _is_a_release(version):
+        return
+    known = releases.known().get(str(version), {})
+    if sha256 is None and not known:
+        what = f"etcd.sha256: this tool does not know the checksums of etcd {version}"
+        advice = f"add {BY_CPU}, from the release's file SHA256SUMS; a CPU that no node has can be left out"
+        yield Mistake(page.line(("etcd", "version")), what, advice)
+    elif isinstance(sha256, str):
+        advice = "delete it: this tool knows the checksums" if known else f"write {BY_CPU}"
+        yield Mistake(page.line(("etcd", "sha256")), "etcd.sha256: a version has a checksum for each CPU", advice)
+    for cpu, digits in _dict(sha256).items():
+        if cpu in known and str(digits).lower() != known[cpu]:
+            what = f"etcd.sha256.{cpu}: the archive of etcd {version} has {known[cpu][:12]}…"
+            yield Mistake(page.line(("etcd", "sha256", cpu)), what, "delete it; a build of your own is a source")
+
+
+def _is_a_release(version: object) -> bool:
+    try:
+        return isinstance(version, str) and bool(etcd_version(version))
+    except Wrong:
+        return False
 
 
 RULES = (
@@ -174,7 +224,9 @@ RULES = (
     somebody_is_a_member,
     etcd_has_a_release,
     etcd_lacks_what_swarm_mode_has,
-    downloads_are_pinned,
+    etcd_is_a_version_or_a_source,
+    sources_are_pinned,
+    releases_are_pinned,
 )
 
 

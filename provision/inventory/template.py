@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provision.errors import Problem, UsageError
 from provision.inventory import addresses, values
-from provision.inventory.document import ETCD_RELEASE
+from provision.inventory.document import ETCD_VERSION
 from provision.inventory.errors import Wrong, show
 from provision.inventory.reader import parse
 from provision.ports import Port
@@ -54,13 +54,16 @@ ssh:
 nodes:
 {nodes}
 
-# The etcd release to push, from https://github.com/etcd-io/etcd/releases: 3.4.21 or later, or 3.5.5 or later.
-# Needed where etcd is the control plane, see below.
+# The etcd release to push: 3.4.21 or later, or 3.5.5 or later, but not 3.6. Needed where etcd is the control plane, see
+# below. The archive for each node's CPU is downloaded once, into ~/.cache/overlay-provision, and checked.
 etcd:
-  # An archive, a folder with etcd and etcdctl, or an https URL.
-  source: {source}
-  # The archive's checksum: required for a URL, checked whenever it is given.
-  # sha256: the 64 digits from the release's file SHA256SUMS
+  version: {version}
+  # Another place to download it from: MIRROR/v{version}/etcd-v{version}-linux-amd64.tar.gz.
+  # mirror: https://github.com/etcd-io/etcd/releases/download
+  # The checksums of a version that this tool does not know, from the release's file SHA256SUMS.
+  # sha256: {{amd64: 64 digits, arm64: 64 digits}}
+  # In place of a version: an archive, a folder with etcd and etcdctl, or an https URL with sha256: 64 digits.
+  # source: artifacts/etcd-v{version}-linux-amd64.tar.gz
 
 docker:
   # How nodes share the networks: etcd (Docker before 23), swarm, or auto for what their Docker supports.
@@ -129,7 +132,7 @@ def template(
     *,
     ports: Collection[Port] = (),
     cluster: str = "demo",
-    source: str = ETCD_RELEASE,
+    version: str = ETCD_VERSION,
     schema: Path = SCHEMA,
 ) -> str:
     """Return an inventory for hosts, each `[user@]IPv4[:port]`. UsageError names every wrong host."""
@@ -142,7 +145,7 @@ def template(
         user=f"user: {settings['user']}" if "user" in settings else "# user: ops",
         port=f"port: {settings['port']}" if "port" in settings else "# port: 22",
         nodes="\n".join(_node(number, host, shared) for number, host in enumerate(known, start=1)),
-        source=_typed(source),
+        version=_typed(version),
     )
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from provision.inventory.errors import Wrong, describe, is_unseen, show
+from provision.inventory.reader import reading
+from provision.inventory.releases import ARCHITECTURES, VERSIONS
 from provision.layout import GOSSIP_PORT, VXLAN_PORT
 from provision.ports import Port
 
@@ -19,6 +21,7 @@ SSH_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
 SSH_HOST = r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*"
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
 SHA256 = r"[0-9a-fA-F]{64}"
+VERSION = r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}"
 
 _JUMP = re.compile(rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:(?P<port>[0-9]{{1,5}}))?")
 
@@ -177,13 +180,60 @@ def source(value: str) -> str:
     if scheme != "https":
         what = f"{show(value)}: a download over {scheme} can be changed in transit"
         raise Wrong(what, "take an https:// URL, or download it and name the file")
+    return _url(value, "https://HOST/PATH")
+
+
+def mirror(value: str) -> str:
+    """The URL of a mirror of etcd's releases; plain http will do, because the checksum decides."""
+    form = "https://HOST/PATH or http://HOST/PATH"
+    if text(value).partition("://")[0] not in ("https", "http") or "?" in value or "#" in value:
+        raise Wrong(f"{show(value)} is not the URL of a mirror", f"write {form}")
+    return _url(value, form).rstrip("/")
+
+
+def _url(value: str, form: str) -> str:
     try:
-        named = urlsplit(value).hostname
+        parts = urlsplit(value)
+        named, login = parts.hostname, "@" in parts.netloc
+        _ = parts.port  # ValueError if it is no number
     except ValueError:
-        named = None
+        named, login = None, False
     if not named or " " in value:
-        raise Wrong(f"{show(value)} is not a URL", "write https://HOST/PATH")
+        raise Wrong(f"{show(value)} is not a URL", f"write {form}")
+    if login:
+        # Not shown: it is a secret.
+        raise Wrong(f"the URL at {show(named)} holds a login, which messages would show", f"write {form}")
     return value
+
+
+def etcd_version(value: str) -> str:
+    """The version of an etcd release that works."""
+    if not re.fullmatch(VERSION, text(value)):
+        raise Wrong(f"{show(value)} is not the version of a release", "write its three numbers, such as 3.5.30")
+    if not VERSIONS.holds(value):
+        what = f"etcd {value} is outside {VERSIONS}: earlier ones can lose data, later ones have no v2 API for Docker"
+        raise Wrong(what, "write a version inside, such as 3.5.30")
+    return value
+
+
+def checksums(value: object) -> str | dict[str, str]:
+    """A SHA-256; or a group of them, by the CPU as the archives' names have it."""
+    if not isinstance(value, dict):
+        return _checksum("sha256", value)
+    choice = ", ".join(ARCHITECTURES.values())
+    for cpu in value:
+        if cpu not in ARCHITECTURES.values():
+            raise Wrong(f"{show(cpu)} is no CPU that etcd is released for", f"the keys are {choice}")
+    if not value:
+        raise Wrong("nothing is written here", f"write {{amd64: 64 digits}}; the keys are {choice}")
+    return {cpu: _checksum(cpu, one) for cpu, one in value.items()}
+
+
+def _checksum(key: str, value: object) -> str:
+    if isinstance(value, str):
+        return sha256(value)
+    taken = "nothing is written" if value is None else f"{show(value)} is taken for {reading(value)}"
+    raise Wrong(f"{taken}, but text is expected", f'put it in quotes: {key}: "64 digits"')
 
 
 def sha256(value: str) -> str:

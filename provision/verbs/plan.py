@@ -1,4 +1,4 @@
-"""plan: what provision would change. Nothing is written."""
+"""plan: what provision would change. Nothing is written on a node."""
 
 from __future__ import annotations
 

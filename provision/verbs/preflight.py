@@ -17,7 +17,7 @@ from provision.verbs.steps import with_flows
 def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
     """Run every preflight check on every node. Failures of checks in `ignore` are warnings. Nothing is written."""
     ignored = session.ignored(ignore)
-    with session.partial_survey() as survey:
+    with session.partial_survey(supplies=True) as survey:
         situation = with_flows(
             session,
             tunnels.tried(survey.situation, session.plane.ports_of(session.cluster), survey.remotes),

@@ -38,7 +38,7 @@ class Foreign(NamedTuple):
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
     """Undo provision on all nodes, or on those in `only`. ConsentMissing if users' data would be deleted."""
     chosen = _chosen(session, only)
-    with session.survey("reset", absent=True) as (remotes, situation):
+    with session.survey("reset", absent=True, supplies=False) as (remotes, situation):
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         if not changed:
             return Report("reset", "nothing to reset: no node has a record of ours")

@@ -15,6 +15,7 @@ from pathlib import Path
 from provision import engine, inventory, planes
 from provision.checks import catalogue
 from provision.core.check import Check, named
+from provision.core.plan import CONTROLLER
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, PreflightRefused, Problem
@@ -102,15 +103,22 @@ class Session:
 
     @contextmanager
     def survey(
-        self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False, absent: bool = False
+        self,
+        lock: str = "",
+        needed_later: Sequence[str] = (),
+        *,
+        shared: bool = False,
+        absent: bool = False,
+        supplies: bool = True,
     ) -> Iterator[tuple[Remotes, Situation]]:
         """Connect, ask every node everything, and choose the control plane by the answers.
 
         PreflightRefused where something is wrong on the controller. The questions are made while the connections are,
-        and `needed_later` is imported meanwhile.
+        and `needed_later` is imported meanwhile. Without `supplies`, what the nodes would get from the controller is
+        not looked for, and may be missing.
         """
         starts, problems = self._starts()
-        if all(problems.values()):
+        if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
         with ThreadPoolExecutor(1) as beside:
             ready = beside.submit(engine.scripts, starts)
@@ -121,24 +129,27 @@ class Session:
                 for remote in remotes:
                     self.progress.say(remote.node.name, "asking for facts")
                 with self.progress.stage("facts"):
-                    situation = self._asked(starts, scripts, remotes)
-                if problems[self.plane]:
-                    raise PreflightRefused(*problems[self.plane])
+                    situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
+                if supplies and (wrong := (*problems[self.plane], *missing)):
+                    raise PreflightRefused(*wrong)
                 yield remotes, situation
 
     @contextmanager
-    def partial_survey(self) -> Iterator[Survey]:
-        """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised."""
+    def partial_survey(self, *, supplies: bool = False) -> Iterator[Survey]:
+        """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised.
+
+        With `supplies`, the controller gets what the nodes would need.
+        """
         starts, problems = self._starts()
         scripts = engine.scripts(starts)
         with self.progress.stage("connect"):
             remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
         with remotes:
             with self.progress.stage("facts"):
-                situation = self._asked(starts, scripts, remotes)
+                situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
             # Where all nodes are reached through one jump host, each repeats the jump host's problem.
             unreached = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
-            yield Survey(remotes, situation, problems[self.plane], tuple(unreached))
+            yield Survey(remotes, situation, (*problems[self.plane], *missing), tuple(unreached))
 
     def _starts(self) -> tuple[Mapping[Plane, Situation], Mapping[Plane, tuple[Problem, ...]]]:
         """Return what is known for each candidate before any node is asked, and what is wrong with that."""
@@ -147,12 +158,18 @@ class Session:
         starts = {plane: Situation(self.cluster, local, recorded=recorded) for plane, (local, _) in kept.items()}
         return starts, {plane: problems for plane, (_, problems) in kept.items()}
 
-    def _asked(self, starts: Mapping[Plane, Situation], scripts: Mapping[str, str], remotes: Remotes) -> Situation:
-        """Ask the nodes for all candidates at once, choose one, and return its situation."""
+    def _asked(
+        self, starts: Mapping[Plane, Situation], scripts: Mapping[str, str], remotes: Remotes, *, supplies: bool
+    ) -> tuple[Situation, tuple[Problem, ...]]:
+        """Ask the nodes for all candidates at once, choose one, and return its situation, and what is missing."""
         found = engine.answers(scripts, remotes)
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
-        return engine.completed(plane, replace(starts[plane], facts=found), remotes)
+        situation = replace(starts[plane], facts=found)
+        missing: tuple[Problem, ...] = ()
+        if supplies:
+            situation, missing = plane.supplied(situation, lambda what: self.progress.say(CONTROLLER, what))
+        return engine.completed(plane, situation, remotes), missing
 
     @contextmanager
     def coordinator(self, remotes: Remotes, situation: Situation) -> Iterator[Coordinator]:

@@ -20,7 +20,7 @@ from provision.core.check import PREFLIGHT, Check, check
 from provision.core.outcome import Outcome, failed, passed
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
-from provision.core.plane import Coordinator, Goal, Plane, Stage, Status, Window
+from provision.core.plane import Coordinator, Goal, Plane, Stage, Status
 from provision.core.resource import Resource
 from provision.core.situation import Situation
 from provision.core.table import Table
@@ -30,6 +30,7 @@ from provision.inventory.model import Cluster, Node
 from provision.ports import Port
 from provision.remote import Remotes
 from provision.resources import File
+from provision.versions import Window
 
 PATH = "/etc/other-plane"
 #: A file on a node with a line for each time that the newer plane's question was asked.

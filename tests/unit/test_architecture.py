@@ -162,7 +162,7 @@ def arrows() -> dict[str, set[str]]:
 #: From the bottom to the top: a room imports from rooms above its own line in this list, and from no other.
 RANKS = (
     ("errors", "layout", "node", "templates"),
-    ("ports", "waiting"),
+    ("ports", "versions", "waiting"),
     ("inventory", "lab"),
     ("docker", "remote", "pki"),
     ("facts", "bundle"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import tempfile
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -103,38 +105,96 @@ def test_a_folder_is_a_release_too(tmp_path: Path) -> None:
     (folder / "etcd").write_bytes(ETCD)
     (folder / "etcdctl").write_bytes(ETCDCTL)
     found = load(folder)
-    assert (found.version, found.cpu, found.top) == ("3.5.30", "x86_64", TOP)
+    assert (found.version, found.cpu, found.top) == ("3.5.30", "x86_64", "etcd-v3.5.30")
     assert found.hashes == {"etcd": hash_of(ETCD), "etcdctl": hash_of(ETCDCTL)}
     with tarfile.open(found.path) as archive:
-        assert sorted(archive.getnames()) == [f"{TOP}/etcd", f"{TOP}/etcdctl"]
+        assert sorted(archive.getnames()) == ["etcd-v3.5.30/etcd", "etcd-v3.5.30/etcdctl"]
     assert load(folder) == found
     (folder / "etcd").write_bytes(ETCD + b"patched")
     assert load(folder).hashes["etcd"] == hash_of(ETCD + b"patched")
 
 
-@pytest.mark.parametrize(
-    ("name", "files", "what"),
-    [
-        (TOP, ("etcd",), "lacks etcdctl"),
-        (TOP, (), "lacks etcd and etcdctl"),
-        ("etcd", ("etcd", "etcdctl"), "does not name its version"),
-    ],
-)
-def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, name: str, files: tuple[str, ...], what: str) -> None:
-    folder = tmp_path / name
+@pytest.mark.parametrize(("files", "what"), [(("etcd",), "lacks etcdctl"), ((), "lacks etcd and etcdctl")])
+def test_a_folder_that_is_no_release_is_refused(tmp_path: Path, files: tuple[str, ...], what: str) -> None:
+    folder = tmp_path / TOP
     folder.mkdir()
     for file in files:
         (folder / file).write_bytes(ETCD)
     problem = refusal(folder)
     assert problem.what == f"the folder {folder} {what}"
-    assert "etcd-vVERSION-linux-CPU" in problem.advice
+    assert "a folder that holds etcd and etcdctl" in problem.advice
+
+
+def binaries(folder: Path, etcd: bytes) -> Path:
+    folder.mkdir()
+    for name in ("etcd", "etcdctl"):
+        (folder / name).write_bytes(etcd)
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["bin", "etcd-v3.5.21-linux-amd64"])
+def test_237_a_folder_of_any_name_is_asked_for_its_version(tmp_path: Path, name: str) -> None:
+    says = b"#!/bin/sh\n[ \"$1\" = --version ] && printf 'etcd Version: 3.5.30\\nGit SHA: x\\n'\n"
+    found = load(binaries(tmp_path / name, says))
+    assert (found.version, found.top) == ("3.5.30", "etcd-v3.5.30")
+
+
+GO = b"path\tgo.etcd.io/etcd/server/v3\nmod\tgo.etcd.io/etcd/server/v3\t(devel)\t\ndep\tgithub.com/x/y\tv1.2.3\th1:a=\n"
+MODULE = b"dep\tgo.etcd.io/etcd/api/v3\tv3.5.33\n=>\t../api\t(devel)\t\n"
+
+
+@pytest.mark.parametrize("machine", [183, 21, 62])
+def test_237_a_folder_for_another_cpu_is_read(tmp_path: Path, machine: int) -> None:
+    found = load(binaries(tmp_path / "bin", program(machine, "etcd") + GO + MODULE))
+    assert found.version == "3.5.33"
+
+
+def test_237_a_folder_for_another_cpu_that_says_nothing_is_taken_at_its_name(tmp_path: Path) -> None:
+    assert load(binaries(tmp_path / "etcd-v3.4.23-linux-arm64", program(183, "etcd") + GO)).version == "3.4.23"
+    problem = refusal(binaries(tmp_path / "bin", program(183, "etcd") + GO))
+    assert problem.what == (
+        f"the version of {tmp_path}/bin/etcd cannot be known: it does not run here (it is for aarch64)"
+    )
+    assert "rename the folder to etcd-vVERSION" in problem.advice
+
+
+def test_236_a_cache_that_takes_no_file_is_no_obstacle_to_an_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert load(archived(tmp_path / "etcd.tgz", RELEASE)).version == "3.5.30"
+    problem = refusal(binaries(tmp_path / TOP, ETCD))
+    assert "Not a directory" in problem.what
+    assert "XDG_CACHE_HOME" in problem.advice
 
 
 def test_42_a_source_that_is_not_there_is_told_with_where_to_get_one(tmp_path: Path) -> None:
     problem = refusal(tmp_path / "etcd.tar.gz")
     assert problem.what == f"etcd.source {tmp_path}/etcd.tar.gz does not exist"
     assert "github.com/etcd-io/etcd/releases" in problem.advice
-    assert f"change etcd.source in {tmp_path}/inventory.yml" in problem.advice
+    assert f"write etcd: {{version: 3.5.30}} in {tmp_path}/inventory.yml" in problem.advice
+
+
+@pytest.mark.parametrize("closed", ["etcd.tgz", "bin/etcdctl", "bin", "."])
+def test_42_a_source_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own is closed to others
+        here = Path(folder)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        here.chmod(0o755)
+        archived(here / "etcd.tgz", RELEASE)
+        binaries(here / "bin", ETCD)
+        (here / closed).chmod(0)
+        before = os.geteuid()
+        os.seteuid(65534 if before == 0 else before)
+        try:
+            problem = refusal(here / "etcd.tgz" if closed in ("etcd.tgz", ".") else here / "bin")
+        finally:
+            os.seteuid(before)
+            here.chmod(0o755)
+        assert "cannot be read: Permission denied" in problem.what
+        assert "see who may read it" in problem.advice
 
 
 @pytest.mark.parametrize("case", [str.lower, str.upper])

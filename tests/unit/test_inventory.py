@@ -14,7 +14,8 @@ from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 
 from provision import inventory, planes
 from provision.errors import UsageError
-from provision.inventory.model import SSH, App, AppImage, Etcd, Hardening
+from provision.inventory import releases
+from provision.inventory.model import SSH, App, AppImage, Etcd, EtcdRelease, Hardening
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "provision/inventory/schema.json"
@@ -171,13 +172,107 @@ def test_warnings(tmp_path: Path, nodes: int, members: int, warning: str | None)
         ("source: x, sha256: abc", "not 64 hexadecimal digits", "sha256sum FILE"),
         (f"source: x, sha256: sha256:{'a' * 64}", "not 64 hexadecimal digits", "sha256sum FILE"),
         (f"source: x, sha256: {'1' * 64}", "is taken for a number", "put it in quotes"),
-        ("sha256: x", "etcd.source: this key is missing", "add source: artifacts/etcd"),
-        ("", "etcd.source: this key is missing", "add source: artifacts/etcd"),
+        (f"source: x, sha256: {{amd64: {'a' * 64}}}", "a source has one checksum", "64 digits of the source"),
+        (f"sha256: {'a' * 64}", "etcd.version: this key is missing", "add version: 3.5.30, or source:"),
+        ("", "etcd.version: this key is missing", "add version: 3.5.30, or source:"),
+        ("version:", "etcd.version: this key is missing", "add version: 3.5.30, or source:"),
+        ("source: x, version: 3.5.30", "named by its version already (line 6)", "delete one of the two"),
+        ("source: x, mirror: https://host.example", "a source is not looked for there", "a version in place of"),
+        ("version: 3.5.30, mirror: host.example/etcd", "is not the URL of a mirror", "http://HOST/PATH"),
+        ("version: 3.5.30, mirror: ftp://host.example", "is not the URL of a mirror", "http://HOST/PATH"),
+        ("version: 3.5.30, mirror: 'http://host.example/?a'", "is not the URL of a mirror", "http://HOST/PATH"),
+        ("version: 3.5.30, mirror: 'http:///etcd'", "is not a URL", "http://HOST/PATH"),
+        ("version: 3.5.30, mirror: 'http://host.example:x'", "is not a URL", "http://HOST/PATH"),
+        ("version: 3.5.30, mirror: 'http://a:pass@host.example'", "`host.example` holds a login", "HOST/PATH"),
+        (f"source: 'https://a:pass@host.example/x', sha256: {'a' * 64}", "holds a login", "HOST/PATH"),
+        (f"version: 3.5.30, sha256: {'a' * 64}", "a version has a checksum for each CPU", "delete it"),
+        (f"version: 3.5.99, sha256: {'a' * 64}", "a version has a checksum for each CPU", "amd64: 64 digits"),
+        (f"version: 3.5.30, sha256: {{arm64: {'a' * 64}}}", "archive of etcd 3.5.30 has 4d19473d2567…", "delete it"),
+        ("version: 3.5.99, sha256: {amd64: abc}", "not 64 hexadecimal digits", "sha256sum FILE"),
+        ("version: 3.5.99, sha256: {amd64: 123}", "`123` is taken for a number", 'amd64: "64 digits"'),
+        (f"version: 3.5.99, sha256: {{x86_64: {'a' * 64}}}", "`x86_64` is no CPU", "amd64, arm64"),
+        ("version: 3.5.99, sha256: {}", "nothing is written here", "amd64, arm64"),
+        ("version: 3.5.99, sha256: [a]", "is taken for a list", "64 digits"),
     ],
 )
 def test_where_etcd_comes_from(tmp_path: Path, etcd: str, what: str, advice: str) -> None:
     problems = mistakes(tmp_path, changed("etcd:\n  source: etcd.tar.gz", f"etcd: {{{etcd}}}"))
     assert any(what in problem.what and advice in problem.advice for problem in problems), problems
+    assert all(problem.where.endswith("/inventory.yml:6") for problem in problems)
+    assert not any("pass" in str(problem) for problem in problems)
+
+
+@pytest.mark.parametrize("typed", ["3.5.30", '"3.5.30"', "'3.5.30'"])
+def test_a_release_is_named_by_its_version(tmp_path: Path, typed: str) -> None:
+    etcd = loaded(tmp_path, changed("source: etcd.tar.gz", f"version: {typed}")).etcd
+    assert isinstance(etcd, EtcdRelease)
+    assert (etcd.version, etcd.mirror) == ("3.5.30", "https://github.com/etcd-io/etcd/releases/download")
+    assert etcd.sha256 == releases.known()["3.5.30"]
+    assert set(etcd.sha256) == {"amd64", "arm64"}
+
+
+def test_a_mirror_may_be_plain_http_because_the_checksum_decides(tmp_path: Path) -> None:
+    text = changed("source: etcd.tar.gz", "version: 3.5.30\n  mirror: http://192.0.2.9:8080/etcd/")
+    assert loaded(tmp_path, text).etcd == EtcdRelease(
+        "3.5.30", "http://192.0.2.9:8080/etcd", releases.known()["3.5.30"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "what"),
+    [
+        ("3.4.20", "etcd 3.4.20 is outside 3.4.21 or 3.5.5 and later, below 3.6"),
+        ("3.5.0", "etcd 3.5.0 is outside"),
+        ("3.5.4", "etcd 3.5.4 is outside"),
+        ("3.3.27", "etcd 3.3.27 is outside"),
+        ("2.3.8", "etcd 2.3.8 is outside"),
+        ("3.6.0", "later ones have no v2 API for Docker"),
+        ("4.0.0", "etcd 4.0.0 is outside"),
+        ("v3.5.30", "is not the version of a release"),
+        ("3.5.30-rc.0", "is not the version of a release"),
+        ("3.5.030", "is not the version of a release"),
+        ("'3.5'", "is not the version of a release"),
+        ("3.5", "`3.5` is taken for a number"),
+        ("35", "`35` is a number"),
+        ("latest", "is not the version of a release"),
+        ("../../x", "is not the version of a release"),
+    ],
+)
+def test_45_a_version_that_does_not_work_is_refused_with_its_line(tmp_path: Path, version: str, what: str) -> None:
+    problems = mistakes(tmp_path, changed("source: etcd.tar.gz", f"version: {version}"))
+    assert_only(problems, 7, f"etcd.version: {what}" if what.startswith("etcd") else what, "")
+    assert problems[0].advice
+
+
+def test_230_a_version_that_is_not_in_the_table_needs_its_checksums(tmp_path: Path) -> None:
+    text = changed("source: etcd.tar.gz", "version: 3.5.99")
+    advice = "add sha256: {amd64: 64 digits, arm64: 64 digits}, from the release's file SHA256SUMS"
+    words = "etcd.sha256: this tool does not know the checksums of etcd 3.5.99"
+    assert_only(mistakes(tmp_path, text), 7, words, advice)
+    text = text.replace("3.5.99", f"3.5.99\n  sha256: {{amd64: {'A' * 64}}}")
+    etcd = loaded(tmp_path, text).etcd
+    assert isinstance(etcd, EtcdRelease)
+    assert etcd.sha256 == {"amd64": "a" * 64}
+
+
+def test_the_table_of_releases_names_its_source_and_has_every_version_for_two_cpus() -> None:
+    first, second, *_ = releases.TABLE.read_text().splitlines()
+    assert "as released, as kubespray" in first
+    assert second == "version\tarch\tsha256"
+    assert releases.known()
+    for version, checksums in releases.known().items():
+        assert releases.VERSIONS.holds(version)
+        assert set(checksums) == {"amd64", "arm64"}
+        assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in checksums.values())
+
+
+def test_the_sample_and_the_template_need_no_download_by_hand(tmp_path: Path) -> None:
+    for cluster in (
+        inventory.load(ROOT / "inventory.yml"),
+        loaded(tmp_path, inventory.template(["192.0.2.1", "192.0.2.2"])),
+    ):
+        assert isinstance(cluster.etcd, EtcdRelease)
+        assert set(cluster.etcd.sha256) >= {"amd64", "arm64"}
 
 
 @pytest.mark.parametrize("etcd", ["", "etcd:\n"])
@@ -189,7 +284,7 @@ def test_a_release_is_named_where_etcd_needs_one(tmp_path: Path, etcd: str, dock
     assert loaded(tmp_path, without + docker).etcd is None
     problems = mistakes(tmp_path, f"{without}docker:\n  control_plane: etcd\n")
     line = without.count("\n") + 2
-    assert_only(problems, line, "etcd: this key is missing", "add etcd: {source: artifacts/etcd-v")
+    assert_only(problems, line, "etcd: this key is missing", "add etcd: {version: 3.5.30}")
 
 
 ENCRYPTED = f"{RIGHT}    safe: {{subnet: 10.98.0.0/24, encrypted: true}}\n"
@@ -370,7 +465,7 @@ def test_the_sample_is_right() -> None:
 
 def test_a_template_loads_as_what_it_was_made_from(tmp_path: Path) -> None:
     hosts = ["no@192.0.2.7:2222", "root@192.0.2.5", "192.0.2.6"]
-    nodes = loaded(tmp_path, inventory.template(hosts, cluster="123", source="a # b")).nodes
+    nodes = loaded(tmp_path, inventory.template(hosts, cluster="123", version="3.5.33")).nodes
     assert [(node.name, node.address) for node in nodes] == [
         ("node1", "192.0.2.7"),
         ("node2", "192.0.2.5"),

@@ -23,7 +23,6 @@ from pki_sample import node, sample
 
 from provision import layout
 from provision.core.phase import Phase, Wave
-from provision.core.plane import Window
 from provision.core.situation import Situation
 from provision.docker.vendor import Vendor
 from provision.engine import make_plan
@@ -34,6 +33,7 @@ from provision.planes.etcd import paths
 from provision.planes.etcd.phases.docker import vendor_command
 from provision.planes.etcd.plane import PLANE
 from provision.resources import File, Image, Resource
+from provision.versions import Window
 
 PHASES = {phase.name: phase for phase in PLANE.phases}
 

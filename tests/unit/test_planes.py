@@ -16,13 +16,14 @@ from provision.checks import catalogue, node_view
 from provision.core import outcome
 from provision.core.check import PREFLIGHT, Check, check
 from provision.core.outcome import Outcome
-from provision.core.plane import Plane, Window
+from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, UsageError
 from provision.facts import Facts, PathFact, Question
 from provision.inventory.model import Cluster, Node, PlaneName
 from provision.planes.etcd import pki, release
 from provision.planes.etcd.plane import PLANE
+from provision.versions import Window
 
 
 @check(PREFLIGHT)
@@ -258,6 +259,6 @@ def test_42_the_control_plane_that_needs_a_release_says_that_none_is_named(tmp_p
     _, (problem,) = PLANE.local(cluster)
     assert problem.where == str(cluster.path)
     assert "etcd: this key is missing" in problem.what
-    assert "add etcd: {source: artifacts/etcd-v" in problem.advice
+    assert "add etcd: {version: 3.5.30}" in problem.advice
     with pytest.raises(PreflightRefused):
         release.load(cluster)

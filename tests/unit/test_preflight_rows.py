@@ -122,7 +122,13 @@ def test_40_a_daemon_not_started_by_us_may_not_hold_them(tmp_path: LocalPath) ->
 def test_41_the_wrong_cpu(tmp_path: LocalPath) -> None:
     outcome = obstacle(tmp_path, values(machine="aarch64"), "cpu")
     assert outcome.evidence == "this host is aarch64, but etcd-v3.5.30-linux-amd64.tar.gz is for x86_64"
-    assert "etcd release for aarch64" in outcome.advice
+    assert outcome.advice == "write etcd: {version: 3.5.30} in place of the source: it fits each node's CPU"
+
+
+def test_238_the_wrong_cpu_of_a_node_that_is_no_member(tmp_path: LocalPath) -> None:
+    situation = changed(bare_situation(sample(tmp_path)), "node3", values(machine="aarch64"))
+    (outcome,) = failures(situation)
+    assert (outcome.check, outcome.where) == ("cpu", "node3")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +174,25 @@ def with_release(situation: Situation, **different: Any) -> Situation:
     """The controller has another release."""
     kept = local(situation)
     return replace(situation, local=replace(kept, release=replace(kept.release, **different)))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "version", "refused"),
+    [
+        ("aarch64", "3.4.23", True),
+        ("s390x", "3.4.23", True),
+        ("ppc64le", "3.4.23", False),
+        ("x86_64", "3.4.23", False),
+        ("aarch64", "3.5.30", False),
+    ],
+)
+def test_239_etcd_3_4_starts_on_two_cpus_only(tmp_path: LocalPath, cpu: str, version: str, refused: bool) -> None:
+    situation = bare_situation(sample(tmp_path))
+    for node in situation.cluster.nodes:
+        situation = changed(situation, node.name, values(machine=cpu))
+    outcomes = failures(with_release(situation, cpu=cpu, version=version))
+    assert [outcome.check for outcome in outcomes] == ["cpu"] * (3 if refused else 0)
+    assert all(f"etcd {version} refuses to start there" in outcome.evidence for outcome in outcomes)
 
 
 @pytest.mark.parametrize("version", ["3.4.20", "3.5.4", "3.6.0"])

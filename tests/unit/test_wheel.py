@@ -43,6 +43,17 @@ def test_a_template_is_rendered_from_it(unpacked: Path, tmp_path: Path) -> None:
     assert "OVERLAY_STORE=etcd://192.0.2.1:2379" in text
 
 
+def test_the_checksums_of_releases_are_read_from_it(unpacked: Path, tmp_path: Path) -> None:
+    code = (
+        "import provision.inventory.releases as releases\n"
+        "print(releases.TABLE)\n"
+        "print(*sorted(releases.known()['3.5.30']))\n"
+    )
+    file, text = run(unpacked, tmp_path, code).splitlines()
+    assert Path(file).is_relative_to(unpacked)
+    assert text == "amd64 arm64"
+
+
 def test_it_holds_every_file_that_is_no_module(unpacked: Path) -> None:
     files = [
         path

@@ -9,7 +9,7 @@ from provision.checks.sizes import MB, UNPACKED, size_of
 from provision.core.situation import Situation
 from provision.inventory.model import Node
 from provision.planes.etcd import paths
-from provision.planes.etcd.local import local
+from provision.planes.etcd.local import release_for
 
 #: A file of etcd's log has 64 MB from the start (wal.SegmentSizeBytes).
 SEGMENT = 64 * MB
@@ -21,7 +21,7 @@ def needs(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
     """Return the folders that etcd is written to: for what, and the bytes still to come. None but on members."""
     if not node.member:
         return {}
-    found, release = situation.of(node), local(situation).release
+    found, release = situation.of(node), release_for(situation, node)
     there = f"{paths.RELEASES}/{release.version}/etcd" in found.paths
     archive = 0 if there else size_of(release.path)
     # A store at work has most of its log already.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from provision import layout
 from provision.core.check import Check, collect
-from provision.core.plane import Goal, Plane, Stage, Window
+from provision.core.plane import Goal, Plane, Stage
 from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
-from provision.inventory.model import Cluster, Node
+from provision.inventory.model import Cluster, EtcdRelease, Node
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
@@ -32,6 +33,7 @@ from provision.planes.etcd.phases.quorum import Quorum
 from provision.planes.etcd.phases.strangers import Strangers
 from provision.planes.etcd.ports import PORTS
 from provision.remote import Remotes
+from provision.versions import Window
 
 
 class EtcdPlane(Plane):
@@ -88,10 +90,22 @@ class EtcdPlane(Plane):
             problems = error.problems
         return Local(artifact, pki.Identity.read(cluster)), problems
 
+    def supplied(self, situation: Situation, say: Callable[[str], None]) -> tuple[Situation, tuple[Problem, ...]]:
+        """Return the situation with the release for each node's CPU, if the inventory names it by its version."""
+        etcd = situation.cluster.etcd
+        if not isinstance(etcd, EtcdRelease):
+            return situation, ()
+        cpus: dict[str, list[str]] = {}
+        for node in situation.cluster.nodes:
+            if cpu := situation.of(node).values.get("machine"):
+                cpus.setdefault(cpu, []).append(node.name)
+        found, problems = release.archives(etcd, cpus, say)
+        return replace(situation, local=replace(local(situation), archives=found)), problems
+
     def describe_local(self, situation: Situation) -> str:
         """Say which release the nodes get."""
-        artifact = local(situation).release
-        return f"{artifact.path.name}: etcd {artifact.version} for {artifact.cpu}, sha256 {artifact.sha256[:12]}…"
+        kept = local(situation)
+        return "; ".join(map(str, kept.archives.values() or [kept.release]))
 
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask for the member that runs there, what it knows of the others, what lies in its data folder, and which

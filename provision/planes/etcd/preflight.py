@@ -9,10 +9,14 @@ from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
+from provision.inventory.document import ETCD_VERSION
 from provision.planes.etcd import membership, paths, pki
-from provision.planes.etcd.local import local
+from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
+
+#: CPUs, as `uname -m` names them, on which etcd ends at once unless its version is 3.5 or later.
+NOT_BEFORE_3_5 = ("aarch64", "s390x")
 
 
 @check(PREFLIGHT)
@@ -35,7 +39,7 @@ def etcd_version(view: NodeView) -> Iterator[Outcome]:
     if release != UNKNOWN and view.node.member and not VERSIONS.holds(release.version):
         yield view.failed(
             f"etcd {release.version} is outside {VERSIONS}",
-            advice="point etcd.source at a release inside, for example 3.5.30",
+            advice="name a release inside, for example etcd: {version: 3.5.30}",
         )
 
 
@@ -48,7 +52,7 @@ def etcd_goes_forward(view: NodeView) -> Iterator[Outcome]:
         at_least = ".".join(map(str, version))
         yield view.failed(
             f"etcd {release.version} is older than the store, which is at {at_least}: there is no way back",
-            advice=f"point etcd.source at a release of {at_least} or later",
+            advice=f"name a release of {at_least} or later as etcd.version, or as etcd.source",
         )
 
 
@@ -120,12 +124,17 @@ def silent_store(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def cpu(view: NodeView) -> Iterator[Outcome]:
     """The etcd release is for the node's CPU architecture: other binaries do not run."""
-    release = local(view.situation).release
+    release = release_for(view.situation, view.node)
     theirs, ours = view.value("machine"), release.cpu
-    if release != UNKNOWN and view.node.member and theirs != ours:
+    if ours and theirs != ours:
         yield view.failed(
             f"this host is {theirs}, but {release.path.name} is for {ours}",
-            advice=f"use the etcd release for {theirs}",
+            advice=f"write etcd: {{version: {release.version}}} in place of the source: it fits each node's CPU",
+        )
+    elif release != UNKNOWN and minor(release.version) < (3, 5) and theirs in NOT_BEFORE_3_5:
+        yield view.failed(
+            f"this host is {theirs}, and etcd {release.version} refuses to start there",
+            advice=f"write etcd: {{version: {ETCD_VERSION}}}: etcd supports this CPU since 3.5",
         )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from provision import layout
 from provision.checks.node_view import version_of
 from provision.core.check import Check, collect
-from provision.core.plane import Coordinator, Goal, Plane, Stage, Window
+from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
@@ -33,6 +33,7 @@ from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
 from provision.ports import Port
 from provision.remote import Remotes
+from provision.versions import Window
 
 
 def is_lost(situation: Situation) -> bool:

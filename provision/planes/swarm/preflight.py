@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
-from provision.core.plane import Window
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
 from provision.planes.swarm.ports import encrypted
+from provision.versions import Window
 
 #: What a release breaks for hosts in a swarm; the release after each mends it (Docker's release notes).
 BROKEN = {

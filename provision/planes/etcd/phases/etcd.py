@@ -14,7 +14,7 @@ from provision.inventory.model import Node
 from provision.node import library
 from provision.planes.etcd import bootstrap, leaving, member_changes, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
-from provision.planes.etcd.local import local
+from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.phases.pki import trusted_files
 from provision.planes.etcd.resources import NoStore, RemovedData
 from provision.resources import File, Resource, Service, call
@@ -51,7 +51,7 @@ class Etcd(Phase):
         watched = (BINARY, paths.ETCD_UNIT_FILE, *(file.path for file in read))
         unit = File(paths.ETCD_UNIT_FILE, self._unit(situation, watched))
         hashes = {file.path: file.fit for file in (*read, unit)}
-        hashes[BINARY] = frozenset({local(situation).release.hashes["etcd"]})
+        hashes[BINARY] = frozenset({release_for(situation, node).hashes["etcd"]})
         removed = leaving.is_removed(situation, node)
         return (
             read[0],

@@ -7,7 +7,7 @@ from provision.core.phase import Phase
 from provision.core.situation import Situation
 from provision.inventory.model import Node
 from provision.planes.etcd import paths
-from provision.planes.etcd.local import local
+from provision.planes.etcd.local import release_for
 from provision.planes.etcd.resources import Release
 from provision.resources import Folder, Link, Resource, User
 
@@ -20,7 +20,7 @@ class Host(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """A record of what was here and the release for every node: docker-store asks with etcdctl. A user for etcd."""
         record = Folder(layout.STATE, 0o700)
-        artifact = local(situation).release
+        artifact = release_for(situation, node)
         release = Release(
             folder=f"{paths.RELEASES}/{artifact.version}",
             version=artifact.version,

@@ -1,0 +1,32 @@
+"""Windows of versions: those of a program that work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """Versions that work: from any of `lowest` (each within its own minor) to below `limit`."""
+
+    lowest: tuple[tuple[int, ...], ...]
+    limit: tuple[int, ...]
+
+    def holds(self, version: str) -> bool:
+        """Say whether a version such as `3.5.30` is inside."""
+        numbers = _numbers(version)
+        floor = max((low for low in self.lowest if low[:2] <= numbers[:2]), default=None)
+        return floor is not None and floor <= numbers < self.limit
+
+    def ends_before(self, version: str) -> bool:
+        """Say whether a version is too new."""
+        return _numbers(version) >= self.limit
+
+    def __str__(self) -> str:
+        """As a person says it."""
+        lowest = " or ".join(".".join(map(str, low)) for low in self.lowest)
+        return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())

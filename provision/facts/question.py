@@ -113,7 +113,7 @@ def script(question: Question) -> str:
     ]
     for beside in (*question.slow_calls, f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
-    units = f"fact_units {_words(question.units)}" if question.units else ""
+    units = f"fact_units {_words((*question.units, 'docker.socket'))}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
     functions = "\n".join((library("facts"), *question.functions))
     return f"{functions}\n{began}\n{units}\n{asked}\n{ended}\n"

@@ -1,5 +1,6 @@
 # Print facts of a node: tab-separated lines on standard output. POSIX sh; writes nothing but stamps.
-active=' ' # the units that run, set by fact_units
+active=' '       # the units that run, set by fact_units
+dockerd_process= # the process of docker.service, set by fact_units
 
 # fact_encoded NAME KEY… < text: print a text of any form as one line, in base64.
 fact_encoded() {
@@ -96,8 +97,9 @@ fact_units() {
     shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID "$@" 2>/dev/null)
     while IFS='=' read -r key value; do
         case $key in
-        '') fact unit next ;;
-        Id) name=$value ;;
+        '') fact unit next && main= ;;
+        MainPID) main=$value ;;
+        Id) name=$value && { [ "$name" != docker.service ] || dockerd_process=$main; } ;;
         ActiveState) [ "$value" != active ] || active="$active$name " ;;
         esac
         [ -z "$key" ] || fact unit "$key" "$value"
@@ -115,8 +117,8 @@ EOF
 # replaces our command line still lets systemd record our inputs.
 is_started_otherwise() {
     [ "$1" = docker.service ] || return 1
-    process=$(systemctl show -p MainPID --value docker.service 2>/dev/null)
-    [ -r "/proc/$process/cmdline" ] && ! tr '\0' ' ' <"/proc/$process/cmdline" | grep -q overlay-provision/daemon.json
+    line=/proc/${dockerd_process:-0}/cmdline
+    [ -r "$line" ] && ! tr '\0' ' ' <"$line" | grep -q overlay-provision/daemon.json
 }
 
 # is_active UNIT: succeed if the unit was active when fact_units ran.
@@ -203,12 +205,13 @@ fact_docker_unit() {
     docker_words="$docker_words $(printf '%s\n' "$variables" | sed '/^#/d; s/^[^=]*=//')"
     printf '%s\n' "$unit_text" | fact_encoded value docker-unit
     printf '%s\n' "$variables" | fact_encoded value docker-options
-    case $(systemctl show -p LoadState -p ActiveState docker.socket 2>/dev/null | tr '\n' ' ') in
-    *LoadState=loaded*ActiveState=active* | *ActiveState=active*LoadState=loaded*) ;;
-    *LoadState=loaded*) printf '%s\n' "$unit_text" | grep -q '^ *\(Requires\|Wants\|BindsTo\|Sockets\) *=.*docker[.]socket' ||
-        fact value docker-socket none ;;
-    *) fact value docker-socket none ;;
-    esac
+    is_active docker.socket || opens_docker_socket || fact value docker-socket none
+}
+
+# opens_docker_socket: succeed if a start of dockerd lets systemd open its socket.
+opens_docker_socket() {
+    [ "$(systemctl show -p LoadState --value docker.socket 2>/dev/null)" = loaded ] &&
+        printf '%s\n' "$unit_text" | grep -q '^ *\(Requires\|Wants\|BindsTo\|Sockets\) *=.*docker[.]socket'
 }
 
 # fact_docker_failure CONFIG: print why dockerd could not start with its present configuration, and the last words of one

@@ -112,7 +112,7 @@ def docker_starts(view: NodeView) -> Iterator[Outcome]:
 def containers_start(view: NodeView) -> Iterator[Outcome]:
     """Docker has what it needs to start a container: its programs, and what the kernel demands of them."""
     programs, settings = view.value("programs").split(), view.facts.settings
-    if not view.value("dockerd") or "programs" not in view.facts.values:
+    if not view.value("dockerd"):
         return
     if view.value("apparmor") and "apparmor_parser" not in programs:
         yield view.failed(

@@ -27,7 +27,7 @@ _MACHINES = {
 #: The first bytes of a file that is compressed by zstd, which Docker reads and Python does not.
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: Folders at the top of a container's file system.
-_OF_A_SYSTEM = {"bin", "etc", "usr"}
+_OF_A_SYSTEM = {"bin", "etc"}
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Vendor:
             dict.fromkeys(
                 file
                 for file, key, value in _settings(self.unit)
-                if PurePosixPath(file).name > _DROP_IN and PurePosixPath(file).parent.name.endswith(".d")
+                if PurePosixPath(file).suffix == ".conf" and PurePosixPath(file).name > _DROP_IN
                 if key in _REPLACED or (key in _EMPTIED and not value)
             )
         )
@@ -101,7 +101,8 @@ def _settings(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield the file, name and value of each setting in such a text, but not those of our drop-in."""
     parts = re.split(r"(?m)^# (/\S+)$", text)
     for file, section in zip(["", *parts[1::2]], parts[::2], strict=True):
-        if file == layout.DOCKER_DROP_IN:
+        # By its name: systemd shows the folder that a link leads to.
+        if PurePosixPath(file).name == _DROP_IN:
             continue
         # systemd passes over comments, also between the lines of one setting.
         lines = (line for line in section.splitlines() if not line.lstrip().startswith(("#", ";")))

@@ -65,6 +65,7 @@ def test_95_a_flag_that_is_ours_is_told_with_its_file(tmp_path: Path, change: Ma
     "change",
     [
         {"docker_unit": VENDOR_UNIT + OURS},
+        {"docker_unit": VENDOR_UNIT + OURS.replace(FOLDER, "/data/drop-ins")},
         {
             "docker_unit": VENDOR_UNIT.replace("fd://", "--cluster-store=x")
             + drop_in("10.conf", "ExecStart=", "ExecStart=/d")
@@ -73,12 +74,16 @@ def test_95_a_flag_that_is_ours_is_told_with_its_file(tmp_path: Path, change: Ma
         {"docker_options": VARIABLES.replace("OPTS", "OTHER").format("--cluster-store=x")},
         {"docker_options": VARIABLES.format('"--debug --no-tls --label=cluster-store"')},
     ],
-    ids=["ours", "a line that another replaces", "a comment", "a variable that nothing uses", "other flags"],
+    ids=[
+        "ours",
+        "ours in a folder behind a link",
+        "a line that another replaces",
+        "a comment",
+        "a variable that nothing uses",
+        "other flags",
+    ],
 )
-def test_95_what_does_not_reach_dockerd_or_is_not_ours_is_no_obstacle(
-    tmp_path: Path, change: Mapping[str, str]
-) -> None:
-    assert failures(bare_situation(sample(tmp_path))) == []
+def test_95_what_does_not_reach_dockerd_or_is_not_ours_is_no_obstacle(change: Mapping[str, str]) -> None:
     assert list(Vendor(*_texts(change)).given({"cluster-store", "tls", "hosts"})) == []
 
 

@@ -241,7 +241,7 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
 
     (outcome,) = failures(changed(situation, "node2", everything))
     needs = "uploads 30 MB, the image busybox 30 MB, the etcd release 60 MB, etcd's log 384 MB, a margin of 64 MB"
-    assert outcome.evidence == f"/data has 0 MB free, 568 MB are needed: {needs}"
+    assert outcome.evidence == f"/data has 0.0 MB free, 568 MB are needed: {needs}"
 
     def there(facts: Facts) -> Facts:
         file = PathFact("file", 0o755, "root:root")

@@ -60,7 +60,7 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / MB:.0f} MB"
+    return f"{size / MB:.{1 if size < 10 * MB else 0}f} MB"
 
 
 @check(PREFLIGHT)

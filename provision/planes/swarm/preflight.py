@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.checks.node_view import NodeView, version_of
-from provision.checks.preflight.docker import docker_starts
+from provision.checks.preflight import docker
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.core.plane import Window
@@ -26,7 +26,7 @@ ENCRYPTING = Window(((20, 10, 24), (23, 0, 3)), (1000,))
 @check(PREFLIGHT)
 def docker_at_work(view: NodeView) -> Iterator[Outcome]:
     """Docker runs and answers: only the daemon itself says whether it is in a swarm, and in which."""
-    if view.value("dockerd") and not view.facts.docker_answers and not any(docker_starts(view)):
+    if view.value("dockerd") and not view.facts.docker_answers and not any(docker.docker_starts(view)):
         words = view.value("docker-last-words").strip().rpartition("\n")[2]
         what = "Docker does not run, or does not answer" + (f": {words}" if words else "")
         yield view.failed(what, "systemctl start docker; journalctl -u docker")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.docker.vendor import Vendor
 from provision.errors import Problem
 from provision.facts.run_labels import Marked
 
@@ -143,7 +145,8 @@ class Facts:
     @property
     def live_restore(self) -> bool:
         """Whether containers continue to run while dockerd does not."""
-        return self.settings.get("live-restore") is True
+        flag = re.search(r"--live-restore(?!=false)", Vendor.of(self.values).flags)
+        return self.settings.get("live-restore") is True or flag is not None
 
     def unit(self, name: str) -> Unit:
         """Return a unit. A unit that does not exist is inactive."""

@@ -244,13 +244,14 @@ dockerd_complaint() (
         case $word in '$'*) ;; *) set -- "$@" "$word" ;; esac # a variable: its value is among the words
         shift
     done
-    if timeout 5 dockerd --help 2>/dev/null | grep -q -e --validate; then
-        ! said=$(timeout 5 dockerd --validate "$@" 2>&1) || said=
-    elif [ ! -e "$config" ] || as_nobody test -r "$config"; then
-        said=$(as_nobody timeout 5 dockerd "$@" 2>&1)
-    fi
-    case ${said-} in *'needs to be started with root'*) said= ;; esac
-    printf '%s\n' "${said-}" | grep -v -e '^$' -e '^Flag .* deprecated' -e level=info -e level=warning || true
+    ! said=$(timeout 5 dockerd --validate "$@" 2>&1) || said=
+    case $said in *'unknown flag: --validate'*)
+        said=
+        [ -e "$config" ] && ! as_nobody test -r "$config" || said=$(as_nobody timeout 5 dockerd "$@" 2>&1)
+        ;;
+    esac
+    case $said in *'needs to be started with root'*) said= ;; esac
+    printf '%s\n' "$said" | grep -v -e '^$' -e '^Flag .* deprecated' -e level=info -e level=warning || true
 )
 
 as_nobody() {

@@ -91,9 +91,10 @@ def test_94_a_dockerd_with_a_command_line_that_is_not_ours_has_no_inputs_of_ours
 DOCKERD = """\
 dockerd() {{
     case $* in
-    *--help*) echo '{help}' ;;
-    *) echo "$*" >asked; {answer} ;;
+    --validate*) {validates} || {{ echo 'Status: unknown flag: --validate'; return 125; }} ;;
     esac
+    echo "$*" >asked
+    {answer}
 }}
 setpriv() {{ shift 3; "$@"; }}
 timeout() {{ shift; "$@"; }}
@@ -116,7 +117,7 @@ NOT_ROOT = 'echo "level=info msg=Starting up"; echo "dockerd needs to be started
 def test_171_dockerd_is_asked_whether_it_would_start_and_is_not_started(
     shell: Shell, validates: bool, answer: str, complaint: str
 ) -> None:
-    stub = DOCKERD.format(help="--validate" if validates else "none", answer=answer)
+    stub = DOCKERD.format(validates=str(validates).lower(), answer=answer)
     assert shell.run(f"{stub}dockerd_complaint {shell.folder}/absent").strip() == complaint
     flag = "--validate " if validates else ""
     assert (shell.folder / "asked").read_text() == f"{flag}-H fd:// --debug --label=*\n"
@@ -124,7 +125,7 @@ def test_171_dockerd_is_asked_whether_it_would_start_and_is_not_started(
 
 def test_171_an_old_dockerd_is_not_asked_as_nobody_where_nobody_may_not_read(shell: Shell) -> None:
     (shell.folder / "daemon.json").write_text("{}")
-    stub = DOCKERD.format(help="none", answer="echo cannot read it; false") + "setpriv() { false; }\n"
+    stub = DOCKERD.format(validates="false", answer="echo cannot read it; false") + "setpriv() { false; }\n"
     assert shell.run(f"{stub}dockerd_complaint {shell.folder}/daemon.json") == ""
     assert not (shell.folder / "asked").exists()
 

@@ -251,7 +251,7 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
     (outcome,) = failures(changed(situation, "node2", there))
     assert "192 MB are needed: etcd's log 128 MB, a margin of 64 MB" in outcome.evidence
     (outcome,) = failures(changed(situation, "node3", everything))
-    assert "104 MB are needed: uploads 10 MB, the image busybox 30 MB" in outcome.evidence
+    assert "184 MB are needed: uploads 30 MB, the image busybox 30 MB, the etcd release 60 MB" in outcome.evidence
 
 
 @pytest.mark.parametrize("folder", ["/etc", "/usr/local/lib/etcd", "/var/lib/overlay-provision", "/var/lib/docker"])
@@ -271,7 +271,9 @@ def test_50_programs_must_run_where_etcd_is_put_and_nowhere_else(tmp_path: Local
     assert outcome.evidence == "/data is mounted noexec; etcd runs from /usr/local/lib/etcd"
     elsewhere = disk("/etc", layout.STATE, paths.DATA, "/var/lib/docker", options="rw,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node2", elsewhere)) == []
-    no_member = disk(paths.RELEASES, paths.DATA, options="ro,noexec")
+    # A node that is no member of the store asks it with the release's etcdctl.
+    obstacle(tmp_path, disk(paths.RELEASES, options="rw,noexec"), "programs-run", "node3")
+    no_member = disk(paths.DATA, options="ro,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node3", no_member)) == []
 
 

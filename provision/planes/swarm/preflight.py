@@ -9,7 +9,6 @@ from provision.checks.preflight import docker
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.core.plane import Window
-from provision.docker.vendor import Vendor
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
 from provision.planes.swarm.ports import encrypted
@@ -43,7 +42,7 @@ def working_docker(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def no_live_restore(view: NodeView) -> Iterator[Outcome]:
     """live-restore is off: with it, a dockerd in swarm mode does not start."""
-    if view.facts.live_restore or "--live-restore" in Vendor.of(view.facts.values).flags:
+    if view.facts.live_restore:
         yield view.failed("live-restore is on, and dockerd does not start with it in swarm mode", "turn it off")
 
 

@@ -218,7 +218,7 @@ opens_docker_socket() {
 # that has failed. One that runs is asked only if its configuration is newer than the process.
 fact_docker_failure() {
     command -v dockerd >/dev/null && is_changed "$1" || return 0
-    dockerd_complaint "$1" | tail -n 3 | fact_encoded value docker-failure
+    dockerd_complaint | tail -n 3 | fact_encoded value docker-failure
     case $(systemctl show -p SubState --value docker.service 2>/dev/null) in
     failed | auto-restart*) last_words docker.service | tail -n 1 | fact_encoded value docker-last-words ;;
     esac
@@ -232,11 +232,11 @@ is_changed() {
         -newer /run/docker.pid 2>/dev/null | grep -q .
 }
 
-# dockerd_complaint CONFIG: print why dockerd refuses $docker_words, its command line, or its configuration. Nothing is
-# started: Docker 23 and later have a flag for that. An older one checks its configuration, and then that root starts it.
+# dockerd_complaint: print why dockerd refuses $docker_words, its command line, or its configuration. Nothing is started:
+# Docker 23 and later have a flag for that. An older one is called as nobody. It reads its configuration before it notices
+# that it is not root; where nobody may not read that, nothing is known.
 dockerd_complaint() (
     set -f
-    config=$1
     # shellcheck disable=SC2046 # a word a flag
     set -- $(printf %s "$docker_words" | tr -d "\"'")
     [ $# = 0 ] || shift # the program
@@ -246,17 +246,12 @@ dockerd_complaint() (
     done
     ! said=$(timeout 5 dockerd --validate "$@" 2>&1) || said=
     case $said in *'unknown flag: --validate'*)
-        said=
-        [ -e "$config" ] && ! as_nobody test -r "$config" || said=$(as_nobody timeout 5 dockerd "$@" 2>&1)
+        said=$(setpriv --reuid=65534 --regid=65534 --clear-groups timeout 5 dockerd "$@" 2>&1)
+        case $said in *'needs to be started with root'* | *'ermission denied'*) said= ;; esac
         ;;
     esac
-    case $said in *'needs to be started with root'*) said= ;; esac
     printf '%s\n' "$said" | grep -v -e '^$' -e '^Flag .* deprecated' -e level=info -e level=warning || true
 )
-
-as_nobody() {
-    setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-}
 
 # fact_containers: print what Docker needs to start containers: which of its programs are there, whether AppArmor is on,
 # and which control groups and which filter for system calls the kernel has.

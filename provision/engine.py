@@ -12,6 +12,7 @@ from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
+from provision.docker.archive import normal
 from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.inventory.model import Node
 from provision.node import library
@@ -56,7 +57,9 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
             if port.listens and (node.member or not port.members)
         )
     )
-    own = (facts.Question(ports=ports), plane.question(situation, node))
+    app = situation.cluster.app
+    images = tuple(normal(one.image) for one in (app.redis, app.web)) if app else ()
+    own = (facts.Question(ports=ports, images=images), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 
 

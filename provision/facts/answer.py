@@ -45,7 +45,7 @@ def parse(output: str) -> Facts:
         ),
         docker=docker,
         answers={row[1]: decoded(row[2]) for row in rows if row[0] == "answer" and row[2:]},
-        spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(row[2]))},
+        spaces={row[1]: space for row in rows if row[0] == "space" and len(row) > 2 and (space := _space(*row[2:4]))},
         mtus={row[1]: int(row[2]) for row in rows if row[0] == "address" and row[2:] and row[2].isdigit()},
         resolvers=tuple(dict.fromkeys(row[1] for row in rows if row[0] == "resolver" and row[1:])),
     )
@@ -106,7 +106,7 @@ def _moment(text: str) -> tuple[float, float] | None:
     return float(found[0]), float(found[0]) + (0 if found[2] else 1)
 
 
-_ENCODED = ("daemon-json", "docker-options", "docker-unit")
+_ENCODED = ("daemon-json", "docker-failure", "docker-last-words", "docker-options", "docker-unit")
 
 
 def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -116,27 +116,33 @@ def _values(rows: Sequence[Sequence[str]]) -> dict[str, str]:
     return {name: decoded(value) if name in _ENCODED else value for name, value in values.items()} | uname
 
 
+_KINDS = {
+    "regular file": "file",
+    "regular empty file": "file",
+    "directory": "folder",
+    "symbolic link": "link",
+}
+
+
 def _paths(rows: Sequence[Sequence[str]]) -> dict[str, PathFact]:
     hashes = {row[1]: row[2] for row in rows if row[0] == "hash"}
     links = {row[1]: row[2] for row in rows if row[0] == "link"}
+    leads = {row[1]: _path(*row[2:5]) for row in rows if row[0] == "leads"}
     texts = _texts(rows)
-    kinds = {
-        "regular file": "file",
-        "regular empty file": "file",
-        "directory": "folder",
-        "symbolic link": "link",
-    }
     return {
-        path: PathFact(
-            kind=kinds.get(kind, kind),
-            mode=int(mode, 8),
-            owner=owner,
+        path: replace(
+            _path(kind, mode, owner),
             sha256=hashes.get(path, ""),
             target=links.get(path, ""),
             text=texts.get(path),
+            leads_to=leads.get(path),
         )
         for path, kind, mode, owner in (row[1:5] for row in rows if row[0] == "stat")
     }
+
+
+def _path(kind: str, mode: str, owner: str) -> PathFact:
+    return PathFact(_KINDS.get(kind, kind), int(mode, 8), owner)
 
 
 def _texts(rows: Sequence[Sequence[str]]) -> dict[str, str]:
@@ -170,11 +176,13 @@ def _listener(row: Sequence[str]) -> Listener:
     return Listener(protocol=row[1], address=address, port=int(port), owner=row[3])
 
 
-def _space(text: str) -> Space | None:
-    words = text.split()
+def _space(text: str, inodes: str = "") -> Space | None:
+    words, counts = text.split(), inodes.split()
     if len(words) != 3 or not words[1].isdigit():
         return None  # no findmnt on the node, or a file system without a size
-    return Space(words[0], int(words[1]), frozenset(words[2].split(",")))
+    # A file system that makes inodes as they are needed says that it has none at all.
+    counted = len(counts) == 2 and all(count.isdigit() for count in counts) and counts[0] != "0"
+    return Space(words[0], int(words[1]), frozenset(words[2].split(",")), int(counts[1]) if counted else None)
 
 
 def _container(answer: Mapping[str, Any]) -> Container:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision.docker.vendor import Vendor
 from provision.errors import Problem
 from provision.facts.run_labels import Marked
 
@@ -16,7 +18,10 @@ INPUTS = "/run/overlay-provision"
 
 @dataclass(frozen=True)
 class PathFact:
-    """A file, folder or link on a node. `text`: None unless the file may be shown."""
+    """A file, folder or link on a node. `text`: None unless the file may be shown.
+
+    `leads_to`: what is at the end of a link; None if there is nothing.
+    """
 
     kind: str
     mode: int
@@ -24,6 +29,12 @@ class PathFact:
     sha256: str = ""
     target: str = ""
     text: str | None = None
+    leads_to: PathFact | None = None
+
+    @property
+    def followed(self) -> PathFact:
+        """What is at the end of a link; anything else is that itself. A link that leads nowhere is the link."""
+        return self.leads_to or self
 
 
 @dataclass(frozen=True)
@@ -76,11 +87,15 @@ class Clock:
 
 @dataclass(frozen=True)
 class Space:
-    """The file system of a path, or of its nearest existing parent: its mount point, free bytes and mount options."""
+    """The file system of a path, or of its nearest existing parent: its mount point, free bytes and mount options.
+
+    `inodes`: how many files more it can hold; None if it has no such limit.
+    """
 
     mount: str
     free: int
     options: frozenset[str] = frozenset()
+    inodes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,8 @@ class Facts:
     @property
     def live_restore(self) -> bool:
         """Whether containers continue to run while dockerd does not."""
-        return self.settings.get("live-restore") is True
+        flag = re.search(r"--live-restore(?!=false)", Vendor.of(self.values).flags)
+        return self.settings.get("live-restore") is True or flag is not None
 
     def unit(self, name: str) -> Unit:
         """Return a unit. A unit that does not exist is inactive."""

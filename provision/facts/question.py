@@ -68,18 +68,21 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 [ ! -f "$state/record" ] || fact value record yes
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
-docker=/var/lib/docker
-if [ -f /etc/docker/daemon.json ]; then
-    fact_encoded value daemon-json </etc/docker/daemon.json
-    root=$(sed -n 's/.*"data-root" *: *"\\([^"]*\\)".*/\\1/p' /etc/docker/daemon.json)
+fact_docker_unit
+docker=$(docker_flag data-root "$docker_words") docker=${docker:-/var/lib/docker}
+config=$(docker_flag config-file "$docker_words") config=${config:-/etc/docker/daemon.json}
+if [ -f "$config" ]; then
+    fact_encoded value daemon-json <"$config"
+    root=$(sed -n 's/.*"data-root" *: *"\\([^"]*\\)".*/\\1/p' "$config")
     docker=${root:-$docker}
 fi
 fact value docker-root "$docker"
+fact_docker_failure "$config"
+fact_containers
 # The file that dockerd reads at its start to know whether it is in swarm mode.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
-fact_spaces /etc /var/lib/overlay-provision "$docker"
-systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
-sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value docker-options
+fact_spaces /etc /etc/systemd/system/docker.service.d /run /usr/local/lib/overlay-provision /var/lib/overlay-provision \
+    "$docker"
 """
 
 
@@ -110,7 +113,7 @@ def script(question: Question) -> str:
     ]
     for beside in (*question.slow_calls, f"fact_docker {_words(of_docker)}"):
         asked = f"{beside} | {{\n{asked}\ncat\n}}"
-    units = f"fact_units {_words(question.units)}" if question.units else ""
+    units = f"fact_units {_words((*question.units, 'docker.socket'))}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
     functions = "\n".join((library("facts"), *question.functions))
     return f"{functions}\n{began}\n{units}\n{asked}\n{ended}\n"

@@ -26,9 +26,8 @@ put_file() {
     sync_path "$folder"
 }
 
-# put_folder PATH MODE OWNER
+# put_folder PATH MODE OWNER: make a folder, or set mode and owner of the one that a link leads to.
 put_folder() {
-    [ ! -h "$1" ] || die "$1 is a link; a folder of ours must not be"
     # With four digits chmod keeps a folder's setgid bit; with five it clears it.
     mkdir -p "$1" && chown "$3" "$1" && chmod "0$2" "$1" || die "cannot make the folder $1"
 }
@@ -103,12 +102,9 @@ is_known_unit() {
     [ -n "$(systemctl list-units --all --plain --no-legend --no-pager "$1" 2>/dev/null)" ]
 }
 
-# journal_end UNIT…: print the last errors in the journal of the units to stderr; its last lines if there is no error.
+# journal_end UNIT…: print the last errors of the units to stderr.
 journal_end() {
-    for unit; do set -- "$@" -u "$unit" && shift; done
-    said=$(journalctl "$@" -n 80 --no-pager -o cat)
-    errors=$(printf '%s\n' "$said" | grep -iE 'level"?[=:]"?(error|fatal|panic)|fail|panic' | tail -n 5)
-    printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}" >&2
+    last_words "$@" >&2
 }
 
 # run_unit VERB UNIT SECONDS: start, restart or reload a unit and wait for it, up to a limit. On failure print its journal.

@@ -1,5 +1,6 @@
 # Print facts of a node: tab-separated lines on standard output. POSIX sh; writes nothing but stamps.
-active=' ' # the units that run, set by fact_units
+active=' '       # the units that run, set by fact_units
+dockerd_process= # the process of docker.service, set by fact_units
 
 # fact_encoded NAME KEY… < text: print a text of any form as one line, in base64.
 fact_encoded() {
@@ -41,8 +42,8 @@ fact_resolvers() {
     done
 }
 
-# fact_spaces PATH…: for each path, print the mount point, free bytes and options of its file system. For a path that does
-# not exist, its nearest existing parent counts.
+# fact_spaces PATH…: for each path, print the mount point, free bytes and options of its file system, and all and free
+# inodes. For a path that does not exist, its nearest existing parent counts.
 fact_spaces() {
     for path; do
         there=$path
@@ -53,15 +54,19 @@ fact_spaces() {
             esac
             there=${there:-/}
         done
-        fact space "$path" "$(findmnt -nrbo TARGET,AVAIL,OPTIONS -T "$there" 2>/dev/null)"
+        fact space "$path" "$(findmnt -nrbo TARGET,AVAIL,OPTIONS -T "$there" 2>/dev/null)" \
+            "$(stat -f -c '%c %d' "$there" 2>/dev/null)"
     done
 }
 
-# fact_paths PATH…: print kind, mode, owner and group of each path that exists, and the target of each link.
+# fact_paths PATH…: print kind, mode, owner and group of each path that exists, and the target of each link, with what it
+# leads to.
 fact_paths() {
     stat -c "stat$tab%n$tab%F$tab%a$tab%U:%G" -- "$@" 2>/dev/null
     for path; do
-        [ ! -h "$path" ] || fact link "$path" "$(readlink "$path")"
+        [ -h "$path" ] || continue
+        fact link "$path" "$(readlink "$path")"
+        stat -L -c "leads$tab%n$tab%F$tab%a$tab%U:%G" -- "$path" 2>/dev/null
     done
 }
 
@@ -92,8 +97,9 @@ fact_units() {
     shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID "$@" 2>/dev/null)
     while IFS='=' read -r key value; do
         case $key in
-        '') fact unit next ;;
-        Id) name=$value ;;
+        '') fact unit next && main= ;;
+        MainPID) main=$value ;;
+        Id) name=$value && { [ "$name" != docker.service ] || dockerd_process=$main; } ;;
         ActiveState) [ "$value" != active ] || active="$active$name " ;;
         esac
         [ -z "$key" ] || fact unit "$key" "$value"
@@ -102,8 +108,17 @@ $shown
 EOF
     for unit; do
         inputs=/run/overlay-provision/$unit.inputs
-        [ ! -f "$inputs" ] || while read -r sum path; do fact input "$unit" "$path" "$sum"; done <"$inputs"
+        [ ! -f "$inputs" ] || is_started_otherwise "$unit" ||
+            while read -r sum path; do fact input "$unit" "$path" "$sum"; done <"$inputs"
     done
+}
+
+# is_started_otherwise UNIT: succeed if dockerd runs with a command line that is not ours. A drop-in of the user that
+# replaces our command line still lets systemd record our inputs.
+is_started_otherwise() {
+    [ "$1" = docker.service ] || return 1
+    line=/proc/${dockerd_process:-0}/cmdline
+    [ -r "$line" ] && ! tr '\0' ' ' <"$line" | grep -q overlay-provision/daemon.json
 }
 
 # is_active UNIT: succeed if the unit was active when fact_units ran.
@@ -143,4 +158,110 @@ fact_docker() {
             timeout 5 tail -f -s 0.02 /dev/null
         } 2>/dev/null | timeout 5 docker system dial-stdio 2>/dev/null | base64 -w 0
     )" "$@"
+}
+
+# docker_command < UNIT: print dockerd's last command line in what `systemctl cat` prints, but not that of our drop-in.
+docker_command() {
+    file='' line=''
+    # shellcheck disable=SC2162 # without -r, a backslash at the end of a line continues it, as in the unit
+    while read line; do
+        case $line in
+        '# /'*) file=${line##*/} ;;
+        ExecStart=* | 'ExecStart '*=*) [ "$file" = 50-overlay.conf ] || command_line=${line#*=} ;;
+        esac
+    done
+    printf '%s\n' "${command_line-}"
+}
+
+# docker_variables COMMAND < UNIT: print the variables of the command line that are in the unit's environment files, after
+# the name of each file.
+docker_variables() {
+    names=$(printf '%s\n' "$1" | tr -d '{}' | tr -c 'A-Za-z0-9_$\n' '\n' | sed -n 's/^\$\(..*\)/^ *\1=/p')
+    [ -n "$names" ] || return 0
+    sed -n 's/^ *EnvironmentFile *= *-\{0,1\}//p' | while read -r file; do
+        [ ! -r "$file" ] || { printf '# %s\n' "$file" && grep "$names" "$file"; }
+    done
+}
+
+# docker_flag NAME WORDS: print the value of a flag on a command line, the last one. In a subshell, for its `set -f`.
+docker_flag() (
+    set -f
+    value='' before=''
+    # shellcheck disable=SC2086 # a word a flag
+    for word in $(printf %s "$2" | tr -d "\"'"); do
+        case $word in "--$1="*) value=${word#*=} ;; esac
+        [ "$before" != "--$1" ] || value=$word
+        before=$word
+    done
+    printf %s "$value"
+)
+
+# fact_docker_unit: print dockerd's unit, the variables of its command line, and whether systemd has a socket for it. Set
+# $docker_words, all that is on the command line.
+fact_docker_unit() {
+    unit_text=$(systemctl cat docker.service 2>/dev/null)
+    docker_words=$(printf '%s\n' "$unit_text" | docker_command)
+    variables=$(printf '%s\n' "$unit_text" | docker_variables "$docker_words")
+    docker_words="$docker_words $(printf '%s\n' "$variables" | sed '/^#/d; s/^[^=]*=//')"
+    printf '%s\n' "$unit_text" | fact_encoded value docker-unit
+    printf '%s\n' "$variables" | fact_encoded value docker-options
+    is_active docker.socket || opens_docker_socket || fact value docker-socket none
+}
+
+# opens_docker_socket: succeed if a start of dockerd lets systemd open its socket.
+opens_docker_socket() {
+    [ "$(systemctl show -p LoadState --value docker.socket 2>/dev/null)" = loaded ] &&
+        printf '%s\n' "$unit_text" | grep -q '^ *\(Requires\|Wants\|BindsTo\|Sockets\) *=.*docker[.]socket'
+}
+
+# fact_docker_failure CONFIG: print why dockerd could not start with its present configuration, and the last words of one
+# that has failed. One that runs is asked only if its configuration is newer than the process.
+fact_docker_failure() {
+    command -v dockerd >/dev/null && is_changed "$1" || return 0
+    dockerd_complaint | tail -n 3 | fact_encoded value docker-failure
+    case $(systemctl show -p SubState --value docker.service 2>/dev/null) in
+    failed | auto-restart*) last_words docker.service | tail -n 1 | fact_encoded value docker-last-words ;;
+    esac
+}
+
+# is_changed CONFIG: succeed if dockerd does not run, or has started before one of its files was changed.
+is_changed() {
+    is_active docker.service && [ -e /run/docker.pid ] || return 0
+    # shellcheck disable=SC2046 # a word a file
+    find -L "$1" $(printf '%s\n' "$unit_text" | sed -n 's/^# \(\/[^ ]*\)$/\1/p; s/^ *EnvironmentFile *= *-\{0,1\}//p') \
+        -newer /run/docker.pid 2>/dev/null | grep -q .
+}
+
+# dockerd_complaint: print why dockerd refuses $docker_words, its command line, or its configuration. Nothing is started:
+# Docker 23 and later have a flag for that. An older one is called as nobody. It reads its configuration before it notices
+# that it is not root; where nobody may not read that, nothing is known.
+dockerd_complaint() (
+    set -f
+    # shellcheck disable=SC2046 # a word a flag
+    set -- $(printf %s "$docker_words" | tr -d "\"'")
+    [ $# = 0 ] || shift # the program
+    for word; do
+        case $word in '$'*) ;; *) set -- "$@" "$word" ;; esac # a variable: its value is among the words
+        shift
+    done
+    ! said=$(timeout 5 dockerd --validate "$@" 2>&1) || said=
+    case $said in *'unknown flag: --validate'*)
+        said=$(setpriv --reuid=65534 --regid=65534 --clear-groups timeout 5 dockerd "$@" 2>&1)
+        case $said in *'needs to be started with root'* | *'ermission denied'*) said= ;; esac
+        ;;
+    esac
+    printf '%s\n' "$said" | grep -v -e '^$' -e '^Flag .* deprecated' -e level=info -e level=warning || true
+)
+
+# fact_containers: print what Docker needs to start containers: which of its programs are there, whether AppArmor is on,
+# and which control groups and which filter for system calls the kernel has.
+fact_containers() {
+    fact value programs "$(for program in containerd-shim-runc-v2 runc iptables apparmor_parser; do
+        ! command -v "$program" >/dev/null || printf '%s ' "$program"
+    done)"
+    system=${OVERLAY_SYS:-/sys} # the variable is for tests
+    [ "$(line_of "$system/module/apparmor/parameters/enabled")" != Y ] || [ ! -d "$system/kernel/security/apparmor" ] ||
+        fact value apparmor yes
+    if [ -f "$system/fs/cgroup/cgroup.controllers" ] || [ -d "$system/fs/cgroup/devices" ]; then fact value cgroups yes; fi
+    ! grep -q '^Seccomp:' /proc/self/status || fact value seccomp yes
 }

@@ -39,3 +39,17 @@ stamped() {
     done <"$state/stamps"
     return 1
 }
+
+# last_words UNIT…: print the last errors that the units' processes have written to the journal; their last lines if there is
+# no error; and systemd's lines about them if they have written nothing.
+last_words() {
+    matches=$(for unit; do printf '_SYSTEMD_UNIT=%s\n' "$unit"; done)
+    # shellcheck disable=SC2086 # a word a match
+    said=$(journalctl $matches -n 80 --no-pager -o cat -q 2>/dev/null)
+    if [ -z "$said" ]; then
+        for unit; do set -- "$@" -u "$unit" && shift; done
+        said=$(journalctl "$@" -n 80 --no-pager -o cat -q 2>/dev/null)
+    fi
+    errors=$(printf '%s\n' "$said" | grep -iE 'level"?[=:]"?(error|fatal|panic)|fail|panic|unable' | tail -n 5)
+    printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}"
+}

@@ -33,9 +33,9 @@ remember_path() {
             continue
         elif [ ! -e "$path" ] && [ ! -h "$path" ]; then
             remember absent "$path" -
-        elif [ -d "$path" ] && [ ! -h "$path" ]; then
-            # The folder existed: reset restores its mode and owner only.
-            remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
+        elif [ -d "$path" ]; then
+            # The folder existed, or a link to one: reset restores the folder's mode and owner only.
+            remember folder "$path" "$(stat -L -c '%a %U:%G' "$path")"
         else
             (umask 077 && mkdir -p "$state/kept")
             copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
@@ -72,12 +72,21 @@ put_back() {
         # Temporary files of a change that was killed.
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
-        absent) rm -rf -- "$name" ;;
+        absent) remove_path "$name" ;;
         folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
         kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
         user) ! id "$name" >/dev/null 2>&1 || userdel "$name" ;;
         esac || die "cannot put back $kind $name"
     done || exit 1
+}
+
+# remove_path PATH: remove what is there. Where a disk was mounted later, it stays mounted, and keeps its lost+found.
+remove_path() {
+    if mountpoint -q "$1" 2>/dev/null; then
+        find "$1" -xdev -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf -- {} +
+    else
+        rm -rf -- "$1"
+    fi
 }
 
 # recorded KIND NAME: print the value in the record; fail if there is none.

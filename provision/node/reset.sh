@@ -63,5 +63,5 @@ put_back_rest() {
     put_back '.*'
     systemctl daemon-reload
     rm -f /run/overlay-provision/*.inputs
-    rm -rf "$state"
+    remove_path "$state"
 }

@@ -13,7 +13,7 @@ from provision.facts import Facts, Question
 
 @dataclass(frozen=True)
 class Folder(OfPath):
-    """A folder with a mode and an owner."""
+    """A folder with a mode and an owner. A link to a folder is followed: the user keeps its content elsewhere."""
 
     mode: int = 0o755
     owner: str = "root:root"
@@ -32,6 +32,7 @@ class Folder(OfPath):
         there = facts.paths.get(self.path)
         if there is None:
             return Difference("create", again="update")
+        there = there.followed
         if (there.kind, there.mode, there.owner) == ("folder", self.mode, self.owner):
             return None
         return Difference("update", note=f"{there.kind} {there.mode:04o} {there.owner} → {self.mode:04o} {self.owner}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -164,6 +165,56 @@ def test_50_a_file_system_that_does_not_let_us_is_told(
         assert refused(lab, fab) == {(check, "node2"): evidence}
 
 
+DROP_INS = "/etc/systemd/system/docker.service.d"
+COMMAND = "[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// --debug\\n"
+FLAGS = "DOCKER_OPTS=--cluster-store=etcd://192.0.2.1:2379"
+
+
+def test_94_95_171_what_systemd_would_start_as_dockerd_is_looked_at(lab: Lab, fab: Fab) -> None:
+    later = f"mkdir {DROP_INS} && printf '{COMMAND}' >{DROP_INS}/override.conf && systemctl daemon-reload"
+    flags = f"cp -p /etc/default/docker /run/kept && echo '{FLAGS}' >>/etc/default/docker"
+    bad = "mkdir -p /etc/docker && echo '{\"no-such-key\": 1}' >/etc/docker/daemon.json"
+    with (
+        seeded(lab, "node1", later, f"rm -r {DROP_INS} && systemctl daemon-reload"),
+        seeded(lab, "node2", flags, "cp -p /run/kept /etc/default/docker && rm /run/kept"),
+        seeded(lab, "node2", bad, "rm /etc/docker/daemon.json"),
+    ):
+        report = looked(lab, fab, 3)
+        (advice,) = (one["advice"] for one in report["outcomes"] if one["check"] == "docker-drop-ins" and one["advice"])
+        run(lab, "node1", advice.partition(";")[0])
+        found = refused(lab, fab, "preflight")
+        assert set(found) == {("docker-flags", "node2"), ("docker-starts", "node2")}
+        assert found["docker-flags", "node2"].startswith("/etc/default/docker gives dockerd --cluster-store")
+        assert "the following directives don't match any configuration option: no-such-key" in str(found)
+        run(lab, "node2", "echo '{}' >/etc/docker/daemon.json && cp -p /run/kept /etc/default/docker")
+        report = looked(lab, fab, 0, "plan")
+    (drop_in,) = (
+        one["diff"]
+        for one in report["changes"]
+        if one["where"] == "node1" and one["resource"].endswith("50-overlay.conf")
+    )
+    assert "/usr/sbin/dockerd -H fd:// --debug" in drop_in
+
+
+def test_100_102_103_links_inodes_and_archives_are_looked_at(lab: Lab, fab: Fab, tmp_path: Path) -> None:
+    archive = next(line.split('"')[1] for line in lab.inventory.read_text().splitlines() if "busybox.tar" in line)
+    with tarfile.open(archive) as saved:
+        layer = next(one for one in saved if one.name.endswith("layer.tar"))
+        (tmp_path / "export.tar").write_bytes(saved.extractfile(layer).read())  # type: ignore[union-attr]
+    path = inventory(lab, "export", archive, str(tmp_path / "export.tar"))
+    dangling = "mv /etc/docker /etc/docker.kept; ln -s /data/docker /etc/docker"
+    few = "mkdir /var/lib/etcd && mount -t tmpfs -o size=600m,nr_inodes=20 tmpfs /var/lib/etcd"
+    with (
+        seeded(lab, "node1", dangling, "rm /etc/docker; mv /etc/docker.kept /etc/docker || true"),
+        seeded(lab, "node2", f"{few} && mkdir /var/lib/etcd/lost+found", "umount /var/lib/etcd && rmdir /var/lib/etcd"),
+    ):
+        found = refused(lab, fab, inventory=path)
+    assert set(found) == {("paths", "node1"), ("inodes", "node2"), ("image-archives", "controller")}
+    assert found["paths", "node1"] == "/etc/docker is a link to /data/docker, which is not there"
+    assert found["inodes", "node2"].startswith("/var/lib/etcd has 18 inodes left")
+    assert "(docker export)" in found["image-archives", "controller"]
+
+
 def no_forwarding(lab: Lab, node: str, setting: str) -> AbstractContextManager[None]:
     path = "/etc/ssh/sshd_config.d/forwarding.conf"
     restart = "systemctl reset-failed ssh; systemctl restart ssh"
@@ -194,9 +245,25 @@ def test_92_a_jump_host_that_refuses_to_forward_is_told_for_every_node(lab: Lab,
         assert one["evidence"] == f"sshd on {lab.jump.address} refuses to forward to {node.address}:22"
 
 
+#: A user's own unit without docker.socket, as an installation from an archive has it.
+NO_SOCKET = """
+sed '/docker.socket/d; s/ -H fd:..//' /lib/systemd/system/docker.service >/etc/systemd/system/docker.service
+systemctl daemon-reload && systemctl mask -q --now docker.socket && systemctl restart docker
+"""
+LINKS = f"""
+mkdir -p /data/docker /data/etcd/lost+found /data/drop-ins && rm -rf /etc/docker {DROP_INS}
+ln -s /data/docker /etc/docker && ln -s /data/etcd /var/lib/etcd && ln -s /data/drop-ins {DROP_INS}
+"""
+
+
 @pytest.fixture(scope="module")
 def cluster(lab: Lab, fab: Fab) -> Lab:
-    """The same nodes, provisioned. Tests that need bare nodes come before."""
+    """The same nodes, provisioned: one has links to folders elsewhere, one has a unit without docker.socket.
+
+    Tests that need bare nodes come before.
+    """
+    run(lab, "node1", LINKS)
+    run(lab, "node2", NO_SOCKET)
     document(fab(lab, "provision", "--json"))
     return lab
 
@@ -216,3 +283,28 @@ def test_92_a_node_at_work_whose_sshd_refuses_to_forward_is_found_too(cluster: L
     with no_forwarding(cluster, "node1", "AllowTcpForwarding no"):
         report = looked(cluster, fab, 3, "plan")
     assert {one["where"] for one in report["problems"]} == {"node1 [forwarding]"}
+
+
+def test_100_with_links_nothing_is_pending_and_the_keys_behind_them_are_found(cluster: Lab, fab: Fab) -> None:
+    document(fab(cluster, "verify", "--only", "no-key-of-an-authority", "--json"))
+
+
+def test_94_a_dockerd_that_its_user_has_started_otherwise_is_restarted(cluster: Lab, fab: Fab) -> None:
+    """The drop-in is gone again, and dockerd still runs without our command line."""
+    later = f"printf '{COMMAND}' >{DROP_INS}/override.conf && systemctl daemon-reload && systemctl restart docker"
+    run(cluster, "node1", f"{later} && rm {DROP_INS}/override.conf && systemctl daemon-reload")
+    changes = document(fab(cluster, "plan", "--json"))["changes"]
+    assert ("node1", "restart", "unit docker.service") in {
+        (one["where"], one["action"], one["resource"]) for one in changes
+    }
+
+
+def test_96_100_hosts_with_links_and_without_a_socket_are_put_back(cluster: Lab, fab: Fab) -> None:
+    written = "ls /data/drop-ins; ls -d /data/etcd/data /data/docker/overlay"
+    assert run(cluster, "node1", written).split() == ["50-overlay.conf", "/data/docker/overlay", "/data/etcd/data"]
+    document(fab(cluster, "reset", "--yes", "--json"))
+    left = "ls /data/drop-ins /data/etcd; readlink /etc/docker /var/lib/etcd " + DROP_INS
+    assert run(cluster, "node1", left).split() == [
+        *("/data/drop-ins:", "/data/etcd:", "lost+found", "/data/docker", "/data/etcd", "/data/drop-ins")
+    ]
+    run(cluster, "node2", "docker ps && test -S /run/docker.sock")

@@ -130,12 +130,15 @@ def test_a_folder_has_its_mode_and_its_owner(shell: Shell, there: bool) -> None:
     assert names(path) == ["theirs"] * there
 
 
-def test_a_folder_is_never_a_link_to_another(shell: Shell) -> None:
+def test_100_a_link_to_a_folder_is_followed_and_one_that_leads_nowhere_is_told(shell: Shell) -> None:
     (shell.folder / "theirs").mkdir(0o755)
     (shell.folder / "ours").symlink_to("theirs")
-    complaint = shell.complaint("put_folder", shell.folder / "ours", "0700", OTHER)
-    assert complaint == f"{shell.folder}/ours is a link; a folder of ours must not be\n"
-    assert seen(shell.folder / "theirs") == (b"", 0o755, "root:root")
+    shell.call("put_folder", shell.folder / "ours", "0700", OTHER)
+    assert seen(shell.folder / "theirs") == (b"", 0o700, OTHER)
+    assert (shell.folder / "ours").is_symlink()
+    (shell.folder / "dangling").symlink_to("nowhere")
+    complaint = shell.complaint("put_folder", shell.folder / "dangling", "0700", OTHER)
+    assert f"cannot make the folder {shell.folder}/dangling" in complaint
 
 
 def test_a_file_where_a_folder_should_be_is_told(shell: Shell) -> None:

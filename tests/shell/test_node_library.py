@@ -77,7 +77,10 @@ def test_paths_hashes_and_texts_are_read_back_as_they_are(shell: Shell) -> None:
         f"{base}/{STRANGE}": PathFact("file", 0o4640, OTHER, text, text="text\n"),
         f"{base}/empty": PathFact("file", 0o600, root, hash_of(b""), text=""),
         f"{base}/folder": PathFact("folder", 0o700, root),
-        f"{base}/link": PathFact("link", 0o777, root, hash_of(b"not asked for\n"), "target", "not asked for\n"),
+        f"{base}/link": PathFact(
+            *("link", 0o777, root, hash_of(b"not asked for\n"), "target", "not asked for\n"),
+            leads_to=PathFact("file", 0o644, root),
+        ),
         f"{base}/dangling": PathFact("link", 0o777, root, target="nowhere at all"),
     }
 
@@ -92,6 +95,15 @@ def test_49_a_path_has_the_room_of_the_folder_it_will_come_into(shell: Shell) ->
     assert top.mount == "/"
     assert here.free == pytest.approx(shutil.disk_usage(shell.folder).free, rel=0.2)
     assert "rw" in here.options
+    assert here.inodes is None or here.inodes > 0
+
+
+def test_102_the_inodes_of_a_file_system_are_counted(shell: Shell) -> None:
+    (shell.folder / "small").mkdir()
+    path = shlex.quote(str(shell.folder / "small"))
+    script = f"mount -t tmpfs -o size=1m,nr_inodes=10 tmpfs {path} && touch {path}/a {path}/b && fact_spaces {path}"
+    (space,) = parse(shell.try_to(script, "unshare", "-m").stdout).spaces.values()
+    assert (space.mount, space.inodes) == (str(shell.folder / "small"), 7)
 
 
 @pytest.mark.parametrize("kind", ["paths", "hashes", "texts", "large"])
@@ -230,6 +242,47 @@ def test_everything_is_put_back_as_it_was(shell: Shell) -> None:
     shell.call("remember_path", *ours)  # a second run takes nothing of ours for theirs
     shell.call("put_back", ".*")
     assert {name: seen(base / name) for name in names(base)} == before
+
+
+def test_100_a_folder_behind_a_link_is_put_back_where_it_is(shell: Shell) -> None:
+    (shell.folder / "disk").mkdir(mode=0o750)
+    (shell.folder / "link").symlink_to("disk")
+    before = seen(shell.folder / "disk"), seen(shell.folder / "link")
+    shell.call("remember_path", shell.folder / "link")
+    shell.call("put_folder", shell.folder / "link", "0700", OTHER)
+    assert seen(shell.folder / "disk")[1:] == (0o700, OTHER)
+    (shell.folder / "link/ours").touch()
+    assert (shell.folder / "disk/ours").exists()
+    shell.call("put_back", ".*")
+    assert (seen(shell.folder / "disk"), seen(shell.folder / "link")) == before
+
+
+def test_100_a_file_is_written_durably_in_a_folder_behind_a_link(shell: Shell) -> None:
+    (shell.folder / "disk").mkdir()
+    (shell.folder / "link").symlink_to("disk")
+    traced = 'sync() { printf \'%s\\n\' "$1" >>synced; command sync "$1"; }\n'
+    path = shell.folder / "link/file"
+    shell.run(traced + calling("put_file", path, "0600", "root:root", hash_of(b"text"), text=b"text"))
+    assert (shell.folder / "disk/file").read_bytes() == b"text"
+    temporary, folder = (shell.folder / "synced").read_text().splitlines()
+    assert (temporary, folder) == (f"{shell.folder}/link/.file.overlay-provision", f"{shell.folder}/link")
+    assert (shell.folder / "link").is_symlink()
+
+
+def test_100_a_disk_that_was_mounted_later_stays_mounted_and_keeps_its_lost_and_found(shell: Shell) -> None:
+    path = shlex.quote(str(shell.folder / "data"))
+    script = (
+        f"remember_path {path}; mkdir {path}; mount -t tmpfs tmpfs {path}; mkdir {path}/lost+found {path}/member; "
+        f"put_back '.*'; ls {path}; mountpoint -q {path} && echo mounted"
+    )
+    assert shell.try_to(script, "unshare", "-m").stdout.split() == ["lost+found", "mounted"]
+
+
+@pytest.mark.parametrize(("names", "answer"), [(["lost+found"], ""), (["lost+found", "data"], "yes")])
+def test_100_a_new_file_system_holds_no_data(shell: Shell, names: list[str], answer: str) -> None:
+    script = "mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/etcd && cd /var/lib/etcd && mkdir"
+    output = shell.try_to(f"{script} {' '.join(names)} && fact_store_data", "unshare", "-m").stdout
+    assert parse(output).answers.get("store-data", "").strip() == answer
 
 
 def test_only_what_a_pattern_names_is_put_back(shell: Shell) -> None:

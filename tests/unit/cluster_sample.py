@@ -75,6 +75,9 @@ def bare(node: Node) -> Facts:
         "docker-cli": "/usr/bin/docker",
         "docker-unit": VENDOR_UNIT,
         "docker-root": "/var/lib/docker",
+        "programs": "containerd-shim-runc-v2 runc iptables ",
+        "cgroups": "yes",
+        "seccomp": "yes",
         "routes": "192.0.2.0/24 dev eth0 scope link;",
     }
     docker = Unit("active", "enabled", DOCKER_PROCESS)

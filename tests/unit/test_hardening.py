@@ -66,7 +66,7 @@ def held(situation: Situation, node: str) -> list[Resource]:
     "values",
     [
         {"docker_unit": VENDOR_UNIT.replace("$DOCKER_OPTS", "--no-new-privileges=false")},
-        {"docker_options": '"--no-new-privileges=false"'},
+        {"docker_options": '# /etc/default/docker\nDOCKER_OPTS="--no-new-privileges=false"\n'},
     ],
     ids=["the unit", "/etc/default/docker"],
 )

@@ -198,7 +198,8 @@ def test_dockerd_gets_mutual_tls_and_a_configuration_of_ours_beside_the_vendors_
 def test_the_users_configuration_is_read_where_the_vendors_command_has_it(
     command: str, options: str, path: str
 ) -> None:
-    assert Vendor(f"{VENDOR}ExecStart={command}\n", options).config == path
+    variables = f"# /etc/default/docker\nDOCKER_OPTS={options}\n"
+    assert Vendor(f"{VENDOR}ExecStart={command}\n", variables).config == path
 
 
 def test_only_a_member_wants_its_own_store(tmp_path: Path) -> None:

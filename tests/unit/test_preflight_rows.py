@@ -18,6 +18,7 @@ from cluster_sample import (
     with_data,
     with_unit,
 )
+from image_sample import save
 from pki_sample import sample
 from preflight_sample import Change, docker, failures, listens, obstacle, values
 
@@ -258,13 +259,14 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
             file.truncate(size)
     cluster = sample(tmp_path)
     cluster = replace(cluster, probe=replace(cluster.probe, archive=tmp_path / "image"))
+    save(tmp_path / "image", size=archives["image"])
     situation = bare_situation(cluster)
     situation = with_release(situation, archive=str(tmp_path / "etcd"))
     everything = disk(*situation.facts["node2"].spaces, free=1)
 
     (outcome,) = failures(changed(situation, "node2", everything))
     needs = "uploads 30 MB, the image busybox 30 MB, the etcd release 60 MB, etcd's log 384 MB, a margin of 64 MB"
-    assert outcome.evidence == f"/data has 0 MB free, 568 MB are needed: {needs}"
+    assert outcome.evidence == f"/data has 0.0 MB free, 568 MB are needed: {needs}"
 
     def there(facts: Facts) -> Facts:
         file = PathFact("file", 0o755, "root:root")
@@ -274,7 +276,7 @@ def test_49_what_shares_a_disk_needs_the_sum_and_what_is_there_is_not_needed_aga
     (outcome,) = failures(changed(situation, "node2", there))
     assert "192 MB are needed: etcd's log 128 MB, a margin of 64 MB" in outcome.evidence
     (outcome,) = failures(changed(situation, "node3", everything))
-    assert "104 MB are needed: uploads 10 MB, the image busybox 30 MB" in outcome.evidence
+    assert "184 MB are needed: uploads 30 MB, the image busybox 30 MB, the etcd release 60 MB" in outcome.evidence
 
 
 @pytest.mark.parametrize("folder", ["/etc", "/usr/local/lib/etcd", "/var/lib/overlay-provision", "/var/lib/docker"])
@@ -294,7 +296,9 @@ def test_50_programs_must_run_where_etcd_is_put_and_nowhere_else(tmp_path: Local
     assert outcome.evidence == "/data is mounted noexec; etcd runs from /usr/local/lib/etcd"
     elsewhere = disk("/etc", layout.STATE, paths.DATA, "/var/lib/docker", options="rw,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node2", elsewhere)) == []
-    no_member = disk(paths.RELEASES, paths.DATA, options="ro,noexec")
+    # A node that is no member of the store asks it with the release's etcdctl.
+    obstacle(tmp_path, disk(paths.RELEASES, options="rw,noexec"), "programs-run", "node3")
+    no_member = disk(paths.DATA, options="ro,noexec")
     assert failures(changed(bare_situation(sample(tmp_path)), "node3", no_member)) == []
 
 
@@ -317,7 +321,7 @@ def test_52_no_systemd(tmp_path: LocalPath, init: str, named: str) -> None:
 def test_54_a_key_of_daemon_json_that_is_a_flag_of_ours(tmp_path: LocalPath, key: str) -> None:
     outcome = obstacle(tmp_path, values(daemon_json=f'{{"debug": true, "{key}": "x"}}'), "daemon-json")
     assert f"daemon.json sets {key}, which we set ourselves" in outcome.evidence
-    assert "remove them" in outcome.advice
+    assert "remove it there" in outcome.advice
 
 
 @pytest.mark.parametrize("text", ["null", "7", "[{}]", '["hosts"]', '{"debug": tr'])

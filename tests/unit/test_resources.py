@@ -180,8 +180,13 @@ def test_a_restart_that_stops_containers_says_which_run_and_which_never_come_bac
     )
 
 
-def test_with_live_restore_a_restart_stops_no_container() -> None:
-    facts = replace(runs(), values={"daemon-json": '{"live-restore": true}'})
+@pytest.mark.parametrize(
+    "values",
+    [{"daemon-json": '{"live-restore": true}'}, {"docker-unit": "ExecStart=/usr/bin/dockerd --live-restore"}],
+    ids=["daemon.json", "a flag"],
+)
+def test_with_live_restore_a_restart_stops_no_container(values: dict[str, str]) -> None:
+    facts = replace(runs(), values=values)
     difference = DAEMON.compare(facts)
     assert difference is not None
     assert difference.stops == ()

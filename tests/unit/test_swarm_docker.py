@@ -128,7 +128,8 @@ def test_a_quorum_is_awaited_only_where_a_dockerd_in_the_swarm_restarts(tmp_path
 def test_the_drop_in_keeps_the_vendors_command_and_reads_the_users_configuration(
     tmp_path: Path, options: str, config: str, ours: bool
 ) -> None:
-    values = with_values(docker_unit=VENDOR_UNIT, docker_options=options)
+    variables = f"# /etc/default/docker\nDOCKER_OPTS={options}\n"
+    values = with_values(docker_unit=VENDOR_UNIT, docker_options=variables)
     held = texts(changed(bare(tmp_path), "node1", values), "node1")
     settings = held[layout.DOCKER_DROP_IN].splitlines()
     command = f"ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS --config-file={layout.DOCKER_RUN_CONFIG}"

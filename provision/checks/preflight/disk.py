@@ -14,6 +14,11 @@ from provision.facts import Space
 
 #: Free bytes for configuration, certificates, records and journals, on every file system.
 MARGIN = 64 * MB
+#: The folder of sockets and process IDs, a small file system in memory, and the free bytes that daemons need there.
+RUN = "/run"
+RUN_MARGIN = 4 * MB
+#: Free inodes on every file system: a run makes some hundred files, and so does an image.
+INODES = 1000
 
 
 @check(PREFLIGHT)
@@ -24,12 +29,13 @@ def disk(view: NodeView) -> Iterator[Outcome]:
         if space := view.facts.spaces.get(folder):
             wanted[space][what] = size
     for space, sizes in wanted.items():
-        needed = sum(sizes.values()) + MARGIN
+        margin = RUN_MARGIN if space.mount == RUN else MARGIN
+        needed = sum(sizes.values()) + margin
         if space.free < needed:
             what = ", ".join(f"{what} {_megabytes(size)}" for what, size in sizes.items() if size)
             yield view.failed(
                 f"{space.mount} has {_megabytes(space.free)} free, {_megabytes(needed)} are needed"
-                + (f": {what}, a margin of {_megabytes(MARGIN)}" if what else ""),
+                + (f": {what}, a margin of {_megabytes(margin)}" if what else ""),
                 advice=f"make room there, or mount a larger disk: df -h {space.mount}",
             )
 
@@ -45,6 +51,8 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
     _, uploads = own.get(layout.STATE, ("", 0))
     common = {
         "/etc": ("configuration", 0),
+        RUN: ("what daemons run with", 0),
+        layout.PROGRAMS: ("programs", 0),
         layout.STATE: ("uploads", image + uploads),
         view.value("docker-root"): (f"the image {cluster.probe.image}", image * UNPACKED),
     }
@@ -52,7 +60,19 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / MB:.0f} MB"
+    return f"{size / MB:.{1 if size < 10 * MB else 0}f} MB"
+
+
+@check(PREFLIGHT)
+def inodes(view: NodeView) -> Iterator[Outcome]:
+    """Every file system can hold more files: without a free inode none can be made, however much room there is."""
+    for space in {view.facts.spaces[folder] for folder in needs(view) if folder in view.facts.spaces}:
+        if space.inodes is not None and space.inodes < INODES:
+            yield view.failed(
+                f"{space.mount} has {space.inodes} inodes left, {INODES} are needed: each file takes one",
+                advice="delete files there that nobody needs; where most are: "
+                f"du --inodes -xS {space.mount} | sort -n | tail",
+            )
 
 
 @check(PREFLIGHT)

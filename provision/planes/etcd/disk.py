@@ -18,16 +18,13 @@ SEGMENTS = 6
 
 
 def needs(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
-    """Return the folders that etcd is written to: for what, and the bytes still to come. None but on members."""
-    if not node.member:
-        return {}
+    """Return the folders that etcd is written to: for what, and the bytes still to come. Only members have a log."""
     found, release = situation.of(node), release_for(situation, node)
     there = f"{paths.RELEASES}/{release.version}/etcd" in found.paths
     archive = 0 if there else size_of(release.path)
-    # A store at work has most of its log already.
-    segments = 2 if found.answers.get("store-data") else SEGMENTS
-    return {
-        layout.STATE: ("uploads", archive),
-        paths.RELEASES: ("the etcd release", archive * UNPACKED),
-        paths.DATA: ("etcd's log", segments * SEGMENT),
-    }
+    folders = {layout.STATE: ("uploads", archive), paths.RELEASES: ("the etcd release", archive * UNPACKED)}
+    if node.member:
+        # A store at work has most of its log already.
+        segments = 2 if found.answers.get("store-data") else SEGMENTS
+        folders[paths.DATA] = ("etcd's log", segments * SEGMENT)
+    return folders

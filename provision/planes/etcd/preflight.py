@@ -142,7 +142,7 @@ def cpu(view: NodeView) -> Iterator[Outcome]:
 def programs_run(view: NodeView) -> Iterator[Outcome]:
     """The file system of etcd's programs is not mounted noexec: etcd could not start."""
     programs = view.facts.spaces.get(paths.RELEASES)
-    if view.node.member and programs and "noexec" in programs.options:
+    if programs and "noexec" in programs.options:
         yield view.failed(
             f"{programs.mount} is mounted noexec; etcd runs from {paths.RELEASES}",
             advice=f"mount -o remount,exec {programs.mount}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision.checks.node_view import NodeView, version_of
+from provision.checks.preflight import docker
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.planes.swarm import paths
@@ -24,8 +25,10 @@ ENCRYPTING = Window(((20, 10, 24), (23, 0, 3)), (1000,))
 @check(PREFLIGHT)
 def docker_at_work(view: NodeView) -> Iterator[Outcome]:
     """Docker runs and answers: only the daemon itself says whether it is in a swarm, and in which."""
-    if view.value("dockerd") and not view.facts.docker_answers:
-        yield view.failed("Docker does not run, or does not answer", "systemctl start docker; journalctl -u docker")
+    if view.value("dockerd") and not view.facts.docker_answers and not any(docker.docker_starts(view)):
+        words = view.value("docker-last-words").strip().rpartition("\n")[2]
+        what = "Docker does not run, or does not answer" + (f": {words}" if words else "")
+        yield view.failed(what, "systemctl start docker; journalctl -u docker")
 
 
 @check(PREFLIGHT)
@@ -39,7 +42,7 @@ def working_docker(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def no_live_restore(view: NodeView) -> Iterator[Outcome]:
     """live-restore is off: with it, a dockerd in swarm mode does not start."""
-    if view.facts.live_restore or "--live-restore" in view.value("docker-unit"):
+    if view.facts.live_restore:
         yield view.failed("live-restore is on, and dockerd does not start with it in swarm mode", "turn it off")
 
 

@@ -46,10 +46,11 @@ endpoints_elsewhere() {
         done
 }
 
-# fact_store_data: print whether etcd's folder contains anything but the data of a removed member that was set aside.
+# fact_store_data: print whether etcd's folder contains anything but the data of a removed member that was set aside, and
+# what each new ext4 file system contains.
 fact_store_data() {
     for entry in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
-        case $entry in */removed-*) continue ;; esac
+        case $entry in */removed-* | */lost+found) continue ;; esac
         if [ -e "$entry" ] || [ -h "$entry" ]; then
             echo yes | fact_encoded answer store-data
             return

@@ -12,7 +12,7 @@ from provision.core.phase import Phase, Wave, one_by_one
 from provision.core.plan import Change
 from provision.core.situation import Situation
 from provision.docker.hardening import defaults
-from provision.docker.vendor import Vendor
+from provision.docker.vendor import SOCKETS, Vendor
 from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
@@ -162,9 +162,14 @@ def _vendor(situation: Situation, node: Node) -> Vendor:
 
 
 def vendor_command(vendor: Vendor) -> str:
-    """Return dockerd's command line, with `-H fd://`: beside our address, dockerd would have no socket without it."""
+    """Return dockerd's command line, with a socket: beside our address, dockerd would have none that it is not told of.
+
+    systemd's is preferred: dockerd deletes one of its own when it stops, and systemd's then leads nowhere.
+    """
     command = vendor.command
-    return command if "fd://" in command else f"{command} -H fd://"
+    if any(socket in vendor.flags for socket in ("fd://", *SOCKETS)):
+        return command
+    return f"{command} -H {'fd://' if vendor.has_socket else SOCKETS[0]}"
 
 
 def _endpoints(situation: Situation, node: Node) -> tuple[str, ...]:

@@ -74,7 +74,8 @@ def no_key_of_an_authority(made: Scratch) -> Outcome:
     """
     signers = opened(made.proof.coordinator).identity.signers
     points = {certificates.point(signer.certificate): str(authority) for authority, signer in signers.items()}
-    places = f"{' '.join(PLACES)} {paths.DATA}"
+    # Our folders by their names too: they may be behind links, or on file systems of their own.
+    places = f"{' '.join(PLACES)} {paths.DATA} {paths.ETCD_PKI} {paths.DOCKER_PKI}"
     script = f"{library('private_keys')}\nfind_private_keys {shlex.join(points)} -- {places}\n"
     told = made.remote().run(script, timeout=SEARCH_SECONDS, what="a search for keys").stdout
     advice = "remove the key, find out who read it, and run fab certs --rotate --authority"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import facts
+from provision import facts, layout
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.core.plane import Coordinator, Plane
@@ -56,7 +56,8 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
             if port.listens and (node.member or not port.members)
         )
     )
-    own = (facts.Question(ports=ports), plane.question(situation, node))
+    drop_in = (layout.DOCKER_DROP_IN,)  # of a host that leaves, too: it names the cluster
+    own = (facts.Question(ports=ports, paths=drop_in, shown=drop_in), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 
 
@@ -276,7 +277,8 @@ def node_script(todo: Sequence[Step]) -> str:
     """Return the script of one node in one phase: remember everything, then change; a line a change that is done."""
     remembered = [step.resource.remember() for step in todo]
     applied = [f"{step.resource.apply(step.difference)}\necho done" for step in todo]
-    return "\n".join([library("record", "changes"), *remembered, "sync_path $state", "set -e", *applied, ""])
+    begin = "rm -f /run/overlay-provision/reset"  # a reset that was killed is not wanted any more
+    return "\n".join([library("record", "changes"), begin, *remembered, "sync_path $state", "set -e", *applied, ""])
 
 
 def _count(number: int, noun: str) -> str:

@@ -66,6 +66,7 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] || fact value record yes
+[ ! -f /run/overlay-provision/reset ] || fact value reset begun
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 docker=/var/lib/docker
@@ -103,7 +104,7 @@ def script(question: Question) -> str:
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     asked = "\n".join([*here, *question.calls])
     of_docker = [
-        "/containers/json",
+        run_labels.EVERY_CONTAINER,
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
         *run_labels.ASKED,
         *question.docker,

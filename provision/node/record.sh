@@ -35,7 +35,7 @@ remember_path() {
             remember absent "$path" -
         elif [ -d "$path" ] && [ ! -h "$path" ]; then
             # The folder existed: reset restores its mode and owner only.
-            remember folder "$path" "$(stat -c '%a %U:%G' "$path")"
+            remember folder "$path" "$(stat -c '%a %u:%g' "$path")"
         else
             (umask 077 && mkdir -p "$state/kept")
             copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
@@ -73,11 +73,19 @@ put_back() {
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) rm -rf -- "$name" ;;
-        folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
-        kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
-        user) ! id "$name" >/dev/null 2>&1 || userdel "$name" ;;
+        folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
+        kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
+        user)
+            ! id "$name" >/dev/null 2>&1 || userdel "$name" && # the group goes with the user, unless it has other members
+                { ! getent group "$name" >/dev/null || groupdel "$name"; }
+            ;;
         esac || die "cannot put back $kind $name"
     done || exit 1
+}
+
+# put_owner_back USER:GROUP PATH: restore the owner, unless there is no such user or group any more.
+put_owner_back() {
+    chown "$1" "$2" 2>/dev/null || ! { getent passwd "${1%:*}" && getent group "${1#*:}"; } >/dev/null
 }
 
 # recorded KIND NAME: print the value in the record; fail if there is none.

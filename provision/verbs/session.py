@@ -18,6 +18,7 @@ from provision.core.check import Check, named
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, PreflightRefused, Problem
+from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
@@ -102,15 +103,21 @@ class Session:
 
     @contextmanager
     def survey(
-        self, lock: str = "", needed_later: Sequence[str] = (), *, shared: bool = False, absent: bool = False
+        self,
+        lock: str = "",
+        needed_later: Sequence[str] = (),
+        *,
+        shared: bool = False,
+        absent: bool = False,
+        needs_local: bool = True,
     ) -> Iterator[tuple[Remotes, Situation]]:
         """Connect, ask every node everything, and choose the control plane by the answers.
 
-        PreflightRefused where something is wrong on the controller. The questions are made while the connections are,
-        and `needed_later` is imported meanwhile.
+        PreflightRefused where something is wrong on the controller, unless the verb does not need that (`needs_local`).
+        The questions are made while the connections are, and `needed_later` is imported meanwhile.
         """
         starts, problems = self._starts()
-        if all(problems.values()):
+        if needs_local and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
         with ThreadPoolExecutor(1) as beside:
             ready = beside.submit(engine.scripts, starts)
@@ -122,7 +129,7 @@ class Session:
                     self.progress.say(remote.node.name, "asking for facts")
                 with self.progress.stage("facts"):
                     situation = self._asked(starts, scripts, remotes)
-                if problems[self.plane]:
+                if needs_local and problems[self.plane]:
                     raise PreflightRefused(*problems[self.plane])
                 yield remotes, situation
 
@@ -152,7 +159,20 @@ class Session:
         found = engine.answers(scripts, remotes)
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
+        self._refuse_another_cluster(found)
         return engine.completed(plane, replace(starts[plane], facts=found), remotes)
+
+    def _refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
+        """Raise PreflightRefused if a node was provisioned for a cluster of another name: its certificates, the labels
+        of its networks, and the folder of its identity all have that name."""
+        mine = self.cluster.name
+        others = {name: facts.cluster for name, facts in found.items() if facts.cluster not in ("", mine)}
+        advice = "write `cluster: {0}` again; or, to rename it, first fab reset with {0}, then fab provision with {1}"
+        what = "this host belongs to the cluster {}, and the inventory calls it {}"
+        if others:
+            raise PreflightRefused(
+                *(Problem(what.format(old, mine), name, advice.format(old, mine)) for name, old in others.items())
+            )
 
     @contextmanager
     def coordinator(self, remotes: Remotes, situation: Situation) -> Iterator[Coordinator]:

@@ -277,8 +277,7 @@ def node_script(todo: Sequence[Step]) -> str:
     """Return the script of one node in one phase: remember everything, then change; a line a change that is done."""
     remembered = [step.resource.remember() for step in todo]
     applied = [f"{step.resource.apply(step.difference)}\necho done" for step in todo]
-    begin = "rm -f /run/overlay-provision/reset"  # a reset that was killed is not wanted any more
-    return "\n".join([library("record", "changes"), begin, *remembered, "sync_path $state", "set -e", *applied, ""])
+    return "\n".join([library("record", "changes"), *remembered, "sync_path $state", "set -e", *applied, ""])
 
 
 def _count(number: int, noun: str) -> str:

@@ -62,7 +62,7 @@ class Membership:
 
     @property
     def lost(self) -> tuple[Member, ...]:
-        """The members that go before anything is added: replaced ones, and unwanted that are silent, learners or moved."""
+        """The members that go before anything is added: replaced ones, and unwanted that are not in `leaving`."""
         return (*self.replaced, *(member for member in self.unwanted if member not in self.leaving))
 
     @property

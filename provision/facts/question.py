@@ -66,7 +66,6 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] || fact value record yes
-[ ! -f /run/overlay-provision/reset ] || fact value reset begun
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 docker=/var/lib/docker
@@ -76,6 +75,8 @@ if [ -f /etc/docker/daemon.json ]; then
     docker=${root:-$docker}
 fi
 fact value docker-root "$docker"
+# Keepers are the last that provision creates. A dockerd that does not answer still has them on its disk.
+! grep -qs '"overlay-keeper":' "$docker"/containers/*/config.v2.json || fact value keepers yes
 # The file that dockerd reads at its start to know whether it is in swarm mode.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /var/lib/overlay-provision "$docker"

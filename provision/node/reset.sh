@@ -23,11 +23,6 @@ leave_overlay() {
     die "the container $2 cannot leave the network $1: $(cat /run/overlay-provision.leave)"
 }
 
-# begin_reset: note that the user has agreed. A later reset does not ask again about what this one has already taken away.
-begin_reset() {
-    mkdir -p -m 700 /run/overlay-provision && : >/run/overlay-provision/reset || die "cannot write to /run"
-}
-
 # docker_answers: succeed if dockerd runs and answers.
 docker_answers() {
     systemctl -q is-active docker.service && command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1
@@ -98,5 +93,4 @@ put_back_rest() {
     systemctl daemon-reload
     rm -f /run/overlay-provision/*.inputs
     rm -rf "$state"
-    rm -f /run/overlay-provision/reset
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from provision import layout
 from provision.core.situation import Situation, made_for
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
@@ -60,8 +59,12 @@ def of_users(situation: Situation) -> tuple[str, ...]:
     )
 
 
+def has_worked(situation: Situation) -> bool:
+    """Say whether the networks were ever there to be used: a host has keepers, though its Docker may not answer."""
+    return any(facts.values.get("keepers") for facts in situation.facts.values())
+
+
 def are_hidden(situation: Situation, host: Node) -> bool:
     """Say whether a host's containers cannot be seen, though some may be on networks of ours."""
     facts = situation.of(host)
-    changed = layout.DOCKER_DROP_IN in facts.paths and bool(facts.values.get("dockerd"))
-    return changed and not facts.containers_known
+    return has_worked(situation) and bool(facts.values.get("dockerd")) and not facts.containers_known

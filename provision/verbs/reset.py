@@ -49,7 +49,7 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to agree in advance"))
-            _run(session, remotes, changed, ("begin_reset", "drop_keepers"), "removing keepers")
+            _run(session, remotes, changed, ("drop_keepers",), "removing keepers")
             remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]), tuple(changed))
             if not only:
                 _remove_networks(session, situation, coordinator, changed)
@@ -66,21 +66,19 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
 
 
 def _users_data(situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:
-    """Return what goes with the cluster, beside containers: a user's networks and data. One problem if that is hidden,
-    unless a reset that was agreed to has begun already.
-    """
+    """Return what goes with the cluster, beside containers: a user's networks and data. Or that these cannot be seen."""
     what = "network {} is not ours, and goes with the cluster"
     networks = [Problem(what.format(name), CLUSTER) for name in network_users.of_users(situation)]
     try:
         return [*networks, *coordinator.users_data(situation)]
     except Unanswered as error:
-        has_begun = any(facts.values.get("reset") for facts in situation.facts.values())
-        return networks if has_begun else [*networks, Problem(str(error), CLUSTER, UNSEEN)]
+        # What never worked holds nothing, such as a store whose first members have not found each other.
+        worked = network_users.has_worked(situation)
+        return [*networks, Problem(str(error), CLUSTER, UNSEEN)] if worked else networks
 
 
 def _hidden(situation: Situation, changed: Sequence[Node]) -> Sequence[Problem]:
-    """Return the nodes whose containers cannot be looked at, but those on which an agreed reset has begun already."""
-    hidden = (node for node in changed if network_users.are_hidden(situation, node))
+    """Return the nodes whose containers cannot be looked at."""
     return [
         Problem(
             "containers on the networks cannot be looked at: Docker does not answer "
@@ -88,8 +86,8 @@ def _hidden(situation: Situation, changed: Sequence[Node]) -> Sequence[Problem]:
             node.name,
             UNSEEN,
         )
-        for node in hidden
-        if not situation.of(node).values.get("reset")
+        for node in changed
+        if network_users.are_hidden(situation, node)
     ]
 
 

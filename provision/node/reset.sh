@@ -47,8 +47,13 @@ put_back_docker() {
     docker_answers || stop_dockerd
     leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
+    began=$(date +%s)
     ! was=$(recorded unit docker.service) || put_back_dockerd "$was"
-    ! docker_answers || put_back_things
+    if docker_answers; then
+        put_back_things
+    elif [ "${was##* }" = active ] && command -v dockerd >/dev/null; then
+        tell_failure "$began"
+    fi
     # Last: as long as these files exist, a run that follows a killed one knows that all this is still to be done.
     rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
 }
@@ -57,8 +62,8 @@ put_back_docker() {
 put_back_things() {
     drop_keepers
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
-        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
-            die "cannot remove the network $network"
+        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null 2>&1 ||
+            printf 'the network %s stays: something uses it\n' "$network"
     done
     sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r image; do
         ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
@@ -67,22 +72,23 @@ put_back_things() {
 }
 
 # put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run. Docker may have been
-# removed since then. Print why it does not start.
+# removed since then.
 put_back_dockerd() {
     systemctl daemon-reload
     systemctl cat docker.service >/dev/null 2>&1 || return 0
     systemctl reset-failed docker.service 2>/dev/null
     case $1 in
-    *' active') began=@$(date +%s) && timeout 120 systemctl restart docker.service 2>/dev/null || tell_failure "$began" ;;
+    *' active') timeout 120 systemctl restart docker.service 2>/dev/null ;;
     *) stop_dockerd ;;
     esac
     case $1 in enabled*) ;; *) systemctl disable -q docker.service ;; esac
 }
 
-# tell_failure TIME: print that dockerd does not start with its configuration of before, and what it has said since then.
+# tell_failure TIME: print that dockerd does not answer with its configuration of before, and what it has said since then.
 tell_failure() {
-    said=$(journalctl --since "$1" _SYSTEMD_UNIT=docker.service -n 1 --no-pager -o cat 2>/dev/null)
-    printf 'docker.service does not start, as it was configured before us%s\n' "${said:+: $said}"
+    said=$(journalctl --since "@$1" _SYSTEMD_UNIT=docker.service -n 1 --no-pager -o cat 2>/dev/null)
+    unit_is=$(systemctl is-active docker.service)
+    printf 'Docker, configured as before us, does not answer (docker.service is %s)%s\n' "$unit_is" "${said:+: $said}"
 }
 
 # put_back_rest: end the membership, restore every other path, and remove the record last.

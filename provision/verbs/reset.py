@@ -22,9 +22,9 @@ from provision.verbs.session import Session
 
 #: What to do about data that cannot be looked at.
 UNSEEN = "let it answer, and run this again; or let reset delete users' data without looking: --delete-user-data"
-#: What to do about a Docker that does not start.
+#: What to do about a Docker that does not answer at the end.
 LEFT = (
-    "once it starts, remove what may be left of ours: docker rm -f $(docker ps -aq -f label=overlay-keeper); "
+    "once it answers, remove what may be left of ours: docker rm -f $(docker ps -aq -f label=overlay-keeper); "
     "docker network rm docker_gwbridge"
 )
 
@@ -66,7 +66,7 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
 
 
 def _users_data(situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:
-    """Return what goes with the cluster, beside containers: a user's networks and data. Or that these cannot be seen."""
+    """Return what goes with the cluster, beside containers: a user's networks and data. Or that it cannot be seen."""
     what = "network {} is not ours, and goes with the cluster"
     networks = [Problem(what.format(name), CLUSTER) for name in network_users.of_users(situation)]
     try:

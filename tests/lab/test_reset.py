@@ -99,7 +99,7 @@ def test_204_a_first_run_that_has_failed_half_way_is_undone(bare_lab: Lab, fab: 
         run(lab, "node2", NO_START)
         document(fab(lab, "provision", "--json"), 4)
         report = document(fab(lab, "reset", "--yes", "--json"))
-        assert "docker.service does not start, as it was configured before us" in report["warnings"][0]["what"]
+        assert "Docker, configured as before us, does not answer" in report["warnings"][0]["what"]
         run(lab, "node2", f"{START} && systemctl start docker.service")
     assert document(fab(lab, "reset", "--yes", "--json"))["changes"] == []
 

@@ -1,7 +1,7 @@
 """Two faults of hosts at once, drawn at random, on bare hosts of both control planes.
 
 Either preflight refuses them, and nothing is touched; or provision ends well, or names a host with a fault. Afterwards
-reset ends well, and the hosts are as they were. `--seed` says what the faults are drawn from; it is in each test's name.
+reset ends well, and the hosts are as they were. `--seed` says what they are drawn from; it is in each test's name.
 """
 
 from __future__ import annotations

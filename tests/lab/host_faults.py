@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class HostFault(NamedTuple):
-    """A fault of one host. `cause` and `undo` run on it as root; `{other}` is the other host's name, `{name}` its own."""
+    """A fault of one host. Both scripts run on it as root; `{name}` is its name, `{other}` the other host's."""
 
     name: str
     cause: str

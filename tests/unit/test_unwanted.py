@@ -8,6 +8,7 @@ from pathlib import Path as LocalPath
 from typing import Any
 
 import pytest
+import swarm_sample
 from cluster_sample import answering, changed, lines, network, planned_sample, store_member, with_values
 from members_sample import FIVE, at_work, plans
 from preflight_sample import failures
@@ -186,6 +187,21 @@ def test_210_a_member_that_has_lost_its_old_address_is_not_removed_without_a_maj
     assert problem.where == "node2"
     assert "the store knows its member at 192.0.2.2, which the host no longer has" in problem.what
     assert "ip address add 192.0.2.2/32" in problem.advice
+
+
+def test_210_a_host_in_a_swarm_that_has_lost_its_address_is_named(tmp_path: LocalPath) -> None:
+    situation = swarm_sample.at_work(tmp_path)
+
+    def failing(*addresses: str) -> list[tuple[str, str]]:
+        there = changed(
+            situation,
+            "node2",
+            lambda facts: replace(facts, answers={"swarm-address": "192.0.2.2\n"}, mtus=dict.fromkeys(addresses, 1500)),
+        )
+        return swarm_sample.failed(there)
+
+    assert failing("192.0.2.2", "192.0.2.9") == []
+    assert failing("192.0.2.9") == [("swarm-address", "node2")]
 
 
 def test_211_a_host_of_a_cluster_with_another_name_is_refused_with_the_way_back(tmp_path: LocalPath) -> None:

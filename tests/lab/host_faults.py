@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class HostFault(NamedTuple):
-    """A fault of one host. Both scripts run on it as root; `{name}` is its name, `{other}` the other host's."""
+    """A fault of one host. Both scripts run on it as root; `{name}` is its name, `{other}` the other host's, and
+    `{address}` the other host's address."""
 
     name: str
     cause: str
@@ -50,7 +51,7 @@ FAULTS = (
         f"rm /etc/ssh/sshd_config.d/forwarding.conf && {_SSHD}",
     ),
     HostFault("vxlan-blocked", *_rule("-p udp --dport 4789")),
-    HostFault("large-packets-lost", *_rule("-m length --length 1421:65535")),
+    HostFault("large-packets-lost", *_rule("-s {address} -m length --length 1421:65535")),
     HostFault(
         "resolver-in-the-subnet",
         "echo 'nameserver 10.99.0.53' >>/etc/resolv.conf",

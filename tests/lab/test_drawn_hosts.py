@@ -41,7 +41,8 @@ def hosts(make_lab: MakeLab) -> dict[str, Lab]:
 
 @contextmanager
 def caused(lab: Lab, fault: HostFault, node: str) -> Iterator[None]:
-    names = {"name": node, "other": next(name for name in NODES if name != node)}
+    other = next(one for one in lab.nodes if one.name != node)
+    names = {"name": node, "other": other.name, "address": other.address}
     run(lab, node, fault.cause.format(**names))
     yield
     run(lab, node, fault.undo.format(**names))

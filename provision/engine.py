@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import facts
+from provision import facts, layout
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.core.plane import Coordinator, Plane
@@ -59,7 +59,9 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     )
     app = situation.cluster.app
     images = tuple(normal(one.image) for one in (app.redis, app.web)) if app else ()
-    own = (facts.Question(ports=ports, images=images), plane.question(situation, node))
+    drop_in = (layout.DOCKER_DROP_IN,)  # of a host that leaves, too: it names the cluster
+    shared = facts.Question(ports=ports, images=images, paths=drop_in, shown=drop_in)
+    own = (shared, plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 
 

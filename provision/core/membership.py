@@ -26,6 +26,8 @@ class Member:
     healthy: bool = True
     #: Nothing of it is left where it is: it has to go, and to come anew under its URL.
     replaced: bool = False
+    #: Its host is wanted under another URL: it has to go, for the host to come anew.
+    moved: bool = False
 
     def __str__(self) -> str:
         """Return the name, or the URL of a member that was added and never started."""
@@ -60,9 +62,8 @@ class Membership:
 
     @property
     def lost(self) -> tuple[Member, ...]:
-        """The members that go before anything is added: replaced ones, and of the unwanted the silent and learners."""
-        unwanted = (member for member in self.unwanted if not (member.healthy and member.votes))
-        return (*self.replaced, *unwanted)
+        """The members that go before anything is added: replaced ones, and unwanted that are not in `leaving`."""
+        return (*self.replaced, *(member for member in self.unwanted if member not in self.leaving))
 
     @property
     def replaced(self) -> tuple[Member, ...]:
@@ -72,7 +73,8 @@ class Membership:
     @property
     def leaving(self) -> tuple[Member, ...]:
         """The members that are to leave and answer: they go when their replacements vote."""
-        return tuple(member for member in self.unwanted if member.healthy and member.votes)
+        unwanted = (member for member in self.unwanted if not member.moved)
+        return tuple(member for member in unwanted if member.healthy and member.votes)
 
     @property
     def joining(self) -> tuple[Member, ...]:

@@ -66,7 +66,7 @@ class Plan:
     @property
     def containers(self) -> frozenset[str]:
         """The names of the containers that it starts."""
-        resources = (change.resource.partition(" ") for change in self.changes)
+        resources = (change.resource.partition(" ") for change in self.changes if change.action != "remove")
         return frozenset(name for kind, _, name in resources if kind == "container")
 
     @property

@@ -90,8 +90,8 @@ class Coordinator(Protocol):
     def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
         """Remove in the end what networks of this subnet, made and removed meanwhile, have left behind."""
 
-    def users_data(self, situation: Situation, say: Callable[[str], None]) -> Sequence[Problem]:
-        """Return what a reset would delete of a user's data; `say` why, where that cannot be seen."""
+    def users_data(self, situation: Situation) -> Sequence[Problem]:
+        """Return what a reset would delete of a user's data. Unanswered, with the reason, if that cannot be seen."""
 
     def status(self, situation: Situation, *, store: bool) -> Status:
         """Look at the cluster as it is now."""

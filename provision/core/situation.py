@@ -10,6 +10,9 @@ from provision.core.reach import Matrix
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 
+#: The label of every network that we create; its value is the cluster's name.
+LABEL = "overlay-provision.cluster"
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -40,6 +43,18 @@ class Situation:
             for network in facts.networks
             if is_shared(network)
         }
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Return the names of the networks that we made for this cluster, and that the inventory no longer has."""
+        wanted = {network.name for network in self.cluster.networks}
+        ours = (name for name, network in self.networks.items() if made_for(network) == self.cluster.name)
+        return tuple(name for name in ours if name not in wanted)
+
+
+def made_for(network: Mapping[str, Any]) -> str:
+    """Return the cluster for which we made a network, given as in Docker's API; empty if we did not make it."""
+    return str((network.get("Labels") or {}).get(LABEL, ""))
 
 
 def is_shared(network: Mapping[str, Any]) -> bool:

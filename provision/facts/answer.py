@@ -15,6 +15,7 @@ from typing import Any
 from provision.docker.responses import responses
 from provision.facts import run_labels
 from provision.facts.model import Clock, Container, Facts, Listener, PathFact, Space, Unit
+from provision.facts.run_labels import EVERY_CONTAINER
 
 #: The paths of Docker's API for which an error does not matter to other facts. They concern what runs left behind, or
 #: only a swarm's manager with a quorum answers them.
@@ -25,6 +26,7 @@ def parse(output: str) -> Facts:
     """Parse the output of `script`. Unknown lines are ignored."""
     rows = [line.split("\t") for line in output.splitlines()]
     docker = docker_answers(output)
+    containers = docker.get(EVERY_CONTAINER, ())
     return Facts(
         values=_values(rows),
         paths=_paths(rows),
@@ -34,7 +36,9 @@ def parse(output: str) -> Facts:
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
         docker_answers=run_labels.NETWORKS in docker,
-        containers=tuple(map(_container, docker.get("/containers/json", ()))),
+        containers=tuple(_container(one) for one in containers if _runs(one)),
+        stopped=tuple(_container(one) for one in containers if not _runs(one)),
+        containers_known=EVERY_CONTAINER in docker,
         networks=tuple(docker.get(run_labels.NETWORKS, ())),
         marked=(*run_labels.of_docker(docker), *run_labels.of_files(rows)),
         images=frozenset(
@@ -190,7 +194,12 @@ def _container(answer: Mapping[str, Any]) -> Container:
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
     # A link appears as `/other/alias`. The container's own name is the one without a slash.
     name = next((name for name in names if "/" not in name), answer["Id"][:12])
-    return Container(answer["Id"], name, tuple(networks))
+    return Container(answer["Id"], name, tuple(networks), labels=answer.get("Labels") or {})
+
+
+def _runs(answer: Mapping[str, Any]) -> bool:
+    """Say whether Docker lists a container without being asked for stopped ones."""
+    return answer.get("State") in ("running", "paused", "restarting")
 
 
 def decoded(text: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from provision import layout
 from provision.docker.vendor import Vendor
 from provision.errors import Problem
 from provision.facts.run_labels import Marked
@@ -54,12 +55,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Container:
-    """A running container. `restart_policy`: asked for only if a restart of dockerd is planned."""
+    """A container. `restart_policy`: asked for only if a restart of dockerd is planned."""
 
     identity: str
     name: str
     networks: tuple[str, ...]
     restart_policy: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def comes_back(self) -> bool:
@@ -113,7 +115,11 @@ class Facts:
     listeners: tuple[Listener, ...] = ()
     #: Whether Docker answered everything, networks included.
     docker_answers: bool = False
+    #: The containers that run, and all others.
     containers: tuple[Container, ...] = ()
+    stopped: tuple[Container, ...] = ()
+    #: Whether Docker answered which containers there are; it does so before it answers everything.
+    containers_known: bool = False
     #: Every network of the node's Docker, as in its API.
     networks: tuple[Mapping[str, Any], ...] = ()
     images: frozenset[str] = frozenset()
@@ -134,6 +140,13 @@ class Facts:
     not_forwarded: tuple[Problem, ...] = ()
 
     @property
+    def cluster(self) -> str:
+        """The cluster that Docker is configured for, by the first line of our drop-in; empty if there is none."""
+        drop_in = self.paths.get(layout.DOCKER_DROP_IN)
+        found = re.match(r"# Written by overlay-provision for the cluster (\S+);", (drop_in and drop_in.text) or "")
+        return found[1] if found else ""
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """The settings in the user's daemon.json; empty if the file is missing or invalid."""
         try:
@@ -141,6 +154,11 @@ class Facts:
         except ValueError:
             return {}
         return settings if isinstance(settings, dict) else {}
+
+    @property
+    def every_container(self) -> tuple[Container, ...]:
+        """The containers that run, and all others."""
+        return (*self.containers, *self.stopped)
 
     @property
     def live_restore(self) -> bool:

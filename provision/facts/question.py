@@ -79,6 +79,8 @@ fi
 fact value docker-root "$docker"
 fact_docker_failure "$config"
 fact_containers
+# Keepers are the last that provision creates. A dockerd that does not answer still has them on its disk.
+! grep -qs '"overlay-keeper":' "$docker"/containers/*/config.v2.json || fact value keepers yes
 # The file that dockerd reads at its start to know whether it is in swarm mode.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /etc/systemd/system/docker.service.d /run /usr/local/lib/overlay-provision /var/lib/overlay-provision \
@@ -106,7 +108,7 @@ def script(question: Question) -> str:
     here += [f"! id {shlex.quote(user)} >/dev/null 2>&1 || fact user {shlex.quote(user)}" for user in question.users]
     asked = "\n".join([*here, *question.calls])
     of_docker = [
-        "/containers/json",
+        run_labels.EVERY_CONTAINER,
         *(f"/images/{quote(image, safe='/:@')}/json" for image in question.images),
         *run_labels.ASKED,
         *question.docker,

@@ -34,6 +34,8 @@ def _filtered(path: str, **filters: str) -> str:
 CONTAINERS = _filtered("/containers/json?all=true&", label=RUN_LABEL)
 IMAGES = _filtered("/images/json?", reference=RUN_IMAGE)
 NETWORKS = "/networks"
+#: The path that asks for all containers, whoever created them.
+EVERY_CONTAINER = "/containers/json?all=true"
 
 #: The paths to ask Docker's API for.
 ASKED = (CONTAINERS, IMAGES, NETWORKS)

@@ -54,7 +54,8 @@ def ipv4(text: str) -> IPv4Network | None:
 def claims(situation: Situation, node: Node) -> tuple[Claim, ...]:
     """Return the subnets in use on a node, each once, without those of the inventory's networks."""
     facts = situation.of(node)
-    ours = {network.name for network in situation.cluster.networks}
+    # A network that the inventory no longer has is removed before others are created.
+    ours = {*(network.name for network in situation.cluster.networks), *situation.dropped}
     foreign = [one for one in facts.networks if not is_shared(one) or one["Name"] not in ours]
     local = {subnet for one in foreign if not is_shared(one) for subnet in subnets_of(one)}
     found: dict[IPv4Network, Claim] = {}

@@ -35,7 +35,7 @@ remember_path() {
             remember absent "$path" -
         elif [ -d "$path" ]; then
             # The folder existed, or a link to one: reset restores the folder's mode and owner only.
-            remember folder "$path" "$(stat -L -c '%a %U:%G' "$path")"
+            remember folder "$path" "$(stat -L -c '%a %u:%g' "$path")"
         else
             (umask 077 && mkdir -p "$state/kept")
             copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
@@ -73,9 +73,12 @@ put_back() {
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) remove_path "$name" ;;
-        folder) chown "${value#* }" "$name" && chmod "${value% *}" "$name" ;;
-        kept) rm -rf -- "$name" && cp -a "$value" "$name" ;;
-        user) ! id "$name" >/dev/null 2>&1 || userdel "$name" ;;
+        folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
+        kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
+        user)
+            ! id "$name" >/dev/null 2>&1 || userdel "$name" && # the group goes with the user, unless it has other members
+                { ! getent group "$name" >/dev/null || groupdel "$name"; }
+            ;;
         esac || die "cannot put back $kind $name"
     done || exit 1
 }
@@ -87,6 +90,11 @@ remove_path() {
     else
         rm -rf -- "$1"
     fi
+}
+
+# put_owner_back USER:GROUP PATH: restore the owner, unless there is no such user or group any more.
+put_owner_back() {
+    chown "$1" "$2" 2>/dev/null || ! { getent passwd "${1%:*}" && getent group "${1#*:}"; } >/dev/null
 }
 
 # recorded KIND NAME: print the value in the record; fail if there is none.

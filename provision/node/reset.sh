@@ -23,37 +23,72 @@ leave_overlay() {
     die "the container $2 cannot leave the network $1: $(cat /run/overlay-provision.leave)"
 }
 
+# docker_answers: succeed if dockerd runs and answers.
+docker_answers() {
+    systemctl -q is-active docker.service && command -v docker >/dev/null && timeout 10 docker version >/dev/null 2>&1
+}
+
+# stop_dockerd: stop dockerd, by SIGKILL if it does not end by itself: its unit may have no time limit. Its containers stay.
+stop_dockerd() {
+    ! timeout 30 systemctl stop docker.service docker.socket 2>/dev/null || return 0
+    systemctl kill --kill-who=main -s KILL docker.service 2>/dev/null
+    timeout 60 systemctl stop docker.service docker.socket 2>/dev/null || true
+}
+
 # drop_keepers: remove our keepers, by their label.
 drop_keepers() {
+    docker_answers || return 0
     timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
 }
 
-# put_back_docker: restore Docker's own configuration, and whether dockerd ran; remove our networks and our image.
+# put_back_docker: restore Docker's own configuration, and whether dockerd ran; remove our networks and our image. Print
+# what cannot be done.
 put_back_docker() {
+    docker_answers || stop_dockerd
     leave_network
     put_back '/etc/docker|/etc/systemd/system/docker.service.d|/etc/systemd/system/overlay-(join|mend).service'
+    began=$(date +%s)
     ! was=$(recorded unit docker.service) || put_back_dockerd "$was"
+    if docker_answers; then
+        put_back_things
+    elif [ "${was##* }" = active ] && command -v dockerd >/dev/null; then
+        tell_failure "$began"
+    fi
+    # Last: as long as these files exist, a run that follows a killed one knows that all this is still to be done.
+    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
+}
+
+# put_back_things: remove our keepers, networks and image. Some keepers are left if dockerd did not answer before.
+put_back_things() {
+    drop_keepers
     sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
-        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null ||
-            die "cannot remove the network $network"
+        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null 2>&1 ||
+            printf 'the network %s stays: something uses it\n' "$network"
     done
     sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r image; do
         ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
             printf 'the image %s stays: something uses it\n' "$image" >&2
     done
-    # Last: as long as these files exist, a run that follows a killed one knows that all this is still to be done.
-    rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json
 }
 
-# put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run.
+# put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run. Docker may have been
+# removed since then.
 put_back_dockerd() {
     systemctl daemon-reload
+    systemctl cat docker.service >/dev/null 2>&1 || return 0
     systemctl reset-failed docker.service 2>/dev/null
     case $1 in
-    *' active') timeout 120 systemctl restart docker.service || die "docker.service does not start as it was before" ;;
-    *) systemctl stop docker.service docker.socket ;;
+    *' active') timeout 120 systemctl restart docker.service 2>/dev/null ;;
+    *) stop_dockerd ;;
     esac
     case $1 in enabled*) ;; *) systemctl disable -q docker.service ;; esac
+}
+
+# tell_failure TIME: print that dockerd does not answer with its configuration of before, and what it has said since then.
+tell_failure() {
+    said=$(journalctl --since "@$1" _SYSTEMD_UNIT=docker.service -n 1 --no-pager -o cat 2>/dev/null)
+    unit_is=$(systemctl is-active docker.service)
+    printf 'Docker, configured as before us, does not answer (docker.service is %s)%s\n' "$unit_is" "${said:+: $said}"
 }
 
 # put_back_rest: end the membership, restore every other path, and remove the record last.

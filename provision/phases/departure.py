@@ -92,7 +92,9 @@ class Departure(Phase):
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Carry the step out on its host."""
         host = next(one for one in self._hosts(situation) if self._change(situation, one) == change)
-        undo(coordinator.remotes[host.name], self._functions(), *self.undoing, what=f"remove {change.resource}")
+        left = undo(coordinator.remotes[host.name], self._functions(), *self.undoing, what=f"remove {change.resource}")
+        if left:
+            raise StepFailed(Problem(left.strip(), host.name, "mend the cause, run provision again: it goes on here"))
 
     def _hosts(self, situation: Situation) -> tuple[Node, ...]:
         return leaving(situation)

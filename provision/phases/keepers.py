@@ -9,13 +9,14 @@ none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from provision.core.phase import Phase
 from provision.core.situation import Situation
+from provision.facts import Container
 from provision.inventory.model import Node
 from provision.phases.networks import changed_networks
-from provision.resources import Keeper, Resource, keeper_name
+from provision.resources import KEEPER, Keeper, OldKeeper, Resource, keeper_name
 
 
 class Keepers(Phase):
@@ -28,13 +29,21 @@ class Keepers(Phase):
         self._wait = wait
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return a keeper for each network; a new one if its network is recreated. None if networks cannot be seen."""
+        """Return a keeper for each network; a new one if its network is recreated. Then each keeper that is no longer
+        wanted: the node was renamed, or the network is gone. None if networks cannot be seen.
+        """
         if self._wait(situation):
             return ()
-        changed = changed_networks(situation)
-        return tuple(
-            Keeper(
-                keeper_name(network.name, node.name), network.name, situation.cluster.probe.image, network in changed
-            )
-            for network in situation.cluster.networks
+        changed, image = changed_networks(situation), situation.cluster.probe.image
+        wanted = {keeper_name(network.name, node.name): network for network in situation.cluster.networks}
+        return (
+            *(Keeper(name, network.name, image, network in changed) for name, network in wanted.items()),
+            *(OldKeeper(one.name) for one in _keepers(situation, node) if one.name not in wanted),
         )
+
+
+def _keepers(situation: Situation, node: Node) -> Iterator[Container]:
+    """Yield the keepers on a node, but those of networks that are about to be removed, which go with them."""
+    for one in situation.of(node).every_container:
+        if KEEPER in one.labels and one.labels[KEEPER] not in situation.dropped:
+            yield one

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
-from provision.core.situation import Situation
+from provision.core.situation import LABEL, Situation
 from provision.docker.client import retry
+from provision.errors import Problem, StepFailed
 from provision.inventory.model import Network
 from provision.network import underlay
 from provision.network.subnets import assigned, subnets_of
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
     from provision.core.plane import Coordinator
 
-LABEL = "overlay-provision.cluster"
-
 #: The driver's option for the MTU below the overlay, in bytes; 1500 by default.
 MTU = "com.docker.network.driver.mtu"
 #: The driver's option for encryption. It is set if it is there, whatever its value.
 ENCRYPTED = "encrypted"
+
+
+#: What the plan says of a network that it removes.
+NOT_WANTED = "not in the inventory"
 
 
 class Networks(Phase):
@@ -40,25 +43,37 @@ class Networks(Phase):
         self._wait = wait
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return the networks to create, and those to replace, whose subnet or MTU differs.
+        """Return the networks to remove, because the inventory no longer has them, then those to create, and those to
+        replace, whose subnet or MTU differs.
 
-        None if networks cannot be seen: `provision` looks again when the quorum is back.
+        None if networks cannot be seen: `provision` looks again when the quorum is back. None is removed before hosts
+        that leave have left, for their containers may be on it.
         """
         if self._wait(situation):
             return ()
         there = situation.networks
-        return tuple(
-            change for wanted in _wanted(situation) if (change := _change(self.name, wanted, there.get(wanted.name)))
+        dropped = () if situation.guests else situation.dropped
+        changes = (_change(self.name, wanted, there.get(wanted.name)) for wanted in _wanted(situation))
+        return (
+            *(Change(CLUSTER, self.name, f"network {name}", "remove", note=NOT_WANTED) for name in dropped),
+            *(change for change in changes if change),
         )
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Create the network. A network to replace is removed first; Docker refuses that while it is in use."""
-        network = next(wanted for wanted in _wanted(situation) if change.resource == f"network {wanted.name}")
-        if change.action == "replace":
+        """Create or remove the network. A network to replace is removed first."""
+        name = change.resource.removeprefix("network ")
+        if change.action in ("replace", "remove"):
             for node in situation.cluster.nodes:
-                remove = partial(_remove_keepers, coordinator.docker(node), network)
-                retry(remove, f"Docker removes the keepers of {network.name}", node.name)
+                look = partial(_refuse_users, coordinator.docker(node), name, node.name)
+                retry(look, f"Docker lists the containers on {name}", node.name)
+            for node in situation.cluster.nodes:
+                remove = partial(_remove_keepers, coordinator.docker(node), name)
+                retry(remove, f"Docker removes the keepers of {name}", node.name)
         maker = coordinator.makers[0]
+        if change.action == "remove":
+            retry(partial(_remove, coordinator.docker(maker), name), f"Docker removes the network {name}", maker.name)
+            return
+        network = next(wanted for wanted in _wanted(situation) if wanted.name == name)
         docker = coordinator.docker(maker)
 
         def make() -> None:
@@ -111,9 +126,30 @@ def _wanted(situation: Situation) -> tuple[_Wanted, ...]:
     )
 
 
-def _remove_keepers(docker: DockerClient, network: _Wanted) -> None:
-    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network.name}"}):
+def _refuse_users(docker: DockerClient, network: str, where: str) -> None:
+    """Raise StepFailed, before any keeper is removed, if Docker lists a container that is not ours on a network.
+
+    Preflight has looked at the nodes. A container may have come since then, or be on a host that is no node.
+    """
+    for identity in [one["Id"] for one in docker.api.networks(names=[network]) if one["Name"] == network]:
+        on_it = (docker.api.inspect_network(identity).get("Containers") or {}).items()
+        # Docker lists an endpoint of its own too, for the load balancer of a swarm's services.
+        others = {one["Name"] for key, one in on_it if not key.startswith("lb-") and not one["Name"].startswith(KEEPER)}
+        if names := ", ".join(sorted(others)):
+            what = f"network {network} is in use by {names}, and was left as it is"
+            advice = f"remove these containers, or disconnect them: docker network disconnect {network} CONTAINER"
+            raise StepFailed(Problem(what, where, advice))
+
+
+def _remove_keepers(docker: DockerClient, network: str) -> None:
+    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network}"}):
         keeper.remove(force=True)
+
+
+def _remove(docker: DockerClient, network: str) -> None:
+    for one in docker.networks.list(names=[network]):
+        if one.name == network:
+            one.remove()
 
 
 def changed_networks(situation: Situation) -> tuple[Network, ...]:

@@ -5,7 +5,7 @@ A content or hash of None does not exist yet: it differs from everything.
 """
 
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
-from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, keeper_name
+from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, OldKeeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Service, User
@@ -22,6 +22,7 @@ __all__ = [
     "Keeper",
     "Link",
     "NoRuleset",
+    "OldKeeper",
     "Resource",
     "Ruleset",
     "Service",

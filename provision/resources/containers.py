@@ -102,6 +102,39 @@ class Keeper:
 
 
 @dataclass(frozen=True)
+class OldKeeper:
+    """A keeper that is no longer wanted."""
+
+    container: str
+
+    @property
+    def name(self) -> str:
+        """`container NAME`."""
+        return f"container {self.container}"
+
+    def question(self) -> Question:
+        """Return an empty question: containers are always asked for."""
+        return Question()
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Return a difference if the container is there, running or not."""
+        there = any(one.name == self.container for one in facts.every_container)
+        return Difference("remove", note="a keeper that is no longer wanted") if there else None
+
+    def remember(self) -> str:
+        """Record nothing: it is ours."""
+        return ""
+
+    def upload(self) -> Upload | None:
+        """Return None: there is nothing to upload."""
+        return None
+
+    def apply(self, difference: Difference) -> str:
+        """Remove the container."""
+        return f"{call('docker', 'rm', '-f', self.container)} >/dev/null"
+
+
+@dataclass(frozen=True)
 class GatewayBridge:
     """docker_gwbridge. Otherwise Docker would create it with the first container on an overlay, which waits for it.
 

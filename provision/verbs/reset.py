@@ -5,39 +5,34 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import NamedTuple
 
 from provision import layout
-from provision.core.plan import Change
+from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
-from provision.core.situation import Situation
+from provision.core.situation import LABEL, Situation
 from provision.docker.client import retry
-from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, UsageError
-from provision.facts import RUN_LABEL
+from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, Unanswered, UsageError
 from provision.inventory.model import Node
-from provision.phases import networks
+from provision.phases import network_users
 from provision.phases.departure import done, undo
+from provision.phases.network_users import NetworkUser
 from provision.remote import Remote, Remotes
 from provision.report import Report
-from provision.resources import KEEPER
 from provision.verbs.session import Session
 
-_CONTAINERS = (
-    'timeout 60 docker ps -a --no-trunc --format \'{{.Names}}\t{{.Label "%s"}}{{.Label "%s"}}\' --filter network=%s'
+#: What to do about data that cannot be looked at.
+UNSEEN = "let it answer, and run this again; or let reset delete users' data without looking: --delete-user-data"
+#: What to do about a Docker that does not answer at the end.
+LEFT = (
+    "once it answers, remove what may be left of ours: docker rm -f $(docker ps -aq -f label=overlay-keeper); "
+    "docker network rm docker_gwbridge"
 )
-
-
-class Foreign(NamedTuple):
-    """A user's container on one of our networks."""
-
-    container: str
-    network: str
 
 
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
     """Undo provision on all nodes, or on those in `only`. ConsentMissing if users' data would be deleted."""
     chosen = _chosen(session, only)
+    # What the controller lacks to set up nodes, such as a release, is not needed to put them back.
     with session.survey("reset", absent=True, supplies=False) as (remotes, situation):
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         if not changed:
@@ -46,30 +41,54 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
             _refuse_members(session, situation, changed)
         for warning in session.plane.outage(situation):
             session.progress.say(warning.where, warning.what)
+        networks = network_users.shared(situation)
+        found = {node.name: network_users.users(situation, node, networks) for node in changed}
         with session.coordinator(remotes, situation) as coordinator:
-            found = remotes.each(partial(_users_containers, situation), tuple(changed))
             if not delete_user_data:
-                _respect_users(found, () if only else _users_data(session, situation, coordinator))
+                _respect_users(found, () if only else _users_data(situation, coordinator), _hidden(situation, changed))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to agree in advance"))
+            _run(session, remotes, changed, ("drop_keepers",), "removing keepers")
             remotes.each(lambda remote: _remove_containers(remote, found[remote.node.name]), tuple(changed))
-            _run(session, remotes, changed, "drop_keepers", "removing keepers")
             if not only:
                 _remove_networks(session, situation, coordinator, changed)
-        _run(session, remotes, changed, "put_back_docker", "restoring Docker")
-        _run(session, remotes, changed, "put_back_rest", "restoring everything else")
-    changes = tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed)
+        left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
+        _run(session, remotes, changed, ("put_back_rest",), "restoring everything else")
+    _refuse_a_new_failure(situation, left)
     return Report(
         "reset",
         f"{names}: restored. The cluster's authorities stay in {session.cluster.folder}",
-        changes=changes,
+        changes=tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed),
+        warnings=left,
         times=tuple(session.progress.times.items()),
     )
 
 
-def _users_data(session: Session, situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:
-    return coordinator.users_data(situation, lambda what: session.progress.say("cluster", what))
+def _users_data(situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:
+    """Return what goes with the cluster, beside containers: a user's networks and data. Or that it cannot be seen."""
+    what = "network {} is not ours, and goes with the cluster"
+    networks = [Problem(what.format(name), CLUSTER) for name in network_users.of_users(situation)]
+    try:
+        return [*networks, *coordinator.users_data(situation)]
+    except Unanswered as error:
+        # What never worked holds nothing, such as a store whose first members have not found each other.
+        worked = network_users.has_worked(situation)
+        return [*networks, Problem(str(error), CLUSTER, UNSEEN)] if worked else networks
+
+
+def _hidden(situation: Situation, changed: Sequence[Node]) -> Sequence[Problem]:
+    """Return the nodes whose containers cannot be looked at."""
+    return [
+        Problem(
+            "containers on the networks cannot be looked at: Docker does not answer "
+            f"({layout.DOCKER_UNIT} is {situation.of(node).unit(layout.DOCKER_UNIT).state})",
+            node.name,
+            UNSEEN,
+        )
+        for node in changed
+        if network_users.are_hidden(situation, node)
+    ]
 
 
 def _chosen(session: Session, only: Sequence[str]) -> tuple[Node, ...]:
@@ -90,44 +109,34 @@ def _refuse_members(session: Session, situation: Situation, chosen: Sequence[Nod
         raise PreflightRefused(*(Problem(what, name, advice) for name in counted))
 
 
-def _respect_users(found: Mapping[str, Sequence[Foreign]], keys: Sequence[Problem]) -> None:
+def _respect_users(
+    found: Mapping[str, Sequence[NetworkUser]], data: Sequence[Problem], hidden: Sequence[Problem]
+) -> None:
     on_networks = [
-        Problem(f"container {foreign.container} is on network {foreign.network}", node)
-        for node, containers in found.items()
-        for foreign in containers
+        Problem(f"container {user} is on network {user.network}", node)
+        for node, users in found.items()
+        for user in users
     ]
-    if problems := [*on_networks, *keys]:
+    if problems := [*on_networks, *data, *hidden]:
         advice = "move them away, or let reset delete them: --delete-user-data"
-        raise ConsentMissing(*(replace(problem, advice=advice) for problem in problems))
+        raise ConsentMissing(*(replace(problem, advice=problem.advice or advice) for problem in problems))
 
 
-def _users_containers(situation: Situation, remote: Remote) -> list[Foreign]:
-    if not situation.of(remote.node).unit(layout.DOCKER_UNIT).running:
-        return []
-    return [
-        Foreign(name, network.name)
-        for network in situation.cluster.networks
-        for line in done(remote, _CONTAINERS % (RUN_LABEL, KEEPER, network.name), "looking at containers").splitlines()
-        for name, _, ours in [line.partition("\t")]
-        if name and not ours
-    ]
-
-
-def _remove_containers(remote: Remote, found: Sequence[Foreign]) -> None:
+def _remove_containers(remote: Remote, found: Sequence[NetworkUser]) -> None:
     if found:
-        names = dict.fromkeys(foreign.container for foreign in found)  # a container may be on several networks
-        done(remote, f"docker rm -f {shlex.join(names)}", "removing containers")
+        names = dict.fromkeys(user.container for user in found)  # a container may be on several networks
+        done(remote, f"timeout 120 docker rm -f {shlex.join(names)}", "removing containers")
 
 
-def _remove_networks(session: Session, situation: Situation, coordinator: Coordinator, changed: list[Node]) -> None:
-    """Remove our networks while a quorum answers. Without one, they disappear when dockerd leaves the cluster."""
+def _remove_networks(session: Session, situation: Situation, coordinator: Coordinator, changed: Sequence[Node]) -> None:
+    """Remove our networks if a quorum answers and no keeper is left. Else they go as dockerd leaves the cluster."""
     answering = [node for node in changed if session.plane.on_the_network(situation, node)]
-    if not answering:
+    if not answering or not all(situation.of(node).docker_answers for node in changed):
         return
     docker = coordinator.docker(answering[0])
 
     def remove() -> None:
-        for network in docker.networks.list(filters={"label": f"{networks.LABEL}={session.cluster.name}"}):
+        for network in docker.networks.list(filters={"label": LABEL}):
             session.progress.say("cluster", f"remove network {network.name}")
             network.remove()
 
@@ -137,10 +146,22 @@ def _remove_networks(session: Session, situation: Situation, coordinator: Coordi
         session.progress.say("cluster", f"the networks disappear when Docker leaves the cluster: {error}")
 
 
-def _run(session: Session, remotes: Remotes, nodes: list[Node], function: str, what: str) -> None:
-    def step(remote: Remote) -> None:
+def _run(
+    session: Session, remotes: Remotes, nodes: Sequence[Node], functions: Sequence[str], what: str
+) -> tuple[Problem, ...]:
+    """Run these functions of reset.sh on the nodes. Return what they could not do, and said."""
+
+    def step(remote: Remote) -> str:
         session.progress.say(remote.node.name, what)
-        undo(remote, session.plane.node_functions("reset"), function, what=what)
+        return undo(remote, session.plane.node_functions("reset"), *functions, what=what)
 
     with session.progress.stage("reset"):
-        remotes.each(step, nodes)
+        told = remotes.each(step, nodes)
+    return tuple(Problem(line, node, LEFT) for node, lines in told.items() for line in lines.splitlines())
+
+
+def _refuse_a_new_failure(situation: Situation, left: Sequence[Problem]) -> None:
+    """Raise StepFailed if a Docker that ran before does not run any more. All else is undone by then."""
+    ran = {name for name, facts in situation.facts.items() if facts.unit(layout.DOCKER_UNIT).running}
+    if any(problem.where in ran for problem in left):
+        raise StepFailed(*left)

@@ -19,6 +19,7 @@ from provision.core.plan import CONTROLLER
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, PreflightRefused, Problem
+from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
@@ -165,11 +166,24 @@ class Session:
         found = engine.answers(scripts, remotes)
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
+        self._refuse_another_cluster(found)
         situation = replace(starts[plane], facts=found)
         missing: tuple[Problem, ...] = ()
         if supplies:
             situation, missing = plane.supplied(situation, lambda what: self.progress.say(CONTROLLER, what))
         return engine.completed(plane, situation, remotes), missing
+
+    def _refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
+        """Raise PreflightRefused if a node was provisioned for a cluster of another name: its certificates, the labels
+        of its networks, and the folder of its identity all have that name."""
+        mine = self.cluster.name
+        others = {name: facts.cluster for name, facts in found.items() if facts.cluster not in ("", mine)}
+        advice = "write `cluster: {0}` again; or, to rename it, first fab reset with {0}, then fab provision with {1}"
+        what = "this host belongs to the cluster {}, and the inventory calls it {}"
+        if others:
+            raise PreflightRefused(
+                *(Problem(what.format(old, mine), name, advice.format(old, mine)) for name, old in others.items())
+            )
 
     @contextmanager
     def coordinator(self, remotes: Remotes, situation: Situation) -> Iterator[Coordinator]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Fab
+from dropped import assert_kept_while_used
 from observe import document, everything, files, manifest, run, start
 
 from provision.lab import Lab
@@ -157,6 +158,10 @@ def test_reset_without_a_yes_and_without_a_terminal_changes_nothing(cluster: Lab
     seen = {node.name: files(cluster, node.name) for node in cluster.nodes}
     document(fab(cluster, "reset", "--json"), 3)
     assert {node.name: files(cluster, node.name) for node in cluster.nodes} == seen
+
+
+def test_206_207_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
+    assert_kept_while_used(cluster, fab)
 
 
 def test_reset_names_a_users_container_and_refuses(cluster: Lab, fab: Fab) -> None:

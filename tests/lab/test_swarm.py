@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
+from dropped import assert_kept_while_used
 from invariants import await_packets, await_so, holds
 from observe import document, everything, manifest, run, start, with_password
 
@@ -178,6 +179,10 @@ def test_87_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab,
     assert token not in said
     for node in NODES:
         run(cluster, node, f"! grep -rqs {token} /etc /var/lib/overlay-provision /run/overlay-provision")
+
+
+def test_206_207_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
+    assert_kept_while_used(cluster, fab)
 
 
 def test_its_reset_puts_the_hosts_back(cluster: Lab, fab: Fab, before: dict[str, list[str]]) -> None:

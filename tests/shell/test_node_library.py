@@ -285,6 +285,34 @@ def test_100_a_new_file_system_holds_no_data(shell: Shell, names: list[str], ans
     assert parse(output).answers.get("store-data", "").strip() == answer
 
 
+def test_203_what_is_absent_already_is_put_back_as_well_as_can_be(shell: Shell) -> None:
+    base = shell.folder / STRANGE
+    (base / "gone").mkdir(parents=True)
+    (base / "gone/file").write_text("theirs")
+    (base / "kept").mkdir(mode=0o750)
+    shell.call("remember_path", base / "gone", base / "gone/file", base / "kept")
+    record = shell.folder / "state/record"
+    # A record of an earlier version has names; this user does not exist any more.
+    lines = [line.replace("750 0:0", "750 nobody-at-all:root") for line in record.read_text().splitlines()]
+    record.write_text("".join(f"{line}\n" for line in lines))
+    shutil.rmtree(base / "gone")
+    (base / "kept").chmod(0o700)
+    shell.call("put_back", ".*")
+    assert (base / "gone/file").read_text() == "theirs"
+    assert seen(base / "kept") == (b"", 0o750, "root:root")
+    shutil.rmtree(base)
+    record.write_text("".join(f"{line}\n" for line in lines if line.startswith("folder")))
+    shell.call("put_back", ".*")
+    assert not base.exists()
+
+
+@pytest.mark.parametrize(("user", "group", "done"), [("yes", "", "user"), ("", "yes", "group"), ("", "", "")])
+def test_203_a_user_that_is_gone_already_is_no_obstacle(shell: Shell, user: str, group: str, done: str) -> None:
+    there = f"id() {{ [ '{user}' ]; }}; getent() {{ [ '{group}' ]; }}; "
+    there += "userdel() { echo user; }; groupdel() { echo group; }\n"
+    assert shell.run(f"{there}remember user etcd -\nput_back '.*'\n").split() == [done] * bool(done)
+
+
 def test_only_what_a_pattern_names_is_put_back(shell: Shell) -> None:
     paths = [shell.folder / name for name in ("etcd", "docker", "docker2", "other")]
     shell.call("remember_path", *paths)

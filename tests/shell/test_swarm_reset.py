@@ -13,6 +13,7 @@ from provision.planes.swarm.node import functions
 #: Docker, which is in a swarm until the attempt with this number; 9 is never.
 STANDS_IN = """
 systemctl() { :; }
+docker_answers() { :; }
 sleep() { :; }
 timeout() { shift; "$@"; }
 die() { echo "died: $*"; exit 1; }
@@ -47,3 +48,14 @@ def test_a_host_tries_three_times_to_leave(
     done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == (said, "", 1 if said else 0)
     assert len((tmp_path / "tries").read_text().splitlines()) == tries
+
+
+def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(shell: tuple[str, ...], tmp_path: Path) -> None:
+    root = tmp_path / "docker"
+    (root / "swarm" / "certificates").mkdir(parents=True)
+    (tmp_path / "daemon.json").write_text(f'{{"debug": true, "data-root": "{root}"}}')
+    reset = functions("reset").replace("/etc/docker/daemon.json", str(tmp_path / "daemon.json"))
+    (tmp_path / "program").write_text(f"{STANDS_IN}\ndocker_answers() {{ false; }}\n{reset}\nleave_network\n")
+    done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert list(root.iterdir()) == []

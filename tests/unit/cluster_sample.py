@@ -31,6 +31,7 @@ from provision.planes.etcd.release import Artifact
 from provision.planes.etcd.resources import Release
 from provision.resources import (
     GATEWAY_BRIDGE,
+    KEEPER,
     File,
     Folder,
     GatewayBridge,
@@ -218,7 +219,8 @@ def with_resource(facts: Facts, resource: Resource) -> Facts:
             bridge = {"Name": GATEWAY_BRIDGE, "Scope": "local", "Driver": "bridge"}
             return replace(facts, networks=(*facts.networks, bridge))
         case Keeper():
-            keeper = Container(resource.container * 2, resource.container, (resource.network,), "always")
+            labels = {KEEPER: resource.network}
+            keeper = Container(resource.container * 2, resource.container, (resource.network,), "always", labels)
             return replace(facts, containers=(*facts.containers, keeper))
     return replace(facts, paths={**facts.paths, **found})
 

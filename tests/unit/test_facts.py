@@ -204,11 +204,17 @@ def test_listeners_and_users() -> None:
 
 
 CONTAINERS = [
-    {"Id": "f" * 64, "Names": ["/db/alias", "/web"], "NetworkSettings": {"Networks": {"bridge": {}, "demo": {}}}},
-    {"Id": "0" * 64, "Names": None, "NetworkSettings": {}},
+    {
+        "Id": "f" * 64,
+        "State": "running",
+        "Names": ["/db/alias", "/web"],
+        "NetworkSettings": {"Networks": {"bridge": {}, "demo": {}}},
+    },
+    {"Id": "0" * 64, "State": "paused", "Names": None, "NetworkSettings": {}},
+    {"Id": "1" * 64, "State": "exited", "Names": ["/old"], "Labels": {"a": "b"}, "NetworkSettings": {}},
 ]
 DEMO = {"Name": "demo", "Scope": "global"}
-ASKED = ("/containers/json", "/images/gone/json", "/images/busybox:latest/json", "/networks")
+ASKED = ("/containers/json?all=true", "/images/gone/json", "/images/busybox:latest/json", "/networks")
 ANSWERS = (
     response(CONTAINERS)
     + response({"message": "no such image"}, "404 Not Found")
@@ -221,6 +227,9 @@ def test_what_docker_says() -> None:
     facts = parse(docker(ANSWERS, *ASKED))
     assert facts.docker_answers
     assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "0" * 12, ()))
+    assert facts.stopped == (Container("1" * 64, "old", (), labels={"a": "b"}),)
+    assert facts.every_container == (*facts.containers, *facts.stopped)
+    assert facts.containers_known
     assert facts.networks == (DEMO,)
     assert facts.images == {"busybox", "registry:5000/box:1"}
 
@@ -285,11 +294,12 @@ def test_the_answer_to_the_ping_is_nobodys() -> None:
 def test_docker_that_answers_nothing_or_an_error_tells_nothing(answers: bytes) -> None:
     facts = parse(docker(answers, *ASKED))
     assert (facts.docker_answers, facts.containers, facts.networks, facts.images) == (False, (), (), frozenset())
+    assert not facts.containers_known
 
 
 def test_docker_that_is_slow_with_its_networks_tells_the_rest() -> None:
     facts = parse(docker(ANSWERS[:-5], *ASKED))
-    assert (facts.docker_answers, facts.networks) == (False, ())
+    assert (facts.docker_answers, facts.containers_known, facts.networks) == (False, True, ())
     assert (len(facts.containers), facts.images) == (2, {"busybox", "registry:5000/box:1"})
 
 

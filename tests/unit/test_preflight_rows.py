@@ -29,6 +29,7 @@ from provision.facts import Clock, Container, Facts, PathFact, Space
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import Authority
+from provision.resources import KEEPER
 
 CA = "/etc/docker/overlay/ca.crt"
 NGINX = 'users:(("nginx",pid=7,fd=3),("nginx",pid=8,fd=3))'
@@ -51,7 +52,7 @@ def test_39_a_network_that_has_to_be_made_anew_while_a_container_uses_it(tmp_pat
     situation = planned_sample(tmp_path)
     for name in situation.facts:
         situation = changed(situation, name, sees(network("demo", "10.97.0.0/24")))
-    keeper = Container("1" * 12, "overlay-keeper-demo-node2", ("demo",))
+    keeper = Container("1" * 12, "overlay-keeper-demo-node2", ("demo",), labels={KEEPER: "demo"})
     used = (keeper, Container("2" * 12, "web", ("bridge", "demo")), Container("3" * 12, "other", ("bridge",)))
     situation = changed(situation, "node2", lambda facts: replace(facts, containers=used))
     (found,) = failures(situation)

@@ -10,8 +10,8 @@ from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.network.subnets import assigned, claims, spare
+from provision.phases.network_users import users
 from provision.phases.networks import changed_networks
-from provision.resources import KEEPER
 
 
 @check(PREFLIGHT)
@@ -52,14 +52,20 @@ def overlap(view: NodeView) -> Iterator[Outcome]:
 
 @check(PREFLIGHT)
 def network_in_use(view: NodeView) -> Iterator[Outcome]:
-    """No container uses a network that has to be recreated: Docker removes a network only when it is unused."""
+    """No container, even a stopped one, is on a network that has to be recreated or removed: it could not start."""
+    situation = view.situation
+    why = "`fab plan --ignore network-in-use` says why; "
     # One that is not there is made, or cannot be seen for want of a quorum.
-    for network in (one for one in changed_networks(view.situation) if one.name in view.situation.networks):
-        using = [one.name for one in view.facts.containers if network.name in one.networks]
-        if users := [name for name in using if not name.startswith(KEEPER)]:
+    recreated = {one.name: why for one in changed_networks(situation) if one.name in situation.networks}
+    for name, advice in {
+        **recreated,
+        **dict.fromkeys(situation.dropped, "name it in the inventory again; or "),
+    }.items():
+        if using := users(situation, view.node, (name,)):
+            done = "recreated" if name in recreated else "removed, for the inventory does not have it"
             yield view.failed(
-                f"network {network.name} has to be recreated, but is in use by {', '.join(users)}",
-                advice="`fab plan --ignore network-in-use` says why; stop these containers, or disconnect them from it",
+                f"network {name} has to be {done}, but is in use by {', '.join(map(str, using))}",
+                advice=f"{advice}remove the containers, or disconnect them: docker network disconnect {name} CONTAINER",
             )
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from provision import waiting
 from provision.core.plane import Coordinator, Status
 from provision.core.situation import Situation
-from provision.errors import Problem, StepFailed
+from provision.errors import Problem, StepFailed, Unanswered
 from provision.inventory.model import Cluster, Node
-from provision.planes.etcd import paths, pki, ports
+from provision.planes.etcd import membership, paths, pki, ports
 from provision.planes.etcd.local import local
 from provision.planes.etcd.store import Store, StoreError
 from provision.remote import Remotes
@@ -170,10 +170,12 @@ class EtcdCoordinator:
         found = (self.store().get(OF_NETWORKS) or {}).get("nodes", ())
         return frozenset(folder["key"] for folder in found if not folder.get("nodes"))
 
-    def users_data(self, situation: Situation, say: Callable[[str], None]) -> list[Problem]:
-        """Return which keys in the store are a user's."""
+    def users_data(self, situation: Situation) -> list[Problem]:
+        """Return which keys in the store are a user's. Unanswered if no member lists the keys."""
         running = [node for node in self.cluster.members if situation.of(node).unit(paths.ETCD_UNIT).running]
         if not running:
+            if membership.with_log(situation, "yes"):
+                raise Unanswered("keys in the store cannot be looked at: etcd runs on no member")
             return []
         try:
             root = self.store(running[0]).get("/", quorum=False) or {}
@@ -181,9 +183,10 @@ class EtcdCoordinator:
             # A member tells its own copy without a quorum, too.
             held = self.etcd(running[0]).get_range("\0", "\0", keys_only=True, serializable=True)
             v3 = [meta.key.decode(errors="replace") for _, meta in held]
-        except Exception as error:  # the store may be beyond answering, and reset is then the way out
-            say(f"the store does not say what it holds: {error}")
-            return []
+        except Exception as error:  # whatever the clients say, the member does not answer
+            raise Unanswered(
+                f"keys in the store cannot be looked at: etcd on {running[0].name} does not answer"
+            ) from error
         foreign = [*v2, *(key for key in v3 if not key.startswith(OUR_KEYS))]
         return [Problem(f"key {key} is in the store and not ours", "cluster") for key in foreign]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from provision.core.membership import Member
+from provision.core.membership import Member, spare
 from provision.core.plane import Stage
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
@@ -17,7 +17,7 @@ from provision.inventory.model import Node
 from provision.phases import departure
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local
-from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, peer_url, replaced
+from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, moved, peer_url, replaced
 
 
 def address(member: Member) -> str:
@@ -68,8 +68,8 @@ def without(situation: Situation, members: tuple[Member, ...]) -> Situation:
 
 def blockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which members can neither bootstrap nor join, and why no order of changes keeps a majority."""
-    if stranded := bootstrap.stranded(situation):
-        return stranded
+    if hindrances := bootstrap.stranded(situation) or _cut_off(situation):
+        return hindrances
     if is_lost(situation) and (absent := departure.leaving(situation)):
         what = f"{', '.join(host.name for host in absent)} cannot leave: the store has no quorum"
         return (Problem(what, "cluster", "let fab provision bring the store back first, without `state: absent`"),)
@@ -87,6 +87,23 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
         "that do; fab status shows them"
     )
     return (Problem(f"the members cannot be changed like this: {reason}", "cluster", advice),)
+
+
+def _cut_off(situation: Situation) -> tuple[Problem, ...]:
+    """Return the members that have lost the address at which the others know them, if these are no majority alone."""
+    gone = {
+        host: node
+        for url, node in moved(situation).items()
+        if (host := urlsplit(url).hostname or "") not in situation.of(node).mtus
+    }
+    number = len(known(situation) or situation.cluster.members)
+    if spare(number, number - len(gone)) >= 0:
+        return ()
+    what = "the store knows its member at {}, which the host no longer has, and without it there is no majority"
+    advice = (
+        "give it that address as well until fab provision is done: ip address add {}/32 dev INTERFACE, on this host"
+    )
+    return tuple(Problem(what.format(old), node.name, advice.format(old)) for old, node in gone.items())
 
 
 def refuse_replaced(situation: Situation, advice: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -143,7 +144,19 @@ def _member(situation: Situation, one: Mapping[str, Any]) -> Member:
     wanted = any(peer_url(node) == url for node in situation.cluster.members)
     anew = any(peer_url(node) == url for node in replaced(situation))
     healthy = not anew and (wanted or not healthy_urls(situation).isdisjoint(one.get("clientURLs", ())))
-    return Member(url, one.get("name", ""), bool(one.get("name")) and not one.get("isLearner"), healthy, anew)
+    votes = bool(one.get("name")) and not one.get("isLearner")
+    return Member(url, one.get("name", ""), votes, healthy, anew, url in moved(situation))
+
+
+def moved(situation: Situation) -> Mapping[str, Node]:
+    """Return the nodes whose etcd was configured for another address than the inventory's, by the peer URL there."""
+    found = {}
+    for node in situation.cluster.members:
+        file = situation.of(node).paths.get(paths.ETCD_ENVIRONMENT)
+        match = re.search(r"(?m)^ETCD_LISTEN_PEER_URLS=(\S+)$", (file and file.text) or "")
+        if match and match[1] != peer_url(node):
+            found[match[1]] = node
+    return found
 
 
 def healthy_urls(situation: Situation) -> frozenset[str]:

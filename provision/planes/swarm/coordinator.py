@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from ipaddress import IPv4Network
@@ -114,16 +114,25 @@ class SwarmCoordinator:
         """Do nothing: the managers forget a network with its removal."""
         return nullcontext()
 
-    def users_data(self, situation: Situation, say: Callable[[str], None]) -> list[Problem]:
-        """Return which services, secrets and configs a reset would delete."""
-        if not view.is_running(situation):
+    def users_data(self, situation: Situation) -> list[Problem]:
+        """Return which services, secrets and configs a reset would delete. Unanswered if no manager lists them."""
+        from provision.docker.client import asked
+
+        if not any(view.active(situation)):
             return []
-        docker = self.manager()
-        things = {"service": docker.services, "secret": docker.secrets, "config": docker.configs}
+        unseen = "services, secrets and configs in the swarm cannot be looked at: no manager knows a leader"
+        if not view.is_running(situation):
+            raise Unanswered(unseen)
+        try:
+            docker = self.manager()
+            things = {"service": docker.services, "secret": docker.secrets, "config": docker.configs}
+            found = {kind: asked(there.list) for kind, there in things.items()}
+        except (StepFailed, Unanswered) as error:
+            raise Unanswered(unseen) from error
         return [
             Problem(f"{kind} {one.name} is in the swarm and not ours", "cluster")
-            for kind, there in things.items()
-            for one in there.list()
+            for kind, there in found.items()
+            for one in there
             if not one.name.startswith(QUORUM)
         ]
 

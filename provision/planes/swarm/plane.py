@@ -110,13 +110,14 @@ class SwarmPlane(Plane):
 
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
+        encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
         return Question(
             paths=(paths.PEERS,),
             shown=(paths.STARTED,),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),
-            calls=("fact_swarm_certificates", *(["fact_encryption"] if encrypted(situation.cluster) else [])),
+            calls=("fact_swarm_certificates", "fact_swarm_address", *encryption),
         )
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:

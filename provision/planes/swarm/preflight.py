@@ -68,6 +68,17 @@ def healthy_swarm(view: NodeView) -> Iterator[Outcome]:
 
 
 @check(PREFLIGHT)
+def swarm_address(view: NodeView) -> Iterator[Outcome]:
+    """The host has the address at which it is in the swarm: without it, its daemon finds no other node."""
+    there, addresses = view.facts.answers.get("swarm-address", "").strip(), view.facts.mtus
+    if there and addresses and there not in addresses:
+        yield view.failed(
+            f"this host is in the swarm at {there}, which it no longer has",
+            f"give it that address as well: ip address add {there}/32 dev INTERFACE; fab plan then says how it moves",
+        )
+
+
+@check(PREFLIGHT)
 def our_swarm(view: NodeView) -> Iterator[Outcome]:
     """A node is in no swarm or in ours: nobody else's swarm is taken over, and none is joined to another."""
     daemon = swarm.daemon(view.facts)

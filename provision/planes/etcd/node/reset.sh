@@ -4,7 +4,7 @@
 leave_network() {
     systemctl stop overlay-join.service 2>/dev/null
     systemctl disable -q --now overlay-mend.service 2>/dev/null
-    [ ! -x /usr/local/lib/overlay-provision/mend ] || timeout 60 /usr/local/lib/overlay-provision/mend names >/dev/null 2>&1
+    ! docker_answers || [ ! -x /usr/local/lib/overlay-provision/mend ] || timeout 60 /usr/local/lib/overlay-provision/mend names >/dev/null 2>&1
 }
 
 # put_store_away: remove the node's member; the node continues without one. etcd's user is removed too. etcd's programs

@@ -12,6 +12,8 @@ from provision.planes.etcd.coordinator import opened
 
 #: What the plan says of a member without data, and what a person has to know before it is removed.
 REPLACED = "which has none of its data; it joins anew"
+#: What the plan says of a member whose host has another address in the inventory.
+MOVED = "which moves to another address; it joins anew"
 EMPTY = (
     f" and let it join anew, for its host has none of its data in {paths.DATA} "
     "(a new machine, or lost data; or is a disk not mounted there?)"
@@ -40,7 +42,7 @@ class Removal(Phase):
             self.name,
             f"member {member}",
             "remove",
-            note=f"{member.url}, {REPLACED if member.replaced else self.note}",
+            note=f"{member.url}, {REPLACED if member.replaced else MOVED if member.moved else self.note}",
             consent=f"remove the member {member} ({member.url}) from the store" + (EMPTY if member.replaced else ""),
         )
 
@@ -53,13 +55,16 @@ class Removal(Phase):
 
 
 class Lost(Removal):
-    """Members that do not answer, unwanted or without data: etcd adds none while one of them is in the list."""
+    """Members that do not answer, unwanted or without data: etcd adds none while one of them is in the list.
+
+    And members whose host joins at another address, where its etcd starts anew.
+    """
 
     name = "lost"
     note = "which does not answer"
 
     def members(self, found: Membership) -> tuple[Member, ...]:
-        """Return those that do not answer, never voted, or have to join anew."""
+        """Return those that do not answer, never voted, or whose host has to join anew."""
         return found.lost
 
 

@@ -9,6 +9,12 @@ fact_swarm_certificates() {
     done
 }
 
+# fact_swarm_address: print the address at which this node's daemon is in its swarm, though the daemon may not answer.
+fact_swarm_address() {
+    # shellcheck disable=SC2154 # the survey's
+    sed -n 's/.*"AdvertiseAddr": *"\([0-9.]*\).*/\1/p' "$docker/swarm/docker-state.json" 2>/dev/null | fact_encoded answer swarm-address
+}
+
 # fact_encryption: print whether the kernel can encrypt as Docker wants it. Tried in a network namespace of its own, with a
 # key that is none.
 fact_encryption() {

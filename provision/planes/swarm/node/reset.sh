@@ -4,14 +4,20 @@
 # one that leaves while others do may keep its gossip's port, and in another swarm it would hear nobody.
 leave_network() {
     systemctl disable -q --now overlay-mend.service 2>/dev/null
-    systemctl -q is-active docker.service || return 0
+    docker_answers || { forget_swarm; return 0; }
     # An attempt may fail while other managers leave (`context deadline exceeded`).
     for _ in 1 2 3; do
-        [ "$(docker info --format '{{.Swarm.LocalNodeState}}')" != inactive ] || return 0
+        [ "$(timeout 20 docker info --format '{{.Swarm.LocalNodeState}}')" != inactive ] || return 0
         ! timeout 60 docker swarm leave --force >/dev/null 2>/run/overlay-provision.leave || return 0
         sleep 1
     done
     die "Docker does not leave the swarm: $(cat /run/overlay-provision.leave)"
+}
+
+# forget_swarm: remove what a dockerd that does not run keeps of the swarm, as `docker swarm leave` does.
+forget_swarm() {
+    docker_root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
+    rm -rf "${docker_root:-/var/lib/docker}/swarm"
 }
 
 # end_membership: do nothing: who has left the swarm is no member.

@@ -1,0 +1,70 @@
+"""dockerd put back as it was before us, where it does not answer, does not start, or is there no more."""
+
+from __future__ import annotations
+
+import pytest
+from node_shell import SHELLS, Shell
+
+#: systemd and Docker. `answers`: dockerd answers; `starts`: it does after a restart; `ends`: it ends when told to.
+STANDS_IN = """
+calls=$PWD/calls; : >"$calls"
+timeout() { shift; "$@"; }
+command() { [ "$2" != dockerd ] && [ "$2" != docker ] || [ "$installed" = yes ]; }
+journalctl() { echo 'unable to configure the Docker daemon'; }
+leave_network() { :; }
+systemctl() {
+    case "$*" in
+    '-q is-active docker.service') [ "$answers" = yes ] ;;
+    'is-active docker.service') echo failed; return 3 ;;
+    cat*) [ "$installed" = yes ] ;;
+    'restart docker.service') echo restart >>"$calls"; answers=$starts; [ "$starts" = yes ] ;;
+    stop*) echo stop >>"$calls"; answers=no; [ "$ends" = yes ] ;;
+    kill*) echo kill >>"$calls"; ends=yes ;;
+    esac
+}
+docker() {
+    case "$*" in
+    version) [ "$answers" = yes ] ;;
+    'ps -aq -f label=overlay-keeper') echo keeper ;;
+    'rm -f keeper') echo keeper >>"$calls" ;;
+    esac
+}
+xargs() { read -r one && docker rm -f "$one"; }
+remember unit docker.service 'enabled active'
+"""
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(request.param, tmp_path_factory.mktemp("shell"))
+
+
+def put_back(shell: Shell, **state: str) -> tuple[str, list[str]]:
+    """Return what put_back_docker says, and what it does. By default all is well."""
+    state = {"installed": "yes", "answers": "yes", "starts": "yes", "ends": "yes"} | state
+    words = "\n".join(f"{name}={value}" for name, value in state.items())
+    done = shell.try_to(f"{words}\n{STANDS_IN}\nput_back_docker 2>/dev/null\n")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, (shell.folder / "calls").read_text().split()
+
+
+def test_a_dockerd_that_answers_is_restarted_as_it_was(shell: Shell) -> None:
+    assert put_back(shell) == ("", ["restart", "keeper"])
+
+
+def test_200_a_dockerd_that_does_not_answer_is_stopped_first(shell: Shell) -> None:
+    assert put_back(shell, answers="no") == ("", ["stop", "restart", "keeper"])
+    assert put_back(shell, answers="no", ends="no") == ("", ["stop", "kill", "stop", "restart", "keeper"])
+
+
+def test_201_a_dockerd_that_does_not_start_is_told_with_its_last_words(shell: Shell) -> None:
+    told, calls = put_back(shell, starts="no")
+    assert told == (
+        "Docker, configured as before us, does not answer (docker.service is failed): "
+        "unable to configure the Docker daemon\n"
+    )
+    assert calls == ["restart"]
+
+
+def test_202_a_docker_that_was_removed_is_nothing_to_put_back(shell: Shell) -> None:
+    assert put_back(shell, installed="no", answers="no") == ("", ["stop"])

@@ -78,6 +78,7 @@ fact value docker-root "$docker"
 # The file that dockerd reads at its start to know whether it is in swarm mode.
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /var/lib/overlay-provision "$docker"
+fact_rules
 systemctl cat docker.service 2>/dev/null | fact_encoded value docker-unit
 sed -n 's/^DOCKER_OPTS=//p' /etc/default/docker 2>/dev/null | fact_encoded value docker-options
 """

@@ -55,7 +55,7 @@ class SwarmCoordinator:
         with self._lock:
             if node.name not in self._clients:
                 path = self._socket(self.remotes[node.name])
-                self._clients[node.name] = over_socket(self.remotes[node.name].socket_tunnel(path))
+                self._clients[node.name] = over_socket(node.name, self.remotes[node.name].socket_tunnel(path))
             return self._clients[node.name]
 
     def _socket(self, remote: Remote) -> str:

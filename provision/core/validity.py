@@ -13,7 +13,7 @@ LAST_PART = 6
 
 
 class Certificate(NamedTuple):
-    """A certificate: what it is (`leaf docker/node1-server`), where it lies (`node1:/etc/…`), its end and its beginning."""
+    """A certificate: what it is (`leaf docker/node1-server`), where it lies (`node1:/etc/…`), its end and beginning."""
 
     what: str
     where: str

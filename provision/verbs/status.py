@@ -34,12 +34,8 @@ def run_status(session: Session, *, store: bool) -> Report:
     now = datetime.now(UTC)
     found = ending(plane.certificates(situation), now)
     soon = _soon(plane, [one for one in found if one.end > now], now)
-    problems = (
-        *survey.unreached,
-        *packet_rules.problems(situation),
-        *soon,
-        *(plane.unasked(situation) if provisioned else ()),
-    )
+    unasked = plane.unasked(situation) if provisioned else ()
+    problems = (*survey.unreached, *packet_rules.problems(situation), *soon, *unasked)
     return Report(
         "status",
         status.summary + _missing(session, situation),

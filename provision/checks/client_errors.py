@@ -35,7 +35,7 @@ def _problem(error: Exception) -> Problem:
     explain = next((_EXPLAINED[library] for library in libraries if library in _EXPLAINED), None)
     if explain:
         return explain(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | EOFError):
         return _connection(error)
     what = f"the check itself has failed ({type(error).__name__}: {_one_line(error)})"
     return Problem(what, advice="this is a mistake in overlay-provision: please report it, with the file of --bundle")
@@ -75,7 +75,10 @@ def _connection(error: Exception, daemon: str = "a daemon") -> Problem:
     """Say of an error of the network what its innermost cause says."""
     root = _root(error)
     if isinstance(root, ssl.SSLError):
-        words = getattr(root, "verify_message", "") or (root.reason or _one_line(root)).replace("_", " ").lower()
+        words = (
+            getattr(root, "verify_message", "")
+            or (getattr(root, "reason", None) or _one_line(root)).replace("_", " ").lower()
+        )
         return Problem(f"TLS with {daemon} fails: {words}", advice=_CERTIFICATES)
     if isinstance(root, OSError) and root.filename is not None:
         return Problem(f"{root.filename}: {root.strerror}", "controller", "is the file there, and readable by you?")

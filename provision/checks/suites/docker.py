@@ -19,6 +19,8 @@ PORT, PRIVATE_PORT = 8080, 8081
 PRUNE_LABEL = "overlay-provision.prune"
 #: The check without which no probe starts.
 PROBE_IMAGE = "docker/probe-image"
+#: The check without which a bridge may drop packets. Whether it does depends on which rules Docker has made since then.
+PACKET_RULES = "docker/packet-rules"
 
 _JOURNAL = "on the node: journalctl -u docker.service -u containerd.service"
 _NAMESPACES = 'for kind in mnt uts ipc pid net; do echo "$kind $(readlink "/proc/$1/ns/$kind")"; done'
@@ -102,7 +104,7 @@ def _namespaces(text: str) -> dict[str, str]:
     return {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) == 2}
 
 
-@check("docker", needs=[PROBE_IMAGE])
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def bridge_network(made: Scratch) -> Outcome:
     """The bridge network works: a container has an address of its subnet, and the node reaches the container there."""
@@ -148,7 +150,7 @@ def network_of_another_container(made: Scratch) -> Outcome:
     return _same(made, "two containers share 127.0.0.1", server.text, seen, _JOURNAL)
 
 
-@check("docker", needs=[PROBE_IMAGE])
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def link_by_name(made: Scratch) -> Outcome:
     """Links work: a container that is linked to another reaches the other by the link's name."""
@@ -157,7 +159,7 @@ def link_by_name(made: Scratch) -> Outcome:
     return _same(made, "a linked container answers by the link's name", server.text, seen, _JOURNAL)
 
 
-@check("docker", needs=[PROBE_IMAGE])
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def port_published(made: Scratch) -> Outcome:
     """Another node reaches a container's published port, and no port that is not published."""

@@ -29,3 +29,11 @@ def test_a_missing_inventory_is_a_mistake_of_usage(lab: Lab, fab: Fab, tmp_path:
 
 def test_an_unknown_verb_is_fabrics_own_error(lab: Lab, fab: Fab) -> None:
     assert fab(lab, "provisoin").returncode == 1
+
+
+def test_215_hosts_that_were_never_provisioned_are_said_to_be_that_and_nothing_more(lab: Lab, fab: Fab) -> None:
+    for verb in ("status", "verify"):
+        result = fab(lab, verb)
+        assert result.returncode == 5, result.stderr
+        assert result.stdout.splitlines()[-1] == "not provisioned yet: fab provision"
+        assert len(result.stdout.splitlines()) < 40

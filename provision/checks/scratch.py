@@ -191,7 +191,7 @@ class Scratch:
 
         StepFailed if the node does not have the image and there is no archive of it.
         """
-        if any(name in (tag, tag.removesuffix(":latest")) for tag in self.tags()):
+        if any(name in (tag, tag.removesuffix(":latest")) for tag in self._tags()):
             return name
         if archive is None:
             advice = "pull or build it there, or name its archive in the inventory"
@@ -204,8 +204,7 @@ class Scratch:
         self.untag(name)
         return f"{RUN_IMAGE}:{tag}"
 
-    def tags(self) -> list[str]:
-        """Return the names of the images that the node's Docker has."""
+    def _tags(self) -> list[str]:
         return [tag for image in self.api.images() for tag in image["RepoTags"] or ()]
 
     def untag(self, name: str) -> None:

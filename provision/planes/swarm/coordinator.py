@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
 from threading import Lock
@@ -131,7 +132,9 @@ class SwarmCoordinator:
         """Look at managers and daemons."""
         from provision.planes.swarm.status import could_not_start, status
 
-        return status(self.remotes.each(could_not_start), situation)
+        found = status(self.remotes.each(could_not_start), situation)
+        hidden = "; --store shows nothing: a swarm's keys are encrypted, and its managers do not give them"
+        return replace(found, summary=found.summary + hidden) if store else found
 
     def close(self) -> None:
         """Close the clients, and the doors."""

@@ -138,7 +138,7 @@ class Plane:
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
     #: What renews the cluster's certificates, and what to do if it has not.
-    renewal: str
+    renewal: str = "fab provision"
     #: Columns that the plane adds to the table of nodes.
     node_columns: tuple[str, ...] = ()
     #: Whether its nodes are in swarm mode; else none may be.

@@ -28,7 +28,7 @@ def run_status(session: Session, *, store: bool) -> Report:
         if not situation.facts:
             raise ConnectionFailed(*survey.unreached)
         status = coordinator.status(situation, store=store)
-    provisioned = is_provisioned(session, situation)
+    provisioned = is_provisioned(plane, situation)
     if not provisioned:
         status = Status(NOT_PROVISIONED, False, (), status.nodes)
     now = datetime.now(UTC)

@@ -12,7 +12,7 @@ from provision.checks import catalogue, node_view
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failures, flows
 from provision.core.plan import CLUSTER, CONTROLLER, Plan
-from provision.core.plane import Coordinator, Goal, Stage
+from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
@@ -46,10 +46,11 @@ def looked_at(
     return situation, warned(session, situation, ignored)
 
 
-def is_provisioned(session: Session, situation: Situation) -> bool:
-    """Say whether a node holds what the control plane puts there, or may hold it: one that was not reached."""
-    all_reached = len(situation.facts) >= len(session.cluster.nodes)
-    return any(map(session.plane.is_on, situation.facts.values())) or (situation.recorded and not all_reached)
+def is_provisioned(plane: Plane, situation: Situation) -> bool:
+    """Say whether a node holds something of ours, or may hold it: one that was not reached."""
+    holding = (facts.values.get("record") == "yes" or plane.is_on(facts) for facts in situation.facts.values())
+    all_reached = len(situation.facts) >= len(situation.cluster.nodes)
+    return any(holding) or (situation.recorded and not all_reached)
 
 
 def with_flows(session: Session, situation: Situation, remotes: Remotes) -> Situation:

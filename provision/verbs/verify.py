@@ -34,7 +34,7 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
     with session.survey("verify", modules(session), shared=True) as (remotes, situation):
         chosen = matching(catalogue.of_verify(session.plane), only, skip)
         warnings = warned(session, situation, ignored)
-        if not is_provisioned(session, situation):
+        if not is_provisioned(session.plane, situation):
             nothing = Outcome("plan/nothing-pending", "cluster", "failed", NOT_PROVISIONED, "fab provision")
             return proof_report(session, "verify", NOT_PROVISIONED, Plan(), (nothing,), warnings)
         first, *_ = stages_to(session, Goal.CONVERGE)(situation)

@@ -25,6 +25,7 @@ from provision.planes.etcd.pki import Identity
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.store import StoreError
 from provision.resources import Service, packet_rules
+from provision.verbs.steps import is_provisioned
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 WHOLE = " forward nat masquerade"
@@ -161,10 +162,20 @@ def test_221_a_certificate_counts_in_its_last_days(certificate: Certificate, cou
 # 215: never provisioned
 
 
-def test_215_bare_hosts_hold_nothing_of_either_control_plane(tmp_path: Path) -> None:
-    assert not any(map(PLANE.is_on, bare_situation(sample(tmp_path)).facts.values()))
-    assert not any(map(swarm.PLANE.is_on, swarm.bare(tmp_path).facts.values()))
-    assert any(map(PLANE.is_on, planned_sample(tmp_path).facts.values()))
+def test_215_bare_hosts_are_not_provisioned_on_either_control_plane(tmp_path: Path) -> None:
+    bare = bare_situation(sample(tmp_path))
+    assert not is_provisioned(PLANE, bare)
+    assert not is_provisioned(PLANE, replace(bare, recorded=True))
+    assert not is_provisioned(swarm.PLANE, swarm.bare(tmp_path))
+    assert is_provisioned(PLANE, planned_sample(tmp_path))
+
+
+def test_215_a_host_with_a_record_of_ours_or_one_that_was_not_reached_may_be_provisioned(tmp_path: Path) -> None:
+    bare = bare_situation(sample(tmp_path))
+    assert is_provisioned(swarm.PLANE, changed(bare, "node3", with_values(record="yes")))
+    reached = {name: facts for name, facts in bare.facts.items() if name != "node2"}
+    assert is_provisioned(PLANE, replace(bare, facts=reached, recorded=True))
+    assert not is_provisioned(PLANE, replace(bare, facts=reached))
 
 
 # 222: the v3 API

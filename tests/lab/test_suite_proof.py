@@ -86,9 +86,9 @@ def test_containers_that_do_not_reach_each_other_are_named(proven: Lab) -> None:
 
 
 #: Packets of TCP in VXLAN are dropped, and pings are not: as if a network card computed wrong checksums.
-NO_TCP = """nft add table inet offload
-nft add chain inet offload input '{ type filter hook input priority 0; }'
-nft add rule inet offload input udp dport 4789 @th,312,8 6 drop
+NO_TCP = """nft add table inet no_tcp
+nft add chain inet no_tcp input '{ type filter hook input priority 0; }'
+nft add rule inet no_tcp input udp dport 4789 @th,312,8 6 drop
 """
 
 
@@ -98,7 +98,7 @@ def test_218_tcp_that_is_lost_where_pings_cross_is_named_with_the_network_cards_
         with connected(proven) as proof:
             made = outcomes(proof, "overlay/containers-reach-each-other")
     finally:
-        run(proven, "node2", "nft delete table inet offload")
+        run(proven, "node2", "nft delete table inet no_tcp")
     assert {one.status for one in made} == {"failed"}
     assert all("answers pings, but nothing by TCP" in one.evidence for one in made)
     for node in proven.nodes:

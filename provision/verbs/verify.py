@@ -46,8 +46,8 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
                 outcomes = (_as_planned(plan), *proven(session, situation, coordinator, chosen))
     bad = len(list(failures(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
-    well = f"all {len(outcomes) - untried} checks passed on {nodes(session)}"
-    words = f"{bad} of {len(outcomes)} checks failed" if bad else f"{well}, {untried} not tried" if untried else well
+    told = f"{bad} of {len(outcomes)} checks failed" if bad else f"all {len(outcomes) - untried} checks passed"
+    words = f"{told}{'' if bad else f' on {nodes(session)}'}{f', {untried} not tried' if untried else ''}"
     return proof_report(session, "verify", words, plan, outcomes, warnings)
 
 

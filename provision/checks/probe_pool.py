@@ -13,6 +13,7 @@ from typing import cast
 from docker.errors import APIError
 
 from provision.checks.attached_shell import ShellLostError
+from provision.checks.client_errors import explained
 from provision.checks.probes import AddressTakenError, NotOnTheNetworkError, Probe, found, new_name, remove, start
 from provision.checks.proof import Proof
 from provision.core.outcome import Outcome
@@ -146,7 +147,7 @@ def proven(proof: Proof, network: Network, observe: Observe, *, each: int = 1) -
             probe_pool(proof, network).close()
             if attempt == ATTEMPTS:
                 raise
-            reason = str(error)
+            reason = explained(error).what
             continue
         wrong = [outcome.evidence for outcome in outcomes if outcome.status == "failed"]
         if not wrong:

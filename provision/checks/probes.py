@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 300
 #: Seconds to wait for an answer: the other hosts know a new endpoint after one or two (gossip runs every 200 ms).
 PATIENCE = 8
+#: Seconds to wait for a TCP connection to be made or refused: the kernel sends its request again after one second.
+TCP_SECONDS = 3
+#: A port at which no container of ours listens: discard.
+NOBODYS_PORT = 9
 #: Seconds to wait for a container or network to be removed: Docker removes in the background, and says 409 meanwhile.
 REMOVAL_SECONDS = 20
 _REACH = f"""
@@ -37,6 +41,21 @@ for target; do
     case $seen in *time=*) echo "$target ${{time%% ms*}}" ;; *) echo "$target lost" ;; esac
 done
 """
+
+#: Connect to a port of each address at which nobody listens, to all at once: a refusal has crossed both ways by TCP.
+#: Print each address and the exit code of `timeout`.
+_CONNECT = f"""
+for target; do
+    case $target in *[!0-9.]*) continue ;; esac
+    {{
+        timeout {TCP_SECONDS} nc "$target" {NOBODYS_PORT} </dev/null >/dev/null 2>&1
+        echo "$target tcp $?"
+    }} &
+done
+wait
+"""
+#: The exit codes of GNU's and busybox's `timeout` if the time is over.
+_OVER = ("124", "143")
 
 
 class NotOnTheNetworkError(Exception):
@@ -75,8 +94,17 @@ class Probe:
 
     def reach(self, *targets: str) -> dict[str, str]:
         """Ping addresses and names until they answer. Return the milliseconds of each that answered in time."""
-        answers = (line.split() for line in self.run(_REACH, *targets).splitlines())
-        return {words[0]: words[1] for words in answers if len(words) == 2 and words[1] != "lost"}
+        return self.reach_by_tcp(*targets, script=_REACH)[0]
+
+    def reach_by_tcp(self, *targets: str, script: str = _REACH + _CONNECT) -> tuple[dict[str, str], frozenset[str]]:
+        """Ping addresses and names as `reach` does; return also the addresses that do not answer by TCP.
+
+        An image without `nc` says nothing of TCP.
+        """
+        answers = [line.split() for line in self.run(script, *targets).splitlines()]
+        pings = {words[0]: words[1] for words in answers if len(words) == 2 and words[1] != "lost"}
+        silent = frozenset(words[0] for words in answers if words[1:2] == ["tcp"] and words[2:] and words[2] in _OVER)
+        return pings, silent
 
 
 def new_name(proof: Proof, node: Node) -> str:

@@ -15,7 +15,8 @@ from docker.utils import version_lt
 
 from provision.checks import probes
 from provision.checks.attached_shell import executed
-from provision.checks.proof import Proof, reason
+from provision.checks.client_errors import explained
+from provision.checks.proof import Proof
 from provision.core.check import Observe
 from provision.core.outcome import Outcome, failed
 from provision.errors import Problem, StepFailed
@@ -214,8 +215,15 @@ class Scratch:
         """Create a folder on the node; return its path."""
         path = f"{RUN_FOLDER}{self.proof.run}"
         self._removals.callback(self.remote().run, f"rm -rf {path}", what="removing a folder")
-        self.remote().run(f"mkdir -m 700 {path}", what="making a folder")
+        self.remote().run(f"mkdir -m 700 {path} && chown {self._root} {path}", what="making a folder")
         return path
+
+    @property
+    def _root(self) -> str:
+        """The user and group, as numbers, that a container's root is on the node: others where dockerd remaps users."""
+        info = self.api.info()
+        remapped = any(option.startswith("name=userns") for option in info.get("SecurityOptions") or ())
+        return Path(info["DockerRootDir"]).name.replace(".", ":") if remapped else "0:0"
 
     def __enter__(self) -> Self:
         """Return the object itself."""
@@ -246,7 +254,8 @@ def _on_each(observe: Callable[[Scratch], Outcome], nodes: Callable[[Cluster], S
             with Scratch(proof, node) as made:
                 return observe(made)
         except Exception as error:  # whatever Docker or its client raises, only this check fails
-            return failed(node.name, reason(error), "on the node: journalctl -u docker.service")
+            problem = explained(error, node.name, "on the node: journalctl -u docker.service")
+            return failed(node.name, problem.what, problem.advice)
 
     @functools.wraps(observe)
     def on_all(proof: Proof) -> Iterator[Outcome]:

@@ -21,12 +21,16 @@ Observe = Callable[[Any], Iterator[Outcome]]
 
 @dataclass(frozen=True)
 class Check:
-    """One check of a suite. `quick` ones are made after every provision, the others by `verify` alone."""
+    """One check of a suite. `quick` ones are made after every provision, the others by `verify` alone.
+
+    `needs`: checks, as `suite/name`, without which this one proves nothing, and would wait long to say so.
+    """
 
     suite: str
     name: str
     observe: Observe
     quick: bool = False
+    needs: tuple[str, ...] = ()
 
     def __call__(self, subject: Any) -> Iterator[Outcome]:
         """Look, and say what was seen."""
@@ -42,11 +46,11 @@ class Check:
         return f"{self.suite}/{self.name}"
 
 
-def check(suite: str, *, quick: bool = False) -> Callable[[Observe], Check]:
+def check(suite: str, *, quick: bool = False, needs: Sequence[str] = ()) -> Callable[[Observe], Check]:
     """Make a check of a function: of that suite, under the function's name."""
 
     def made(function: Observe) -> Check:
-        return Check(suite, function.__name__.replace("_", "-"), function, quick)
+        return Check(suite, function.__name__.replace("_", "-"), function, quick, tuple(needs))
 
     return made
 

@@ -111,6 +111,8 @@ class Plane:
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
+    #: What renews the cluster's certificates, and what to do if it has not.
+    renewal: str = "fab provision"
     #: Columns that the plane adds to the table of nodes.
     node_columns: tuple[str, ...] = ()
     #: Whether its nodes are in swarm mode; else none may be.
@@ -163,6 +165,10 @@ class Plane:
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say why no order of changes leads to what is wanted."""
+        return ()
+
+    def unasked(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say why the controller cannot ask the cluster's daemons, though they may be well."""
         return ()
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:

@@ -21,8 +21,8 @@ RETRY_SECONDS = 20.0
 LEFT_BEHIND = "has active endpoints"
 
 
-def over_tls(port: int, address: str, authority: Path, certificate: Path, key: Path) -> DockerClient:
-    """Return a client through a tunnel from the local `port`. The server's certificate must name `address`."""
+def over_tls(where: str, port: int, address: str, authority: Path, certificate: Path, key: Path) -> DockerClient:
+    """Return a client of node `where`, through a tunnel from the local `port`. The certificate must name `address`."""
     from docker import DockerClient
     from docker.tls import TLSConfig
     from requests.adapters import HTTPAdapter
@@ -39,16 +39,33 @@ def over_tls(port: int, address: str, authority: Path, certificate: Path, key: P
     # Ignore proxies and authorities from the environment: the client connects to loopback.
     client.api.trust_env = False
     client.api.mount("https://", Tunnelled(pool_maxsize=8))
-    return client
+    return _named(client, where)
 
 
-def over_socket(path: str) -> DockerClient:
-    """Return a client through a Unix socket. The version of the API is agreed on with the daemon."""
+def over_socket(where: str, path: str) -> DockerClient:
+    """Return a client of node `where`, through a Unix socket. The API's version is agreed on with the daemon."""
     from docker import DockerClient
 
     client = DockerClient(base_url=f"unix://{path}", version="auto", timeout=60)
     client.api.trust_env = False
+    return _named(client, where)
+
+
+def _named(client: DockerClient, where: str) -> DockerClient:
+    """Let each request, and so each error about one, name the node that was asked: see `node_asked`."""
+
+    def mark(request: Any) -> Any:
+        request.node_asked = where
+        return request
+
+    client.api.auth = mark
     return client
+
+
+def node_asked(error: Exception) -> str:
+    """Return the node whose Docker was asked when a client of ours raised this error; empty if that is not known."""
+    request = getattr(error, "request", None) or getattr(getattr(error, "response", None), "request", None)
+    return str(getattr(request, "node_asked", ""))
 
 
 def asked(ask: Callable[[], T]) -> T:

@@ -85,6 +85,7 @@ fact_containers
 [ ! -f "$docker/swarm/docker-state.json" ] || fact value swarm yes
 fact_spaces /etc /etc/systemd/system/docker.service.d /run /usr/local/lib/overlay-provision /var/lib/overlay-provision \
     "$docker"
+fact_rules
 """
 
 

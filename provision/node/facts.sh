@@ -145,6 +145,29 @@ fact_tables() {
     done
 }
 
+# fact_rules: of the rules for packets that dockerd makes at its start, print which are in the kernel: `forward` and `nat`
+# lead to Docker's chains, `masquerade` lets containers of overlays out. Print nothing if nobody knows. dockerd may have
+# used another variant of iptables than the one that is the host's default today.
+fact_rules() {
+    is_active docker.service && command -v iptables-save >/dev/null || return 0
+    rules=$(iptables-save 2>/dev/null) || return 0
+    case $rules in
+    *'-A FORWARD -j DOCKER-USER'*) ;;
+    *) rules=$rules$(iptables-legacy-save 2>/dev/null; iptables-nft-save 2>/dev/null) ;;
+    esac
+    found=
+    while read -r rule; do
+        case $rule in
+        '-A FORWARD -j DOCKER-USER'*) found="$found forward" ;;
+        '-A PREROUTING '*' -j DOCKER') found="$found nat" ;;
+        '-A POSTROUTING '*' ! -o docker_gwbridge -j MASQUERADE') found="$found masquerade" ;;
+        esac
+    done <<EOF
+$rules
+EOF
+    fact value docker-rules "$found"
+}
+
 # fact_docker PATH…: print the raw answers of Docker's API to a GET of each path. One process asks them all. The time limit
 # is for a dockerd that waits for its store and answers no request. Our input must not end before the answers: when it ends,
 # dockerd takes its client for gone, and cancels what it is doing. After the last answer dockerd closes the connection; GNU

@@ -139,9 +139,15 @@ def sign_leaf(leaf: Leaf, key: EllipticCurvePrivateKey, signer: Signer, moment: 
 
 
 def is_fit(
-    leaf: Leaf, certificate: bytes, key: bytes, signer: Signer, moment: datetime, since: datetime | None = None
+    leaf: Leaf,
+    certificate: bytes,
+    key: bytes,
+    signer: Signer,
+    moment: datetime,
+    since: datetime | None = None,
+    left: timedelta = RENEW_BEFORE,
 ) -> bool:
-    """Return whether a certificate and key are exactly this leaf, and valid for longer than `RENEW_BEFORE`.
+    """Return whether a certificate and key are exactly this leaf, and valid for longer than `left`.
 
     `since`: the certificate must also have been signed at or after this moment.
     """
@@ -153,7 +159,7 @@ def is_fit(
         found.verify_directly_issued_by(signer.certificate)
         return (
             found.public_key() == load_key(key).public_key()
-            and found.not_valid_before_utc <= moment < found.not_valid_after_utc - RENEW_BEFORE
+            and found.not_valid_before_utc <= moment < found.not_valid_after_utc - left
             and (since is None or found.not_valid_before_utc + CLOCK_SKEW >= since)
             and _purpose_of(found) == _purpose(leaf)
         )

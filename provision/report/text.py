@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 from provision.core.outcome import Outcome
 from provision.core.plan import Change
-from provision.core.table import Table
 from provision.errors import Exit, Problem
-from provision.report import Report
-
-
-class Line(NamedTuple):
-    """A line of text and its rich style, empty for none."""
-
-    text: str
-    style: str = ""
-
+from provision.report import Report, layout
+from provision.report.layout import Line
 
 _MARKS = {"passed": Line("✔", "green"), "failed": Line("✘", "red"), "warning": Line("!", "yellow")}
 _SIGNS = {
@@ -38,7 +31,12 @@ def show(report: Report) -> None:
     if report.problems and not report.changes and not report.outcomes and not report.tables:
         write([Line(report.summary, "bold red"), *_problems(report.problems), *_bundle(report)], sys.stderr)
     else:
-        write(lines(report), sys.stdout)
+        write(lines(report, _width(sys.stdout)), sys.stdout)
+
+
+def _width(stream: TextIO) -> int:
+    """Return the width of a terminal; elsewhere a row is one line, however long."""
+    return shutil.get_terminal_size().columns if stream.isatty() else layout.UNLIMITED
 
 
 def write(text: Iterable[Line], stream: TextIO) -> None:
@@ -54,8 +52,8 @@ def write(text: Iterable[Line], stream: TextIO) -> None:
         console.print(Text(line.text, line.style), soft_wrap=True)
 
 
-def lines(report: Report) -> Iterator[Line]:
-    """Yield the whole report, the most important line last."""
+def lines(report: Report, width: int = layout.UNLIMITED) -> Iterator[Line]:
+    """Yield the whole report, the most important line last. Tables fit into `width` characters."""
     for warning in report.warnings:
         yield Line(f"! {warning}", "yellow")
     for (where, phase), changes in groupby(report.changes, key=lambda change: (change.where, change.phase)):
@@ -67,7 +65,7 @@ def lines(report: Report) -> Iterator[Line]:
         for outcome in outcomes:
             yield from _outcome(outcome)
     for table in report.tables:
-        yield from _table(table)
+        yield from layout.lines(table, width)
     yield from _problems(report.problems)
     yield from _bundle(report)
     if report.times:
@@ -95,22 +93,6 @@ def _outcome(outcome: Outcome) -> Iterator[Line]:
         yield Line(f"      {line}")
     if outcome.advice and outcome.status != "passed":
         yield Line(f"      → {outcome.advice}", "yellow")
-
-
-def _table(table: Table) -> Iterator[Line]:
-    if not table.rows:
-        yield Line(f"{table.title}: none")
-        return
-    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-
-    def aligned(cells: Sequence[str]) -> str:
-        return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-    yield Line("")
-    yield Line(table.title, "bold")
-    yield Line(aligned(table.columns), "dim")
-    for row in table.rows:
-        yield Line(aligned(row))
 
 
 def _bundle(report: Report) -> Iterator[Line]:

@@ -66,6 +66,8 @@ class Service:
     restart_costs: str = ""
     #: Whether a change before this one stops the unit.
     stopped: bool = False
+    #: What the service has made at its start and is gone, as a plan says it: only a restart makes it anew.
+    gone: str = ""
 
     @property
     def name(self) -> str:
@@ -81,7 +83,7 @@ class Service:
         there = facts.unit(self.unit)
         if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
-            if stale:
+            if stale or self.gone:
                 stopped = facts.containers if self.stops_containers and not facts.live_restore else ()
                 lost = tuple(one.name for one in stopped if not one.comes_back)
                 return Difference("restart", note=self._note(facts, stale), stops=lost)
@@ -90,7 +92,8 @@ class Service:
         return Difference("start", again="restart")
 
     def _note(self, facts: Facts, stale: list[str]) -> str:
-        reason = f"for {pathlib.PurePosixPath(stale[0]).name}" + (f" and {len(stale) - 1} more" if stale[1:] else "")
+        causes = [*(pathlib.PurePosixPath(path).name for path in stale), *filter(None, [self.gone])]
+        reason = f"for {causes[0]}" + (f" and {len(causes) - 1} more" if causes[1:] else "")
         return "; ".join(filter(None, [reason, self.restart_costs, self._stopped(facts)]))
 
     def _stopped(self, facts: Facts) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from provision import inventory, layout
 from provision.checks.node_view import version_of
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
 from provision.core.table import Table
-from provision.errors import ConnectionFailed, Exit
+from provision.core.validity import Certificate, ending, left
+from provision.errors import ConnectionFailed, Exit, Problem
 from provision.inventory.model import Node
 from provision.network.subnets import assigned
 from provision.ports import Port
 from provision.report import Report
+from provision.resources import packet_rules
 from provision.verbs.session import Session
+from provision.verbs.steps import NOT_PROVISIONED, is_provisioned
 
 
 def run_status(session: Session, *, store: bool) -> Report:
@@ -24,21 +28,35 @@ def run_status(session: Session, *, store: bool) -> Report:
         if not situation.facts:
             raise ConnectionFailed(*survey.unreached)
         status = coordinator.status(situation, store=store)
-    tables = (
-        *status.tables,
-        _nodes(plane, situation, status),
-        _networks(session, situation),
-        ports(situation, plane.ports_of(session.cluster)),
-        *status.closing,
-    )
+    provisioned = is_provisioned(plane, situation)
+    if not provisioned:
+        status = Status(NOT_PROVISIONED, False, (), status.nodes)
+    now = datetime.now(UTC)
+    found = ending(plane.certificates(situation), now)
+    soon = _soon(plane, [one for one in found if one.end > now], now)
+    unasked = plane.unasked(situation) if provisioned else ()
+    problems = (*survey.unreached, *packet_rules.problems(situation), *soon, *unasked)
     return Report(
         "status",
         status.summary + _missing(session, situation),
-        Exit.DONE if status.is_well and not survey.unreached else Exit.VERIFICATION_FAILED,
-        tables=tables,
+        Exit.DONE if status.is_well and not problems and not found else Exit.VERIFICATION_FAILED,
+        tables=(
+            *status.tables,
+            _nodes(plane, situation, status),
+            _networks(session, situation),
+            ports(situation, plane.ports_of(session.cluster)),
+            *status.closing,
+        ),
         warnings=(*inventory.warnings(session.cluster), *plane.warnings(situation)),
-        problems=survey.unreached,
+        problems=problems,
     )
+
+
+def _soon(plane: Plane, found: Sequence[Certificate], now: datetime) -> tuple[Problem, ...]:
+    """Say which certificates are about to end; those that have ended are among the plane's warnings."""
+    ends = {one.what: f"{left(one.end, now)} left, until {one.end:%Y-%m-%d}" for one in reversed(found)}
+    told = "; ".join(f"{what}: {end}" for what, end in ends.items())
+    return (Problem(f"certificates end soon: {told}", "cluster", plane.renewal),) if told else ()
 
 
 def _missing(session: Session, situation: Situation) -> str:

@@ -12,13 +12,17 @@ from provision.checks import catalogue, node_view
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failures, flows
 from provision.core.plan import CLUSTER, CONTROLLER, Plan
-from provision.core.plane import Coordinator, Goal, Stage
+from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
 from provision.remote import Remotes
 from provision.report import Report
+from provision.resources import packet_rules
 from provision.verbs.session import Session
+
+#: What status and verify say of nodes on which nothing is ours.
+NOT_PROVISIONED = "not provisioned yet: fab provision"
 
 #: From what was found to the stages that lead to a goal.
 Stages = Callable[[Situation], Sequence[Stage]]
@@ -40,6 +44,13 @@ def looked_at(
     """Try tunnels and ports, and return the situation with what came of it, and every warning. PreflightRefused."""
     situation = with_flows(session, tunnels.tried(situation, session.plane.ports_of(session.cluster), remotes), remotes)
     return situation, warned(session, situation, ignored)
+
+
+def is_provisioned(plane: Plane, situation: Situation) -> bool:
+    """Say whether a node holds something of ours, or may hold it: one that was not reached."""
+    holding = (facts.values.get("record") == "yes" or plane.is_on(facts) for facts in situation.facts.values())
+    all_reached = len(situation.facts) >= len(situation.cluster.nodes)
+    return any(holding) or (situation.recorded and not all_reached)
 
 
 def with_flows(session: Session, situation: Situation, remotes: Remotes) -> Situation:
@@ -138,7 +149,8 @@ def proven(
             name: facts.marked for name, facts in engine.with_marked(situation, coordinator.remotes).facts.items()
         }
         left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
-        proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started)
+        gone = {name: packet_rules.lost(facts) for name, facts in situation.facts.items()}
+        proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started, gone)
         return verify.run(proof, chosen or [check for check in catalogue.of_verify(session.plane) if check.quick])
 
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from provision import engine
 from provision.checks import catalogue
 from provision.core.check import matching
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
-from provision.core.plane import Goal
+from provision.core.plane import Goal, Plane
+from provision.core.situation import Situation
 from provision.report import Report
 from provision.verbs.session import Session
-from provision.verbs.steps import changes, entered, modules, nodes, proof_report, proven, stages_to, warned
+from provision.verbs.steps import (
+    NOT_PROVISIONED,
+    changes,
+    entered,
+    is_provisioned,
+    modules,
+    nodes,
+    proof_report,
+    proven,
+    stages_to,
+    warned,
+)
 
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
@@ -22,21 +34,29 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
     with session.survey("verify", modules(session), shared=True) as (remotes, situation):
         chosen = matching(catalogue.of_verify(session.plane), only, skip)
         warnings = warned(session, situation, ignored)
+        if not is_provisioned(session.plane, situation):
+            nothing = Outcome("plan/nothing-pending", "cluster", "failed", NOT_PROVISIONED, "fab provision")
+            return proof_report(session, "verify", NOT_PROVISIONED, Plan(), (nothing,), warnings)
         first, *_ = stages_to(session, Goal.CONVERGE)(situation)
         plan = engine.make_plan(session.plane, entered(session, situation, remotes, first))
-        if lost := session.plane.outage(situation):
-            outcomes = (
-                _as_planned(plan),
-                *(Outcome(f"{session.plane.name}/quorum", "cluster", "failed", p.what, p.advice) for p in lost),
-            )
+        if stops := tuple(_stops(session.plane, situation)):
+            outcomes = (_as_planned(plan), *stops)
         else:
             with session.coordinator(remotes, situation) as coordinator:
                 outcomes = (_as_planned(plan), *proven(session, situation, coordinator, chosen))
     bad = len(list(failures(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
-    well = f"all {len(outcomes) - untried} checks passed on {nodes(session)}"
-    words = f"{bad} of {len(outcomes)} checks failed" if bad else f"{well}, {untried} not tried" if untried else well
+    told = f"{bad} of {len(outcomes)} checks failed" if bad else f"all {len(outcomes) - untried} checks passed"
+    words = f"{told}{'' if bad else f' on {nodes(session)}'}{f', {untried} not tried' if untried else ''}"
     return proof_report(session, "verify", words, plan, outcomes, warnings)
+
+
+def _stops(plane: Plane, situation: Situation) -> Iterator[Outcome]:
+    """Yield a failed outcome for each reason for which no check could pass."""
+    reasons = {"certificate": plane.unasked(situation), "quorum": plane.outage(situation)}
+    for name, problems in reasons.items():
+        for one in problems:
+            yield Outcome(f"{plane.name}/{name}", one.where or "cluster", "failed", one.what, one.advice)
 
 
 def _as_planned(plan: Plan) -> Outcome:

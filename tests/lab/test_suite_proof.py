@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import Fab
 from observe import document, run
-from proofs import connected, red
+from proofs import connected, outcomes, red
 
 from provision.lab import Lab
 from provision.planes.etcd.coordinator import opened
@@ -83,6 +83,75 @@ def test_containers_that_do_not_reach_each_other_are_named(proven: Lab) -> None:
         said = told(proven, "overlay/containers-reach-each-other")
     assert set(said) == {"node1 → node2", "node2 → node1"}
     assert told(proven, "overlay/containers-reach-each-other") == {}
+
+
+#: Packets of TCP in VXLAN are dropped, and pings are not: as if a network card computed wrong checksums.
+NO_TCP = """nft add table inet no_tcp
+nft add chain inet no_tcp input '{ type filter hook input priority 0; }'
+nft add rule inet no_tcp input udp dport 4789 @th,312,8 6 drop
+"""
+
+
+def test_218_tcp_that_is_lost_where_pings_cross_is_named_with_the_network_cards_and_the_command(proven: Lab) -> None:
+    run(proven, "node2", NO_TCP)
+    try:
+        with connected(proven) as proof:
+            made = outcomes(proof, "overlay/containers-reach-each-other")
+    finally:
+        run(proven, "node2", "nft delete table inet no_tcp")
+    assert {one.status for one in made} == {"failed"}
+    assert all("answers pings, but nothing by TCP" in one.evidence for one in made)
+    for node in proven.nodes:
+        assert f"on {node.name}: ethtool -K eth0 tx-checksum-ip-generic off" in made[0].advice
+
+
+def test_219_an_image_that_is_gone_is_one_failure_on_its_node(proven: Lab, fab: Fab) -> None:
+    run(proven, "node2", "docker tag busybox kept && docker rmi busybox")
+    try:
+        report = document(fab(proven, "verify", "--only", "docker/|overlay/containers", "--json"), 5)
+    finally:
+        run(proven, "node2", "docker tag kept busybox && docker rmi kept")
+    failed = [(one["check"], one["where"]) for one in report["outcomes"] if one["status"] == "failed"]
+    assert failed == [("plan/nothing-pending", "cluster"), ("docker/probe-image", "node2")]
+    assert "http" not in "".join(one["evidence"] for one in report["outcomes"] if one["status"] != "passed")
+
+
+def test_217_flushed_rules_are_said_by_status_and_planned_as_a_restart(proven: Lab, fab: Fab) -> None:
+    run(proven, "node2", "iptables-save >/run/rules; iptables -F; iptables -t nat -F")
+    try:
+        problems = document(fab(proven, "status", "--json"), 5)["problems"]
+        changes = document(fab(proven, "plan", "--json"))["changes"]
+    finally:
+        run(proven, "node2", "iptables-restore </run/rules; rm /run/rules")
+    assert [problem["where"] for problem in problems] == ["node2"]
+    assert [(one["where"], one["action"], one["resource"]) for one in changes] == [
+        ("node2", "restart", "unit docker.service")
+    ]
+    assert document(fab(proven, "plan", "--json"))["changes"] == []
+
+
+def test_216_without_a_certificate_to_ask_with_status_and_verify_say_that_alone(proven: Lab, fab: Fab) -> None:
+    path = proven.folder / ".overlay" / proven.name / "docker" / "controller.crt"
+    kept = path.rename(path.with_suffix(".kept"))
+    try:
+        summary = document(fab(proven, "status", "--json"), 5)["summary"]
+        seen = document(fab(proven, "verify", "--json"), 5)["outcomes"]
+    finally:
+        kept.rename(path)
+    assert summary == f"no certificate to ask with: {path} is missing"
+    assert [one["check"] for one in seen] == ["plan/nothing-pending", "etcd/certificate"]
+    assert document(fab(proven, "status", "--json"))["exit_code"] == 0
+
+
+@pytest.mark.whole
+def test_220_every_check_passes_where_a_dockerd_remaps_users(proven: Lab, fab: Fab) -> None:
+    run(proven, "node2", 'echo \'{"userns-remap": "default"}\' >/etc/docker/daemon.json; systemctl restart docker')
+    try:
+        document(fab(proven, "provision", "--yes", "--json"))
+        document(fab(proven, "verify", "--only", "docker/", "--json"))
+    finally:
+        run(proven, "node2", "rm /etc/docker/daemon.json; systemctl restart docker")
+    document(fab(proven, "provision", "--yes", "--json"))
 
 
 @pytest.fixture(scope="module")

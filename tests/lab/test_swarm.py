@@ -71,6 +71,17 @@ def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
     assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
 
 
+def test_217_flushed_rules_are_planned_as_a_restart(cluster: Lab, fab: Fab) -> None:
+    run(cluster, "node2", "iptables-save >/run/rules; iptables -F; iptables -t nat -F")
+    try:
+        changes = document(fab(cluster, "plan", "--json"))["changes"]
+    finally:
+        run(cluster, "node2", "iptables-restore </run/rules; rm /run/rules")
+    assert [(one["where"], one["action"], one["resource"]) for one in changes] == [
+        ("node2", "restart", "unit docker.service")
+    ]
+
+
 def test_a_user_with_a_sudo_password_comes_to_dockers_socket_and_leaves_no_door(cluster: Lab) -> None:
     inventory = cluster.folder / "ops.yml"
     inventory.write_text(cluster.inventory.read_text().replace("user: root", "user: ops"))

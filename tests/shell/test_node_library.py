@@ -47,6 +47,53 @@ def test_a_host_where_nft_does_not_work_says_nothing_of_it(shell: Shell) -> None
     assert shell.run("nft() { false; }\nfact_tables ours") == ""
 
 
+#: The rules of Docker 20.10, and of 28 for the chain FORWARD.
+OLD = """*filter
+:FORWARD DROP [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+COMMIT
+*nat
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.18.0.0/16 ! -o docker_gwbridge -j MASQUERADE
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT"""
+FLUSHED = """*filter
+:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+COMMIT
+*nat
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT"""
+
+
+def with_rules(shell: Shell, rules: str, legacy: str) -> str:
+    """Put programs into the folder that print rules, of each variant of iptables. Return a script."""
+    for program, printed in (("iptables-save", rules), ("iptables-legacy-save", legacy), ("iptables-nft-save", "")):
+        path = shell.folder / program
+        path.write_text(f"#!/bin/sh\ncat <<'.'\n{printed}\n.\n")
+        path.chmod(0o755)
+    return f"PATH={shell.folder}:$PATH\nactive=' docker.service '\nfact_rules"
+
+
+@pytest.mark.parametrize(
+    ("rules", "legacy", "told"),
+    [
+        (OLD, "", " forward nat masquerade"),
+        (FLUSHED, "", ""),
+        (FLUSHED, OLD, " forward nat masquerade"),
+        (OLD.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -i x -j DOCKER-USER"), "", " nat masquerade"),
+    ],
+)
+def test_217_dockers_rules_for_packets_are_looked_for(shell: Shell, rules: str, legacy: str, told: str) -> None:
+    assert shell.run(with_rules(shell, rules, legacy)) == f"value\tdocker-rules\t{told}\n"
+
+
+def test_217_a_host_whose_docker_does_not_run_says_nothing_of_its_rules(shell: Shell) -> None:
+    assert shell.run("fact_rules") == ""
+
+
 def test_a_fact_is_one_line_with_its_fields_as_they_are(shell: Shell) -> None:
     fields = ["a", "two words", "", r"back\nslash %s", "-n", STRANGE]
     assert shell.call("fact", *fields) == "\t".join(fields) + "\n"

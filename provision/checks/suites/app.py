@@ -13,6 +13,8 @@ from docker.errors import APIError
 from provision.checks.probe_pool import own_addresses
 from provision.checks.proof import Proof
 from provision.checks.scratch import Inside, Scratch
+from provision.checks.suites.docker import PACKET_RULES
+from provision.checks.suites.overlay import REACH
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, not_tried, passed
 from provision.core.reach import Flow
@@ -116,7 +118,7 @@ def _no_images() -> Outcome:
     return not_tried("cluster", "the inventory names no images of the counter", "app: in the inventory")
 
 
-@check("app")
+@check("app", needs=[REACH, PACKET_RULES])
 def page_counts_up(proof: Proof) -> Iterator[Outcome]:
     """An application works across nodes: a page that finds Redis on another node by name counts each visit."""
     if counter := _counter(proof):
@@ -127,7 +129,7 @@ def page_counts_up(proof: Proof) -> Iterator[Outcome]:
         yield _no_images()
 
 
-@check("app")
+@check("app", needs=[REACH, PACKET_RULES])
 def count_outlives_the_page(proof: Proof) -> Iterator[Outcome]:
     """An application's data outlives its containers: a new container of the page continues the count."""
     if counter := _counter(proof):

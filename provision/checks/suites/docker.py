@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from typing import cast
 
+from provision.checks.proof import Proof
 from provision.checks.scratch import Inside, Scratch, on_each_node
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
@@ -15,6 +17,10 @@ from provision.core.outcome import Outcome, failed, passed
 PORT, PRIVATE_PORT = 8080, 8081
 #: The label of the volumes that a check prunes.
 PRUNE_LABEL = "overlay-provision.prune"
+#: The check without which no probe starts.
+PROBE_IMAGE = "docker/probe-image"
+#: The check without which a bridge may drop packets. Whether it does depends on which rules Docker has made since then.
+PACKET_RULES = "docker/packet-rules"
 
 _JOURNAL = "on the node: journalctl -u docker.service -u containerd.service"
 _NAMESPACES = 'for kind in mnt uts ipc pid net; do echo "$kind $(readlink "/proc/$1/ns/$kind")"; done'
@@ -59,7 +65,27 @@ def _subject(made: Scratch) -> Subject:
     return cast(Subject, made.proof.shared.setdefault(name, Subject(Scratch(made.proof, made.node))))
 
 
+@check("docker", quick=True)
+@on_each_node
+def probe_image(made: Scratch) -> Outcome:
+    """Docker has the image of the probes on every node: without the image, nothing else can be tried there."""
+    image = made.proof.cluster.probe.image
+    found = made.api.inspect_image(image)  # an error says that there is none, and what to do: client_errors.py
+    return passed(made.node.name, f"has the image {image}, {found['Id'][7:19]}")
+
+
 @check("docker")
+def packet_rules(proof: Proof) -> Iterator[Outcome]:
+    """Docker's rules for packets are in the kernel: without them, containers reach nothing outside their networks."""
+    for node in proof.cluster.nodes:
+        if gone := proof.gone.get(node.name):
+            advice = "fab provision restarts Docker there, which makes them anew. What has flushed them?"
+            yield failed(node.name, f"gone: {'; '.join(gone)}", advice)
+        else:
+            yield passed(node.name, "no rule that Docker made at its start is missing")
+
+
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def namespaces_of_its_own(made: Scratch) -> Outcome:
     """A container is isolated from its host: it has its own mount, UTS, IPC, PID and network namespaces."""
@@ -75,7 +101,7 @@ def _namespaces(text: str) -> dict[str, str]:
     return {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) == 2}
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def bridge_network(made: Scratch) -> Outcome:
     """The bridge network works: a container has an address of its subnet, and the node reaches the container there."""
@@ -89,16 +115,19 @@ def bridge_network(made: Scratch) -> Outcome:
     return _same(made, told, subject.text, seen, "does a firewall on the node drop the packets?")
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def host_network(made: Scratch) -> Outcome:
-    """The host network works: a container on it is in the node's own network namespace."""
+    """The host network works: a container on it is in the node's own network namespace.
+
+    Docker refuses it to a container whose users are remapped (userns-remap), so this one's are not.
+    """
     outside = made.remote().run("readlink /proc/1/ns/net", what="reading namespaces").stdout.strip()
-    inside = made.container(network="host").run(_NETWORK)
+    inside = made.container(network="host", userns_mode="host").run(_NETWORK)
     return _same(made, "the container is in the node's own network namespace", outside, inside, _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def no_network(made: Scratch) -> Outcome:
     """A container with `--network none` is cut off: it has no address but loopback's, and no route."""
@@ -109,7 +138,7 @@ def no_network(made: Scratch) -> Outcome:
     return passed(made.node.name, "the container has loopback and nothing else")
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def network_of_another_container(made: Scratch) -> Outcome:
     """Containers can share one network: a container in another's network reaches the other's server at 127.0.0.1."""
@@ -118,7 +147,7 @@ def network_of_another_container(made: Scratch) -> Outcome:
     return _same(made, "two containers share 127.0.0.1", server.text, seen, _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def link_by_name(made: Scratch) -> Outcome:
     """Links work: a container that is linked to another reaches the other by the link's name."""
@@ -127,7 +156,7 @@ def link_by_name(made: Scratch) -> Outcome:
     return _same(made, "a linked container answers by the link's name", server.text, seen, _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE, PACKET_RULES])
 @on_each_node
 def port_published(made: Scratch) -> Outcome:
     """Another node reaches a container's published port, and no port that is not published."""
@@ -140,7 +169,7 @@ def port_published(made: Scratch) -> Outcome:
     return _same(made, told, subject.text, seen, "does a firewall between the nodes drop the packets?")
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def volume_outlives_its_container(made: Scratch) -> Outcome:
     """A named volume keeps its data: a second container reads what a first one wrote before it was removed."""
@@ -152,7 +181,7 @@ def volume_outlives_its_container(made: Scratch) -> Outcome:
     return _same(made, "a second container read what the first had written to a volume", text, seen, _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def prune_leaves_volumes_in_use(made: Scratch) -> Outcome:
     """Pruning volumes loses no data in use: it removes an unused volume, and leaves one that a container uses."""
@@ -167,7 +196,7 @@ def prune_leaves_volumes_in_use(made: Scratch) -> Outcome:
     return passed(made.node.name, "the prune left the volume in use and removed the unused one")
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def environment_given_at_run(made: Scratch) -> Outcome:
     """Settings reach a program: a variable given to `docker run` is in the environment of its first process."""
@@ -176,7 +205,7 @@ def environment_given_at_run(made: Scratch) -> Outcome:
     return _same(made, "the container has the variable given at its start", subject.text, seen, _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def bind_mount_changed_from_both_sides(made: Scratch) -> Outcome:
     """Bind mounts work: node and container each read what the other wrote to a shared folder."""
@@ -190,7 +219,7 @@ def bind_mount_changed_from_both_sides(made: Scratch) -> Outcome:
     return _same(made, told, f"{text} {answer}", f"{inside} {outside}", _JOURNAL)
 
 
-@check("docker")
+@check("docker", needs=[PROBE_IMAGE])
 @on_each_node
 def image_tagged_anew(made: Scratch) -> Outcome:
     """Tags work: an image with a second tag is the same image, and stays when that tag is removed."""

@@ -10,6 +10,7 @@ from provision import layout
 from provision.checks.probe_pool import moving_addresses, probe_pool
 from provision.checks.probes import AddressTakenError, Probe, new_name, remove, start
 from provision.checks.proof import Proof
+from provision.checks.suites.overlay import REACH
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.core.reach import Flow
@@ -24,7 +25,7 @@ NEIGHBOUR_SECONDS = 30
 _ADVICE = f"{layout.MEND_UNIT} should have corrected that: journalctl -u {layout.MEND_UNIT}"
 
 
-@check("moves")
+@check("moves", needs=[REACH])
 def moved_address_is_reached(proof: Proof) -> Iterator[Outcome]:
     """A container's address moves from one host to another, and every host reaches it there.
 

@@ -14,6 +14,7 @@ from provision.checks import probes
 from provision.checks.probe_pool import probe_pool
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof
+from provision.checks.suites.overlay import REACH
 from provision.checks.temporary import Temporary, refused_as_taken, temporary
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
@@ -96,7 +97,7 @@ def _try_to_make(network: Temporary, node: Node) -> str:
     return ""
 
 
-@check("overlay")
+@check("overlay", needs=[REACH])
 def isolated_from_other_networks(proof: Proof) -> Iterator[Outcome]:
     """Networks are isolated: containers of one network do not reach those of another, by address or by name.
 

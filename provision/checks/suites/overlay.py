@@ -9,10 +9,16 @@ from functools import partial
 from provision.checks.probe_pool import proven
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof
+from provision.checks.suites.docker import PROBE_IMAGE
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.core.reach import Flow
 from provision.inventory.model import Network, Node
+
+#: The check without which containers of different hosts exchange nothing.
+REACH = "overlay/containers-reach-each-other"
+#: The feature of a network card that is switched off where it computes wrong checksums.
+OFFLOAD = "tx-checksum-ip-generic"
 
 
 @check("overlay", quick=True)
@@ -33,41 +39,69 @@ def _ids(proof: Proof, node: Node, network: Network) -> tuple[str, ...]:
     return tuple(sorted(one["Id"] for one in listed if one["Name"] == network.name))
 
 
-@check("overlay", quick=True)
+@check("overlay", quick=True, needs=[PROBE_IMAGE])
 def containers_reach_each_other(proof: Proof) -> Iterator[Outcome]:
-    """Containers on different nodes reach each other by address and by name, on every network."""
+    """Containers on different nodes reach each other by address and by name, by ping and by TCP, on every network."""
     for network in proof.cluster.networks:
-        yield from proven(proof, network, partial(_all_reached, network.name))
+        yield from proven(proof, network, partial(_all_reached, proof, network.name))
 
 
-@check("overlay")
+@check("overlay", needs=[PROBE_IMAGE])
 def containers_of_one_host_reach_each_other(proof: Proof) -> Iterator[Outcome]:
     """Containers on the same node reach each other by address and by name, on every network."""
     for network in proof.cluster.networks:
-        yield from proven(proof, network, partial(_neighbours_reached, network.name), each=2)
+        yield from proven(proof, network, partial(_neighbours_reached, proof, network.name), each=2)
 
 
-def _all_reached(network: str, started: Sequence[Probe]) -> list[Outcome]:
-    return _reached(network, [(source, [one for one in started if one.node != source.node]) for source in started])
+def _all_reached(proof: Proof, network: str, started: Sequence[Probe]) -> list[Outcome]:
+    return _reached(
+        proof, network, [(source, [one for one in started if one.node != source.node]) for source in started]
+    )
 
 
-def _neighbours_reached(network: str, started: Sequence[Probe]) -> list[Outcome]:
+def _neighbours_reached(proof: Proof, network: str, started: Sequence[Probe]) -> list[Outcome]:
     """Ping from the first of each node's two probes to the second."""
     pairs: dict[str, list[Probe]] = {}
     for probe in started:
         pairs.setdefault(probe.node.name, []).append(probe)
-    return _reached(network, [(first, [second]) for first, second in pairs.values()])
+    return _reached(proof, network, [(first, [second]) for first, second in pairs.values()])
 
 
-def _reached(network: str, ways: Sequence[tuple[Probe, Sequence[Probe]]]) -> list[Outcome]:
-    """Ping each source's targets by address and by name, from all sources at once."""
+def _reached(proof: Proof, network: str, ways: Sequence[tuple[Probe, Sequence[Probe]]]) -> list[Outcome]:
+    """Ping each source's targets by address and by name, and try TCP, from all sources at once."""
 
     def reach(source: Probe, targets: Sequence[Probe]) -> list[Outcome]:
-        seen = source.reach(*(target for probe in targets for target in (probe.address, probe.name)))
-        return [_told(network, source, probe, seen.get(probe.address), seen.get(probe.name)) for probe in targets]
+        seen, silent = source.reach_by_tcp(*(target for probe in targets for target in (probe.address, probe.name)))
+        return [
+            _pings_only(proof, network, source, probe)
+            if probe.address in seen and probe.address in silent
+            else _told(network, source, probe, seen.get(probe.address), seen.get(probe.name))
+            for probe in targets
+        ]
 
     with ThreadPoolExecutor(len(ways)) as pool:
         return [outcome for outcomes in pool.map(reach, *zip(*ways, strict=True)) for outcome in outcomes]
+
+
+def _pings_only(proof: Proof, network: str, source: Probe, probe: Probe) -> Outcome:
+    """Return the outcome of a container that answers pings, and no connection by TCP."""
+    what = f"{network}: {probe.address} answers pings, but nothing by TCP"
+    if source.node == probe.node:
+        return failed(f"{source.node.name}, twice", what, "does a firewall on the node drop it? nft list ruleset")
+    off = (f"on {at.name}: ethtool -K {_device(proof, at, to)} {OFFLOAD} off" for at, to in _both(source, probe))
+    advice = f"mostly the network cards compute wrong checksums of packets in VXLAN; {'; '.join(off)}"
+    return failed(Flow(source.node.name, probe.node.name, f"TCP on {network}"), what, f"{advice}; then fab verify")
+
+
+def _both(source: Probe, probe: Probe) -> tuple[tuple[Node, Node], tuple[Node, Node]]:
+    return (source.node, probe.node), (probe.node, source.node)
+
+
+def _device(proof: Proof, node: Node, peer: Node) -> str:
+    """Return the network device through which a node reaches another one; `DEVICE` if it does not say."""
+    told = proof.coordinator.remotes[node.name].run(f"ip -o -4 route get {peer.address}", what="reading a route").stdout
+    words = told.split()
+    return words[words.index("dev") + 1] if "dev" in words[:-1] else "DEVICE"
 
 
 def _told(network: str, source: Probe, probe: Probe, by_address: str | None, by_name: str | None) -> Outcome:

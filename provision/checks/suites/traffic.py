@@ -14,6 +14,7 @@ from functools import partial
 from provision.checks.probe_pool import proven
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof
+from provision.checks.suites.overlay import REACH
 from provision.core.check import check
 from provision.core.outcome import Outcome, failed, passed
 from provision.core.reach import Flow
@@ -53,7 +54,7 @@ done)/mtu"
 _PIECES = "grep ^Ip: /proc/net/snmp"
 
 
-@check("overlay")
+@check("overlay", needs=[REACH])
 def tcp_and_udp(proof: Proof) -> Iterator[Outcome]:
     """TCP and UDP cross between nodes: a random word sent to a container's address, and to its name, arrives."""
     for network in proof.cluster.networks:
@@ -136,7 +137,7 @@ def _beside(proof: Proof, probe: Probe, script: str) -> str:
     return result.stdout
 
 
-@check("overlay")
+@check("overlay", needs=[REACH])
 def largest_packet_whole(proof: Proof) -> Iterator[Outcome]:
     """Packets of a container's largest size arrive and are not fragmented: a wrong MTU slows or stops connections."""
     for network in proof.cluster.networks:
@@ -194,7 +195,7 @@ def pieces_sent(told: str) -> int:
     return int(dict(zip(names.split(), values.split(), strict=True))["FragCreates"])
 
 
-@check("overlay")
+@check("overlay", needs=[REACH])
 def many_bytes_unharmed(proof: Proof) -> Iterator[Outcome]:
     """A large transfer is unharmed: 64 MiB of random bytes have the same SHA-256 on two nodes."""
     for network in proof.cluster.networks:

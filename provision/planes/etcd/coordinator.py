@@ -35,6 +35,13 @@ os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
 # An idle channel tells every fork and reconnect on standard error; nobody can act on that.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+#: What an error of etcd3 means that has no cause with words.
+_WITHOUT_WORDS = {
+    "ConnectionFailedError": "the connection failed",
+    "ConnectionTimeoutError": "it did not answer in time",
+    "PreconditionFailedError": "it refuses the request in its present state",
+}
+
 #: Folders in the store of a network's endpoints, and of a subnet's addresses.
 OF_NETWORKS = "/docker/network/v1.0/endpoint"
 OF_SUBNETS = "/docker/network/v1.0/ipam/default/data/GlobalDefault"
@@ -98,6 +105,21 @@ class EtcdCoordinator:
         """Return an etcd3 client of one member."""
         return self._once("etcd", node, lambda: self._etcd(node))
 
+    def v3(self, node: Node, ask: Callable[[etcd3.Etcd3Client], T]) -> T:
+        """Return a member's answer through the v3 API. StoreError if it does not answer, or says no."""
+        import grpc
+        from etcd3.exceptions import Etcd3Exception
+
+        try:
+            return ask(self.etcd(node))
+        except (Etcd3Exception, grpc.RpcError) as error:
+            # etcd3 hides what the member has said behind an error of its own, without words.
+            cause = next((one for one in (error, error.__cause__, error.__context__) if hasattr(one, "details")), None)
+            words = (cause and cause.details()) or _WITHOUT_WORDS.get(type(error).__name__, "it gives no reason")
+            raise StoreError(f"etcd on {node.name} does not answer: {words}") from error
+        except OSError as error:  # a certificate or key that it would show
+            raise StoreError(f"{error.filename or 'a certificate'}: {error.strerror or error}") from error
+
     def _etcd(self, node: Node) -> etcd3.Etcd3Client:
         import etcd3
 
@@ -121,7 +143,7 @@ class EtcdCoordinator:
 
         port = self.remotes[node.name].tunnel(ports.DOCKER_PORT, node.address)
         authority = self.identity.authority_path(pki.Authority.DOCKER)
-        return over_tls(port, node.address, authority, *self.identity.paths(pki.CONTROLLER_DOCKER))
+        return over_tls(node.name, port, node.address, authority, *self.identity.paths(pki.CONTROLLER_DOCKER))
 
     def aim(self, situation: Situation) -> None:
         """Show the certificates that the controller keeps now."""
@@ -181,7 +203,9 @@ class EtcdCoordinator:
             root = self.store(running[0]).get("/", quorum=False) or {}
             v2 = [entry["key"] for entry in root.get("nodes", ()) if entry["key"] not in OUR_KEYS]
             # A member tells its own copy without a quorum, too.
-            held = self.etcd(running[0]).get_range("\0", "\0", keys_only=True, serializable=True)
+            held = self.v3(
+                running[0], lambda client: list(client.get_range("\0", "\0", keys_only=True, serializable=True))
+            )
             v3 = [meta.key.decode(errors="replace") for _, meta in held]
         except Exception as error:  # whatever the clients say, the member does not answer
             raise Unanswered(

@@ -61,6 +61,7 @@ class EtcdPlane(Plane):
         Leave(),
         PutBack(partial(functions, "reset")),
     )
+    renewal = "fab provision renews leaves, fab certs --rotate --authority makes new authorities"
     node_columns = ("rows mended",)
     daemon_keys = frozenset(
         {
@@ -125,6 +126,10 @@ class EtcdPlane(Plane):
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which members can neither bootstrap nor join, and which change of members would cost the majority."""
         return leaving.blockers(situation)
+
+    def unasked(self, situation: Situation) -> tuple[Problem, ...]:
+        """Say which certificate the controller lacks to ask the members and dockerds."""
+        return validity.unasked(situation)
 
     def outage(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that the store has no quorum."""

@@ -15,7 +15,7 @@ from provision.core.table import Table
 from provision.core.validity import left
 from provision.docker.stopped import COULD_NOT_START
 from provision.inventory.model import Cluster, Node
-from provision.planes.etcd import membership, paths, pki
+from provision.planes.etcd import membership, paths, pki, validity
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import local
 from provision.remote import Remote, in_parallel
@@ -55,19 +55,24 @@ class Row(NamedTuple):
 
 def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -> Status:
     """Return members, daemons and certificates; with `store` the tree under /docker as each member holds it."""
-    known = local(situation).identity.get(pki.CONTROLLER_STORE)
-    members = (*_members(coordinator, situation), *_strangers(situation)) if known else ()
+    unasked = validity.unasked(situation)
+    members = (*(_unasked(coordinator) if unasked else _members(coordinator, situation)), *_strangers(situation))
     states = coordinator.remotes.each(_state)
     # The store counts those that it lists, whatever the inventory says.
     wanted = len(membership.membership(situation).voters) or len(coordinator.cluster.members)
     healthy = sum(row.health == "healthy" for row in members)
     waiting = _waiting(states, members, wanted)
+    summary = f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _differing(situation)
     return Status(
-        f"{healthy} of {wanted} members healthy" + _quorum(healthy, wanted) + _differing(situation),
+        unasked[0].what if unasked else summary,
         healthy == wanted and not waiting and not _differing(situation),
         (Table("members", "Store", Row._fields, members),),
         {name: (_daemon(situation, name, state), state.mended) for name, state in states.items()},
-        (_certificates(coordinator.cluster, situation), *waiting, *((_store(coordinator),) if store else ())),
+        (
+            _certificates(coordinator.cluster, situation),
+            *waiting,
+            *((_store(coordinator),) if store and not unasked else ()),
+        ),
     )
 
 
@@ -122,6 +127,10 @@ def _members(coordinator: EtcdCoordinator, situation: Situation) -> tuple[Row, .
     return tuple(in_parallel(row, coordinator.cluster.members))
 
 
+def _unasked(coordinator: EtcdCoordinator) -> tuple[Row, ...]:
+    return tuple(Row(node.name, health="not asked") for node in coordinator.cluster.members)
+
+
 def _strangers(situation: Situation) -> tuple[Row, ...]:
     """Return the members that the store lists and the inventory does not know."""
     return tuple(
@@ -131,7 +140,7 @@ def _strangers(situation: Situation) -> tuple[Row, ...]:
 
 
 def _asked(coordinator: EtcdCoordinator, node: Node) -> Any:
-    return coordinator.etcd(node).status()
+    return coordinator.v3(node, lambda client: client.status())
 
 
 def _reads(coordinator: EtcdCoordinator, node: Node) -> bool:
@@ -178,13 +187,14 @@ def _certificates(cluster: Cluster, situation: Situation) -> Table:
 
 
 def _store(coordinator: EtcdCoordinator) -> Table:
+    """Return each key below /docker, and its value in each member's copy."""
     trees = {
         node.name: dict(_leaves(_tried(partial(_tree, coordinator, node)) or {}))
         for node in coordinator.cluster.members
     }
     keys = sorted({key for tree in trees.values() for key in tree})
     rows = tuple((key, *(tree.get(key, "absent") for tree in trees.values())) for key in keys)
-    return Table("store", "Store below /docker", ("key", *trees), rows)
+    return Table("store", "Store", ("key", *trees), rows, is_tree=True)
 
 
 def _tree(coordinator: EtcdCoordinator, node: Node) -> Mapping[str, Any]:
@@ -193,7 +203,6 @@ def _tree(coordinator: EtcdCoordinator, node: Node) -> Mapping[str, Any]:
 
 def _leaves(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "value" in entry:
-        value = entry["value"]
-        yield entry["key"], value if len(value) <= 60 else f"{value[:57]}…"
+        yield entry["key"], entry["value"]
     for below in entry.get("nodes", ()):
         yield from _leaves(below)

@@ -9,7 +9,7 @@ from provision.core.situation import Situation
 from provision.core.validity import Certificate, left
 from provision.errors import Problem
 from provision.pki import certificates
-from provision.planes.etcd import pki
+from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
 
@@ -25,6 +25,38 @@ def found(situation: Situation) -> Iterator[Certificate]:
                 there = situation.of(node).paths.get(path)
                 for certificate in certificates.load_all(((there and there.text) or "").encode()):
                     yield Certificate(what, f"{node.name}:{path}", certificate.not_valid_after_utc)
+
+
+def unasked(situation: Situation) -> tuple[Problem, ...]:
+    """Say which certificate the controller lacks to ask the members, or the dockerds: else each check says it anew."""
+    identity, folder = local(situation).identity, situation.cluster.folder
+    authorities = (pki.Authority.CLIENT, pki.Authority.DOCKER)
+    path = f"{paths.DOCKER_PKI}/ca.crt"
+    shown = (facts.paths[path].text for facts in situation.facts.values() if path in facts.paths)
+    foreign = any(text and not identity.recognises(pki.Authority.DOCKER, text.encode()) for text in shown)
+    if foreign or not all(map(identity.exists, authorities)):
+        what = f"no certificate to ask with: {folder} does not hold the authorities that made the nodes' certificates"
+        advice = (
+            f"copy {folder} from the controller that made the cluster; if that folder is lost, fab certs --adopt makes "
+            "new authorities here and replaces all certificates on the nodes"
+        )
+        return (Problem(what, CONTROLLER, advice),)
+    lacking = [leaf for leaf in (pki.CONTROLLER_STORE, pki.CONTROLLER_DOCKER) if leaf not in identity.accepted]
+    what = "no certificate to ask with"
+    return tuple(
+        Problem(f"{what}: {_unfit(identity, leaf)}", CONTROLLER, "fab provision makes it anew") for leaf in lacking
+    )
+
+
+def _unfit(identity: pki.Identity, leaf: pki.Leaf) -> str:
+    """Say why the daemons accept a leaf of the controller no more."""
+    path, key = identity.paths(leaf)
+    end = next((kept.end for kept in identity.kept if kept.path == path), None)
+    if end is None:
+        return f"{path} is missing"
+    if end <= identity.moment:
+        return f"{path} ended on {end:%Y-%m-%d} ({left(end, identity.moment)})"
+    return f"{path} or {key.name} is damaged, or was made by an authority that is no longer trusted"
 
 
 def warnings(situation: Situation) -> tuple[Problem, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Network
 from threading import Lock
@@ -55,7 +56,7 @@ class SwarmCoordinator:
         with self._lock:
             if node.name not in self._clients:
                 path = self._socket(self.remotes[node.name])
-                self._clients[node.name] = over_socket(self.remotes[node.name].socket_tunnel(path))
+                self._clients[node.name] = over_socket(node.name, self.remotes[node.name].socket_tunnel(path))
             return self._clients[node.name]
 
     def _socket(self, remote: Remote) -> str:
@@ -140,7 +141,9 @@ class SwarmCoordinator:
         """Look at managers and daemons."""
         from provision.planes.swarm.status import could_not_start, status
 
-        return status(self.remotes.each(could_not_start), situation)
+        found = status(self.remotes.each(could_not_start), situation)
+        hidden = "; --store shows nothing: a swarm's keys are encrypted, and its managers do not give them"
+        return replace(found, summary=found.summary + hidden) if store else found
 
     def close(self) -> None:
         """Close the clients, and the doors."""

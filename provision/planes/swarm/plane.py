@@ -87,6 +87,7 @@ class SwarmPlane(Plane):
         Leave(),
         PutBack(partial(functions, "reset")),
     )
+    renewal = "Docker renews it while it reaches a manager: docker info there; fab certs --rotate makes new ones"
     node_columns = ("containers started",)
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})

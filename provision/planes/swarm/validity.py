@@ -33,7 +33,8 @@ def found(situation: Situation) -> Iterator[Certificate]:
             # A node's own certificate comes first, and may be followed by that of an authority.
             text = facts.answers.get(answer, "").encode()
             for certificate in certificates.load_all(text)[:1]:
-                yield Certificate(what, f"{node.name}:{folder}/{answer}.crt", certificate.not_valid_after_utc)
+                where = f"{node.name}:{folder}/{answer}.crt"
+                yield Certificate(what, where, certificate.not_valid_after_utc, certificate.not_valid_before_utc)
 
 
 def role(text: str) -> str:

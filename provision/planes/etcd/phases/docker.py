@@ -22,7 +22,7 @@ from provision.planes.etcd import membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.node import DOCKER_STORE, MEND, functions, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
-from provision.resources import File, Folder, GatewayBridge, Resource, Service, call
+from provision.resources import File, Folder, GatewayBridge, Resource, Service, call, packet_rules
 from provision.templates import render
 
 if TYPE_CHECKING:
@@ -96,7 +96,11 @@ class Docker(Phase):
         fit[layout.DOCKER_DROP_IN] = frozenset(hashlib.sha256(content).hexdigest() for content in drop_ins)
         fit[paths.DOCKER_STORE] = _store_files(situation, node) | _started_on(situation, node)
         return Service(
-            layout.DOCKER_UNIT, tuple((path, fit[path]) for path in watched), seconds=120, stops_containers=True
+            layout.DOCKER_UNIT,
+            tuple((path, fit[path]) for path in watched),
+            seconds=120,
+            stops_containers=True,
+            gone=packet_rules.gone(situation.of(node)),
         )
 
     def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str], *, member: bool) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -15,7 +15,7 @@ from provision.pki import certificates
 from provision.pki.certificates import LEAF_LIFETIME, RENEW_BEFORE, Signer
 from provision.pki.leaf import Issued, Leaf
 from provision.planes.etcd.pki import rotation
-from provision.planes.etcd.pki.leaves import Authority, leaves
+from provision.planes.etcd.pki.leaves import CONTROLLER_DOCKER, CONTROLLER_STORE, Authority, leaves
 from provision.planes.etcd.pki.rotation import RotationTarget, Step
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Identity:
     issued: Mapping[Leaf, Issued]
     kept: tuple[Kept, ...]
     needs: tuple[Need, ...]
+    #: The controller's leaves that the daemons accept now, those that are about to be renewed included.
+    accepted: frozenset[Leaf] = frozenset()
 
     @classmethod
     def read(cls, cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
@@ -78,9 +80,10 @@ class Identity:
             *(_need(folder, leaf) for leaf in unfit),
         )
         authorities = {str(name): _read_trusted(folder / name, step) for name in Authority}
-        return cls(
-            folder, moment, target, step, signers, authorities, issued, tuple(_kept(folder, wanted, step)), needs
-        )
+        own = (CONTROLLER_STORE, CONTROLLER_DOCKER)
+        accepted = frozenset(leaf for leaf in own if _is_accepted(folder, leaf, authorities[leaf.authority], moment))
+        kept = tuple(_kept(folder, wanted, step))
+        return cls(folder, moment, target, step, signers, authorities, issued, kept, needs, accepted)
 
     def get(self, leaf: Leaf) -> Issued | None:
         """Return an issued leaf; None if it is missing or no longer fit."""
@@ -203,6 +206,16 @@ def _read_leaf(
     if not certificates.is_fit(leaf, certificate, key, signer, moment, target.leaves_since):
         return None
     return Issued(certificate, key, certificates.certificate_pem(signer.certificate))
+
+
+def _is_accepted(folder: Path, leaf: Leaf, trusted: Sequence[x509.Certificate], moment: datetime) -> bool:
+    """Return whether a leaf is valid and of an authority that is trusted now: in a rotation there are two."""
+    try:
+        certificate, key = (path.read_bytes() for path in files_of(folder, leaf))
+    except OSError:
+        return False
+    living = (Signer(one, None) for one in trusted if moment < one.not_valid_after_utc)
+    return any(certificates.is_fit(leaf, certificate, key, signer, moment, left=timedelta(0)) for signer in living)
 
 
 def _kept(folder: Path, wanted: tuple[Leaf, ...], step: Step | None) -> Iterator[Kept]:

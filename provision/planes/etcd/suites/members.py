@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 from provision.checks.proof import Proof
 from provision.core.check import check
@@ -19,14 +21,14 @@ KEYS = "/overlay-provision"
 def members_answer(proof: Proof) -> Iterator[Outcome]:
     """Every member of the store answers, with its version and the size of its database."""
     for node in proof.cluster.members:
-        status = opened(proof.coordinator).etcd(node).status()
+        status = opened(proof.coordinator).v3(node, _status)
         yield passed(node.name, f"etcd {status.version}, database {status.db_size / 1024:.0f} KiB")
 
 
 @check("etcd", quick=True)
 def one_leader(proof: Proof) -> Iterator[Outcome]:
     """All members name the same leader: without one leader the store takes no writes."""
-    leaders = {node.name: opened(proof.coordinator).etcd(node).status().leader for node in proof.cluster.members}
+    leaders = {node.name: opened(proof.coordinator).v3(node, _status).leader for node in proof.cluster.members}
     names = {leader.id: leader.name for leader in leaders.values() if leader}
     if len(names) == 1 and all(leaders.values()):
         yield passed("cluster", f"all {len(leaders)} members name {next(iter(names.values()))}")
@@ -40,9 +42,8 @@ def one_member_list(proof: Proof) -> Iterator[Outcome]:
     """All members list the same members, those of the inventory: any other one counts for the quorum as well."""
     wanted = {peer_url(node): node.name for node in proof.cluster.members}
     for node in proof.cluster.members:
-        listed = {
-            url: member.name for member in opened(proof.coordinator).etcd(node).members for url in member.peer_urls
-        }
+        members = opened(proof.coordinator).v3(node, lambda client: list(client.members))
+        listed = {url: member.name for member in members for url in member.peer_urls}
         if listed.keys() == wanted.keys():
             yield passed(node.name, f"lists {', '.join(sorted(listed.values()))}")
             continue
@@ -58,16 +59,25 @@ def v3_key(proof: Proof) -> Iterator[Outcome]:
     """A key written at one member through the v3 API is read at every other: the store replicates."""
     first, *others = proof.cluster.members
     key = f"{KEYS}/{proof.run}"
-    for _, left in opened(proof.coordinator).etcd(first).get_prefix(f"{KEYS}/", keys_only=True):
+    v3 = opened(proof.coordinator).v3
+    for _, left in v3(first, lambda client: list(client.get_prefix(f"{KEYS}/", keys_only=True))):
         if left.key.decode().rpartition("/")[2] not in proof.living:
-            opened(proof.coordinator).etcd(first).delete(left.key)
-    opened(proof.coordinator).etcd(first).put(key, proof.run)
+            v3(first, partial(_delete, left.key))
+    v3(first, lambda client: client.put(key, proof.run))
     try:
         for node in others:
-            value, _ = opened(proof.coordinator).etcd(node).get(key)
+            value, _ = v3(node, lambda client: client.get(key))
             yield _read_back(node.name, first.name, value == proof.run.encode(), "v3")
     finally:
-        opened(proof.coordinator).etcd(first).delete(key)
+        v3(first, partial(_delete, key))
+
+
+def _status(client: Any) -> Any:
+    return client.status()
+
+
+def _delete(key: str | bytes, client: Any) -> None:
+    client.delete(key)
 
 
 @check("etcd", quick=True)

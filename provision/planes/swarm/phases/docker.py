@@ -20,7 +20,7 @@ from provision.network.subnets import gateway_bridge
 from provision.planes.swarm import paths, view
 from provision.planes.swarm.coordinator import ADVICE, GOSSIP_SECONDS, SwarmCoordinator, opened
 from provision.planes.swarm.node import DOCKER_CONFIG, program
-from provision.resources import File, Folder, GatewayBridge, Resource, Service, keeper_name
+from provision.resources import File, Folder, GatewayBridge, Resource, Service, keeper_name, packet_rules
 from provision.templates import render
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def _read(situation: Situation, node: Node) -> tuple[File, File]:
 
 def _service(situation: Situation, node: Node) -> Service:
     inputs = tuple((file.path, file.fit) for file in _read(situation, node))
-    return Service(layout.DOCKER_UNIT, inputs, seconds=120, stops_containers=True)
+    gone = packet_rules.gone(situation.of(node))
+    return Service(layout.DOCKER_UNIT, inputs, seconds=120, stops_containers=True, gone=gone)
 
 
 def _leaves_for_a_while(situation: Situation, node: Node) -> bool:

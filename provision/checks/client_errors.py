@@ -1,0 +1,115 @@
+"""What an error of a daemon's client means for a person: the errors of all checks come through here.
+
+The libraries are recognised by their names, not imported: most runs have no error, and not all libraries loaded.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provision.docker.client import node_asked
+from provision.errors import Problem, ProvisionError
+
+_JOURNAL = "on the node: journalctl -u docker.service"
+_STATUS = "fab status shows which daemons answer; then run this again"
+_CERTIFICATES = "fab certs shows where each certificate lies and when it ends; fab provision renews what is missing"
+#: Docker's words about an image that it does not have.
+_NO_IMAGE = re.compile(r"no such image: (\S+)", re.IGNORECASE)
+
+
+def explained(error: Exception, where: str = "", advice: str = "") -> Problem:
+    """Return what is wrong, where and what to do. `where`, `advice`: used if the error itself says nothing of it."""
+    problem = _problem(error)
+    place = problem.where or node_asked(error) or where or "cluster"
+    return Problem(problem.what, place, problem.advice or advice or _STATUS)
+
+
+def _problem(error: Exception) -> Problem:
+    if isinstance(error, ProvisionError) and error.problems:
+        first, *more = error.problems
+        return Problem("; ".join([first.what, *map(str, more)]), first.where, first.advice)
+    libraries = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    explain = next((_EXPLAINED[library] for library in libraries if library in _EXPLAINED), None)
+    if explain:
+        return explain(error)
+    if isinstance(error, OSError | EOFError):
+        return _connection(error)
+    what = f"the check itself has failed ({type(error).__name__}: {_one_line(error)})"
+    return Problem(what, advice="this is a mistake in overlay-provision: please report it, with the file of --bundle")
+
+
+def _ours(error: Exception) -> Problem:
+    return Problem(_one_line(error))
+
+
+def _docker(error: Any) -> Problem:
+    words = _one_line(getattr(error, "explanation", None) or error)
+    status = getattr(error, "status_code", None)
+    if image := _NO_IMAGE.search(words):
+        advice = "fab provision loads the probe's image from its archive; without one, docker pull there"
+        return Problem(f"Docker has no image {image[1]}", advice=advice)
+    if type(error).__name__ == "TLSParameterError":
+        return Problem("a certificate or key with which Docker is asked is missing", "controller", _CERTIFICATES)
+    if status is None:  # the client's own error, mostly about an answer that did not come
+        return _connection(error, "Docker") if _root(error) is not error else Problem(f"Docker: {words}")
+    return Problem(f"Docker {'fails' if status >= 500 else 'refuses'}: {words}", advice=_JOURNAL)
+
+
+def _http(error: Exception) -> Problem:
+    return _connection(error, "Docker")
+
+
+def _rpc(error: Any) -> Problem:
+    details = error.details() if callable(getattr(error, "details", None)) else ""
+    return Problem(f"a daemon does not answer: {_one_line(details) or 'no reason is given'}")
+
+
+def _ssh(error: Exception) -> Problem:
+    return Problem(f"the SSH connection is lost: {_one_line(error)}", advice="is the node up? fab status")
+
+
+def _connection(error: Exception, daemon: str = "a daemon") -> Problem:
+    """Say of an error of the network what its innermost cause says."""
+    root = _root(error)
+    if isinstance(root, ssl.SSLError):
+        words = (
+            getattr(root, "verify_message", "")
+            or (getattr(root, "reason", None) or _one_line(root)).replace("_", " ").lower()
+        )
+        return Problem(f"TLS with {daemon} fails: {words}", advice=_CERTIFICATES)
+    if isinstance(root, OSError) and root.filename is not None:
+        return Problem(f"{root.filename}: {root.strerror}", "controller", "is the file there, and readable by you?")
+    if isinstance(root, TimeoutError) or "timed out" in str(root).lower():
+        return Problem(f"{daemon} did not answer in time", advice=_STATUS)
+    words = getattr(root, "strerror", None) or "the connection was closed"
+    return Problem(f"{daemon} does not answer: {words}", advice=_STATUS)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the innermost cause: libraries wrap errors of others in their own, some of them as an argument."""
+    inner = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
+    for one in inner:
+        if isinstance(one, BaseException) and one is not error:
+            return _root(one)
+    return error
+
+
+def _one_line(words: object) -> str:
+    text = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
+    return re.sub(r"\s+", " ", text).strip()[:400]
+
+
+#: By the name of a library, the first of an error's ancestry: an error of Docker's client is one of `requests` as well.
+_EXPLAINED: Mapping[str, Callable[[Exception], Problem]] = {
+    "provision": _ours,
+    "docker": _docker,
+    "requests": _http,
+    "urllib3": _http,
+    "http": _http,
+    "grpc": _rpc,
+    "paramiko": _ssh,
+    "ssl": _connection,
+}

@@ -32,6 +32,9 @@ HEARTBEAT_LIMIT = 15
 STALL_LIMIT = 30.0
 """Seconds without a byte sent after which the connection counts as lost."""
 
+OUTPUT_GRACE = 3.0
+"""Seconds for the rest of the output of a script that has ended, if the end of its streams does not come."""
+
 SUDO_TIMEOUT = 30.0
 """Seconds sudo may take to ask for the password or to start the shell."""
 
@@ -164,8 +167,15 @@ class Shell:
         StepFailed if the script takes too long, the connection is lost, or the script never started.
         """
         next_beat = time.monotonic() + HEARTBEAT
-        while self.read(min(next_beat, self._deadline)):
+        last_moment = self._deadline
+        while self.read(min(next_beat, last_moment)):
             now = time.monotonic()
+            if self._channel.exit_status_ready():
+                # What the script has left running holds the streams open: their end would not come.
+                if now >= last_moment:
+                    break
+                last_moment = min(last_moment, now + OUTPUT_GRACE)
+                continue
             if now >= self._deadline:
                 raise self.overdue()
             if now >= next_beat and self._input_open:

@@ -78,12 +78,12 @@ def _described(archive: Path) -> Artifact:
     key = hashlib.sha256(f"{archive.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}".encode())
     memory = _cache() / f"{key.hexdigest()[:32]}.json"
     try:
-        return Artifact(**json.loads(memory.read_text()))
+        return Artifact(**json.loads(memory.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         artifact = _read(archive)
     memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = memory.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(artifact)))
+    temporary.write_text(json.dumps(asdict(artifact)), encoding="utf-8")
     temporary.replace(memory)
     return artifact
 

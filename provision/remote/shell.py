@@ -174,16 +174,16 @@ class Shell:
                 # What the script has left running holds the streams open: their end would not come.
                 if now >= last_moment:
                     break
-                last_moment = min(last_moment, now + OUTPUT_GRACE)
+                next_beat = last_moment = min(last_moment, now + OUTPUT_GRACE)
                 continue
             if now >= self._deadline:
-                raise self.overdue()
+                raise self.overdue(mark)
             if now >= next_beat and self._input_open:
                 self.beat()
             if now >= next_beat:
                 next_beat = now + HEARTBEAT
         if not self._channel.status_event.wait(timeout=max(0.0, self._deadline - time.monotonic())):
-            raise self.overdue()
+            raise self.overdue(mark)
         code = self._channel.recv_exit_status()
         self.close()
         before, started, stdout = bytes(self.stdout).partition(mark.encode())
@@ -200,9 +200,9 @@ class Shell:
         self.close()
         return StepFailed(Problem(what, self._link.where, advice))
 
-    def overdue(self) -> StepFailed:
-        """Close the shell, which ends its work on the node, and return the error to raise."""
-        tail = self._tail()
+    def overdue(self, mark: str = "") -> StepFailed:
+        """Close the shell, which ends its work on the node, and return the error to raise. The mark is not quoted."""
+        tail = self._tail(mark.encode() or b"\0")
         last = f"; its last output: {tail}" if tail else ""
         return self.failed(f"{self.what} did not end within {self._timeout:g} s and was stopped{last}")
 

@@ -31,17 +31,17 @@ CODES = (0, 2, 3, 4, 5, 6, 7)
 INVENTORY = """
 version: 1
 cluster: chance
-ssh: {host_keys: strict, known_hosts: known_hosts, user: root, port: 1, gateway: null}
+ssh: {host_keys: strict, known_hosts: known_hosts, user: root, gateway: null}
 nodes:
-  node1: {address: 192.0.2.1, ssh: {host: 127.0.0.1}}
-  node2: {address: 192.0.2.2, ssh: {host: 127.0.0.1}}
+  node1: {address: 192.0.2.1, ssh: {host: 127.0.0.1, port: 1}}
+  node2: {address: 192.0.2.2, ssh: {host: 127.0.0.1, port: 3}}
 etcd: {source: nowhere.tar.gz}
-probe: {image: büsybox}
+probe: {image: busybox}  # büsybox
 overlay: {networks: {demo: {subnet: 10.99.0.0/24}}}
 """
 FILES = {
     "inventory.yml": INVENTORY,
-    "good.yml": INVENTORY.replace("büsybox", "busybox"),
+    "strange.yml": INVENTORY.replace("busybox", "büsybox"),
     "bad.yaml": "nodes: [ünsinn\n",
     "hosts.ini": "[hosts]\nnode1\n",
     "id": "-----BEGIN OPENSSH PRIVATE KEY-----\nbroken\n-----END OPENSSH PRIVATE KEY-----\n",

@@ -43,11 +43,12 @@ def run(
     )
     try:
         report = _report(lambda: _called(context, verb, inventory, options, only_looks=only_looks), _name(verb))
+    except OutputClosed:
+        streams.unwritten(BrokenPipeError(), Exit.USAGE)
+    try:
         _print(report, as_json=as_json)
         sys.stdout.flush()
         sys.stderr.flush()
-    except OutputClosed:
-        streams.unwritten(BrokenPipeError(), Exit.USAGE)
     except OSError as error:
         if only_looks:
             streams.unwritten(error, report.exit_code or Exit.USAGE)
@@ -117,7 +118,7 @@ def _check_key(path: Path) -> None:
 def _login(context: Any, identities: tuple[Path, ...], progress: Any) -> Any:
     from provision.remote import Login
 
-    file = getattr(context.config, "_runtime_ssh_path", None)  # fab --ssh-config FILE
+    file = getattr(context.config, "_runtime_ssh_path", None) or context.config.ssh_config_path  # fab --ssh-config FILE
     ask = progress.agreed if progress.can_ask else None
     return Login(context.config.sudo.password, identities, ask, Path(file) if file else None)
 
@@ -144,7 +145,8 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
         advice = "a step that is under way on a node ends with the connection; run provision again to continue"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
     except Exception:  # a bug: its report needs the traceback
-        traceback.print_exc(file=sys.stderr)
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
         os._exit(1)
 
 

@@ -36,7 +36,7 @@ def make(name: str) -> tuple[Path, ...]:
             # In version 1 these are empty at first, and the group then refuses every process.
             path = folder / setting
             if not is_unified() and path.exists() and not path.read_text(encoding="utf-8").strip():
-                path.write_text((folder.parent / setting).read_text(encoding="utf-8"))
+                path.write_text((folder.parent / setting).read_text(encoding="utf-8"), encoding="utf-8")
     return folders
 
 

@@ -210,8 +210,8 @@ RECIPES = ("recipe.py", "trixie.py")
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_168_the_encoding_of_a_text_file_does_not_depend_on_the_locale(path: Path) -> None:
     calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    texts = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr.endswith("_text")]
-    texts = [call for call in texts if call.func.attr in ("read_text", "write_text")]  # type: ignore[attr-defined]
+    names = ("read_text", "write_text")
+    texts = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names]
     lines = [call.lineno for call in texts if "encoding" not in {keyword.arg for keyword in call.keywords}]
     assert lines == [] or path.name in RECIPES
 

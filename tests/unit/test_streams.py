@@ -52,7 +52,7 @@ def fab(*words: object, end: str = "", **more: object) -> subprocess.CompletedPr
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_167_a_run_that_looks_ends_as_others_end_if_nobody_reads(inventory: Path, stream: str) -> None:
     with unread() as pipe:
-        done = fab("-i", inventory, "status", "--json", **{stream: pipe})
+        done = fab("-i", inventory, "plan", "--json", **{stream: pipe})
     assert done.returncode == SIGPIPE
     assert b"Traceback" not in (done.stderr or b"")
 

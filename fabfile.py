@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
-from fabric import task
+from fabric import Config, Task, task
 from invoke import Collection
 
 # Invoke turns the writing of bytecode off. Python would then compile the modules below again in every run.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+from provision import streams  # noqa: E402  (see above)
 from provision.command_line import run  # noqa: E402  (see above)
+
+streams.guard()
+
+# OpenSSH itself reads its configuration (provision/remote/openssh.py). Fabric's reader does not understand all of it.
+Config.load_ssh_config = lambda _: None
+
+
+class Verb(Task):
+    """A task whose repeatable flags need a value too. Invoke lets `--only` without one pass as if it were not there."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
+        """Return the arguments, of which none has been given yet."""
+        arguments: list[Any] = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            argument.raw_value = None
+        return arguments
+
+
+verb = partial(task, klass=Verb)
 
 HELP = {
     "inventory": "the inventory file; default: the FILE.yml of -i, then ./inventory.yml",
@@ -26,9 +47,9 @@ YES = {"yes": "do not ask for confirmation"}
 IGNORE = {"ignore": "a preflight check that only warns; repeat for more checks"}
 
 
-@task(iterable=["ignore"], help=HELP | FILES | IGNORE)
+@verb(iterable=["inventory", "ignore"], help=HELP | FILES | IGNORE)
 def preflight(
-    context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", *, ignore: list[str]
+    context: Any, inventory: list[str], json: bool = False, junit: str = "", html: str = "", *, ignore: list[str]
 ) -> None:
     """Look for every obstacle on every node; nothing is changed."""
     from provision.verbs.preflight import run_preflight
@@ -36,10 +57,13 @@ def preflight(
     run(context, run_preflight, inventory=inventory, as_json=json, junit=junit, html=html, ignore=ignore)
 
 
-@task(iterable=["ignore"], help=HELP | FILES | IGNORE | {"exit_code": "exit with 7 if changes are pending"})
+@verb(
+    iterable=["inventory", "ignore"],
+    help=HELP | FILES | IGNORE | {"exit_code": "exit with 7 if changes are pending"},
+)
 def plan(
     context: Any,
-    inventory: str = "",
+    inventory: list[str],
     json: bool = False,
     junit: str = "",
     html: str = "",
@@ -55,10 +79,10 @@ def plan(
     )
 
 
-@task(iterable=["ignore"], help=HELP | FILES | IGNORE | YES | BUNDLE)
+@verb(iterable=["inventory", "ignore"], help=HELP | FILES | IGNORE | YES | BUNDLE)
 def provision(
     context: Any,
-    inventory: str = "",
+    inventory: list[str],
     json: bool = False,
     junit: str = "",
     html: str = "",
@@ -89,10 +113,10 @@ CHOICE = {
 }
 
 
-@task(iterable=["ignore"], help=HELP | FILES | CHOICE | IGNORE | BUNDLE)
+@verb(iterable=["inventory", "ignore"], help=HELP | FILES | CHOICE | IGNORE | BUNDLE)
 def verify(
     context: Any,
-    inventory: str = "",
+    inventory: list[str],
     json: bool = False,
     junit: str = "",
     html: str = "",
@@ -119,9 +143,12 @@ def verify(
     )
 
 
-@task(help=HELP | FILES | {"store": "also show the keys under /docker, as each member has them"})
+@verb(
+    iterable=["inventory"],
+    help=HELP | FILES | {"store": "also show the keys under /docker, as each member has them"},
+)
 def status(
-    context: Any, inventory: str = "", json: bool = False, junit: str = "", html: str = "", store: bool = False
+    context: Any, inventory: list[str], json: bool = False, junit: str = "", html: str = "", store: bool = False
 ) -> None:
     """Show the members, the nodes, the networks and the certificates as they are now."""
     from provision.verbs.status import run_status
@@ -129,8 +156,8 @@ def status(
     run(context, run_status, inventory=inventory, as_json=json, junit=junit, html=html, store=store)
 
 
-@task(
-    iterable=["ignore"],
+@verb(
+    iterable=["inventory", "ignore"],
     help=HELP
     | IGNORE
     | YES
@@ -143,7 +170,7 @@ def status(
 )
 def certs(
     context: Any,
-    inventory: str = "",
+    inventory: list[str],
     json: bool = False,
     rotate: bool = False,
     authority: bool = False,
@@ -170,8 +197,8 @@ def certs(
     )
 
 
-@task(
-    iterable=["only"],
+@verb(
+    iterable=["inventory", "only"],
     help=HELP
     | YES
     | {
@@ -181,7 +208,7 @@ def certs(
 )
 def reset(
     context: Any,
-    inventory: str = "",
+    inventory: list[str],
     json: bool = False,
     yes: bool = False,
     delete_user_data: bool = False,
@@ -194,27 +221,31 @@ def reset(
     run(context, run_reset, inventory=inventory, as_json=json, only=only, yes=yes, delete_user_data=delete_user_data)
 
 
-@task(name="run", help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"})
-def run_on_nodes(context: Any, script: str, inventory: str = "", json: bool = False, timeout: int = 600) -> None:
+@verb(
+    name="run",
+    iterable=["inventory"],
+    help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"},
+)
+def run_on_nodes(context: Any, script: str, inventory: list[str], json: bool = False, timeout: str = "600") -> None:
     """Run a script on every node at once, as root; exit with 4 if it fails on a node."""
     from provision.verbs.hosts import run_script
 
     run(context, run_script, inventory=inventory, as_json=json, script=script, timeout=timeout)
 
 
-@task(
-    iterable=["host"],
+@verb(
+    iterable=["inventory", "host"],
     help=HELP | {"host": "[user@]IPv4[:port]; repeat for each node", "cluster": "name of the cluster"},
 )
-def init(context: Any, host: list[str], inventory: str = "", json: bool = False, cluster: str = "demo") -> None:
+def init(context: Any, host: list[str], inventory: list[str], json: bool = False, cluster: str = "demo") -> None:
     """Write a commented inventory.yml: fab init --host 192.0.2.1 --host 192.0.2.2."""
     from provision.verbs.hosts import run_init
 
     run(context, run_init, inventory=inventory, as_json=json, hosts=host, cluster=cluster)
 
 
-@task(help=HELP)
-def trust(context: Any, inventory: str = "", json: bool = False) -> None:
+@verb(iterable=["inventory"], help=HELP)
+def trust(context: Any, inventory: list[str], json: bool = False) -> None:
     """Show the nodes' SSH host keys and record the new ones, without logging in."""
     from provision.verbs.hosts import run_trust
 
@@ -229,10 +260,10 @@ RELEASE = {
 }
 
 
-@task(help=LAB | NODES | RELEASE)
+@verb(help=LAB | NODES | RELEASE)
 def up(
     context: Any,
-    nodes: int = 2,
+    nodes: str = "2",
     name: str = "lab",
     folder: str = "",
     release: str = "bookworm",
@@ -243,34 +274,41 @@ def up(
     from provision.verbs.lab import run_up
 
     options = {"nodes": nodes, "name": name, "folder": folder or name, "release": release, "docker": docker}
-    run(context, run_up, inventory="", as_json=json, **options)
+    run(context, run_up, inventory=(), as_json=json, **options)
 
 
-@task(help=LAB)
+@verb(help=LAB)
 def down(context: Any, name: str = "lab", json: bool = False) -> None:
     """Remove the lab's hosts and every trace of them."""
     from provision.verbs.lab import run_down
 
-    run(context, run_down, inventory="", as_json=json, name=name)
+    run(context, run_down, inventory=(), as_json=json, name=name)
 
 
-@task(name="status", help=LAB)
+@verb(name="status", help=LAB)
 def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
     """Show the lab's hosts."""
     from provision.verbs.lab import run_lab_status
 
-    run(context, run_lab_status, inventory="", as_json=json, name=name)
+    run(context, run_lab_status, inventory=(), as_json=json, name=name)
 
 
 namespace = Collection(preflight, plan, provision, verify, status, certs, reset, run_on_nodes, init, trust)
 namespace.add_collection(Collection("lab", up, down, lab_status))
 
 
+def fab() -> None:
+    """Run Fabric's own program `fab`, for any fabfile. Its help and its errors depend on the streams too (`guard`)."""
+    from fabric.main import program
+
+    program.run()
+
+
 def main() -> None:
     """Run the same command line without a fabfile: `overlay-provision VERB`."""
     from importlib.metadata import version
 
-    from fabric import Config, Executor
+    from fabric import Executor
     from fabric.main import Fab
 
     name = "overlay-provision"

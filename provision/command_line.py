@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from provision.errors import Exit, Problem, ProvisionError, StepFailed, Unanswered
+from provision import streams
+from provision.environment import bypass_proxies
+from provision.errors import Exit, Problem, ProvisionError, StepFailed, Unanswered, UsageError
 from provision.report import Report, files
+from provision.streams import OutputClosed
 
 if TYPE_CHECKING:
     from provision.verbs.session import Session
@@ -22,22 +26,41 @@ if TYPE_CHECKING:
 DEFAULT_INVENTORY = Path("inventory.yml")
 
 
-def run(context: Any, verb: Callable[..., Report], *, inventory: str, as_json: bool, **options: Any) -> NoReturn:
+#: Verbs that only look. When nobody reads their output any more, they end; other verbs go on to their end.
+LOOKING = ("preflight", "plan", "verify", "status", "lab_status")
+
+
+def run(
+    context: Any, verb: Callable[..., Report], *, inventory: Sequence[str], as_json: bool, **options: Any
+) -> NoReturn:
     """Run a verb with the options of the command line, print its report, and exit."""
     # A run takes seconds and imports much: garbage collection would cost a tenth of its start and free nothing.
     gc.disable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for ASCII terminals
-    report = _report(lambda: _called(context, verb, inventory, options), _name(verb))
-    with suppress(BrokenPipeError):  # whoever reads the report has seen enough, such as `head`
+    sys.excepthook = sys.__excepthook__  # from here on an error that nobody catches is a bug
+    bypass_proxies(os.environ)
+    only_looks = _name(verb) in LOOKING or (
+        _name(verb) == "certs" and (options["plan"] or not (options["rotate"] or options["adopt"]))
+    )
+    try:
+        report = _report(lambda: _called(context, verb, inventory, options, only_looks=only_looks), _name(verb))
+    except OutputClosed:
+        streams.unwritten(BrokenPipeError(), Exit.USAGE)
+    try:
         _print(report, as_json=as_json)
         sys.stdout.flush()
         sys.stderr.flush()
+    except OSError as error:
+        if only_looks:
+            streams.unwritten(error, report.exit_code or Exit.USAGE)
+        with suppress(OSError):
+            print(f"the report could not be written: {error.strerror}", file=sys.stderr, flush=True)
     # Daemon threads of SSH and gRPC have nothing left to do: not waiting for them saves a third of a second.
     os._exit(report.exit_code)
 
 
-def _called(context: Any, verb: Callable[..., Report], inventory: str, options: dict[str, Any]) -> Report:
+def _called(
+    context: Any, verb: Callable[..., Report], inventory: Sequence[str], options: dict[str, Any], *, only_looks: bool
+) -> Report:
     from provision.report.progress import Progress
     from provision.verbs.session import Session
 
@@ -45,7 +68,7 @@ def _called(context: Any, verb: Callable[..., Report], inventory: str, options: 
     bundle = options.pop("bundle", None)  # None: this verb writes no bundle
     named = {name: options.pop(name, "") for name in files.FORMATS}
     wanted = {name: files.checked(name, file, files.FORMATS[name]) for name, file in named.items() if file}
-    with Progress() as progress:
+    with Progress(needs_a_reader=only_looks) as progress:
         session = Session(path, _login(context, identities, progress), progress)
         report = _settled(lambda: _bundled(session, bundle, verb, options), _name(verb))
     subject = session.cluster if session.is_loaded else None
@@ -60,18 +83,44 @@ def _bundled(session: Session, bundle: str | None, verb: Callable[..., Report], 
     return with_bundle(session, bundle, lambda: _settled(lambda: verb(session, **options), _name(verb)))
 
 
-def _inventory(context: Any, named: str) -> tuple[Path, tuple[Path, ...]]:
-    """Separate the inventory from the private keys: Fabric reads every `-i` as --identity."""
+def _inventory(context: Any, named: Sequence[str]) -> tuple[Path, tuple[Path, ...]]:
+    """Separate the inventory from the private keys: Fabric reads every `-i` as --identity.
+
+    UsageError for a file that is neither, for two inventories, and for hosts that are named beside the inventory.
+    """
+    if getattr(context, "original_host", None):
+        advice = "leave -H out; a host can be chosen only by: reset --only NAME"
+        raise UsageError(Problem("the inventory names the hosts", f"-H {context.original_host}", advice))
     given = [Path(name) for name in context.config.authentication.identities or ()]
-    inventories = [path for path in given if path.suffix in (".yml", ".yaml")]
+    inventories = [path for path in given if path.suffix.lower() in (".yml", ".yaml")]
     keys = tuple(path for path in given if path not in inventories)
-    return Path(named) if named else next(iter(inventories), DEFAULT_INVENTORY), keys
+    for path in keys:
+        _check_key(path)
+    inventories += [Path(name) for name in named]
+    if len({path.absolute() for path in inventories}) > 1:
+        what = f"there is one inventory in a run, not {len(inventories)}: {', '.join(map(str, inventories))}"
+        raise UsageError(Problem(what, "command line", "name one: fab -i FILE.yml VERB"))
+    return next(iter(inventories), DEFAULT_INVENTORY), keys
+
+
+def _check_key(path: Path) -> None:
+    """Raise UsageError unless the file is a private key. A pipe is not read: it gives its content only once."""
+    try:
+        text = path.read_bytes()[:200] if path.is_file() else b""
+        what = "" if path.is_file() else "there is no such file"
+    except OSError as error:
+        text, what = b"", f"cannot be read: {error.strerror}"
+    if not re.match(rb"\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----", text):
+        what = what or "this is neither an inventory (FILE.yml) nor a private SSH key"
+        raise UsageError(Problem(what, f"-i {path}", "name an inventory: fab -i FILE.yml VERB"))
 
 
 def _login(context: Any, identities: tuple[Path, ...], progress: Any) -> Any:
     from provision.remote import Login
 
-    return Login(context.config.sudo.password, identities, progress.agreed if progress.can_ask else None)
+    file = getattr(context.config, "_runtime_ssh_path", None) or context.config.ssh_config_path  # fab --ssh-config FILE
+    ask = progress.agreed if progress.can_ask else None
+    return Login(context.config.sudo.password, identities, ask, Path(file) if file else None)
 
 
 def _name(verb: Callable[..., Report]) -> str:
@@ -96,7 +145,8 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
         advice = "a step that is under way on a node ends with the connection; run provision again to continue"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
     except Exception:  # a bug: its report needs the traceback
-        traceback.print_exc(file=sys.stderr)
+        with suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
         os._exit(1)
 
 

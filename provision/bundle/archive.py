@@ -47,7 +47,7 @@ def make_folder(cluster_folder: Path) -> Path:
     folder = cluster_folder / "bundles"
     for path in (cluster_folder.parent, cluster_folder, folder):
         path.mkdir(mode=0o700, exist_ok=True)
-    (folder / ".gitignore").write_text("*\n")
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     return folder
 
 

@@ -125,6 +125,7 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         stdin_open=True,
         name=name,
         labels={RUN_LABEL: proof.run},
+        use_config_proxy=False,  # the controller's ~/.docker/config.json may name one, for other containers
         # Without a log and shared memory the container starts in nine tenths of the time.
         host_config=api.create_host_config(
             auto_remove=True, network_mode=network, ipc_mode="none", log_config=LogConfig(type="none")

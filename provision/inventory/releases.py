@@ -30,7 +30,7 @@ def archive(version: str, architecture: str) -> str:
 def known() -> Mapping[str, Mapping[str, str]]:
     """Return the checksums in the table: by version, then by architecture."""
     found: dict[str, dict[str, str]] = {}
-    lines = [line.split("\t") for line in TABLE.read_text().splitlines() if not line.startswith("#")]
+    lines = [line.split("\t") for line in TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     for version, architecture, sha256 in lines[1:]:
         found.setdefault(version, {})[architecture] = sha256
     return found

@@ -90,7 +90,7 @@ def _build(folder: Path, recipe: Recipe, say: Say) -> None:
         )
     # All files must be on the disk before the stamp is written.
     os.sync()
-    (building / STAMP).write_text(json.dumps(sizes, indent=2))
+    (building / STAMP).write_text(json.dumps(sizes, indent=2), encoding="utf-8")
     building.rename(folder)
 
 

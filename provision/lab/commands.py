@@ -40,6 +40,7 @@ def attempt(
             stdin=source,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             errors="replace",
             timeout=timeout,
             check=False,

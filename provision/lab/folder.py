@@ -71,8 +71,8 @@ def write(lab: Lab, key: Path) -> None:
     lab.key.touch(mode=0o600)
     lab.key.write_bytes(key.read_bytes())
     lab.key.with_suffix(".pub").write_bytes(key.with_suffix(".pub").read_bytes())
-    lab.known_hosts.write_text("".join(_known(host) for host in (*lab.nodes, lab.jump)))
-    lab.inventory.write_text(inventory(lab))
+    lab.known_hosts.write_text("".join(_known(host) for host in (*lab.nodes, lab.jump)), encoding="utf-8")
+    lab.inventory.write_text(inventory(lab), encoding="utf-8")
 
 
 def remove(folder: Path, cluster: str) -> None:
@@ -124,7 +124,7 @@ def _etcd(archive: Path | None) -> str:
 
 
 def _known(host: Host) -> str:
-    kind, key, *_ = host.host_key.with_suffix(".pub").read_text().split()
+    kind, key, *_ = host.host_key.with_suffix(".pub").read_text(encoding="utf-8").split()
     return f"{host.address} {kind} {key}\n"
 
 

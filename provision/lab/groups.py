@@ -35,8 +35,8 @@ def make(name: str) -> tuple[Path, ...]:
         for setting in ("cpuset.cpus", "cpuset.mems"):
             # In version 1 these are empty at first, and the group then refuses every process.
             path = folder / setting
-            if not is_unified() and path.exists() and not path.read_text().strip():
-                path.write_text((folder.parent / setting).read_text())
+            if not is_unified() and path.exists() and not path.read_text(encoding="utf-8").strip():
+                path.write_text((folder.parent / setting).read_text(encoding="utf-8"), encoding="utf-8")
     return folders
 
 
@@ -51,7 +51,7 @@ def first_process(name: str) -> int | None:
     """Return this machine's ID of the host's process 1; None while the host has none."""
     for pid in processes(name):
         try:
-            status = Path(f"/proc/{pid}/status").read_text()
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
         except (FileNotFoundError, ProcessLookupError):
             continue
         # One number per level of nesting: a process of a container on the host has three.
@@ -111,7 +111,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> Iterator[int]:
     try:
-        yield from (int(pid) for pid in path.read_text().split())
+        yield from (int(pid) for pid in path.read_text(encoding="utf-8").split())
     except OSError:  # the group was removed meanwhile
         return
 

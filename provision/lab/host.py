@@ -118,9 +118,9 @@ def make(host: Host, base: Base, public_key: str) -> None:
         (host.memory / layer).mkdir()
     _mount(host, base)
     etc = host.root / "etc"
-    (etc / "hostname").write_text(f"{host.name}\n")
-    (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n{host.address}\t{host.name}\n")
-    (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+    (etc / "hostname").write_text(f"{host.name}\n", encoding="utf-8")
+    (etc / "hosts").write_text(f"127.0.0.1\tlocalhost\n{host.address}\t{host.name}\n", encoding="utf-8")
+    (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="utf-8")
     if not host.host_key.exists():
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", host.host_key)
     for source in (host.host_key, host.host_key.with_suffix(".pub")):
@@ -225,7 +225,7 @@ def execute(
 
 def unmount_below(folder: Path) -> None:
     """Unmount every file system that is mounted below a folder, the innermost first."""
-    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
     for point in reversed([point for point in points if point.startswith(f"{folder}/")]):
         run("umount", "--lazy", point)
 
@@ -258,7 +258,7 @@ def _authorize(home: Path, public_key: str) -> None:
     folder = home / ".ssh"
     folder.mkdir(mode=0o700, exist_ok=True)
     keys = folder / "authorized_keys"
-    keys.write_text(public_key)
+    keys.write_text(public_key, encoding="utf-8")
     keys.chmod(0o600)
     for path in (folder, keys):
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -271,7 +271,7 @@ def _answers(host: Host) -> bool:
 
 
 def _last_words(host: Host) -> str:
-    console = host.console.read_text(errors="replace").splitlines() if host.console.exists() else []
+    console = host.console.read_text(encoding="utf-8", errors="replace").splitlines() if host.console.exists() else []
     failed: list[str] = []
     if host.name != JUMP and host.first_process:
         failed = execute(host, ("systemctl", "--failed", "--plain", "--no-legend")).stdout.splitlines()

@@ -188,7 +188,7 @@ def controller(
 def _bring_up(each: Host, lab: Lab, say: Say) -> None:
     if not host.is_made(each):
         host.power_off(each)
-        host.make(each, lab.base, _key(lab.name).with_suffix(".pub").read_text())
+        host.make(each, lab.base, _key(lab.name).with_suffix(".pub").read_text(encoding="utf-8"))
     if each.first_process is None:
         say(f"{each.name}: booting")
         host.start(each)
@@ -219,13 +219,17 @@ def _settings(name: str) -> dict[str, str]:
     """Return the folder, the user, the release and the other Docker of a lab; empty if there is none."""
     path = STATE / name / SETTINGS
     # The file of a lab from before there were releases, or other Dockers, does not name them.
-    return {"release": releases.DEFAULT, "docker": "", **json.loads(path.read_text())} if path.exists() else {}
+    return (
+        {"release": releases.DEFAULT, "docker": "", **json.loads(path.read_text(encoding="utf-8"))}
+        if path.exists()
+        else {}
+    )
 
 
 def _write_settings(name: str, settings: dict[str, str]) -> None:
     path = STATE / name / SETTINGS
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(settings))
+    temporary.write_text(json.dumps(settings), encoding="utf-8")
     temporary.replace(path)
 
 

@@ -61,7 +61,7 @@ def _obstacles(nodes: int) -> Iterator[Problem]:
         yield NOT_ROOT
     if not GROUPS.is_dir() or not any(GROUPS.iterdir()):
         yield Problem(f"no control groups at {GROUPS}", HERE, "use Vagrant: vagrant up")
-    if (allowed := int(WATCHERS.read_text())) < nodes * WATCHERS_PER_NODE:
+    if (allowed := int(WATCHERS.read_text(encoding="utf-8"))) < nodes * WATCHERS_PER_NODE:
         enough = (nodes + 20) * WATCHERS_PER_NODE
         what = f"{nodes} nodes need {nodes * WATCHERS_PER_NODE} inotify instances, root may have {allowed}"
         yield Problem(what, HERE, f"sysctl fs.inotify.max_user_instances={enough}")

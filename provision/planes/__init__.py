@@ -101,7 +101,7 @@ def recorded(cluster: Cluster) -> Plane | None:
     names = ", ".join(plane.name for plane in there)
     advice = f"bring it back from a copy: it holds the name of the cluster's control plane ({names})"
     try:
-        name = path.read_text().strip()
+        name = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         # A cluster from before there was a record.
         return next((plane for plane in there if plane.keeps(cluster)), None)

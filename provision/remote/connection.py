@@ -21,7 +21,7 @@ from provision.errors import ConnectionFailed, Problem
 from provision.remote import host_keys
 from provision.remote.host_key_policy import AnsweredError, HostKeyCheck, HostKeyPolicy, check_host_key
 from provision.remote.identities import Identities
-from provision.remote.sockets import CONNECT_TIMEOUT, ProxyProcess, dial
+from provision.remote.sockets import CONNECT_TIMEOUT, PipeStream, ProxyProcess, dial
 from provision.remote.target import Login, Target
 from provision.remote.transport import SharedTransport
 
@@ -111,7 +111,7 @@ class Link:
             "auth_timeout": LOGIN_TIMEOUT,
             "channel_timeout": CONNECT_TIMEOUT,
         }
-        # An empty configuration: `resolve` has already read ~/.ssh/config, and Fabric's -i is not a key here.
+        # An empty configuration: `resolve` has already asked OpenSSH, and Fabric's -i is not a key here.
         connection = FabricConnection(
             target.host,
             user=target.user,
@@ -128,11 +128,11 @@ class Link:
         connection.open()
         self.transport.watch()
 
-    def _socket(self, gateways: Gateways) -> socket.socket | Channel:
+    def _socket(self, gateways: Gateways) -> socket.socket | PipeStream | Channel:
         target = self.target
         if target.command:
-            self._proxy = ProxyProcess(target.command)
-            return self._proxy.socket
+            self._proxy = ProxyProcess(target.command, passes_descriptor=target.passes_descriptor)
+            return self._proxy.stream
         if target.jump is None:
             return dial(target.host, target.port)
         jump = gateways.open(target.jump)

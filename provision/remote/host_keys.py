@@ -92,7 +92,7 @@ def read(path: Path) -> tuple[Entry, ...]:
         entry
         for file in (path, SYSTEM_FILE)
         if file.is_file()
-        for entry in entries(file, file.read_text(errors="replace"))
+        for entry in entries(file, file.read_text(encoding="utf-8", errors="replace"))
     )
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
-from paramiko import Agent, AuthenticationException, PKey, SSHException, Transport
+from cryptography.exceptions import UnsupportedAlgorithm
+from paramiko import AuthenticationException, PKey, SSHException, Transport
+from paramiko.agent import AgentSSH
 from paramiko.pkey import UnknownKeyType
 
 from provision.remote.target import Target
 
-DEFAULT_KEYS = tuple(Path("~/.ssh") / name for name in ("id_ed25519", "id_ecdsa", "id_rsa"))
+ENCRYPTED = "is encrypted, and no agent holds it"
 
 
 class Identities:
     """Offers keys until the server accepts one: the named keys, then the agent's, then ~/.ssh/id_* if none is named.
 
-    An encrypted key is looked for in the agent. paramiko calls `authenticate`.
+    A key that no file gives (encrypted, in hardware, or only its public half) is looked for in the agent. paramiko
+    calls `authenticate`.
     """
 
     def __init__(self, target: Target) -> None:
@@ -55,46 +60,83 @@ class Identities:
 
     def explanation(self) -> str:
         """Return which keys were tried, and why each failed."""
-        parts = [f"{path} is encrypted, and no agent holds it" for path in self.encrypted]
+        parts = [f"{path} {ENCRYPTED}" for path in self.encrypted]
         parts += self.unusable
         parts += [f"the server refused {', '.join(self.refused)}"] if self.refused else []
         return "; ".join(parts) or "there is no key to offer"
 
     def _candidates(self) -> Iterator[tuple[str, PKey]]:
         for path in self.target.keys:
-            yield from self._from_file(path)
+            yield from self._named(path)
         if not self.target.only_these_keys:
             for key in self._agent_keys():
                 yield f"{getattr(key, 'comment', '') or key.get_name()} (agent)", key
-        if not self.target.keys:
-            for path in DEFAULT_KEYS:
-                if path.expanduser().is_file():
-                    yield from self._from_file(path.expanduser())
+        for path in self.target.default_keys:
+            if path.is_file():
+                yield from self._named(path)
 
-    def _from_file(self, path: Path) -> Iterator[tuple[str, PKey]]:
+    def _named(self, path: Path) -> Iterator[tuple[str, PKey]]:
+        """Yield the key that a file names. If the file is a public key, the agent has to hold the private one."""
+        read = self._read(path)
+        if isinstance(read, PKey):
+            yield str(path), read
+            return
+        blobs = {public_key(path), public_key(Path(f"{path}.pub"))} - {None}
+        held = next((key for key in self._agent_keys() if key.asbytes() in blobs), None)
+        if held:
+            yield f"{path} (agent)", held
+        elif read == ENCRYPTED:
+            self.encrypted.append(path)
+        elif public_key(path):
+            self.unusable.append(f"{path} is a public key, and no agent holds its private key")
+        else:
+            self.unusable.append(f"{path} {read}")
+
+    def _read(self, path: Path) -> PKey | str:
+        """Return the private key in a file, or why there is none."""
         try:
-            yield str(path), PKey.from_path(path)
+            return PKey.from_path(path)
         except FileNotFoundError:
-            self.unusable.append(f"{path} does not exist")
+            return "does not exist"
         except TypeError:
-            # `cryptography` raises this for a key that needs a passphrase.
-            yield from self._from_agent(path)
-        except (OSError, ValueError, SSHException, UnknownKeyType) as error:
-            reason = getattr(error, "strerror", None) or "not a private key"
-            self.unusable.append(f"{path} cannot be read ({reason})")
-
-    def _from_agent(self, path: Path) -> Iterator[tuple[str, PKey]]:
-        public = Path(f"{path}.pub")
-        blob = b64decode(public.read_text().split()[1]) if public.is_file() else None
-        for key in self._agent_keys():
-            if key.asbytes() == blob:
-                yield f"{path} (agent)", key
-                return
-        self.encrypted.append(path)
+            return ENCRYPTED  # `cryptography` raises this for a key that needs a passphrase
+        except (OSError, ValueError, SSHException, UnknownKeyType, UnsupportedAlgorithm) as error:
+            return f"cannot be read ({getattr(error, 'strerror', None) or 'not a private key'})"
 
     def _agent_keys(self) -> tuple[PKey, ...]:
+        """Return the agent's keys. If the agent does not answer, that is part of the explanation."""
+        if self._agent is None and self.target.agent:
+            self._agent = Agent()
+            try:
+                self._agent.open(self.target.agent)
+            except (SSHException, OSError):
+                self.unusable.append(f"the agent at {self.target.agent} does not answer")
+        return tuple(self._agent.get_keys()) if self._agent else ()
+
+
+class Agent(AgentSSH):
+    """The agent at a socket. paramiko's own class knows only the socket of SSH_AUTH_SOCK."""
+
+    def open(self, path: Path) -> None:
+        """Connect, and ask for the keys. SSHException or OSError if the agent does not answer."""
+        connection = socket.socket(socket.AF_UNIX)
         try:
-            self._agent = self._agent or Agent()
-            return tuple(self._agent.get_keys())
-        except (SSHException, OSError):
-            return ()
+            connection.connect(os.fspath(path))
+        except OSError:
+            connection.close()
+            raise
+        self._connect(connection)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._close()  # type: ignore[attr-defined]
+
+
+def public_key(path: Path) -> bytes | None:
+    """Return the public key in a file. None if there is no such file, or if it holds something else."""
+    try:
+        kind, text, *_ = path.read_text(encoding="utf-8").split()
+        blob = b64decode(text, validate=True)
+    except (OSError, ValueError):
+        return None
+    return blob if blob[4 : 4 + len(kind)] == kind.encode() else None

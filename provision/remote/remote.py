@@ -57,14 +57,17 @@ class Remote:
         """The user who has logged in; commands run as root all the same."""
         return self._link.target.user
 
-    def run(self, script: str, *, timeout: float = 120, changes: bool = False, what: str = "a script") -> Result:
+    def run(
+        self, script: str, *, timeout: float = 120, changes: bool = False, guest: bool = False, what: str = "a script"
+    ) -> Result:
         """Run a POSIX sh script as root, and return its result; any exit code is a result.
 
         The script is killed after `timeout` seconds, and when this process or its connection ends. With `changes`
-        it first waits for a step that a killed earlier run left running. `what` names the script in errors.
+        it first waits for a step that a killed earlier run left running. A `guest` is not ours: what it leaves running
+        holds no lock of ours. `what` names the script in errors.
         StepFailed if the script takes too long or the connection is lost.
         """
-        shell, mark = self._start(script, timeout, what, changes=changes)
+        shell, mark = self._start(script, timeout, what, changes=changes, guest=guest)
         return shell.finish(mark)
 
     def collect(self, script: str, *, timeout: float, what: str) -> tuple[str, Problem | None]:
@@ -78,11 +81,13 @@ class Remote:
         except StepFailed as error:
             return bytes(shell.stdout).partition(mark.encode())[2].decode(errors="replace"), error.problems[0]
 
-    def _start(self, script: str, timeout: float, what: str, *, changes: bool = False) -> tuple[Shell, str]:
+    def _start(
+        self, script: str, timeout: float, what: str, *, changes: bool = False, guest: bool = False
+    ) -> tuple[Shell, str]:
         mark = secrets.token_hex(8)
         data = f"{script}\n#{mark}".encode()
         shell = self.shell(what, timeout)
-        shell.send(run_line(mark, len(data), changes=changes).encode() + data)
+        shell.send(run_line(mark, len(data), changes=changes, guest=guest).encode() + data)
         return shell, mark
 
     def push(self, data: bytes | Path, path: str, *, mode: int = 0o600, timeout: float = 600) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from provision.errors import Problem, ProvisionError, StepFailed
+from provision.errors import Problem, ProvisionError, StepFailed, UsageError
 from provision.inventory.model import Node
 from provision.remote.connection import Gateways
 from provision.remote.lock import Lock
@@ -40,7 +40,10 @@ class Remotes:
 
     @classmethod
     def reach(cls, nodes: Sequence[Node], login: Login) -> tuple[Self, dict[str, ProvisionError]]:
-        """Connect to all nodes in parallel. Return the connected ones, and the error of each other node by its name."""
+        """Connect to all nodes in parallel. Return the connected ones, and the error of each other node by its name.
+
+        UsageError if the SSH configuration cannot be read: it belongs to the controller, not to a node.
+        """
         gateways = Gateways(login)
         opened: list[Remote] = []
         refused: dict[str, ProvisionError] = {}
@@ -48,6 +51,8 @@ class Remotes:
         def connect(node: Node) -> None:
             try:
                 opened.append(Remote(node, login, gateways))
+            except UsageError:  # the SSH configuration is wrong
+                raise
             except ProvisionError as error:
                 refused[node.name] = error
 

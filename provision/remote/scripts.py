@@ -19,19 +19,25 @@ STEP_LOCK_WAIT = 60
 
 BUSY = f"a step of an earlier run is still running there after {STEP_LOCK_WAIT} s"
 
+MARK = "OVERLAY_PROVISION_SCRIPT"
+"""The variable of the environment by which all processes of a script are found."""
+
 LISTEN = f'while [ -n "$(timeout {HEARTBEAT_LIMIT} head -c1 <&3 8>&- 9>&-)" ]; do :; done'
 """Returns when the channel is closed, or no heartbeat came for HEARTBEAT_LIMIT seconds."""
 
 
-def run_line(mark: str, size: int, *, changes: bool) -> str:
+def run_line(mark: str, size: int, *, changes: bool, guest: bool = False) -> str:
     """Run the next `size` bytes as a script, in a session of its own that is killed when the controller is gone.
 
-    The script must end with the mark, so that a truncated script never runs. With `changes` it holds the step lock.
+    The script must end with the mark, so that a truncated script never runs. With `changes` it holds the step lock; for
+    a `guest` only this shell holds it, because a daemon that the script starts would never release it. Everything
+    that the script has started has the mark in its environment, and is killed with it, in whatever process group.
     """
     lock = f"""
         mkdir -p -m 700 {FOLDER} && exec 9>>{FOLDER}/step.lock || exit 1
         flock -w {STEP_LOCK_WAIT} 9 || {{ echo '{BUSY}' >&2; exit 1; }}
     """
+    closed = "3<&- 9>&-" if guest else "3<&-"
     return _line(f"""
         script=$(head -c {size})
         case $script in *{mark}) ;; *) exit 1 ;; esac
@@ -39,10 +45,14 @@ def run_line(mark: str, size: int, *, changes: bool) -> str:
         printf %s {mark}
         printf %s {mark} >&2
         exec 3<&0 </dev/null
-        printf %s "$script" | setsid sh -c 'script=$(cat); exec </dev/null; eval "$script"' 3<&- & work=$!
-        {{ {LISTEN}; kill -TERM -$work; sleep 2; kill -KILL -$work; }} >/dev/null 2>&1 9>&- & watch=$!
+        read='script=$(cat); exec </dev/null; eval "$script"'
+        printf %s "$script" | {MARK}={mark} setsid sh -c "$read" {closed} & work=$!
+        started() {{ grep -ls {MARK}={mark} /proc/[0-9]*/environ; }}
+        stop() {{ kill -$1 -$work; for one in $(started); do one=${{one%/*}}; kill -$1 ${{one##*/}}; done; }}
+        watch() {{ {LISTEN}; trap "" TERM; stop TERM; [ -z "$(started)" ] || {{ sleep 2; stop KILL; }}; }}
+        watch >/dev/null 2>&1 9>&- & watch=$!
         wait $work; code=$?
-        kill $watch
+        {{ kill $watch; wait $watch; }} 2>/dev/null
         exit $code
     """)
 

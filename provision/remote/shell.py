@@ -32,6 +32,9 @@ HEARTBEAT_LIMIT = 15
 STALL_LIMIT = 30.0
 """Seconds without a byte sent after which the connection counts as lost."""
 
+OUTPUT_GRACE = 3.0
+"""Seconds for the rest of the output of a script that has ended, if the end of its streams does not come."""
+
 SUDO_TIMEOUT = 30.0
 """Seconds sudo may take to ask for the password or to start the shell."""
 
@@ -164,16 +167,23 @@ class Shell:
         StepFailed if the script takes too long, the connection is lost, or the script never started.
         """
         next_beat = time.monotonic() + HEARTBEAT
-        while self.read(min(next_beat, self._deadline)):
+        last_moment = self._deadline
+        while self.read(min(next_beat, last_moment)):
             now = time.monotonic()
+            if self._channel.exit_status_ready():
+                # What the script has left running holds the streams open: their end would not come.
+                if now >= last_moment:
+                    break
+                next_beat = last_moment = min(last_moment, now + OUTPUT_GRACE)
+                continue
             if now >= self._deadline:
-                raise self.overdue()
+                raise self.overdue(mark)
             if now >= next_beat and self._input_open:
                 self.beat()
             if now >= next_beat:
                 next_beat = now + HEARTBEAT
         if not self._channel.status_event.wait(timeout=max(0.0, self._deadline - time.monotonic())):
-            raise self.overdue()
+            raise self.overdue(mark)
         code = self._channel.recv_exit_status()
         self.close()
         before, started, stdout = bytes(self.stdout).partition(mark.encode())
@@ -190,9 +200,9 @@ class Shell:
         self.close()
         return StepFailed(Problem(what, self._link.where, advice))
 
-    def overdue(self) -> StepFailed:
-        """Close the shell, which ends its work on the node, and return the error to raise."""
-        tail = self._tail()
+    def overdue(self, mark: str = "") -> StepFailed:
+        """Close the shell, which ends its work on the node, and return the error to raise. The mark is not quoted."""
+        tail = self._tail(mark.encode() or b"\0")
         last = f"; its last output: {tail}" if tail else ""
         return self.failed(f"{self.what} did not end within {self._timeout:g} s and was stopped{last}")
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
 import tempfile
-from typing import IO
+import threading
+from collections.abc import Callable
+from typing import IO, TypeVar
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for a TCP connection, a banner, or a jump host's answer."""
@@ -41,24 +46,105 @@ def dial(host: str, port: int) -> socket.socket:
     return link
 
 
-class ProxyProcess:
-    """A ProxyCommand whose stdin and stdout are one end of a socket pair; `socket` is the other.
+class PipeStream:
+    """The two pipes of a process as one stream, with the methods of a socket that paramiko calls.
 
-    paramiko reads this socket several times faster than the pipes of its own ProxyCommand.
+    A timeout is in seconds; None waits forever.
     """
 
-    def __init__(self, command: str) -> None:
-        """Start the command with the shell, in a session of its own, so that Ctrl-C does not reach it."""
-        self.socket, theirs = socket.socketpair()
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        """Own two descriptors: one to read from, one to write to."""
+        self._incoming, self._outgoing = incoming, outgoing
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(incoming, select.POLLIN)
+        self._writable.register(outgoing, select.POLLOUT)
+        for descriptor in (incoming, outgoing):
+            os.set_blocking(descriptor, False)
+        self._timeout: float | None = None
+        # After `close` the kernel may give the numbers of the descriptors to others.
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Set how long `recv` and `send` wait."""
+        self._timeout = timeout
+
+    def recv(self, size: int) -> bytes:
+        """Receive data; empty at the end of the stream. TimeoutError if none comes in time."""
+        return self._try(self._readable, lambda: os.read(self._incoming, size))
+
+    def send(self, data: bytes) -> int:
+        """Send the start of the data, and return how many bytes. TimeoutError if the process takes none in time."""
+        return self._try(self._writable, lambda: os.write(self._outgoing, data))
+
+    def _try(self, ready: select.poll, transfer: Callable[[], T]) -> T:
+        if not ready.poll(None if self._timeout is None else self._timeout * 1000):
+            raise TimeoutError
+        with self._lock:
+            if self._closed:
+                raise BrokenPipeError
+            try:
+                return transfer()
+            except BlockingIOError:  # others took the data or the room
+                raise TimeoutError from None
+
+    def close(self) -> None:
+        """Close both pipes. A process that still reads sees the end of its input."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._outgoing)
+                os.close(self._incoming)
+
+
+class ProxyProcess:
+    """A ProxyCommand as OpenSSH starts it: by the user's shell, with pipes as its standard input and output.
+
+    `stream` is connected to them. With `passes_descriptor`, the command passes on a connection that it has opened.
+    """
+
+    def __init__(self, command: str, *, passes_descriptor: bool = False) -> None:
+        """Start the command in a session of its own, so that Ctrl-C does not reach it. OSError if that fails."""
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 (the user's own, as in OpenSSH)
-                ["/bin/sh", "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=self._words,
-                start_new_session=True,
-            )
+        self._command = (os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {command}")
+        try:
+            self.stream = self._passed() if passes_descriptor else self._piped()
+        except OSError:
+            self._words.close()
+            raise
+
+    def _start(self, stdin: int, stdout: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 (the user's own, as in OpenSSH)
+            self._command, stdin=stdin, stdout=stdout, stderr=self._words, start_new_session=True
+        )
+
+    def _piped(self) -> PipeStream:
+        to_read, outgoing = os.pipe()
+        incoming, to_write = os.pipe()
+        stream = PipeStream(incoming, outgoing)
+        try:
+            self._process = self._start(to_read, to_write)
+        except OSError:
+            stream.close()
+            raise
+        finally:
+            os.close(to_read)
+            os.close(to_write)
+        return stream
+
+    def _passed(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                self._process = self._start(theirs.fileno(), theirs.fileno())
+            ours.settimeout(CONNECT_TIMEOUT)
+            try:
+                _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+                return socket.socket(fileno=descriptors[0])
+            except (OSError, IndexError):
+                self._end()
+                what = f"the ProxyCommand passed no connection on (ProxyUseFdpass yes) {self.last_words()}"
+                raise OSError(what.rstrip()) from None
 
     def last_words(self) -> str:
         """Return the last line that the command wrote to stderr; empty if there is none."""
@@ -68,7 +154,11 @@ class ProxyProcess:
 
     def close(self) -> None:
         """End the command and everything it started."""
-        self.socket.close()
+        self._end()
+        self.stream.close()
+        self._words.close()
+
+    def _end(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self._process.pid, number)
@@ -77,4 +167,3 @@ class ProxyProcess:
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
         self._process.wait()
-        self._words.close()

@@ -1,110 +1,121 @@
-"""Where a connection goes: the inventory and ~/.ssh/config merged into one frozen value."""
+"""Where a connection goes: the inventory and OpenSSH's options merged into one frozen value."""
 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
-from getpass import getuser
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from paramiko import SSHException
-from paramiko.config import SSHConfig
-
-from provision.errors import ConnectionFailed, Problem
+from provision.errors import ConnectionFailed
 from provision.inventory.model import SSH, HostKeyPolicy, Node
+from provision.remote import openssh
+from provision.remote.openssh import SSH_PORT, Options, Question
 
-SSH_PORT = 22
+DEFAULT_KEYS = tuple(Path("~/.ssh") / name for name in ("id_ed25519", "id_ecdsa", "id_rsa"))
 
-INCLUDE_DEPTH = 16
-"""How deep files may include each other, as in OpenSSH."""
+_jump_hosts = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Login:
-    """The login options of the command line, for every node. The password never shows in a repr."""
+    """The login options of the command line, for every node. The password never shows in a repr.
+
+    `configuration`: an OpenSSH configuration to read instead of the user's and the system's, as with `ssh -F`.
+    """
 
     sudo_password: str | None = field(default=None, repr=False)
     identities: tuple[Path, ...] = ()
     ask: Callable[[str], bool] | None = None
+    configuration: Path | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """One SSH server, and how to reach it and log in."""
+    """One SSH server, and how to reach it and log in.
+
+    `keys` are offered before the agent's keys, and `default_keys` after them. `agent` is the agent's socket. With
+    `passes_descriptor` the ProxyCommand opens the connection and passes it on.
+    """
 
     host: str
     port: int
     user: str
     keys: tuple[Path, ...]
+    default_keys: tuple[Path, ...]
     only_these_keys: bool
+    agent: Path | None
     known_as: str
     known_hosts: Path
     host_keys: HostKeyPolicy
     jump: Target | None = None
     command: str | None = None
+    passes_descriptor: bool = False
 
     def __str__(self) -> str:
         """Return user@host:port."""
         return f"{self.user}@{self.host}:{self.port}"
 
 
-def resolve(ssh: SSH, login: Login, config: SSHConfig) -> Target:
-    """Return the target: ~/.ssh/config, then OpenSSH's defaults, fill in what the inventory does not set."""
+def resolve(ssh: SSH, login: Login) -> Target:
+    """Return the target: OpenSSH's options fill in what the inventory does not set.
+
+    UsageError or ConnectionFailed if OpenSSH has no answer.
+    """
     keys = (*login.identities, *([ssh.key] if ssh.key else []))
-    return _resolve(ssh, keys, config, (ssh.host, ssh.port, ssh.user), ssh.gateway, frozenset())
+    question = Question(ssh.host, ssh.user, ssh.port, login.configuration)
+    return _resolve(ssh, keys, question, openssh.options(question), ssh.gateway, frozenset())
 
 
 def _resolve(
     ssh: SSH,
     keys: tuple[Path, ...],
-    config: SSHConfig,
-    address: tuple[str, int | None, str | None],
+    question: Question,
+    options: Options,
     gateway: str | None,
     passed: frozenset[str],
 ) -> Target:
-    name, port, user = address
-    options: dict[str, Any] = dict(config.lookup(name))
-    host = str(options.get("hostname", name))
-    port = port or int(options.get("port", SSH_PORT))
-    user = user or str(options.get("user", getuser()))
-    gateway = gateway or _unless_none(options.get("proxyjump")) or _unless_none(options.get("proxycommand"))
+    values = openssh.tokens(options, question.host)
+    jumps, command = options.proxy_jump, options.proxy_command
+    if gateway:
+        jumps, command = (None, gateway) if is_command(gateway) else (gateway, None)
     jump = None
-    if gateway and not is_command(gateway) and name not in passed:
-        *before, last = gateway.split(",")
-        further = ",".join(before) or None
-        jump = _resolve(ssh, keys, config, parse_address(last), further, passed | {name})
-        jump = None if (jump.host, jump.port) == (host, port) else jump
-    own_keys = tuple(Path(key).expanduser() for key in options.get("identityfile", ()))
+    if jumps and question.host not in passed:
+        jump = _jump(ssh, keys, question, openssh.fill_in(jumps, values), passed)
+        jump = None if (jump.host, jump.port) == (options.host, options.port) else jump
+    own_keys = (openssh.path(name, values) for name in options.identity_files if name != "none")
+    every_key = tuple(dict.fromkeys((*(key.expanduser() for key in keys), *own_keys)))
     return Target(
-        host=host,
-        port=port,
-        user=user,
-        keys=tuple(dict.fromkeys((*(key.expanduser() for key in keys), *own_keys))),
-        only_these_keys=options.get("identitiesonly") == "yes",
-        known_as=known_name(str(options.get("hostkeyalias", host)), port),
+        host=options.host,
+        port=options.port,
+        user=options.user,
+        keys=every_key,
+        default_keys=() if every_key or options.identity_files else tuple(key.expanduser() for key in DEFAULT_KEYS),
+        only_these_keys=options.identities_only,
+        agent=openssh.agent(options, values),
+        known_as=known_name(options.host_key_alias or options.host, options.port),
         known_hosts=ssh.known_hosts.expanduser(),
         host_keys=ssh.host_keys,
         jump=jump,
-        command=fill_in(gateway, host, port, user) if gateway and is_command(gateway) else None,
+        command=openssh.fill_in(command, values) if command else None,
+        passes_descriptor=options.passes_descriptor and not gateway,
     )
 
 
-def _unless_none(value: str | None) -> str | None:
-    return None if value is None or value.lower() == "none" else value
+def _jump(ssh: SSH, keys: tuple[Path, ...], question: Question, route: str, passed: frozenset[str]) -> Target:
+    """Return the last jump host of a route. All nodes behind it ask the same question: OpenSSH is asked once."""
+    *before, last = route.split(",")
+    host, port, user = parse_address(last)
+    asked = Question(host, user, port, question.file)
+    with _jump_hosts:
+        options = openssh.options(asked)
+    return _resolve(ssh, keys, asked, options, ",".join(before) or None, passed | {question.host})
 
 
 def is_command(gateway: str) -> bool:
     """Whether a gateway is a ProxyCommand: a jump host has neither spaces nor percent signs."""
     return bool(re.search(r"[\s%]", gateway))
-
-
-def fill_in(command: str, host: str, port: int, user: str) -> str:
-    """Replace %h, %p and %r by host, port and user, as OpenSSH does."""
-    values = {"%h": host, "%n": host, "%p": str(port), "%r": user, "%%": "%"}
-    return re.sub(r"%[hnpr%]", lambda match: values[match.group()], command)
 
 
 def parse_address(text: str) -> tuple[str, int | None, str | None]:
@@ -123,40 +134,8 @@ def known_name(host: str, port: int) -> str:
 
 
 def target_of(node: Node, login: Login) -> Target:
-    """Return the target of a node. ConnectionFailed if ~/.ssh/config cannot be parsed."""
+    """Return the target of a node. UsageError or ConnectionFailed if OpenSSH has no answer about it."""
     try:
-        return resolve(node.ssh, login, user_config())
-    except (SSHException, ValueError) as error:
-        advice = "correct the file, or see how OpenSSH reads it: ssh -G HOST"
-        raise ConnectionFailed(Problem(f"~/.ssh/config: {error}", node.name, advice)) from None
-
-
-@cache
-def user_config() -> SSHConfig:
-    """Read ~/.ssh/config, then /etc/ssh/ssh_config: the first value found counts. Either file may be missing."""
-    own, system = Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")
-    # The `Host *` in between ends the last block of the first file.
-    return SSHConfig.from_text(f"{read_config(own, own.parent)}\nHost *\n{read_config(system, system.parent)}")
-
-
-def read_config(path: Path, folder: Path, depth: int = 0) -> str:
-    """Return the text of a configuration with included files in place, because paramiko does not know Include.
-
-    After an included file, the block that contains the Include goes on.
-    """
-    if not path.is_file() or depth > INCLUDE_DEPTH:
-        return ""
-    lines: list[str] = []
-    block = "Host *"
-    for line in path.read_text(errors="replace").splitlines():
-        word, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if word.lower() == "include":
-            for pattern in rest.replace('"', " ").split():
-                for included in sorted(Path("/").glob(str(folder / Path(pattern).expanduser()).lstrip("/"))):
-                    lines += [block, read_config(Path(included), folder, depth + 1)]
-            lines.append(block)
-            continue
-        if word.lower() in ("host", "match"):
-            block = line
-        lines.append(line)
-    return "\n".join(lines)
+        return resolve(node.ssh, login)
+    except ConnectionFailed as error:
+        raise ConnectionFailed(*(replace(problem, where=node.name) for problem in error.problems)) from None

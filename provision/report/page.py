@@ -81,7 +81,7 @@ def page(report: Report) -> str:
         changes=[(where, tuple(one)) for where, one in groupby(report.changes, key=_place)],
         pending=_is_pending(report),
         seconds=sum(seconds for _, seconds in report.times),
-        style=(Path(__file__).parent / "page.css").read_text(),
+        style=(Path(__file__).parent / "page.css").read_text(encoding="utf-8"),
     )
 
 

@@ -9,12 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from provision.streams import OutputClosed
+
 
 class Progress:
     """Shows what each place is doing, and measures the time of each stage."""
 
-    def __init__(self, *, live: bool | None = None) -> None:
-        """Draw rows if standard error is a terminal, unless `live` says otherwise."""
+    def __init__(self, *, live: bool | None = None, needs_a_reader: bool = False) -> None:
+        """Draw rows if standard error is a terminal, unless `live` says otherwise.
+
+        `needs_a_reader`: if nobody reads standard error any more, `say` raises OutputClosed. Else it says no more.
+        """
+        self._needs_a_reader = needs_a_reader
+        self._silent = False
         self._live = sys.stderr.isatty() if live is None else live
         self._rows: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -26,9 +33,19 @@ class Progress:
         with self._lock:
             self._rows[where] = what
             if not self._live:
-                print(f"{where}: {what}", file=sys.stderr, flush=True)
+                self._print(f"{where}: {what}")
             elif self._display is not None:
                 self._display.update(self._drawn())
+
+    def _print(self, line: str) -> None:
+        if self._silent:
+            return
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError as error:
+            self._silent = True
+            if self._needs_a_reader and isinstance(error, BrokenPipeError):
+                raise OutputClosed from None
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

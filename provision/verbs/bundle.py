@@ -80,7 +80,7 @@ def _plane(session: Session) -> Plane:
 
 def _controller(session: Session, report: Report) -> dict[str, str]:
     return {
-        "controller/inventory.yml": session.path.read_text(errors="replace"),
+        "controller/inventory.yml": session.path.read_text(encoding="utf-8", errors="replace"),
         "controller/report.txt": "\n".join(line.text for line in lines(report)) + "\n",
         "controller/report.json": json.dumps(document(report), indent=2),
         "controller/versions.txt": "".join(f"{name} {version}\n" for name, version in _versions(session).items()),

@@ -11,6 +11,7 @@ from provision.core.table import Table
 from provision.errors import Exit, Problem, UsageError
 from provision.remote import Remote, Result, trust
 from provision.report import Report
+from provision.verbs import numbers
 from provision.verbs.session import Session
 
 
@@ -18,7 +19,7 @@ def run_init(session: Session, *, hosts: Sequence[str], cluster: str) -> Report:
     """Write a commented inventory. UsageError if the file exists already, or an address is invalid."""
     text = inventory.template(hosts, ports=planes.ports(), cluster=cluster)
     try:
-        with session.path.open("x") as file:
+        with session.path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         advice = "edit or remove the file, or write another one: --inventory FILE"
@@ -45,16 +46,21 @@ def run_trust(session: Session) -> Report:
 _COLUMNS = ("where", "host", "fingerprint", "state")
 
 
-def run_script(session: Session, *, script: str, timeout: int) -> Report:
+LONGEST = 7 * 24 * 3600
+"""The most seconds that a script may take."""
+
+
+def run_script(session: Session, *, script: str, timeout: str) -> Report:
     """Run a user's script on every node at once, as root. The report shows each node's exit code."""
+    seconds = numbers.whole(timeout, "--timeout", "seconds", LONGEST)
     try:
-        text = Path(script).read_text()
+        text = Path(script).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(Problem(f"cannot read the script: {error}", script, "fab run SCRIPT")) from None
 
     def run(remote: Remote) -> Result:
         session.progress.say(remote.node.name, f"running {script}")
-        return remote.run(text, timeout=timeout, changes=True, what=script)
+        return remote.run(text, timeout=seconds, changes=True, guest=True, what=script)
 
     with session.connected(lock="run") as remotes:
         results = remotes.each(run)

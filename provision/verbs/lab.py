@@ -6,18 +6,21 @@ from pathlib import Path
 
 from provision import lab
 from provision.core.table import Table
+from provision.lab.lab import MOST_NODES
 from provision.report import Report
+from provision.verbs import numbers
 from provision.verbs.session import Session
 
 
-def run_up(session: Session, *, nodes: int, name: str, folder: str, release: str, docker: str) -> Report:
+def run_up(session: Session, *, nodes: str, name: str, folder: str, release: str, docker: str) -> Report:
     """Boot the lab's hosts. UsageError or PreflightRefused if the lab cannot be as asked for."""
 
     def say(line: str) -> None:
         where, _, what = line.partition(": ")
         session.progress.say(where, what)
 
-    made = lab.up(name, nodes, Path(folder), release=release, docker=docker, say=say)
+    number = numbers.whole(nodes, "--nodes", "nodes", MOST_NODES)
+    made = lab.up(name, number, Path(folder), release=release, docker=docker, say=say)
     summary = f"{len(made.nodes)} hosts are up; next: fab -i {_short(made.inventory)} provision"
     return Report("lab.up", summary, tables=(_hosts(name),))
 

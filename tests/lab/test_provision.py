@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Fab
+from conftest import ROOT, Fab
 from dropped import assert_kept_while_used
 from observe import document, everything, files, manifest, run, start
 
@@ -83,6 +87,16 @@ def test_status_tells_members_leader_and_versions(cluster: Lab, fab: Fab) -> Non
     assert {member["etcd"] for member in report["members"]} == {"3.4.23"}
     assert {node["docker"] for node in report["nodes"]} == {"20.10.24"}
     assert any("/docker/network/v1.0/network/" in row["key"] for row in report["store"])
+
+
+def test_169_a_proxy_of_the_controller_is_not_before_a_tunnel(cluster: Lab) -> None:
+    nobody = "http://127.0.0.1:9"  # the port refuses connections
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTPS_PROXY", "grpc_proxy", "ALL_PROXY"), nobody)
+    command = [str(Path(sys.executable).with_name("fab")), "-i", str(cluster.inventory), "status", "--store", "--json"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | proxies, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert document(done)["exit_code"] == 0
 
 
 def test_what_was_changed_by_hand_is_mended_as_planned_and_nothing_else_moves(cluster: Lab, fab: Fab) -> None:

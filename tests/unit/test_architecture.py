@@ -38,6 +38,7 @@ MAKERS = ("provision/docker/client.py", "provision/planes/etcd/coordinator.py")
 SPEAKERS = (
     "provision/report/",
     "provision/command_line.py",
+    "provision/streams.py",
     "provision/inventory/__main__.py",
 )
 
@@ -161,8 +162,8 @@ def arrows() -> dict[str, set[str]]:
 
 #: From the bottom to the top: a room imports from rooms above its own line in this list, and from no other.
 RANKS = (
-    ("errors", "layout", "node", "templates"),
-    ("ports", "versions", "waiting"),
+    ("environment", "errors", "layout", "node", "templates"),
+    ("ports", "streams", "versions", "waiting"),
     ("inventory", "lab"),
     ("docker", "remote", "pki"),
     ("facts", "bundle"),
@@ -200,6 +201,19 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
 def test_phases_know_neither_reports_nor_verbs() -> None:
     for path in (ROOT / "provision/phases").glob("*.py"):
         assert not [module for module in imports(path) if module.startswith(("provision.report", "provision.verbs"))]
+
+
+#: Their bytes decide whether the lab's base tree is built anew.
+RECIPES = ("recipe.py", "trixie.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_168_the_encoding_of_a_text_file_does_not_depend_on_the_locale(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = ("read_text", "write_text")
+    texts = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in names]
+    lines = [call.lineno for call in texts if "encoding" not in {keyword.arg for keyword in call.keywords}]
+    assert lines == [] or path.name in RECIPES
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

@@ -1,19 +1,21 @@
-"""The inventory and ~/.ssh/config merged: values in, a target out. Nothing is connected to."""
+"""The inventory and OpenSSH's answer merged: a configuration in, a target out. Nothing is connected to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paramiko.config import SSHConfig
 
-from provision.errors import ConnectionFailed, LockHeld, Problem, ProvisionError, StepFailed
+from provision.errors import ConnectionFailed, Exit, LockHeld, Problem, ProvisionError, StepFailed, UsageError
 from provision.inventory.model import SSH
+from provision.remote import openssh
+from provision.remote.openssh import Options, Question, fill_in
 from provision.remote.remotes import in_parallel, merged
-from provision.remote.target import Login, Target, fill_in, is_command, parse_address, read_config, resolve
+from provision.remote.target import DEFAULT_KEYS, Login, Target, is_command, parse_address, resolve
 
 PLAIN = SSH("box", None, None, None, Path("/known"), "strict", None)
 
@@ -30,7 +32,8 @@ Host inner.example
   User never
   IdentityFile /inner
 Host piped
-  ProxyCommand connect %h %p
+  HostName 192.0.2.9
+  ProxyCommand connect %h %p %n
 Host none
   ProxyJump none
 Host loop
@@ -41,17 +44,32 @@ Host alias
 """
 
 
-def target(config: str = CONFIG, *, identities: tuple[Path, ...] = (), **ssh: Any) -> Target:
-    return resolve(replace(PLAIN, **ssh), Login(identities=identities), SSHConfig.from_text(config))
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Target]:
+    """Resolve a host with a configuration that OpenSSH reads."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/usual-agent")
+    openssh.options.cache_clear()
+
+    def call(config: str = CONFIG, *, identities: tuple[Path, ...] = (), **ssh: Any) -> Target:
+        file = tmp_path / f"config{len(list(tmp_path.iterdir()))}"
+        file.write_text(config)
+        return resolve(replace(PLAIN, **ssh), Login(identities=identities, configuration=file))
+
+    return call
 
 
-def test_what_nobody_says_is_as_openssh_has_it() -> None:
+Resolve = Callable[..., Target]
+
+
+def test_what_nobody_says_is_as_openssh_has_it(target: Resolve) -> None:
     found = target("")
     assert (found.host, found.port, found.user, found.keys) == ("box", 22, getuser(), ())
+    assert found.default_keys == tuple(key.expanduser() for key in DEFAULT_KEYS)
+    assert found.agent == Path("/run/usual-agent")
     assert (found.jump, found.command, found.known_as, found.host_keys) == (None, None, "box", "strict")
 
 
-def test_what_the_inventory_leaves_open_the_configuration_says() -> None:
+def test_what_the_inventory_leaves_open_the_configuration_says(target: Resolve) -> None:
     found = target()
     assert (found.host, found.port, found.user) == ("192.0.2.7", 2222, "ops")
     assert found.keys == (Path("~/.ssh/box").expanduser(),)
@@ -59,7 +77,7 @@ def test_what_the_inventory_leaves_open_the_configuration_says() -> None:
     assert found.known_as == "[192.0.2.7]:2222"
 
 
-def test_what_the_inventory_says_wins() -> None:
+def test_what_the_inventory_says_wins(target: Resolve) -> None:
     found = target(user="root", port=22, key=Path("/mine"), identities=(Path("/given"),), gateway="root@other")
     assert (found.user, found.port, found.known_as) == ("root", 22, "192.0.2.7")
     assert found.keys == (Path("/given"), Path("/mine"), Path("~/.ssh/box").expanduser())
@@ -67,7 +85,7 @@ def test_what_the_inventory_says_wins() -> None:
     assert (found.jump.host, found.jump.user, found.jump.port) == ("other", "root", 22)
 
 
-def test_jump_hosts_are_a_chain_each_with_its_own_settings() -> None:
+def test_jump_hosts_are_a_chain_each_with_its_own_settings(target: Resolve) -> None:
     inner = target(host="behind").jump
     assert inner is not None
     assert (inner.host, inner.user, inner.port, inner.keys) == ("inner.example", "ops", 2200, (Path("/inner"),))
@@ -75,24 +93,26 @@ def test_jump_hosts_are_a_chain_each_with_its_own_settings() -> None:
     assert (inner.jump.host, inner.jump.jump) == ("outer.example", None)
 
 
-def test_a_command_is_one_with_its_values_filled_in() -> None:
-    assert target(host="piped").command == "connect piped 22"
+def test_a_command_is_one_with_its_values_filled_in(target: Resolve) -> None:
+    assert target(host="piped").command == "connect 192.0.2.9 22 piped"
     assert target(gateway="nc -w %% %h %p %r", user="me").command == "nc -w % 192.0.2.7 2222 me"
-    assert fill_in("%h%%h", "a", 1, "b") == "a%h"
+    assert fill_in("%h%%h%z", {"%h": "a", "%%": "%"}) == "a%h%z"
 
 
-@pytest.mark.parametrize("host", ["none", "loop"])
-def test_a_jump_to_nowhere_or_to_itself_is_none(host: str) -> None:
-    assert (target(host=host).jump, target(host=host).command) == (None, None)
+def test_a_jump_to_nowhere_is_none(target: Resolve) -> None:
+    assert (target(host="none").jump, target(host="none").command) == (None, None)
 
 
-def test_a_wildcard_jump_ends_at_the_jump_host() -> None:
-    found = target("Host *\n  ProxyJump gate.example\n")
+def test_156_a_jump_host_behind_itself_is_refused_as_openssh_refuses_it(target: Resolve) -> None:
+    for config, host in ((CONFIG, "loop"), ("Host *\n  ProxyJump gate.example\n", "box")):
+        with pytest.raises(UsageError, match="jumphost loop via"):
+            target(config, host=host)
+    found = target("Host gate.example\n  ProxyJump none\nHost *\n  ProxyJump gate.example\n")
     assert found.jump is not None
     assert (found.jump.host, found.jump.jump) == ("gate.example", None)
 
 
-def test_a_host_key_may_have_a_name_of_its_own() -> None:
+def test_a_host_key_may_have_a_name_of_its_own(target: Resolve) -> None:
     assert target(host="alias").known_as == "theirs"
     assert target(host="UPPER").known_as == "upper"
 
@@ -113,14 +133,83 @@ def test_an_address_comes_apart(text: str, parts: tuple[object, ...]) -> None:
     assert not is_command(text)
 
 
-def test_included_files_stand_where_they_are_included(tmp_path: Path) -> None:
-    (tmp_path / "config").write_text("Host a\n  Port 1\nInclude = more/*.conf\n  User late\nHost b\n  Port 2\n")
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / "1.conf").write_text("Host c\n  Port 3\nInclude nothing\nInclude config\n")
-    text = read_config(tmp_path / "config", tmp_path)
-    config = SSHConfig.from_text(text)
-    assert [config.lookup(host).get("port") for host in "abc"] == ["1", "2", "3"]
-    assert [config.lookup(host).get("user") for host in "ac"] == ["late", None]
+def test_105_156_a_last_pass_of_openssh_counts(target: Resolve) -> None:
+    last = "Match final all\n  Port 2200\nMatch final host inside.example\n  User in\n"
+    found = target(f"Host box\n  HostName inside.example\n{last}")
+    assert (found.host, found.port, found.user) == ("inside.example", 2200, "in")
+
+
+def test_105_156_criteria_see_what_the_inventory_says(target: Resolve) -> None:
+    config = 'Match user ops\n  Port 2200\nMatch exec "test %p = 2200"\n  HostKeyAlias tried\n'
+    found = target(config, user="ops")
+    assert (found.port, found.known_as) == (2200, "[tried]:2200")
+    assert target(config).port == 22
+
+
+@pytest.mark.parametrize("line", ["Match wibble x", "Frobnicate yes", "Port many"])
+def test_105_157_what_openssh_refuses_is_a_mistake_of_usage(target: Resolve, line: str) -> None:
+    with pytest.raises(UsageError, match=r"OpenSSH refuses its configuration: .* ?line 1") as refused:
+        target(f"{line}\n  HostName 192.0.2.66\n")
+    assert refused.value.exit_code == Exit.USAGE
+    assert "ssh -G" in refused.value.problems[0].advice
+
+
+def test_105_158_comments_quotes_and_tokens_are_as_openssh_has_them(
+    target: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYS", "/keys")
+    lines = ("User ops # mine", 'IdentityFile "~/my keys/%n" # second', "IdentityFile ${KEYS}/%r@%h%%", "Port=2200")
+    found = target("Host box\n  HostName %h.example\n  " + "\n  ".join(lines) + "\n")
+    assert (found.host, found.user, found.port) == ("box.example", "ops", 2200)
+    assert found.keys == (openssh.home() / "my keys/box", Path("/keys/ops@box.example%"))
+
+
+@pytest.mark.parametrize(
+    ("named", "agent"),
+    [
+        ("none", None),
+        ("SSH_AUTH_SOCK", Path("/run/usual-agent")),
+        ("$OTHER", Path("/run/other")),
+        ("~/agent.sock", openssh.home() / "agent.sock"),
+        ('"/run/%r agent"', Path("/run/root agent")),
+    ],
+)
+def test_159_the_agent_is_the_configurations(
+    target: Resolve, monkeypatch: pytest.MonkeyPatch, named: str, agent: Path | None
+) -> None:
+    monkeypatch.setenv("OTHER", "/run/other")
+    assert target(f"Host *\n  IdentityAgent {named}\n", user="root").agent == agent
+
+
+def test_159_no_key_file_at_all_is_a_choice_too(target: Resolve) -> None:
+    found = target("Host *\n  IdentityFile none\n")
+    assert (found.keys, found.default_keys) == ((), ())
+
+
+def test_160_a_configuration_without_openssh_is_a_mistake_of_usage(
+    target: Resolve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"no OpenSSH client \(`ssh`\) to read .*config") as refused:
+        target()
+    assert refused.value.exit_code == Exit.USAGE
+    monkeypatch.setattr(openssh, "home", lambda: tmp_path)
+    monkeypatch.setattr(openssh, "SYSTEM_FILE", tmp_path / "none")
+    assert resolve(replace(PLAIN, host="plain"), Login()).host == "plain"
+
+
+def test_openssh_is_asked_once_for_a_host(tmp_path: Path) -> None:
+    config = f'Match exec "echo >>{tmp_path}/asked"\n  Port 2200\n'
+    file = tmp_path / "config"
+    file.write_text(config)
+    nodes = [replace(PLAIN, host=f"node{number}", gateway="gate.example") for number in range(4)]
+    in_parallel(lambda ssh: resolve(ssh, Login(configuration=file)), nodes)
+    assert len((tmp_path / "asked").read_text().splitlines()) == 5  # four nodes, and their jump host
+
+
+def test_an_answer_of_another_openssh_may_lack_and_add_lines() -> None:
+    answer = "Host x\nport 23\nnovelty 7\nproxyjump none\n"
+    assert openssh.parse(answer, Question("x", user="me")) == Options("x", 23, "me")
 
 
 def test_the_password_shows_in_no_repr() -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # etcd3 0.12 carries generated code that today's protobuf loads only in its Python implementation.
-os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
 # An idle channel tells every fork and reconnect on standard error; nobody can act on that.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 

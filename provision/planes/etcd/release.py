@@ -168,7 +168,7 @@ def _described(archive: Path) -> Artifact:
     key = hashlib.sha256(f"{archive.resolve()} {status.st_size} {status.st_mtime_ns} {status.st_ino}".encode())
     memory = cache.folder() / f"{key.hexdigest()[:32]}.json"
     try:
-        return Artifact(**json.loads(memory.read_text()))
+        return Artifact(**json.loads(memory.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         artifact = _read(archive)
     # Without it, the next run reads the archive again.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -9,17 +10,29 @@ from pathlib import Path
 import pytest
 from remote_sshd import Sshd, StartSshd
 
-from provision.remote.target import user_config
+from provision.remote import openssh
+
+#: OpenSSH with the configuration of HOME, and with no other: OpenSSH itself looks up the home of the user's account.
+SSH = """#!/bin/sh
+config=$HOME/.ssh/config
+[ -f "$config" ] || config=none
+exec /usr/bin/ssh -F "$config" "$@"
+"""
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home of the test's own: no keys, no agent, no ~/.ssh/config of the machine."""
+    """A home of the test's own: no keys, no agent, no configuration of the machine."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(openssh, "home", lambda: tmp_path)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    user_config.cache_clear()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/ssh").write_text(SSH)
+    (tmp_path / "bin/ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    openssh.options.cache_clear()
     yield tmp_path
-    user_config.cache_clear()
+    openssh.options.cache_clear()
 
 
 @pytest.fixture

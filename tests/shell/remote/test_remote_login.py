@@ -12,8 +12,7 @@ from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, await_true, free_port, m
 
 from provision.errors import ConnectionFailed, Exit, Problem
 from provision.inventory.model import Node
-from provision.remote import Login, connect, connection, sockets
-from provision.remote.target import user_config
+from provision.remote import Login, connect, connection, openssh, sockets
 
 
 def refusal(node: Node, login: Login | None = None) -> Problem:
@@ -157,9 +156,51 @@ def test_what_the_inventory_leaves_open_the_ssh_configuration_says(server: Sshd,
     (home / ".ssh" / "more" / "box").write_text(
         f"Host box\n  HostName 127.0.0.1\n  Port {server.port}\n  User root\n  IdentityFile {server.key}\n"
     )
-    user_config.cache_clear()
     assert enters(server.node(host="box", port=None, user=None, key=None))
     assert refusal(server.node(host="box", port=1, user=None)).what.startswith("127.0.0.1 port 1 ")
+
+
+def configure(home: Path, text: str) -> None:
+    (home / ".ssh").mkdir(exist_ok=True)
+    (home / ".ssh" / "config").write_text(text)
+
+
+def hardware_key(home: Path, server: Sshd, agent: Path) -> Path:
+    """Give the server's key to an agent, and leave its public half alone in a file."""
+    environment = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+    subprocess.run(["ssh-add", "-q", server.key], check=True, env=environment)
+    (home / "hardware.pub").write_bytes(Path(f"{server.key}.pub").read_bytes())
+    return home / "hardware.pub"
+
+
+@pytest.mark.parametrize("name", ["hardware.pub", "hardware"])
+def test_159_a_public_key_names_one_of_the_agent_that_the_configuration_names(
+    server: Sshd, home: Path, agent: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    hardware_key(home, server, agent)
+    for number in range(8):  # too many, if they were offered as well
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(agent)}
+        subprocess.run(["ssh-add", "-q", make_key(home / str(number))], check=True, env=environment)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
+    configure(home, f"Host *\n  IdentityFile {home}/{name}\n  IdentitiesOnly yes\n  IdentityAgent {agent}\n")
+    assert enters(server.node(key=None))
+
+
+def test_159_a_public_key_that_no_agent_holds_is_told_as_such(server: Sshd, home: Path) -> None:
+    public = Path(f"{server.key}.pub")
+    what = f"login as root refused: {public} is a public key, and no agent holds its private key"
+    assert refusal(server.node(key=public)).what == what
+    configure(home, f"Host *\n  IdentityAgent {home}/gone\n")
+    openssh.options.cache_clear()
+    assert f"the agent at {home}/gone does not answer" in refusal(server.node(key=public)).what
+
+
+def test_159_no_agent_is_asked_where_the_configuration_says_none(server: Sshd, home: Path, agent: Path) -> None:
+    hardware_key(home, server, agent)
+    assert enters(server.node(key=None))
+    configure(home, "Host *\n  IdentityAgent none\n")
+    openssh.options.cache_clear()
+    assert "there is no key to offer" in refusal(server.node(key=None)).what
 
 
 def test_34_a_wrong_sudo_password_is_tried_once(start: StartSshd) -> None:

@@ -111,6 +111,42 @@ def test_a_killed_script_that_ignores_the_wish_is_ended_by_force(anyone: Remote)
     await_true(lambda: anyone.run('[ ! -d "/proc/$(cat /run/pid)" ]').code == 0)
 
 
+CHILDREN = """
+setsid sh -c 'echo $$ >/run/own-session; exec sleep 1000' &
+timeout 1000 sh -c 'echo $$ >/run/own-group; exec sleep 1000' &
+(trap '' TERM; echo >/run/deaf; sh -c 'echo $$ >/run/deaf; while :; do sleep 1; done') &
+sleep 1000
+"""
+
+
+def test_165_a_script_over_its_time_is_ended_with_all_that_it_has_started(anyone: Remote) -> None:
+    with pytest.raises(StepFailed, match=r"did not end within 2 s and was stopped$"):
+        anyone.run(CHILDREN, timeout=2, guest=True, changes=True)
+    living = "cd /run && cat own-session own-group deaf | while read -r pid; do [ ! -d /proc/$pid ] || echo $pid; done"
+    await_true(lambda: anyone.run(living).stdout == "")
+    assert anyone.run("cd /run && cat own-session own-group deaf | wc -l").stdout.split() == ["3"]
+
+
+def test_164_a_daemon_that_a_guest_leaves_behind_holds_no_lock_and_lives(anyone: Remote) -> None:
+    daemon = "setsid sh -c 'echo $$ >/run/daemon; exec sleep 1000' >/dev/null 2>&1 </dev/null &"
+    assert anyone.run(f"{daemon}\nuntil [ -s /run/daemon ]; do :; done", changes=True, guest=True).code == 0
+    held = "flock -n /run/overlay-provision/step.lock true || echo held"
+    assert anyone.run(f'{held}; [ -d "/proc/$(cat /run/daemon)" ] && echo lives').stdout == "lives\n"
+    assert anyone.run("ls -l /proc/$(cat /run/daemon)/fd").stdout.count("overlay-provision") == 0
+    anyone.run("kill $(cat /run/daemon)")
+
+
+def test_164_the_lock_is_held_while_a_guest_runs(anyone: Remote) -> None:
+    held = "flock -n /run/overlay-provision/step.lock true || echo held"
+    assert anyone.run(held, changes=True, guest=True).stdout == "held\n"
+
+
+def test_164_a_daemon_that_keeps_the_output_open_is_not_waited_for(anyone: Remote) -> None:
+    result = anyone.run("echo before; sleep 1000 & echo $! >/run/daemon; exit 3", timeout=300, guest=True, changes=True)
+    assert (result.code, result.stdout) == (3, "before\n")
+    assert anyone.run('[ -d "/proc/$(cat /run/daemon)" ] && kill $(cat /run/daemon)').code == 0
+
+
 def test_a_lost_connection_is_an_error_at_once(server: Sshd, remote: Remote) -> None:
     def cut() -> None:
         await_true(lambda: server.inside("cat /run/pid 2>/dev/null || true") != "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,37 @@ def test_a_script_that_fails_on_a_host_is_told_with_all_it_said(inventory: str, 
 
 def test_a_script_that_is_not_there_is_a_mistake_of_usage(inventory: str, tmp_path: Path) -> None:
     fab("-i", inventory, "run", str(tmp_path / "none.sh"), code=2)
+
+
+def test_158_another_ssh_configuration_may_be_named(inventory: str, tmp_path: Path) -> None:
+    script, configuration = tmp_path / "script.sh", tmp_path / "ssh_config"
+    script.write_text("true\n")
+    fab("-i", inventory, "trust")
+    (problem,) = fab("-S", str(configuration), "-i", inventory, "run", str(script), code=2)["problems"]
+    assert f"Can't open user config file {configuration}" in problem["what"]
+    configuration.write_text(f"Host *\n  ProxyCommand sh -c 'echo >{tmp_path}/used; exec nc %h %p'\nMatch final all\n")
+    fab("-S", str(configuration), "-i", inventory, "run", str(script))
+    assert (tmp_path / "used").exists()
+
+
+def test_164_a_script_that_starts_a_daemon_does_not_keep_the_next_run_out(inventory: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.sh"
+    daemon = "setsid sh -c 'echo $$ >/run/daemon; exec sleep 1000' >/dev/null 2>&1 </dev/null &"
+    script.write_text(f"{daemon}\nuntil [ -s /run/daemon ]; do :; done\n")
+    fab("-i", inventory, "trust")
+    fab("-i", inventory, "run", str(script))
+    script.write_text("kill $(cat /run/daemon)\n")
+    assert fab("-i", inventory, "run", str(script), "--timeout", "40")["exit_code"] == 0
+
+
+def test_167_a_run_that_nobody_listens_to_goes_on_to_its_end(inventory: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.sh"
+    script.write_text(f"echo >>{tmp_path}/ran\n")
+    fab("-i", inventory, "trust")
+    read, written = os.pipe()
+    os.close(read)
+    command = [str(Path(sys.executable).with_name("fab")), "-i", inventory, "run", str(script)]
+    done = subprocess.run(command, cwd=ROOT, stdout=written, stderr=written, timeout=60, check=False)
+    os.close(written)
+    assert done.returncode == 0
+    assert len((tmp_path / "ran").read_text()) == 2

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,7 @@ from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, await_true, free_port
 
 from provision.errors import ConnectionFailed, LockHeld, Problem, StepFailed
 from provision.inventory.model import Node
-from provision.remote import Login, Remote, Remotes, connect, trust
-from provision.remote.target import user_config
+from provision.remote import Login, Remote, Remotes, connect, openssh, trust
 
 
 def let_in(door: Sshd, guest: Sshd) -> None:
@@ -107,7 +107,6 @@ def test_two_jump_hosts_of_the_ssh_configuration(jump: Sshd, server: Sshd, start
         f"Host inner\n  HostName 127.0.0.1\n  Port {jump.port}\n  User root\n"
         f"Host box\n  HostName 127.0.0.1\n  ProxyJump root@127.0.0.1:{outer.port},inner\n"
     )
-    user_config.cache_clear()
     connect(server.node(host="box"), Login()).close()
     assert "Accepted" in outer.log()
     assert "Accepted" in jump.log()
@@ -121,6 +120,39 @@ def test_a_proxy_command_is_filled_in_and_ended(server: Sshd, tmp_path: Path) ->
         pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_161_a_proxy_command_gets_pipes_which_it_may_open_anew(server: Sshd) -> None:
+    command = "sh -c 'cat </dev/stdin | nc %h %p >/dev/stdout; [ -p /dev/stdin ]'"
+    with closing(connect(server.node(gateway=command), Login())) as remote:
+        remote.push(os.urandom(5_000_000), "/run/file")
+        assert remote.run("head -c 5000000 /dev/zero; stat -c %s /run/file").stdout[-8:] == "5000000\n"
+
+
+def test_161_a_proxy_command_runs_in_the_users_shell(server: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "nc $([[ %h == 127* ]] && echo %h) %p"
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    connect(server.node(gateway=command), Login()).close()
+
+
+PASS_ON = """
+import socket, sys
+link = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+socket.send_fds(socket.socket(fileno=1), [b"x"], [link.fileno()])
+"""
+
+
+def test_161_a_proxy_command_may_pass_its_connection_on(server: Sshd, home: Path) -> None:
+    (home / "pass.py").write_text(PASS_ON)
+    (home / ".ssh").mkdir()
+    config = home / ".ssh" / "config"
+    config.write_text(f"Host *\n  ProxyUseFdpass yes\n  ProxyCommand {sys.executable} {home}/pass.py %h %p\n")
+    with closing(connect(server.node(), Login())) as remote:
+        assert remote.run("id -u").stdout == "0\n"
+    config.write_text("Host *\n  ProxyUseFdpass yes\n  ProxyCommand true\n")
+    openssh.options.cache_clear()
+    with pytest.raises(ConnectionFailed, match="passed no connection on"):
+        connect(server.node(), Login())
 
 
 def test_a_proxy_command_that_ignores_its_end_is_killed(server: Sshd, tmp_path: Path) -> None:
@@ -335,7 +367,6 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("user", ["root", "ops"])
 def test_56_an_interrupt_ends_what_runs_on_the_nodes(start: StartSshd, user: str) -> None:
     import pickle
-    import sys
 
     servers = [start(), start()]
     nodes: list[Node] = [server.node(f"node{index}", user=user) for index, server in enumerate(servers)]

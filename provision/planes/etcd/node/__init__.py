@@ -21,7 +21,7 @@ def program(*names: str) -> bytes:
 @cache
 def functions(name: str) -> str:
     """Return the shell functions in a file, given by its name without `.sh`."""
-    return (files(__name__) / f"{name}.sh").read_text()
+    return (files(__name__) / f"{name}.sh").read_text(encoding="utf-8")
 
 
 def follow_up(*calls: str) -> str:

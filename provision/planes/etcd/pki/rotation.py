@@ -71,7 +71,7 @@ def recorded(folder: Path) -> Step | None:
     """Return the step that the folder is in, None outside a rotation. PreflightRefused where the record is damaged."""
     path = folder / RECORD
     try:
-        return Step(path.read_text().strip())
+        return Step(path.read_text(encoding="utf-8").strip())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

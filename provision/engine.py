@@ -56,7 +56,8 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
             if port.listens and (node.member or not port.members)
         )
     )
-    own = (facts.Question(ports=ports), plane.question(situation, node))
+    others = tuple(other.address for other in situation.cluster.nodes if other != node)
+    own = (facts.Question(ports=ports, neighbours=others), plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 
 

@@ -116,9 +116,14 @@ def _round(cluster: Cluster, asked: Sequence[Cell], patience: Patience, remotes:
             listening.enter_context(remote.running(script, timeout=ROUND_SECONDS, what=what))
 
         remotes.each(listen, targets)
-        sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, patience, run)), sources)
+        sent = remotes.each(
+            lambda remote: _do(remote, _sending(cluster, remote.node, asked, patience, run), "sending to the ports"),
+            sources,
+        )
         heard = remotes.each(
-            lambda remote: _do(remote, f"ports_heard {folder} {run} {ways[remote.node.name]} {patience.looks}"),
+            lambda remote: _do(
+                remote, f"ports_heard {folder} {run} {ways[remote.node.name]} {patience.looks}", "reading what arrived"
+            ),
             targets,
         )
     return read(asked, sent, heard, run)
@@ -133,7 +138,9 @@ def shut(
     answer from the node. UDP at such a port is not tried here: the run's checks send packets through it at the end.
     """
     in_use = held(cluster, ports, facts)
-    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)), cluster.nodes)
+    knocked = remotes.each(
+        lambda remote: _do(remote, _knocking(cluster, remote.node, in_use), "trying the ports"), cluster.nodes
+    )
     return (*measure(cluster, ports, facts, remotes, run).blocked, *silent(knocked))
 
 
@@ -239,8 +246,8 @@ def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], patience: Pati
     )
 
 
-def _do(remote: Remote, script: str) -> str:
-    result = remote.run(f"{library('ports')}\n{script}\n", timeout=ROUND_SECONDS)
+def _do(remote: Remote, script: str, what: str) -> str:
+    result = remote.run(f"{library('ports')}\n{script}\n", timeout=ROUND_SECONDS, what=what)
     if result.code:
         words = result.stderr.strip()[-400:]
         raise StepFailed(Problem(f"cannot test the ports: {words}", remote.node.name, "nothing was changed"))

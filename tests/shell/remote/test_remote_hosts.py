@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
-from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, make_key
+from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, await_true, free_port, make_key
 from test_remote_login import refusal
 
 from provision.errors import ConnectionFailed, StepFailed
-from provision.remote import Login, Remotes, connect
+from provision.node import library
+from provision.remote import Login, Remotes, Result, connect
 
 LOGIN = Login(sudo_password=SUDO_PASSWORD)
 
@@ -211,3 +212,39 @@ def test_104_the_environment_of_a_script_is_ours(start: StartSshd, user: str, su
         assert remote.run("stat -c %a /run/pushed").stdout == "640\n"
     with Remotes.open((server.node(user=user),), LOGIN) as remotes, remotes.lock("a test"):
         assert remotes.living() == {remotes.run}
+
+
+TRIAL = "/run/overlay-provision.ports.trial"
+
+
+@pytest.mark.parametrize("user", ["root", "ops"])
+@pytest.mark.parametrize("how", ["ended", "failed", "cut"])
+def test_187_listeners_end_with_their_run(server: Sshd, user: str, how: str) -> None:
+    tcp, udp = free_port(), free_port()
+    script = f"{library('ports')}\nports_listen {TRIAL} 127.0.0.1 600 {tcp}/tcp {udp}/udp\n"
+    look = f"ss -Hlntu '( sport = :{tcp} or sport = :{udp} )' | wc -l; ls -d {TRIAL} 2>/dev/null || echo gone"
+    with closing(connect(server.node(), Login())) as watcher:
+        remote = connect(server.node(user=user), LOGIN)
+        with suppress(ValueError), remote.running(script, timeout=600, what="listening"):
+            assert watcher.run(look).stdout == f"2\n{TRIAL}\n"
+            # What listens for a trial is no obstacle to another run.
+            asked = watcher.run(f"{library('facts')}\nfact_ports {tcp} {udp}")
+            assert asked == Result(0, "", "")
+            if how == "failed":
+                raise ValueError
+            if how == "cut":
+                remote.close()
+        await_true(lambda: watcher.run(look).stdout == "0\ngone\n")
+        remote.close()
+
+
+def test_187_listeners_that_cannot_listen_are_told_and_end(server: Sshd) -> None:
+    script = f"{library('ports')}\nports_listen {TRIAL} 192.0.2.1 600 {free_port()}/tcp\n"
+    script = f"sleep() {{ :; }}\n{script}"
+    with closing(connect(server.node(), Login())) as remote:
+        with (
+            pytest.raises(StepFailed, match=r"(?s)listening: .*cannot listen on 192\.0\.2\.1"),
+            remote.running(script, timeout=60, what="listening"),
+        ):
+            pass
+        await_true(lambda: remote.run(f"ls -d {TRIAL}").code != 0)

@@ -70,7 +70,7 @@ ON_A_HOST = {
     "getent passwd": Advice("getent passwd root"),
     "hostnamectl set-hostname": Advice("hostnamectl set-hostname node1"),
     "ip -4 -brief": Advice("ip -4 -brief address"),
-    "ip link": Advice("ip link set small mtu 1400", "ip link add small type dummy", "ip link del small"),
+    "ip link": Advice("ip link set small mtu 1400", "ip link add small type bridge", "ip link del small"),
     "ip route": Advice(
         f"{SOURCE_OF} && ip route get 198.51.100.12 | grep 'src 198.51.100.11 '",
         f"ip address add {OTHER}/24 dev eth0; ip route replace 198.51.100.12 dev eth0 src {OTHER}",

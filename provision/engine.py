@@ -59,8 +59,9 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     )
     app = situation.cluster.app
     images = tuple(normal(one.image) for one in (app.redis, app.web)) if app else ()
+    others = tuple(other.address for other in situation.cluster.nodes if other != node)
     drop_in = (layout.DOCKER_DROP_IN,)  # of a host that leaves, too: it names the cluster
-    shared = facts.Question(ports=ports, images=images, paths=drop_in, shown=drop_in)
+    shared = facts.Question(ports=ports, images=images, neighbours=others, paths=drop_in, shown=drop_in)
     own = (shared, plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 

@@ -53,6 +53,28 @@ class Matrix:
         return tuple(cell for cell in self.asked if cell not in self.heard)
 
     @property
+    def doubtful(self) -> tuple[Cell, ...]:
+        """The ways that are not open, and those over which larger packets vanished."""
+        return tuple(
+            cell
+            for cell in self.asked
+            if cell not in self.heard or (cell.protocol == "udp" and (cell.source, cell.target) in self.vanished)
+        )
+
+    def updated(self, later: Matrix) -> Matrix:
+        """Return what is known after the doubtful ways were tried again. What `later` did not ask was in use then."""
+        in_use = frozenset(self.doubtful) - frozenset(later.asked)
+        sizes = {way: max(size, self.sizes.get(way, 0)) for way, size in {**self.sizes, **later.sizes}.items()}
+        # Packets vanish only if they do so again.
+        vanished = {
+            way: max(size, self.vanished.get(way, 0))
+            for way, size in {**self.vanished, **later.vanished}.items()
+            if way in later.vanished or way not in later.sizes
+        }
+        asked = tuple(cell for cell in self.asked if cell not in in_use)
+        return Matrix(asked, self.heard | later.heard, sizes, vanished)
+
+    @property
     def flows(self) -> tuple[Flow, ...]:
         """Each as a report shows it."""
         return tuple(

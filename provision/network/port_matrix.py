@@ -2,6 +2,10 @@
 
 This happens before anything is changed. Ports of our own running daemons are left out: the running cluster proves them.
 The nodes send with bash and listen with systemd, because no daemon of ours runs yet.
+
+First everything is tried at once. On busy hosts some of it comes too late. So what did not arrive is tried again, with
+more time, as long as that brings anything. What counts as blocked at the end was last tried beside blocked flows only,
+which keep no host busy.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -22,8 +28,26 @@ if TYPE_CHECKING:
     from provision.facts import Facts
     from provision.remote import Remote, Remotes
 
-#: Seconds after which the listeners end by themselves.
-LISTEN_SECONDS = 30
+#: Seconds after which the listeners end by themselves, and after which a script of a round counts as lost.
+ROUND_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a round waits.
+
+    `send`: seconds for all that one node sends to another. `between`, `size`: seconds between equal datagrams, and
+    between those of growing sizes. `looks`: how often a target looks for what is still missing.
+    """
+
+    send: int
+    between: float
+    size: float
+    looks: int
+
+
+FIRST = Patience(send=2, between=0.05, size=0.01, looks=8)
+AGAIN = Patience(send=5, between=0.5, size=0.3, looks=25)
 
 #: Sizes of IPv4 packets that are tried besides the link's own MTU, in bytes: IPv6's minimum, VPNs and tunnels, PPPoE,
 #: Ethernet, and the jumbo frames of clouds.
@@ -70,17 +94,37 @@ def measure(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts],
     StepFailed if a node can neither send nor listen.
     """
     asked = cells(cluster, ports, facts)
-    if not asked:
-        return Matrix()
+    matrix = _round(cluster, asked, FIRST, remotes, run) if asked else Matrix()
+    while doubtful := matrix.doubtful:
+        before, matrix = matrix, matrix.updated(_round(cluster, doubtful, AGAIN, remotes, run))
+        if (matrix.heard, matrix.vanished) == (before.heard, before.vanished):
+            break
+    return matrix
+
+
+def _round(cluster: Cluster, asked: Sequence[Cell], patience: Patience, remotes: Remotes, run: str) -> Matrix:
+    """Try these cells once, all of them at the same time."""
+    sources = tuple(node for node in cluster.nodes if any(cell.source == node.name for cell in asked))
     targets = tuple(node for node in cluster.nodes if any(cell.target == node.name for cell in asked))
     folder = f"/run/overlay-provision.ports.{run}"
-    remotes.each(lambda remote: _do(remote, _listening(remote.node, asked, folder)), targets)
-    try:
-        sent = remotes.each(lambda remote: _do(remote, _sending(cluster, remote.node, asked, run)), cluster.nodes)
-    finally:
-        ways = Counter(cell.target for cell in asked)
+    ways = Counter(cell.target for cell in asked)
+    with ExitStack() as listening:
+
+        def listen(remote: Remote) -> None:
+            script = f"{library('ports')}\n{_listening(remote.node, asked, folder)}\n"
+            what = "listening on the ports"
+            listening.enter_context(remote.running(script, timeout=ROUND_SECONDS, what=what))
+
+        remotes.each(listen, targets)
+        sent = remotes.each(
+            lambda remote: _do(remote, _sending(cluster, remote.node, asked, patience, run), "sending to the ports"),
+            sources,
+        )
         heard = remotes.each(
-            lambda remote: _do(remote, f"ports_heard {folder} {run} {ways[remote.node.name]}"), targets
+            lambda remote: _do(
+                remote, f"ports_heard {folder} {run} {ways[remote.node.name]} {patience.looks}", "reading what arrived"
+            ),
+            targets,
         )
     return read(asked, sent, heard, run)
 
@@ -94,7 +138,9 @@ def shut(
     answer from the node. UDP at such a port is not tried here: the run's checks send packets through it at the end.
     """
     in_use = held(cluster, ports, facts)
-    knocked = remotes.each(lambda remote: _do(remote, _knocking(cluster, remote.node, in_use)), cluster.nodes)
+    knocked = remotes.each(
+        lambda remote: _do(remote, _knocking(cluster, remote.node, in_use), "trying the ports"), cluster.nodes
+    )
     return (*measure(cluster, ports, facts, remotes, run).blocked, *silent(knocked))
 
 
@@ -115,11 +161,14 @@ def silent(knocked: Mapping[str, str]) -> tuple[Cell, ...]:
 
 def _knocking(cluster: Cluster, node: Node, in_use: Sequence[Cell]) -> str:
     knocks = (
-        f"ports_knock {cell.target} {cluster.node(cell.target).address} {cell.port} &"
-        for cell in in_use
-        if cell.source == node.name
+        f"{cell.target} {cluster.node(cell.target).address} {cell.port}" for cell in in_use if cell.source == node.name
     )
-    return "\n".join([*knocks, "wait"])
+    return _fed("ports_knock", knocks)
+
+
+def _fed(call: str, lines: Iterable[str]) -> str:
+    """Return a call of a function that reads these lines."""
+    return "\n".join([f"{call} <<'.'", *lines, "."])
 
 
 def read(asked: Sequence[Cell], sent: Mapping[str, str], heard: Mapping[str, str], run: str) -> Matrix:
@@ -169,25 +218,36 @@ def _tried(sent: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[int], bo
 
 def _listening(node: Node, asked: Iterable[Cell], folder: str) -> str:
     ports = dict.fromkeys(f"{cell.port}/{cell.protocol}" for cell in asked if cell.target == node.name)
-    return f"ports_listen {folder} {node.address} {LISTEN_SECONDS} {' '.join(ports)}"
+    return f"ports_listen {folder} {node.address} {ROUND_SECONDS} {' '.join(ports)}"
 
 
-def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], run: str) -> str:
-    words = shlex.quote(f"{run} {node.name}")
-    lines = ["command -v bash >/dev/null || die 'bash is missing'"]
-    for target in cluster.nodes:
-        mine = [cell for cell in asked if (cell.source, cell.target) == (node.name, target.name)]
-        if not mine:
-            continue
-        lines.append(f"ports_send {words} {target.address} {' '.join(f'{c.port}/{c.protocol}' for c in mine)}")
-        udp = [cell.port for cell in mine if cell.protocol == "udp"]
-        if udp:
-            lines.append(f"ports_sizes {words} {target.name} {target.address} {udp[0]} {' '.join(map(str, SIZES))} &")
-    return "\n".join([*lines, "wait"])
+def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], patience: Patience, run: str) -> str:
+    mine: dict[str, list[Cell]] = defaultdict(list)
+    for cell in asked:
+        if cell.source == node.name:
+            mine[cell.target].append(cell)
+    # Each node begins with the next one, so that no target is sent to by all of them at once.
+    here = cluster.nodes.index(node)
+    targets = [target for target in (*cluster.nodes[here:], *cluster.nodes[:here]) if target.name in mine]
+    sends, sizes = [], []
+    for target in targets:
+        ports = " ".join(f"{cell.port}/{cell.protocol}" for cell in mine[target.name])
+        sends.append(f"{target.address} {ports}")
+        udp = [cell.port for cell in mine[target.name] if cell.protocol == "udp"]
+        sizes += [f"{target.name} {target.address} {udp[0]}"] if udp else []
+    words, every_size = shlex.quote(f"{run} {node.name}"), " ".join(map(str, SIZES))
+    return "\n".join(
+        [
+            "command -v bash >/dev/null || die 'bash is missing'",
+            f"{{\n{_fed(f'ports_sizes {words} {patience.size} {every_size}', sizes)}\n}} &",
+            _fed(f"ports_send {words} {patience.send} {patience.between}", sends),
+            "wait",
+        ]
+    )
 
 
-def _do(remote: Remote, script: str) -> str:
-    result = remote.run(f"{library('ports')}\n{script}\n", timeout=LISTEN_SECONDS)
+def _do(remote: Remote, script: str, what: str) -> str:
+    result = remote.run(f"{library('ports')}\n{script}\n", timeout=ROUND_SECONDS, what=what)
     if result.code:
         words = result.stderr.strip()[-400:]
         raise StepFailed(Problem(f"cannot test the ports: {words}", remote.node.name, "nothing was changed"))

@@ -126,12 +126,19 @@ is_active() {
     case $active in *" $1 "*) ;; *) return 1 ;; esac
 }
 
+# tries_a_port USERS: succeed if this process of ss's list listens for a port matrix, of this or of another run.
+tries_a_port() {
+    case $1 in *'("systemd-socket'* | *'("cat"'*) ;; *) return 1 ;; esac
+    process=${1#*pid=}
+    case $(readlink "/proc/${process%%,*}/fd/2") in /run/overlay-provision.ports.*) ;; *) return 1 ;; esac
+}
+
 # fact_ports PORT…: print the listeners on each port, TCP and UDP, with their processes.
 fact_ports() {
     command -v ss >/dev/null || return 0
     for port; do filter="${filter:+$filter or }sport = :$port"; done
     ss -H -lntup "( $filter )" 2>/dev/null | while read -r protocol _ _ _ local _ users; do
-        fact port "$protocol" "$local" "${users:-unknown}"
+        tries_a_port "$users" || fact port "$protocol" "$local" "${users:-unknown}"
     done
 }
 

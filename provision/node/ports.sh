@@ -1,55 +1,83 @@
 # The port matrix on a node. POSIX sh; needs bash to send, systemd to listen, ss to see that the ports listen.
+# At most some tens of processes run at once: few targets are served at a time.
 
-# ports_listen FOLDER ADDRESS SECONDS PORT/PROTOCOL…: write what arrives on each port to FOLDER; returns once all listen.
+# ports_listen FOLDER ADDRESS SECONDS PORT/PROTOCOL…: write what arrives on each port to FOLDER. Prints a line once all
+# listen, and goes on until ports_heard ends the listeners. They also end with this script, and after SECONDS.
 ports_listen() {
     folder=$1 address=$2 seconds=$3
     shift 3
+    trap 'rm -rf "$folder"' EXIT
+    trap 'exit 1' HUP INT TERM
     (umask 077 && mkdir -p "$folder")
     for port; do
         case $port in */udp) each=--datagram ;; *) each=--accept ;; esac
+        # --foreground: the listener stays in this script's process group, which is killed when the controller is gone.
         # shellcheck disable=SC2016 # $0 is of the inner shell
-        timeout "$seconds" systemd-socket-activate $each --inetd -l "$address:${port%/*}" \
+        timeout --foreground "$seconds" systemd-socket-activate $each --inetd -l "$address:${port%/*}" \
             sh -c 'exec cat >>"$0"' "$folder/${port%/*}-${port#*/}" >/dev/null 2>>"$folder/log" &
         printf '%s %s\n' $! "${port%/*}-${port#*/}" >>"$folder/pids"
     done
-    tries=0
+    tries=0 pause=0.02
     until [ "$(ss -H -lntu "src $address" | grep -cE ":($(printf '%s|' "$@" | sed 's,/[a-z]*,,g; s/|$//')) ")" -ge $# ]; do
         tries=$((tries + 1))
+        [ $tries -lt 10 ] || pause=0.2
         [ $tries -lt 150 ] || {
             cat "$folder/log" >&2
             die "cannot listen on $address, ports $*"
         }
-        sleep 0.02
+        sleep $pause
     done
+    echo listening
+    wait
 }
 
-# ports_send WORDS ADDRESS PORT/PROTOCOL…: send the words to each port at once, datagrams three times. The words are
-# on a line of their own, because a daemon that waits for its peer may have sent other data to the port before.
+# ports_send WORDS SECONDS PAUSE < ADDRESS PORT/PROTOCOL…: send the words to each port of each line, datagrams three times,
+# PAUSE apart. The words are on a line of their own, because a daemon that waits for its peer may have sent other data to
+# the port before.
 ports_send() {
-    words=$1 address=$2
-    shift 2
-    for port; do
-        # shellcheck disable=SC2016 # these are bash's
-        timeout 3 bash -c 'for pause in 0 ${4:+0.05 0.05}; do sleep "$pause"; printf "\n%s\n" "$0" >"/dev/$1/$2/$3" || exit; done' \
-            "$words" "${port#*/}" "$address" "${port%/*}" "$(case $port in */udp) echo again ;; esac)" >/dev/null 2>&1 &
-    done
-}
-
-# ports_knock TARGET ADDRESS PORT: print `TARGET PORT` if no answer comes within 3 s. A refusal is an answer.
-ports_knock() {
     # shellcheck disable=SC2016 # these are bash's
-    timeout 3 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$2" "$3" 2>/dev/null
-    [ $? -lt 124 ] || printf '%s %s\n' "$1" "$3"
+    xargs -P 4 -L 1 timeout "$2" bash -c 'for port in "${@:3}"; do
+            case $port in */tcp) printf "\n%s\n" "$0" >"/dev/tcp/$2/${port%/*}" & esac
+        done
+        for pause in 0 $1 $1; do
+            sleep "$pause"
+            for port in "${@:3}"; do
+                case $port in */udp) printf "\n%s\n" "$0" >"/dev/udp/$2/${port%/*}" ;; esac
+            done
+        done
+        wait' "$1" "$3" >/dev/null 2>&1 || true
 }
 
-# ports_sizes WORDS TARGET ADDRESS PORT SIZE…: send a datagram of each size (bytes of an IPv4 packet, smallest first)
+# ports_knock < TARGET ADDRESS PORT: print `TARGET PORT` of each line to which no answer comes, when it is tried again too.
+# A refusal is an answer.
+ports_knock() {
+    # shellcheck disable=SC2016 # these are of the inner shells
+    xargs -r -P 16 -L 1 sh -c 'for seconds in 3 6; do
+            timeout $seconds bash -c "exec 3<>/dev/tcp/\$0/\$1" "$1" "$2" 2>/dev/null
+            [ $? -ge 124 ] || exit 0
+        done
+        printf "%s %s\n" "$0" "$2"'
+}
+
+# ports_sizes WORDS PAUSE SIZE… < TARGET ADDRESS PORT: what ports_sizes_of does, for each line, four at a time.
+ports_sizes() {
+    started=0
+    while read -r target address port; do
+        ports_sizes_of "$target" "$address" "$port" "$@" &
+        started=$((started + 1))
+        [ $((started % 4)) != 0 ] || wait
+    done
+    wait
+}
+
+# ports_sizes_of TARGET ADDRESS PORT WORDS PAUSE SIZE…: send a datagram of each size (bytes of an IPv4 packet, smallest first)
 # below the link's MTU, then of the MTU itself, each twice because one may be lost. A link that carries less than its MTU
 # drops the larger ones: none is fragmented until the kernel learns of a smaller path MTU. Prints `sent TARGET SIZE` for
 # each size, and `told TARGET` if the kernel has learned of a smaller path MTU.
-ports_sizes() {
-    words=$1 target=$2 address=$3 port=$4
+ports_sizes_of() {
+    target=$1 address=$2 port=$3 words=$4 pause=$5
     sizes=
-    shift 4
+    shift 5
     route=$(ip -o -4 route get "$address") || return 0
     device=${route#* dev }
     most=$(cat "/sys/class/net/${device%% *}/mtu") || return 0
@@ -59,26 +87,29 @@ ports_sizes() {
     # and the line feed. The pause is for the path to report that a datagram was too large: later ones are then
     # fragmented.
     # shellcheck disable=SC2016,SC2086 # these are bash's; a word a size
-    timeout 5 bash -c 'exec 3>"/dev/udp/$1/$2" 4<> <(:)
-        for size in "${@:3}"; do
+    timeout 20 bash -c 'exec 3>"/dev/udp/$1/$2" 4<> <(:)
+        for size in "${@:4}"; do
             printf -v line "\r%-$((size - 30))s" "$0 $size"
-            for pause in 0.01 0; do
+            for pause in $3 0; do
                 if [ "$size" -gt 4096 ]; then echo "$line" | dd bs=65536 count=1; else echo "$line"; fi >&3
                 read -rt "$pause" <&4
             done
-        done' "$words" "$address" "$port" $sizes "$most" >/dev/null 2>&1
+        done
+        read -rt "$3" <&4' "$words" "$address" "$port" "$pause" $sizes "$most" >/dev/null 2>&1
     for size in $sizes "$most"; do printf 'sent %s %s\n' "$target" "$size"; done
     route=$(ip -o -4 route get "$address" 2>/dev/null)
     case $route in *' mtu '*) printf 'told %s\n' "$target" ;; esac
 }
 
-# ports_heard FOLDER RUN WAYS: print what arrived, as PORT-PROTOCOL LENGTH WORDS…; waits up to 2 s for that many ways.
-# Prints `taken PORT-PROTOCOL` if another process got the port first, such as one of our daemons that was restarting.
+# ports_heard FOLDER RUN WAYS TRIES: print what arrived, as PORT-PROTOCOL LENGTH WORDS…, and end the listeners; looks up to
+# so many times, a tenth of a second apart, until that many ways have arrived. Prints `taken PORT-PROTOCOL` if another
+# process got the port first, such as one of our daemons that was restarting.
 ports_heard() {
-    tries=0
-    while [ $tries -lt 100 ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
+    tries=0 pause=0.02
+    while [ $tries -lt "$4" ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
         tries=$((tries + 1))
-        sleep 0.02
+        [ $tries -lt 5 ] || pause=0.1
+        sleep $pause
     done
     cat_ways "$1"
     while read -r process way; do

@@ -46,12 +46,11 @@ class Firewall(Phase):
         rules = File(layout.FIREWALL_RULES, self._rules(situation))
         unit = File(layout.FIREWALL_UNIT_FILE, self._unit(situation))
         inputs = tuple((file.path, file.fit) for file in (rules, unit))
-        others = tuple(other.address for other in situation.cluster.nodes if other != node)
         return (
             Folder(layout.CONFIGURATION),
             rules,
             unit,
-            Ruleset(layout.FIREWALL_UNIT, layout.FIREWALL_TABLE, inputs, others),
+            Ruleset(layout.FIREWALL_UNIT, layout.FIREWALL_TABLE, inputs),
         )
 
     def _rules(self, situation: Situation) -> bytes:

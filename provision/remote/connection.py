@@ -149,12 +149,10 @@ class Link:
 
     def _explain(self, error: Exception) -> Problem:
         target = self.target
-        jump = f"-J {target.jump.user}@{target.jump.host}:{target.jump.port} " if target.jump else ""
-        manual = f"ssh {jump}-p {target.port} {target.user}@{target.host}"
+        manual = target.command_line
         if isinstance(error, AuthenticationException):
             what = f"login as {target.user} refused: {self._identities.explanation()}"
-            encrypted = self._identities.encrypted
-            advice = f"ssh-add {encrypted[0]}" if encrypted else f"name the right key as ssh.key; try: {manual}"
+            advice = self._identities.advice() or f"name the right key as ssh.key; try: {manual}"
             return Problem(what, self.where, advice)
         last_words = self._proxy.last_words() if self._proxy else ""
         what = f"{target.host} port {target.port} cannot be reached: {_reason(error)}"

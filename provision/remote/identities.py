@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from paramiko import AuthenticationException, PKey, SSHException, Transport
+from paramiko import AuthenticationException, BadAuthenticationType, PKey, SSHException, Transport
 from paramiko.agent import AgentSSH
 from paramiko.pkey import UnknownKeyType
 
@@ -31,6 +31,9 @@ class Identities:
         self.refused: list[str] = []
         self.unusable: list[str] = []
         self.encrypted: list[Path] = []
+        #: Keys that the server accepted, and the methods that it wants besides, or instead.
+        self.accepted: list[str] = []
+        self.wanted: list[str] = []
         self._agent: Agent | None = None
 
     def authenticate(self, transport: Transport) -> None:
@@ -42,7 +45,12 @@ class Identities:
                     continue
                 offered.add(key.asbytes())
                 try:
-                    transport.auth_publickey(self.target.user, key)
+                    # The methods that are still wanted after this key: none after a complete login.
+                    self.wanted = transport.auth_publickey(self.target.user, key)
+                except BadAuthenticationType as error:
+                    self.wanted = error.allowed_types
+                    self.refused.append(name)
+                    break
                 except AuthenticationException:
                     self.refused.append(name)
                 except (SSHException, EOFError):
@@ -52,7 +60,11 @@ class Identities:
                     self.unusable.append(f"the server hung up after {len(self.refused)} keys")
                     break
                 else:
-                    return
+                    if not self.wanted:
+                        return
+                    self.accepted.append(name)
+                    if "publickey" not in self.wanted:
+                        break
         finally:
             if self._agent is not None:
                 self._agent.close()
@@ -60,10 +72,24 @@ class Identities:
 
     def explanation(self) -> str:
         """Return which keys were tried, and why each failed."""
+        wanted = " or ".join(self.wanted)
+        if self.accepted:
+            return f"the server accepted {', '.join(self.accepted)}, and wants {wanted} as well (AuthenticationMethods)"
+        if self.wanted:
+            return f"the server takes no keys, only {wanted} (PubkeyAuthentication or AuthenticationMethods)"
         parts = [f"{path} {ENCRYPTED}" for path in self.encrypted]
         parts += self.unusable
         parts += [f"the server refused {', '.join(self.refused)}"] if self.refused else []
         return "; ".join(parts) or "there is no key to offer"
+
+    def advice(self) -> str:
+        """Return what to do; empty if nothing better is known than to try another key."""
+        if self.wanted:
+            return (
+                f"let this user log in with a key alone, in its sshd_config: Match User {self.target.user}, with "
+                "PubkeyAuthentication yes and AuthenticationMethods publickey; then reload sshd"
+            )
+        return f"ssh-add {self.encrypted[0]}" if self.encrypted else ""
 
     def _candidates(self) -> Iterator[tuple[str, PKey]]:
         for path in self.target.keys:

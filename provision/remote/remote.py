@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -15,9 +16,10 @@ from paramiko import Channel
 
 from provision.errors import ConnectionFailed, Problem, StepFailed
 from provision.inventory.model import Node
+from provision.remote import refusals
 from provision.remote.connection import Gateways, Link, forwarding_refused, open_forwarding, open_socket
 from provision.remote.scripts import push_line, run_line
-from provision.remote.shell import SUDO_TIMEOUT, Result, Shell
+from provision.remote.shell import SUDO_TIMEOUT, Result, SessionRefusedError, Shell
 from provision.remote.target import Login, target_of
 from provision.remote.tunnel import Tunnel
 
@@ -28,27 +30,31 @@ class Remote:
     """The connection to one node, with root privileges. Every method may be called from several threads."""
 
     def __init__(self, node: Node, login: Login, gateways: Gateways | None = None) -> None:
-        """Connect, check the host key, log in, become root. ConnectionFailed says which step failed.
+        """Connect, check the host key, log in, run sh as root. ConnectionFailed says which step failed.
 
         `gateways` holds the jump hosts shared with other nodes; its owner closes it.
         """
         self.node = node
         self._login = login
         self._own_gateways = None if gateways else Gateways(login)
+        self._gateways = gateways or self._own_gateways or Gateways(login)
         self._tunnels: list[Tunnel] = []
         self._folders = ExitStack()
+        self._more_links: list[Link] = []
+        self._linking = threading.Lock()
+        self._may_have_changed = False
         try:
-            target = target_of(node, login)
-            self._link = Link(target, login, node.name, gateways or self._own_gateways or Gateways(login))
-            if target.user != "root":
-                self._prove_root()
+            self._link = Link(target_of(node, login), login, node.name, self._gateways)
+            self._prove()
         except BaseException:
             self.close()
             raise
 
-    def _prove_root(self) -> None:
+    def _prove(self) -> None:
         try:
-            Shell(self._link, self._login, "sudo", SUDO_TIMEOUT).close()
+            Shell(self._link, self._login, "a first script", SUDO_TIMEOUT).prove()
+        except SessionRefusedError:
+            raise ConnectionFailed(refusals.of_sessions(self._link)) from None
         except StepFailed as error:
             raise ConnectionFailed(*error.problems) from None
 
@@ -81,9 +87,32 @@ class Remote:
         except StepFailed as error:
             return bytes(shell.stdout).partition(mark.encode())[2].decode(errors="replace"), error.problems[0]
 
+    @contextmanager
+    def running(self, script: str, *, timeout: float, what: str) -> Iterator[None]:
+        """Run a script beside the block, from its first line of output on. It is ended with the block.
+
+        StepFailed if it ends without a line.
+        """
+        shell, mark = self._start(script, timeout, what)
+        try:
+            if not shell.wait_for_line(mark):
+                words = shell.finish(mark).stderr.strip()[-400:]
+                raise StepFailed(Problem(f"{what}: {words}", self.node.name, "nothing was changed"))
+
+            def attend() -> None:
+                """Send heartbeats, without which the node ends the script."""
+                with suppress(StepFailed):  # the block may close the shell
+                    shell.finish(mark)
+
+            threading.Thread(target=attend, name=what, daemon=True).start()
+            yield
+        finally:
+            shell.close()
+
     def _start(
         self, script: str, timeout: float, what: str, *, changes: bool = False, guest: bool = False
     ) -> tuple[Shell, str]:
+        self._may_have_changed |= changes
         mark = secrets.token_hex(8)
         data = f"{script}\n#{mark}".encode()
         shell = self.shell(what, timeout)
@@ -97,6 +126,7 @@ class Remote:
         """
         if not path.startswith("/") or "\n" in path or path.endswith("/"):
             raise ValueError(f"not the absolute path of a file: {path!r}")
+        self._may_have_changed = True
         mark = secrets.token_hex(8)
         shell = self.shell(f"sending {path}", timeout)
         if isinstance(data, Path):
@@ -152,16 +182,44 @@ class Remote:
         return forwarding_refused(self._link, self.node.address, port)
 
     def shell(self, what: str, timeout: float) -> Shell:
-        """Start a root shell, for work that `run` and `push` cannot do."""
-        return Shell(self._link, self._login, what, timeout)
+        """Start a root shell, for work that `run` and `push` cannot do.
+
+        Where sshd allows fewer sessions on one connection (MaxSessions), it is started on a further one.
+        """
+        try:
+            for link in (self._link, *self._more_links):
+                with suppress(SessionRefusedError):
+                    return Shell(link, self._login, what, timeout)
+            return self._shell_of_its_own(what, timeout)
+        except ConnectionFailed as error:
+            if self._may_have_changed:
+                raise StepFailed(*error.problems) from None
+            raise
+
+    def _shell_of_its_own(self, what: str, timeout: float) -> Shell:
+        """Start a root shell on a further connection, which others use only afterwards. ConnectionFailed."""
+        with self._linking:
+            try:
+                link = Link(self._link.target, self._login, self.node.name, self._gateways)
+            except ConnectionFailed as error:
+                reason = f"sshd opens no more sessions on one connection (MaxSessions), and no other: {error}"
+                raise ConnectionFailed(
+                    Problem(reason, self.node.name, refusals.of_sessions(self._link).advice)
+                ) from None
+            try:
+                return Shell(link, self._login, what, timeout)
+            except SessionRefusedError:
+                raise ConnectionFailed(refusals.of_sessions(link)) from None
+            finally:
+                self._more_links.append(link)
 
     def close(self) -> None:
         """Close the tunnels and the connection. Scripts that still run on the node are ended."""
         for tunnel in self._tunnels:
             tunnel.close()
         self._folders.close()
-        if hasattr(self, "_link"):
-            self._link.close()
+        for link in (*self._more_links, *([self._link] if hasattr(self, "_link") else [])):
+            link.close()
         if self._own_gateways is not None:
             self._own_gateways.close()
 

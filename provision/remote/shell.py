@@ -1,22 +1,24 @@
 """A root shell on a node that reads its commands from stdin, so that nothing is ever in an argument list.
 
-The command line is always the same: a shell that reads one line and runs it. That line decides how the rest of
-stdin is used: as a script of known length, or as the bytes of a file. For a user with sudo the shell runs under
-sudo, which asks for the password with a random prompt. The password is sent only after that prompt, and only
-before the shell has printed a random word to show that it runs.
+The command line is always the same: a shell that reads one line and runs it, in an environment of our own. That line
+decides how the rest of stdin is used: as a script of known length, or as the bytes of a file. For a user with sudo the
+shell runs under sudo, which asks for the password with a random prompt. The password is sent only after that prompt,
+and only before the shell has printed a random word to show that it runs.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import select
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from paramiko import Channel, SSHException
+from paramiko import Channel, ChannelException, SSHException
 
 from provision.errors import ConnectionFailed, Problem, StepFailed
+from provision.remote import refusals
 from provision.remote.connection import Link
 from provision.remote.target import Login
 
@@ -38,7 +40,17 @@ OUTPUT_GRACE = 3.0
 SUDO_TIMEOUT = 30.0
 """Seconds sudo may take to ask for the password or to start the shell."""
 
-READ_AND_OBEY = 'IFS= read -r line && eval "$line"'
+CLEAN = "/usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C"
+"""Starts a program without the variables that /etc/environment, sshd, sudo and start-up files set."""
+
+READ_AND_OBEY = 'umask 022; IFS= read -r line && eval "$line"'
+
+ROOT_SHELL = f"{CLEAN} sh -c '{READ_AND_OBEY}'"
+"""The command of every shell. Nothing else starts anything of ours on a node."""
+
+
+class SessionRefusedError(Exception):
+    """sshd opens no further session on this connection."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,10 @@ class Shell:
     """One shell on one channel. `what` names its work in errors."""
 
     def __init__(self, link: Link, login: Login, what: str, timeout: float) -> None:
-        """Start the shell as root. ConnectionFailed if sudo refuses, StepFailed if the connection is gone."""
+        """Start the shell as root.
+
+        ConnectionFailed if sudo refuses, SessionRefusedError if sshd does, StepFailed if the connection is gone.
+        """
         self.what = what
         self._link = link
         self._timeout = timeout
@@ -67,50 +82,71 @@ class Shell:
             self._poll = select.poll()
             self._poll.register(self._channel.fileno(), select.POLLIN)
             if link.target.user == "root":
-                self._channel.exec_command(f"exec sh -c '{READ_AND_OBEY}'")
+                self._channel.exec_command(f"exec {ROOT_SHELL}")
             else:
                 self._become_root(login.sudo_password)
+        except ChannelException:
+            raise SessionRefusedError from None
         except (SSHException, OSError, EOFError) as error:
             raise self.lost(error) from None
 
     def _become_root(self, password: str | None) -> None:
-        first, second, third = (secrets.token_hex(8) for _ in range(3))
-        # The command does not contain the marks as they are printed, so an echo of it cannot pass for a prompt:
-        # sudo turns two percent signs into one, and printf joins the halves.
-        prompt, ready = f"{first}%{second}:".encode(), f"{second}{third}".encode()
-        start = f"printf %s%s {second} {third} >&2; {READ_AND_OBEY}"
-        self._channel.exec_command(f"exec sudo -S -p '{first}%%{second}:' -- sh -c '{start}'")
+        first, second = secrets.token_hex(8), secrets.token_hex(8)
+        # The command does not contain the marks as they are printed, so an echo of it cannot pass for a prompt: sudo
+        # turns %% into a percent sign and %p into the user whose password it asks for, and printf joins the halves.
+        prompt = re.compile(f"{first}%{second}(.*?):".encode())
+        logged_in, ready = (f"{half}{second}".encode() for half in ("a", "b"))
+        sudo = f"sudo -S -p '{first}%%{second}%p:' -- {_marked('b', second, ROOT_SHELL)}"
+        self._channel.exec_command(f"exec {CLEAN} {_marked('a', second, sudo)}")
         prompts = 0
         deadline = min(self._deadline, time.monotonic() + SUDO_TIMEOUT)
         alive = True
         while ready not in self.stderr:
-            if self.stderr.count(prompt) > prompts:
+            asked = prompt.findall(self.stderr)
+            if len(asked) > prompts:
                 prompts += 1
-                self._answer(password, prompts)
-            if not alive:
-                raise self._refused(self._tail(prompt) or "sudo ended without a message")
-            if time.monotonic() > deadline:
-                raise self._refused(f"sudo did not answer within {SUDO_TIMEOUT:g} s; {self._tail(prompt)}".rstrip("; "))
+                self._answer(password, prompts, asked[-1].decode(errors="replace"))
+            overdue = time.monotonic() > deadline
+            if overdue or not alive:
+                _, sh_ran, words = self.stderr.partition(logged_in)
+                tail = _last_line(prompt.sub(b"\n", words if sh_ran else self.stderr + b"\n" + self.stdout))
+                if overdue:
+                    tail = f"no answer within {SUDO_TIMEOUT:g} s{f'; {tail}' if tail else ''}"
+                explain = refusals.of_sudo if sh_ran else refusals.of_shell
+                raise self._refused(explain(self._link, tail))
             alive = self.read(deadline)
         del self.stderr[: self.stderr.index(ready) + len(ready)]
 
-    def _answer(self, password: str | None, prompts: int) -> None:
-        user = self._link.target.user
-        if prompts > 1:
-            advice = "run again with the right one: fab --prompt-for-sudo-password"
-            raise self._refused(f"sudo password of {user} refused", advice)
-        if password is None:
-            raise self._refused(f"sudo asks for the password of {user}", "fab --prompt-for-sudo-password")
+    def _answer(self, password: str | None, prompts: int, owner: str) -> None:
+        """Send the password at the first prompt. `owner`: whose password sudo asks for."""
+        if prompts > 1 or password is None:
+            raise self._refused(refusals.of_password(self._link, owner, given=password is not None))
         self._channel.sendall(password.encode() + b"\n")
 
-    def _refused(self, what: str, advice: str = "") -> ConnectionFailed:
+    def _refused(self, problem: Problem) -> ConnectionFailed:
         self.close()
-        return ConnectionFailed(Problem(what, self._link.where, advice or "check that sudo lets this user become root"))
+        return ConnectionFailed(problem)
 
-    def _tail(self, prompt: bytes = b"\0") -> str:
-        """Return the last line of stderr, for an error message."""
-        lines = self.stderr.replace(prompt, b"\n").decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    def prove(self) -> None:
+        """See that the shell obeys, as root, and end it. ConnectionFailed says what runs there instead."""
+        first, second = secrets.token_hex(8), secrets.token_hex(8)
+        self.send(f'printf %s%s:%s: {first} {second} "$(id -u)"\n'.encode())
+        self.end_input()
+        while self.read(self._deadline) and time.monotonic() < self._deadline:
+            pass
+        if not self._link.transport.is_active():
+            raise self.lost(None)
+        self.close()
+        answer = bytes(self.stdout).decode(errors="replace")
+        _, obeyed, rest = answer.partition(f"{first}{second}:")
+        user = rest.partition(":")[0]
+        if obeyed and user == "0":
+            return
+        words = _last_line(self.stdout + b"\n" + self.stderr)
+        if obeyed or self._link.target.user != "root":
+            raise ConnectionFailed(refusals.of_user(self._link, user, words))
+        echoed = f"{first} {second}" in answer
+        raise ConnectionFailed(refusals.of_shell(self._link, "it repeats what it is sent" if echoed else words))
 
     def send(self, data: bytes) -> None:
         """Send bytes to stdin, in slices. StepFailed if the connection is lost or stalls.
@@ -191,7 +227,7 @@ class Shell:
         if code < 0:
             raise self.lost(None)
         if not started:
-            reason = self._tail() or before.decode(errors="replace").strip()[-200:]
+            reason = _last_line(self.stderr) or before.decode(errors="replace").strip()[-200:]
             raise self.failed(f"{self.what} did not start: {reason or f'exit code {code}'}")
         return Result(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
@@ -202,7 +238,7 @@ class Shell:
 
     def overdue(self, mark: str = "") -> StepFailed:
         """Close the shell, which ends its work on the node, and return the error to raise. The mark is not quoted."""
-        tail = self._tail(mark.encode() or b"\0")
+        tail = _last_line(bytes(self.stderr).rpartition(mark.encode() or b"\0")[2])
         last = f"; its last output: {tail}" if tail else ""
         return self.failed(f"{self.what} did not end within {self._timeout:g} s and was stopped{last}")
 
@@ -220,3 +256,14 @@ class Shell:
         if hasattr(self, "_channel"):
             with suppress(SSHException, OSError, EOFError):  # the link may be gone already
                 self._channel.close()
+
+
+def _marked(first: str, second: str, command: str) -> str:
+    """Return a command that prints both halves of a mark, joined, and then becomes the given command."""
+    return f"sh -c 'printf %s%s {first} {second} >&2; exec \"$@\"' sh {command}"
+
+
+def _last_line(output: bytes | bytearray) -> str:
+    """Return the last line that is not empty, for an error message; empty if there is none."""
+    lines = output.decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -57,6 +57,12 @@ class Target:
         """Return user@host:port."""
         return f"{self.user}@{self.host}:{self.port}"
 
+    @property
+    def command_line(self) -> str:
+        """The command by which a person logs in."""
+        jump = f"-J {self.jump} " if self.jump else ""
+        return f"ssh {jump}-p {self.port} {self.user}@{self.host}"
+
 
 def resolve(ssh: SSH, login: Login) -> Target:
     """Return the target: OpenSSH's options fill in what the inventory does not set.

@@ -15,14 +15,12 @@ LOAD_SECONDS = 30
 class Ruleset:
     """A table in the kernel, loaded by its unit at every boot, and replaced atomically when one of its files changes.
 
-    `inputs`: the unit's files, and the hashes that each may have had when the table was loaded. `neighbours`: the
-    addresses of the other nodes, whose firewalls have to let this host in.
+    `inputs`: the unit's files, and the hashes that each may have had when the table was loaded.
     """
 
     unit: str
     table: str
     inputs: tuple[tuple[str, frozenset[str]], ...]
-    neighbours: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -30,8 +28,8 @@ class Ruleset:
         return f"table {self.table}"
 
     def question(self) -> Question:
-        """Ask for the unit, for the table in the kernel, and for the address from which packets to the others come."""
-        return Question(units=(self.unit,), tables=(self.table,), neighbours=self.neighbours)
+        """Ask for the unit, and for the table in the kernel."""
+        return Question(units=(self.unit,), tables=(self.table,))
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if the table is not loaded, was loaded from other files, or has been changed since."""

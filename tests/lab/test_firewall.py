@@ -224,9 +224,9 @@ def test_one_that_shuts_out_a_node_is_down_again(trio: Lab, guarded: Path, fab: 
     run(trio, "node2", send_from)
     try:
         (told,) = document(fab(trio, "provision", "--json", inventory=guarded), 3)["problems"]
-        assert told["where"] == "node2 [firewall]"
+        assert told["where"] == "node2 [source]"
         assert told["what"].startswith(f"packets to node1 come from {other}")
-        told = document(fab(trio, "provision", "--ignore", "firewall", "--json", inventory=guarded), 4)["problems"]
+        told = document(fab(trio, "provision", "--ignore", "source", "--json", inventory=guarded), 4)["problems"]
         assert {one["what"] for one in told} == {
             f"the firewall blocks node2 → node1 {port}/tcp, and was removed again" for port in TCP
         }

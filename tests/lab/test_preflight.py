@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from advice import IN_A_SWARM, ON_A_HOST
 from conftest import Fab
 from observe import document, manifest, run
 
@@ -134,9 +135,11 @@ def test_47_a_docker_in_swarm_mode_is_refused(lab: Lab, fab: Fab) -> None:
     begin = f"docker swarm init --advertise-addr {lab.nodes[1].address}"
     # Docker creates the networks of a swarm later.
     whole = "until docker network inspect ingress docker_gwbridge; do sleep 0.1; done"
-    end = "docker swarm leave --force && docker network rm docker_gwbridge"
+    end = "docker swarm leave --force; docker network rm docker_gwbridge"
     with seeded(lab, "node2", f"{begin} && timeout 60 sh -c {shlex.quote(whole)}", end):
         found = refused(lab, fab)
+        for one in IN_A_SWARM.values():
+            run(lab, "node2", one.command)
     assert "in swarm mode" in found["swarm", "node2"]
     assert ("swarm", "node1") not in found
 
@@ -245,6 +248,36 @@ def test_92_a_jump_host_that_refuses_to_forward_is_told_for_every_node(lab: Lab,
         assert one["evidence"] == f"sshd on {lab.jump.address} refuses to forward to {node.address}:22"
 
 
+def advised(lab: Lab, fab: Fab, check: str, before: str, after: str) -> str:
+    """Return the command that preflight advises, between these words."""
+    report = looked(lab, fab, 3)
+    (found,) = (one["advice"] for one in report["outcomes"] if one["status"] == "failed" and one["check"] == check)
+    return str(found).partition(before)[2].partition(after)[0]
+
+
+def test_101_packets_that_leave_by_another_address_are_told_and_the_advice_cures(lab: Lab, fab: Fab) -> None:
+    other, target = "198.51.100.77", lab.nodes[1].address
+    fault = f"ip address add {other}/24 dev eth0; ip route replace {target} dev eth0 src {other}"
+    with seeded(lab, "node1", fault, f"ip route del {target}; ip address del {other}/24 dev eth0"):
+        run(lab, "node1", advised(lab, fab, "source", "boot: ", "; or write"))
+        looked(lab, fab, 0)
+
+
+def test_185_a_clone_is_told_and_the_advice_gives_it_an_id_of_its_own(lab: Lab, fab: Fab) -> None:
+    shared = run(lab, "node1", "cat /etc/machine-id").strip()
+    clone = f"echo {shared} >/etc/machine-id; mkdir -p /var/lib/dbus; echo {shared} >/var/lib/dbus/machine-id"
+    keep = "cd /run && tar -cf kept.tar /etc/machine-id $(ls -d /var/lib/dbus) && rm -rf /var/lib/dbus"
+    back = "rm -rf /var/lib/dbus && tar -xf /run/kept.tar -C /"
+    with seeded(lab, "node2", f"{keep}; {clone}", back):
+        run(lab, "node2", advised(lab, fab, "one-machine-one-entry", "on a clone: ", "; then"))
+        looked(lab, fab, 0)
+
+
+def test_187_the_listeners_of_a_killed_run_do_not_stop_the_next(lab: Lab, fab: Fab) -> None:
+    assert fab(lab, "preflight", at=("node1: sending to the ports", "before", "die")).returncode == -9
+    looked(lab, fab, 0)
+
+
 #: A user's own unit without docker.socket, as an installation from an archive has it.
 NO_SOCKET = """
 sed '/docker.socket/d; s/ -H fd:..//' /lib/systemd/system/docker.service >/etc/systemd/system/docker.service
@@ -283,6 +316,29 @@ def test_92_a_node_at_work_whose_sshd_refuses_to_forward_is_found_too(cluster: L
     with no_forwarding(cluster, "node1", "AllowTcpForwarding no"):
         report = looked(cluster, fab, 3, "plan")
     assert {one["where"] for one in report["problems"]} == {"node1 [forwarding]"}
+
+
+#: Lines of /etc/environment that once made facts lie.
+ALIEN = (
+    "DOCKER_HOST=tcp://192.0.2.1:1 DOCKER_TLS_VERIFY=1 DOCKER_CONTEXT=x GREP_OPTIONS=-v POSIXLY_CORRECT=1 PATH=/none"
+)
+
+
+def test_97_104_a_host_with_one_session_a_connection_and_an_alien_environment_is_as_it_is(
+    cluster: Lab, fab: Fab
+) -> None:
+    restart = "systemctl reset-failed ssh; systemctl restart ssh"
+    path = "/etc/ssh/sshd_config.d/few.conf"
+    fill = f"cp -a /etc/environment /run/kept; printf '%s\\n' {ALIEN} >/etc/environment"
+    fault = f"echo MaxSessions 1 >{path}; {restart}; {fill}"
+    with seeded(cluster, "node1", fault, f"rm {path}; {restart}; mv /run/kept /etc/environment"):
+        looked(cluster, fab, 0, "plan", "--exit-code")
+        assert document(fab(cluster, "status", "--json"), 0)["exit_code"] == 0
+
+
+def test_186_the_commands_that_are_advised_for_a_host_run_there(cluster: Lab) -> None:
+    for one in ON_A_HOST.values():
+        run(cluster, "node1", f"{one.before}\n{one.command} || exit\n{one.after}")
 
 
 def test_100_with_links_nothing_is_pending_and_the_keys_behind_them_are_found(cluster: Lab, fab: Fab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path as LocalPath
 
@@ -123,14 +124,18 @@ def test_a_host_without_nft_is_refused_where_it_is_needed(tmp_path: LocalPath) -
     assert "apt-get install nftables" in outcome.advice
 
 
-def test_a_host_that_comes_from_another_address_is_refused(tmp_path: LocalPath) -> None:
-    situation = planned(guarded(tmp_path))
+@pytest.mark.parametrize("make", [sample, guarded])
+def test_101_packets_that_leave_by_another_address_are_refused_with_and_without_the_firewall(
+    tmp_path: LocalPath, make: Callable[[LocalPath], Cluster]
+) -> None:
+    situation = planned(make(tmp_path))
     for one in situation.cluster.nodes:
         situation = changed(situation, one.name, with_values(nft="yes"))
     sources = {"192.0.2.1": "198.51.100.7", "192.0.2.3": "192.0.2.2"}
     (outcome,) = failures(changed(situation, "node2", lambda facts: replace(facts, sources=sources)))
-    assert (outcome.check, outcome.where) == ("firewall", "node2")
-    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: its firewall lets this node in as 192.0.2.2")
+    assert (outcome.check, outcome.where) == ("source", "node2")
+    assert outcome.evidence == ("packets to node1 come from 198.51.100.7: the other nodes know this node as 192.0.2.2")
+    assert "src 192.0.2.2; or write `address: 198.51.100.7`" in outcome.advice
 
 
 def open_to(situation: Situation) -> set[str]:

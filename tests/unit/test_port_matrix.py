@@ -109,3 +109,26 @@ def test_what_is_lost_has_vanished_unless_somebody_told_the_sender(told: str, va
     heard = "".join(f"4789-udp {size - 30} {RUN} a {size}\n" for size in (1280, 1400))
     assert read((), sent, {"b": heard}, RUN).vanished == vanished
     assert read((), {"a": "sent b 1280\n"}, {"b": heard}, RUN).vanished == {}
+
+
+ASKED = (Cell("a", "b", 2379, "tcp"), Cell("a", "b", 4789, "udp"), Cell("b", "a", 4789, "udp"))
+
+
+def test_113_only_what_did_not_come_or_vanished_is_tried_again() -> None:
+    matrix = Matrix(ASKED, frozenset(ASKED[1:]), {("a", "b"): 1400}, {("a", "b"): 1450})
+    assert matrix.doubtful == ASKED[:2]
+    assert Matrix(ASKED, frozenset(ASKED)).doubtful == ()
+
+
+def test_113_what_comes_at_another_try_is_open_and_what_vanishes_once_has_not_vanished() -> None:
+    first = Matrix(ASKED, frozenset(ASKED[2:]), {("a", "b"): 1400}, {("a", "b"): 1450})
+    came = Matrix(ASKED[:2], frozenset(ASKED[:2]), {("a", "b"): 1450})
+    assert first.updated(came) == Matrix(ASKED, frozenset(ASKED), {("a", "b"): 1450}, {})
+    lost = Matrix(ASKED[:2], frozenset(), {("a", "b"): 1400}, {("a", "b"): 1450})
+    assert first.updated(lost) == first
+    # A try at which no packet came says nothing about their sizes.
+    assert first.updated(Matrix(ASKED[:2])) == first
+
+
+def test_a_port_that_was_taken_before_it_was_tried_again_is_not_called_blocked() -> None:
+    assert Matrix(ASKED).updated(Matrix(ASKED[1:])).asked == ASKED[1:]

@@ -40,3 +40,16 @@ def large_packets(view: NodeView) -> Iterator[Outcome]:
                 advice=f"set the MTU of both links to {crossed} (ip link set DEVICE mtu {crossed}), or allow ICMP "
                 "'fragmentation needed' between the nodes",
             )
+
+
+@check(PREFLIGHT)
+def source(view: NodeView) -> Iterator[Outcome]:
+    """Packets to the other nodes come from the node's address: members, IPsec and firewalls know the node by it."""
+    for other in view.situation.cluster.nodes:
+        found = view.facts.sources.get(other.address, view.node.address)
+        if found != view.node.address:
+            yield view.failed(
+                f"packets to {other.name} come from {found}: the other nodes know this node as {view.node.address}",
+                advice=f"on this host, and after each boot: ip route replace $(ip -o route get {other.address} | "
+                f"sed 's/ src .*//') src {view.node.address}; or write `address: {found}` in the inventory",
+            )

@@ -66,7 +66,9 @@ def one_machine_one_entry(view: NodeView) -> Iterator[Outcome]:
     for other in _sharing(view, "machine-id"):
         yield view.failed(
             f"/etc/machine-id is that of {other} too: one host listed twice, or a clone",
-            advice="correct the inventory; on a clone: rm /etc/machine-id && systemd-machine-id-setup, reboot",
+            # systemd-machine-id-setup would take D-Bus's copy of the old ID.
+            advice="correct the inventory; on a clone: rm -f /etc/machine-id /var/lib/dbus/machine-id && "
+            "systemd-machine-id-setup; then reboot it",
         )
 
 

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,6 +26,9 @@ from provision.node import library
 BY_ADDRESS, BY_NAME, BULK = 7001, 7002, 7003
 #: Seconds after which the listeners end by themselves.
 LISTEN_SECONDS = 30
+#: Seconds that a probe may send to another, and how often one looks for what has not arrived, in tenths of a second.
+SEND_SECONDS = 3
+LOOKS = 20
 #: Bytes that are transferred and hashed.
 BULK_BYTES = 64 << 20
 #: Seconds that the transfer may take.
@@ -71,12 +75,18 @@ def _all_heard(proof: Proof, network: str, probes: Sequence[Probe]) -> list[Outc
             return list(pool.map(lambda probe: _beside(proof, probe, script(probe)), probes))
 
         resolved = list(pool.map(lambda source: _resolved(source, probes), probes))
-        on_each(lambda probe: f"ports_listen {folder} {probe.address} {LISTEN_SECONDS} {' '.join(ports)}")
-        try:
+        with ExitStack() as listening:
+
+            def listen(probe: Probe) -> None:
+                script = f"ports_listen {folder} {probe.address} {LISTEN_SECONDS} {' '.join(ports)}"
+                remote = proof.coordinator.remotes[probe.node.name]
+                what = "listening in a probe's network"
+                listening.enter_context(remote.running(_inside(probe, script), timeout=LISTEN_SECONDS, what=what))
+
+            list(pool.map(listen, probes))
             names = dict(zip(probes, resolved, strict=True))
             on_each(lambda source: _sends(source, probes, names[source], nonce))
-        finally:
-            heard = on_each(lambda _: f"ports_heard {folder} {nonce} {len(ports) * (len(probes) - 1)}")
+            heard = on_each(lambda _: f"ports_heard {folder} {nonce} {len(ports) * (len(probes) - 1)} {LOOKS}")
     told = {probe: set(map(_line, text.splitlines())) for probe, text in zip(probes, heard, strict=True)}
     return [
         _crossed(network, source, target, ports, told[target], nonce)
@@ -114,12 +124,12 @@ def _sends(source: Probe, probes: Sequence[Probe], names: dict[str, str], nonce:
     words = shlex.quote(f"{nonce} {source.name}")
     targets = [(probe, names.get(probe.name, "")) for probe in probes if probe is not source]
     sends = [
-        f"ports_send {words} {shlex.quote(address)} {port}/tcp {port}/udp"
+        f"{address} {port}/tcp {port}/udp"
         for probe, named in targets
         for port, address in ((BY_ADDRESS, probe.address), (BY_NAME, named))
         if address
     ]
-    return "\n".join([*sends, "wait"])
+    return "\n".join([f"ports_send {words} {SEND_SECONDS} 0.05 <<'.'", *sends, "."])
 
 
 def _folder(proof: Proof) -> str:
@@ -129,12 +139,17 @@ def _folder(proof: Proof) -> str:
 
 def _beside(proof: Proof, probe: Probe, script: str) -> str:
     """Run a script with the node's programs in the probe's network namespace: the image may lack these programs."""
-    whole = shlex.quote(f"{library('ports', 'bulk')}\n{script}\n")
-    command = f"nsenter --net=/proc/{probe.process}/ns/net sh -c {whole}\n"
-    result = proof.coordinator.remotes[probe.node.name].run(command, what="sending in a probe's network")
+    remote = proof.coordinator.remotes[probe.node.name]
+    result = remote.run(_inside(probe, script), what="sending in a probe's network")
     if result.code:
         raise StepFailed(Problem(result.stderr.strip()[-400:], probe.node.name, "fab verify, again"))
     return result.stdout
+
+
+def _inside(probe: Probe, script: str) -> str:
+    """Return the script that runs the given one in the probe's network namespace."""
+    whole = shlex.quote(f"{library('ports', 'bulk')}\n{script}\n")
+    return f"nsenter --net=/proc/{probe.process}/ns/net sh -c {whole}\n"
 
 
 @check("overlay", needs=[REACH])

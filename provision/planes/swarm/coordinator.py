@@ -65,7 +65,7 @@ class SwarmCoordinator:
             return SOCKET
         living = self.remotes.living()
         self._doors.append(remote.node)
-        script = f"{functions('door')}\n{call('open_door', self.remotes.run, *living)}\n"
+        script = f"{functions('door')}\n{call('open_door', remote.user, self.remotes.run, *living)}\n"
         result = remote.run(script, timeout=60, what="opening a door to Docker's socket")
         if result.code:
             what = f"no socket for {remote.user} that leads to Docker's: {result.stderr.strip()[-400:]}"

@@ -6,6 +6,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from remote_sshd import Sshd, StartSshd
@@ -42,7 +43,7 @@ def start() -> Iterator[StartSshd]:
     folder.chmod(0o755)
     servers: list[Sshd] = []
 
-    def start(options: str = "", **more: str) -> Sshd:
+    def start(options: str = "", **more: Any) -> Sshd:
         servers.append(Sshd.start(folder / str(len(servers)), options, **more))
         return servers[-1]
 

@@ -88,10 +88,16 @@ class Sshd:
         options: str = "",
         *,
         shell: str = "/bin/sh",
+        root_shell: str = "/bin/sh",
+        root_has_password: bool = False,
         sudoers: str = "",
         namespace: str = "",
+        settings: str = "",
     ) -> Sshd:
-        """Start one. `shell` is that of ops; `namespace` is run as root before sshd starts."""
+        """Start one. `shell` is that of ops; `namespace` is run as root before sshd starts.
+
+        `settings` stand before the server's own, so that they count; `options` after them.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         etc = folder / "etc"
         etc.mkdir()
@@ -102,11 +108,12 @@ class Sshd:
         hashed = subprocess.run(
             ["openssl", "passwd", "-6", SUDO_PASSWORD], check=True, capture_output=True, text=True
         ).stdout.strip()
-        root = f"root:x:0:0:root:{folder}/roothome:/bin/sh\n"
+        root = f"root:x:0:0:root:{folder}/roothome:{root_shell}\n"
         (folder / "roothome").mkdir(mode=0o700)
         nobody = "sshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n"
         (etc / "passwd").write_text(f"{root}{nobody}ops:x:{OPS_ID}:{OPS_ID}::{home}:{shell}\n")
-        (etc / "shadow").write_text(f"root:*:19000:0:99999:7:::\nops:{hashed}:19000:0:99999:7:::\n")
+        of_root = hashed if root_has_password else "*"
+        (etc / "shadow").write_text(f"root:{of_root}:19000:0:99999:7:::\nops:{hashed}:19000:0:99999:7:::\n")
         (etc / "shadow").chmod(0o640)
         (etc / "group").write_text(f"root:x:0:\nsudo:x:27:ops\nnogroup:x:65534:\nops:x:{OPS_ID}:\n")
         (etc / "sudoers").write_text(sudoers or "Defaults env_reset,use_pty\nops ALL=(ALL:ALL) ALL\n")
@@ -115,7 +122,7 @@ class Sshd:
         make_key(folder / "host_key")
         (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
         port = free_port()
-        (folder / "sshd_config").write_text(CONFIG.format(port=port, folder=folder) + options)
+        (folder / "sshd_config").write_text(f"{settings}\n{CONFIG.format(port=port, folder=folder)}{options}")
         script = NAMESPACE.format(folder=folder, more=namespace)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

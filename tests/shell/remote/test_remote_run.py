@@ -91,14 +91,6 @@ def test_what_a_login_shell_prints_is_not_the_scripts_output(start: StartSshd) -
     remote.close()
 
 
-def test_an_account_that_may_not_log_in_is_told_in_its_own_words(start: StartSshd) -> None:
-    server = start("ForceCommand echo no shell for you\n")
-    remote = connect(server.node(), LOGIN)
-    with pytest.raises(StepFailed, match="did not start: no shell for you"):
-        remote.run("true")
-    remote.close()
-
-
 def test_a_script_over_its_time_is_ended_on_the_node_too(anyone: Remote) -> None:
     with pytest.raises(StepFailed, match=r"node1: the long wait did not end within 1 s.*waiting for it"):
         anyone.run("echo $$ >/run/pid; echo waiting for it >&2; sleep 1000", timeout=1, what="the long wait")

@@ -101,7 +101,7 @@ def test_88_where_sudo_asks_too_the_password_goes_to_sudo_alone(start: StartSshd
 #: Prints, on both its streams, the very prompt that its sudo was told to use.
 THE_PROMPT = """
 p=$$; until [ "$(tr '\\0' '\\n' </proc/$p/cmdline | head -n 1)" = sudo ]; do p=$(cut -d' ' -f4 /proc/$p/stat); done
-prompt=$(tr '\\0' '\\n' </proc/$p/cmdline | sed -n '/^-p$/{n;s/%%/%/;p}')
+prompt=$(tr '\\0' '\\n' </proc/$p/cmdline | sed -n '/^-p$/{n;s/%%/%/;s/%p/ops/;p}')
 printf %s "$prompt"; printf %s "$prompt" >&2
 """
 
@@ -111,7 +111,7 @@ def test_88_a_script_that_prints_the_very_prompt_does_not_get_the_password(start
         before = sent.count(SUDO_PASSWORD.encode())
         result = remote.run(THE_PROMPT)
     assert result.stdout == result.stderr
-    assert re.fullmatch("[0-9a-f]{16}%[0-9a-f]{16}:", result.stdout)
+    assert re.fullmatch("[0-9a-f]{16}%[0-9a-f]{16}ops:", result.stdout)
     assert sent.count(SUDO_PASSWORD.encode()) == before + 1
 
 

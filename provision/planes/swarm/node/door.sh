@@ -1,15 +1,16 @@
 # A door to Docker's socket for the user of a run who is not root. POSIX sh.
 
-# open_door RUN LIVING…: print the path of a socket that only the user who called sudo may use, and that leads to Docker's.
+# open_door USER RUN LIVING…: print the path of a socket that only this user may use, and that leads to Docker's.
 # Close the doors of runs that are not at work any more.
 open_door() {
-    run=$1
+    user=$1 run=$2
+    shift
     systemctl list-units --plain --no-legend 'overlay-door-*.socket' | while read -r unit _; do
         of=${unit#overlay-door-}
         case " $* " in *" ${of%.socket} "*) ;; *) close_door "${of%.socket}" ;; esac
     done
     systemd-run -q --unit="overlay-door-$run" --socket-property=ListenStream="/run/overlay-door-$run" \
-        --socket-property=SocketUser="$SUDO_USER" --socket-property=SocketMode=0600 --socket-property=RemoveOnStop=yes \
+        --socket-property=SocketUser="$user" --socket-property=SocketMode=0600 --socket-property=RemoveOnStop=yes \
         /lib/systemd/systemd-socket-proxyd --exit-idle-time=30s /var/run/docker.sock >&2
     printf '%s\n' "/run/overlay-door-$run"
 }

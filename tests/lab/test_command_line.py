@@ -37,7 +37,7 @@ def test_an_unknown_verb_is_fabrics_own_error(lab: Lab, fab: Fab) -> None:
     assert fab(lab, "provisoin").returncode == 1
 
 
-def test_215_hosts_that_were_never_provisioned_are_said_to_be_that_and_nothing_more(lab: Lab, fab: Fab) -> None:
+def test_191_hosts_that_were_never_provisioned_are_said_to_be_that_and_nothing_more(lab: Lab, fab: Fab) -> None:
     for verb in ("status", "verify"):
         result = fab(lab, verb)
         assert result.returncode == 5, result.stderr
@@ -45,7 +45,7 @@ def test_215_hosts_that_were_never_provisioned_are_said_to_be_that_and_nothing_m
         assert len(result.stdout.splitlines()) < 40
 
 
-def test_230_etcd_by_its_version_comes_from_a_mirror_once_and_is_pushed_from_the_cache(
+def test_200_etcd_by_its_version_comes_from_a_mirror_once_and_is_pushed_from_the_cache(
     lab: Lab, fab: Fab, tmp_path: Path
 ) -> None:
     assert lab.base.etcd

@@ -52,7 +52,7 @@ def seen(lab: Lab) -> dict[str, list[str]]:
     return {node: manifest(lab, node) for node in NODES}
 
 
-def test_214_two_faults_of_hosts_at_once(
+def test_190_two_faults_of_hosts_at_once(
     hosts: dict[str, Lab], fab: Fab, draw: tuple[int, int], request: pytest.FixtureRequest
 ) -> None:
     seed, number = draw

@@ -263,7 +263,7 @@ def test_101_packets_that_leave_by_another_address_are_told_and_the_advice_cures
         looked(lab, fab, 0)
 
 
-def test_185_a_clone_is_told_and_the_advice_gives_it_an_id_of_its_own(lab: Lab, fab: Fab) -> None:
+def test_172_a_clone_is_told_and_the_advice_gives_it_an_id_of_its_own(lab: Lab, fab: Fab) -> None:
     shared = run(lab, "node1", "cat /etc/machine-id").strip()
     clone = f"echo {shared} >/etc/machine-id; mkdir -p /var/lib/dbus; echo {shared} >/var/lib/dbus/machine-id"
     keep = "cd /run && tar -cf kept.tar /etc/machine-id $(ls -d /var/lib/dbus) && rm -rf /var/lib/dbus"
@@ -273,7 +273,7 @@ def test_185_a_clone_is_told_and_the_advice_gives_it_an_id_of_its_own(lab: Lab, 
         looked(lab, fab, 0)
 
 
-def test_187_the_listeners_of_a_killed_run_do_not_stop_the_next(lab: Lab, fab: Fab) -> None:
+def test_174_the_listeners_of_a_killed_run_do_not_stop_the_next(lab: Lab, fab: Fab) -> None:
     assert fab(lab, "preflight", at=("node1: sending to the ports", "before", "die")).returncode == -9
     looked(lab, fab, 0)
 
@@ -336,7 +336,7 @@ def test_97_104_a_host_with_one_session_a_connection_and_an_alien_environment_is
         assert document(fab(cluster, "status", "--json"), 0)["exit_code"] == 0
 
 
-def test_186_the_commands_that_are_advised_for_a_host_run_there(cluster: Lab) -> None:
+def test_173_the_commands_that_are_advised_for_a_host_run_there(cluster: Lab) -> None:
     for one in ON_A_HOST.values():
         run(cluster, "node1", f"{one.before}\n{one.command} || exit\n{one.after}")
 

@@ -174,7 +174,7 @@ def test_reset_without_a_yes_and_without_a_terminal_changes_nothing(cluster: Lab
     assert {node.name: files(cluster, node.name) for node in cluster.nodes} == seen
 
 
-def test_206_207_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
+def test_182_183_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
     assert_kept_while_used(cluster, fab)
 
 

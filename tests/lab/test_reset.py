@@ -73,7 +73,7 @@ def restored(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", HINDRANCES)
-def test_200_201_202_a_docker_that_does_not_answer_hinders_no_reset(bare_lab: Lab, fab: Fab, name: str) -> None:
+def test_176_177_178_a_docker_that_does_not_answer_hinders_no_reset(bare_lab: Lab, fab: Fab, name: str) -> None:
     lab, hindrance = bare_lab, HINDRANCES[name]
     before = {node: manifest(lab, node) for node in NODES}
     document(fab(lab, "provision", "--json"))
@@ -93,7 +93,7 @@ def test_200_201_202_a_docker_that_does_not_answer_hinders_no_reset(bare_lab: La
     shutil.rmtree(lab.folder / ".overlay")
 
 
-def test_204_a_first_run_that_has_failed_half_way_is_undone(bare_lab: Lab, fab: Fab) -> None:
+def test_180_a_first_run_that_has_failed_half_way_is_undone(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     with restored(lab):
         run(lab, "node2", NO_START)
@@ -104,7 +104,7 @@ def test_204_a_first_run_that_has_failed_half_way_is_undone(bare_lab: Lab, fab: 
     assert document(fab(lab, "reset", "--yes", "--json"))["changes"] == []
 
 
-def test_213_a_release_or_image_that_is_gone_from_the_controller_hinders_no_reset(bare_lab: Lab, fab: Fab) -> None:
+def test_189_a_release_or_image_that_is_gone_from_the_controller_hinders_no_reset(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     with restored(lab):
         document(fab(lab, "provision", "--json"))
@@ -113,7 +113,7 @@ def test_213_a_release_or_image_that_is_gone_from_the_controller_hinders_no_rese
         document(fab(lab, "reset", "--yes", "--json", inventory=path))
 
 
-def test_211_a_cluster_of_another_name_is_left_alone_by_every_verb(bare_lab: Lab, fab: Fab) -> None:
+def test_187_a_cluster_of_another_name_is_left_alone_by_every_verb(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     document(fab(lab, "provision", "--json"))
     path = lab.folder / "renamed.yml"
@@ -131,7 +131,7 @@ def test_211_a_cluster_of_another_name_is_left_alone_by_every_verb(bare_lab: Lab
     document(fab(lab, "reset", "--yes", "--json", inventory=path))
 
 
-def test_212_a_network_of_a_user_is_named_before_it_goes_with_the_cluster(bare_lab: Lab, fab: Fab) -> None:
+def test_188_a_network_of_a_user_is_named_before_it_goes_with_the_cluster(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     document(fab(lab, "provision", "--json"))
     run(lab, "node1", "docker network create -d overlay --attachable --subnet 10.96.0.0/24 theirs")
@@ -144,7 +144,7 @@ def test_212_a_network_of_a_user_is_named_before_it_goes_with_the_cluster(bare_l
     document(fab(lab, "reset", "--yes", "--json"))
 
 
-def test_208_a_subnet_is_not_changed_under_a_stopped_container(bare_lab: Lab, fab: Fab) -> None:
+def test_184_a_subnet_is_not_changed_under_a_stopped_container(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     document(fab(lab, "provision", "--json"))
     run(lab, "node2", "docker create --name waits --network demo --ip 10.99.0.77 busybox sleep 9999")
@@ -160,7 +160,7 @@ def test_208_a_subnet_is_not_changed_under_a_stopped_container(bare_lab: Lab, fa
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-def test_209_the_keeper_of_a_renamed_node_goes(bare_lab: Lab, fab: Fab) -> None:
+def test_185_the_keeper_of_a_renamed_node_goes(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     document(fab(lab, "provision", "--json"))
     path = lab.folder / "renamed.yml"

@@ -92,7 +92,7 @@ nft add rule inet no_tcp input udp dport 4789 @th,312,8 6 drop
 """
 
 
-def test_218_tcp_that_is_lost_where_pings_cross_is_named_with_the_network_cards_and_the_command(proven: Lab) -> None:
+def test_194_tcp_that_is_lost_where_pings_cross_is_named_with_the_network_cards_and_the_command(proven: Lab) -> None:
     run(proven, "node2", NO_TCP)
     try:
         with connected(proven) as proof:
@@ -105,7 +105,7 @@ def test_218_tcp_that_is_lost_where_pings_cross_is_named_with_the_network_cards_
         assert f"on {node.name}: ethtool -K eth0 tx-checksum-ip-generic off" in made[0].advice
 
 
-def test_219_an_image_that_is_gone_is_one_failure_on_its_node(proven: Lab, fab: Fab) -> None:
+def test_195_an_image_that_is_gone_is_one_failure_on_its_node(proven: Lab, fab: Fab) -> None:
     run(proven, "node2", "docker tag busybox kept && docker rmi busybox")
     try:
         report = document(fab(proven, "verify", "--only", "docker/|overlay/containers", "--json"), 5)
@@ -116,7 +116,7 @@ def test_219_an_image_that_is_gone_is_one_failure_on_its_node(proven: Lab, fab: 
     assert "http" not in "".join(one["evidence"] for one in report["outcomes"] if one["status"] != "passed")
 
 
-def test_217_flushed_rules_are_said_by_status_and_planned_as_a_restart(proven: Lab, fab: Fab) -> None:
+def test_193_flushed_rules_are_said_by_status_and_planned_as_a_restart(proven: Lab, fab: Fab) -> None:
     run(proven, "node2", "iptables-save >/run/rules; iptables -F; iptables -t nat -F")
     try:
         problems = document(fab(proven, "status", "--json"), 5)["problems"]
@@ -130,7 +130,7 @@ def test_217_flushed_rules_are_said_by_status_and_planned_as_a_restart(proven: L
     assert document(fab(proven, "plan", "--json"))["changes"] == []
 
 
-def test_216_without_a_certificate_to_ask_with_status_and_verify_say_that_alone(proven: Lab, fab: Fab) -> None:
+def test_192_without_a_certificate_to_ask_with_status_and_verify_say_that_alone(proven: Lab, fab: Fab) -> None:
     path = proven.folder / ".overlay" / proven.name / "docker" / "controller.crt"
     kept = path.rename(path.with_suffix(".kept"))
     try:
@@ -144,7 +144,7 @@ def test_216_without_a_certificate_to_ask_with_status_and_verify_say_that_alone(
 
 
 @pytest.mark.whole
-def test_220_every_check_passes_where_a_dockerd_remaps_users(proven: Lab, fab: Fab) -> None:
+def test_196_every_check_passes_where_a_dockerd_remaps_users(proven: Lab, fab: Fab) -> None:
     run(proven, "node2", 'echo \'{"userns-remap": "default"}\' >/etc/docker/daemon.json; systemctl restart docker')
     try:
         document(fab(proven, "provision", "--yes", "--json"))

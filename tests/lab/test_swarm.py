@@ -71,7 +71,7 @@ def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
     assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
 
 
-def test_217_flushed_rules_are_planned_as_a_restart(cluster: Lab, fab: Fab) -> None:
+def test_193_flushed_rules_are_planned_as_a_restart(cluster: Lab, fab: Fab) -> None:
     run(cluster, "node2", "iptables-save >/run/rules; iptables -F; iptables -t nat -F")
     try:
         changes = document(fab(cluster, "plan", "--json"))["changes"]
@@ -192,7 +192,7 @@ def test_87_no_token_of_the_swarm_is_in_a_report_or_a_file_of_ours(cluster: Lab,
         run(cluster, node, f"! grep -rqs {token} /etc /var/lib/overlay-provision /run/overlay-provision")
 
 
-def test_206_207_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
+def test_182_183_a_network_that_is_dropped_is_kept_while_a_container_is_on_it(cluster: Lab, fab: Fab) -> None:
     assert_kept_while_used(cluster, fab)
 
 

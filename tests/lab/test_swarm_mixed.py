@@ -11,7 +11,7 @@ from provision import lab as labs
 pytestmark = pytest.mark.whole
 
 
-def test_156_two_versions_of_docker_in_one_swarm(make_lab: MakeLab, fab: Fab) -> None:
+def test_210_two_versions_of_docker_in_one_swarm(make_lab: MakeLab, fab: Fab) -> None:
     """Docker 26 and 28 are provisioned together and proven; then 26 becomes 28 on a host that is in use."""
     lab = make_lab(3, release="trixie")
     first, *_, last = lab.nodes

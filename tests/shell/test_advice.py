@@ -16,16 +16,16 @@ OURS = [command for command in COMMANDS if command.startswith("fab")]
 TESTED = {*ON_A_HOST, *IN_A_SWARM, *ON_THE_CONTROLLER, *PARTS, *NOT_RUN}
 
 
-def test_186_every_command_that_is_advised_is_run_by_a_test_or_says_why_not() -> None:
+def test_173_every_command_that_is_advised_is_run_by_a_test_or_says_why_not() -> None:
     assert sorted(set(COMMANDS) - set(OURS) - TESTED) == []
 
 
-def test_186_no_command_is_listed_that_nothing_advises() -> None:
+def test_173_no_command_is_listed_that_nothing_advises() -> None:
     assert sorted(TESTED - set(COMMANDS)) == []
     assert sorted(NONE - set(advised())) == []
 
 
-def test_186_every_command_begins_as_it_is_advised() -> None:
+def test_173_every_command_begins_as_it_is_advised() -> None:
     assert [key for key, one in (ON_A_HOST | IN_A_SWARM).items() if not one.command.startswith(key)] == []
 
 
@@ -34,7 +34,7 @@ VALUES = {"--host": "192.0.2.1", "--ignore": "clock", "--only": "node1", "-i": "
 
 
 @pytest.mark.parametrize("command", OURS)
-def test_186_our_own_verbs_and_options_exist(command: str, tmp_path: Path) -> None:
+def test_173_our_own_verbs_and_options_exist(command: str, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("fab")
     words = [more for word in command.split()[1:] for more in (word, *([VALUES[word]] if word in VALUES else []))]
     if "--prompt-for-sudo-password" in words or words == ["-i", "inventory.yml"]:
@@ -50,7 +50,7 @@ def test_186_our_own_verbs_and_options_exist(command: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("command", ON_THE_CONTROLLER)
-def test_186_a_command_for_the_controller_runs(command: str, tmp_path: Path) -> None:
+def test_173_a_command_for_the_controller_runs(command: str, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     public = (tmp_path / "key.pub").read_text()
     (tmp_path / "known_hosts").write_text(f"[host.example]:2222 {public}")

@@ -35,7 +35,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(("size", "told"), [("64k", True), ("1m", False)])
-def test_236_a_full_disk_is_named_and_no_half_file_is_left(tmp_path: Path, size: str, *, told: bool) -> None:
+def test_206_a_full_disk_is_named_and_no_half_file_is_left(tmp_path: Path, size: str, *, told: bool) -> None:
     content = os.urandom(200_000)
     (tmp_path / "etcd.tar.gz").write_bytes(content)
     disk = tmp_path / "disk"

@@ -43,7 +43,7 @@ def machine(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shell", ["dash", "busybox sh", "bash"])
-def test_185_each_machine_gets_an_id_of_its_own_and_keeps_it(machine: Path, shell: str) -> None:
+def test_172_each_machine_gets_an_id_of_its_own_and_keeps_it(machine: Path, shell: str) -> None:
     first = run(machine, shell)
     assert re.fullmatch("[0-9a-f]{32}\n", first)
     assert first != CLONED
@@ -51,7 +51,7 @@ def test_185_each_machine_gets_an_id_of_its_own_and_keeps_it(machine: Path, shel
     assert run(machine, shell) == first
 
 
-def test_185_a_clone_of_such_a_machine_gets_another(machine: Path) -> None:
+def test_172_a_clone_of_such_a_machine_gets_another(machine: Path) -> None:
     first = run(machine, "dash")
     shutil.rmtree(machine / "dbus")
     (machine / "dbus").mkdir()
@@ -59,7 +59,7 @@ def test_185_a_clone_of_such_a_machine_gets_another(machine: Path) -> None:
     assert run(machine, "dash") not in (first, CLONED)
 
 
-def test_185_the_vagrantfile_runs_it_before_docker_is_installed() -> None:
+def test_172_the_vagrantfile_runs_it_before_docker_is_installed() -> None:
     text = (ROOT / "Vagrantfile").read_text()
     steps = re.findall(r'config\.vm\.provision "[\w-]+", type: "shell", inline: (\w+)', text)
     assert steps.index("MACHINE_ID") < steps.index("INSTALL_DOCKER")

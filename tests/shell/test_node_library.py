@@ -86,11 +86,11 @@ def with_rules(shell: Shell, rules: str, legacy: str) -> str:
         (OLD.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -i x -j DOCKER-USER"), "", " nat masquerade"),
     ],
 )
-def test_217_dockers_rules_for_packets_are_looked_for(shell: Shell, rules: str, legacy: str, told: str) -> None:
+def test_193_dockers_rules_for_packets_are_looked_for(shell: Shell, rules: str, legacy: str, told: str) -> None:
     assert shell.run(with_rules(shell, rules, legacy)) == f"value\tdocker-rules\t{told}\n"
 
 
-def test_217_a_host_whose_docker_does_not_run_says_nothing_of_its_rules(shell: Shell) -> None:
+def test_193_a_host_whose_docker_does_not_run_says_nothing_of_its_rules(shell: Shell) -> None:
     assert shell.run("fact_rules") == ""
 
 
@@ -332,7 +332,7 @@ def test_100_a_new_file_system_holds_no_data(shell: Shell, names: list[str], ans
     assert parse(output).answers.get("store-data", "").strip() == answer
 
 
-def test_203_what_is_absent_already_is_put_back_as_well_as_can_be(shell: Shell) -> None:
+def test_179_what_is_absent_already_is_put_back_as_well_as_can_be(shell: Shell) -> None:
     base = shell.folder / STRANGE
     (base / "gone").mkdir(parents=True)
     (base / "gone/file").write_text("theirs")
@@ -354,7 +354,7 @@ def test_203_what_is_absent_already_is_put_back_as_well_as_can_be(shell: Shell) 
 
 
 @pytest.mark.parametrize(("user", "group", "done"), [("yes", "", "user"), ("", "yes", "group"), ("", "", "")])
-def test_203_a_user_that_is_gone_already_is_no_obstacle(shell: Shell, user: str, group: str, done: str) -> None:
+def test_179_a_user_that_is_gone_already_is_no_obstacle(shell: Shell, user: str, group: str, done: str) -> None:
     there = f"id() {{ [ '{user}' ]; }}; getent() {{ [ '{group}' ]; }}; "
     there += "userdel() { echo user; }; groupdel() { echo group; }\n"
     assert shell.run(f"{there}remember user etcd -\nput_back '.*'\n").split() == [done] * bool(done)

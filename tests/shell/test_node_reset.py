@@ -52,12 +52,12 @@ def test_a_dockerd_that_answers_is_restarted_as_it_was(shell: Shell) -> None:
     assert put_back(shell) == ("", ["restart", "keeper"])
 
 
-def test_200_a_dockerd_that_does_not_answer_is_stopped_first(shell: Shell) -> None:
+def test_176_a_dockerd_that_does_not_answer_is_stopped_first(shell: Shell) -> None:
     assert put_back(shell, answers="no") == ("", ["stop", "restart", "keeper"])
     assert put_back(shell, answers="no", ends="no") == ("", ["stop", "kill", "stop", "restart", "keeper"])
 
 
-def test_201_a_dockerd_that_does_not_start_is_told_with_its_last_words(shell: Shell) -> None:
+def test_177_a_dockerd_that_does_not_start_is_told_with_its_last_words(shell: Shell) -> None:
     told, calls = put_back(shell, starts="no")
     assert told == (
         "Docker, configured as before us, does not answer (docker.service is failed): "
@@ -66,5 +66,5 @@ def test_201_a_dockerd_that_does_not_start_is_told_with_its_last_words(shell: Sh
     assert calls == ["restart"]
 
 
-def test_202_a_docker_that_was_removed_is_nothing_to_put_back(shell: Shell) -> None:
+def test_178_a_docker_that_was_removed_is_nothing_to_put_back(shell: Shell) -> None:
     assert put_back(shell, installed="no", answers="no") == ("", ["stop"])

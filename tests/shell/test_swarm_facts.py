@@ -20,7 +20,7 @@ from provision.planes.swarm.node import functions
         (None, ""),
     ],
 )
-def test_210_the_address_in_the_swarm(command: tuple[str, ...], tmp_path: Path, text: str | None, address: str) -> None:
+def test_186_the_address_in_the_swarm(command: tuple[str, ...], tmp_path: Path, text: str | None, address: str) -> None:
     if text is not None:
         (tmp_path / "swarm").mkdir()
         (tmp_path / "swarm/docker-state.json").write_text(text)

@@ -134,7 +134,7 @@ def binaries(folder: Path, etcd: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", ["bin", "etcd-v3.5.21-linux-amd64"])
-def test_237_a_folder_of_any_name_is_asked_for_its_version(tmp_path: Path, name: str) -> None:
+def test_207_a_folder_of_any_name_is_asked_for_its_version(tmp_path: Path, name: str) -> None:
     says = b"#!/bin/sh\n[ \"$1\" = --version ] && printf 'etcd Version: 3.5.30\\nGit SHA: x\\n'\n"
     found = load(binaries(tmp_path / name, says))
     assert (found.version, found.top) == ("3.5.30", "etcd-v3.5.30")
@@ -145,12 +145,12 @@ MODULE = b"dep\tgo.etcd.io/etcd/api/v3\tv3.5.33\n=>\t../api\t(devel)\t\n"
 
 
 @pytest.mark.parametrize("machine", [183, 21, 62])
-def test_237_a_folder_for_another_cpu_is_read(tmp_path: Path, machine: int) -> None:
+def test_207_a_folder_for_another_cpu_is_read(tmp_path: Path, machine: int) -> None:
     found = load(binaries(tmp_path / "bin", program(machine, "etcd") + GO + MODULE))
     assert found.version == "3.5.33"
 
 
-def test_237_a_folder_for_another_cpu_that_says_nothing_is_taken_at_its_name(tmp_path: Path) -> None:
+def test_207_a_folder_for_another_cpu_that_says_nothing_is_taken_at_its_name(tmp_path: Path) -> None:
     assert load(binaries(tmp_path / "etcd-v3.4.23-linux-arm64", program(183, "etcd") + GO)).version == "3.4.23"
     problem = refusal(binaries(tmp_path / "bin", program(183, "etcd") + GO))
     assert problem.what == (
@@ -159,7 +159,7 @@ def test_237_a_folder_for_another_cpu_that_says_nothing_is_taken_at_its_name(tmp
     assert "rename the folder to etcd-vVERSION" in problem.advice
 
 
-def test_236_a_cache_that_takes_no_file_is_no_obstacle_to_an_archive(
+def test_206_a_cache_that_takes_no_file_is_no_obstacle_to_an_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

@@ -100,7 +100,7 @@ CASES = (
 
 
 @pytest.mark.parametrize(("error", "words"), CASES, ids=[type(error).__name__ for error, _ in CASES])
-def test_222_an_error_of_each_client_is_told_as_what_where_and_what_to_do(error: Exception, words: str) -> None:
+def test_198_an_error_of_each_client_is_told_as_what_where_and_what_to_do(error: Exception, words: str) -> None:
     problem = explained(error, "node1")
     assert words in problem.what
     assert problem.where
@@ -108,13 +108,13 @@ def test_222_an_error_of_each_client_is_told_as_what_where_and_what_to_do(error:
     assert not RAW.search(str(problem))
 
 
-def test_222_the_node_is_the_one_that_was_asked() -> None:
+def test_198_the_node_is_the_one_that_was_asked() -> None:
     assert explained(api_error(NotFound, 404, "gone"), "cluster").where == "node2"
     assert explained(StepFailed(Problem("failed", "node3")), "cluster").where == "node3"
     assert explained(Unanswered("silent")).where == "cluster"
 
 
-def test_222_a_client_of_docker_names_its_node_in_the_errors_about_its_requests(tmp_path: Any) -> None:
+def test_198_a_client_of_docker_names_its_node_in_the_errors_about_its_requests(tmp_path: Any) -> None:
     from pki_sample import sample
 
     from provision.planes.etcd import pki
@@ -152,7 +152,7 @@ def raising(error: Exception) -> Any:
     return observe
 
 
-def test_222_a_check_that_raises_is_a_failed_outcome_in_plain_words() -> None:
+def test_198_a_check_that_raises_is_a_failed_outcome_in_plain_words() -> None:
     error = api_error(ImageNotFound, 404, "No such image: busybox:latest")
     outcome = run(Check("overlay", "reach", raising(error)))["overlay/reach"]
     assert (outcome.status, outcome.where, outcome.evidence) == (
@@ -161,7 +161,7 @@ def test_222_a_check_that_raises_is_a_failed_outcome_in_plain_words() -> None:
     assert "fab provision loads" in outcome.advice
 
 
-def test_218_219_what_needs_a_check_that_failed_is_not_tried_across_suites_and_on_to_what_needs_that() -> None:
+def test_194_195_what_needs_a_check_that_failed_is_not_tried_across_suites_and_on_to_what_needs_that() -> None:
     tried: list[str] = []
 
     def seen(name: str, outcome: Any) -> Any:

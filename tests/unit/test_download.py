@@ -188,7 +188,7 @@ def test_an_archive_that_was_put_into_the_cache_by_hand_is_used(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", CONTENTS["aarch64"], CONTENTS["x86_64"][:-1]])
-def test_231_a_damaged_archive_in_the_cache_is_downloaded_again(
+def test_201_a_damaged_archive_in_the_cache_is_downloaded_again(
     tmp_path: Path, mirror: Server, cache: Path, content: bytes
 ) -> None:
     cache.mkdir(parents=True)
@@ -216,7 +216,7 @@ def test_swarm_mode_downloads_nothing(tmp_path: Path, mirror: Server) -> None:
     assert mirror.asked == []
 
 
-def test_230_a_cpu_without_a_checksum_names_its_nodes(tmp_path: Path, mirror: Server) -> None:
+def test_200_a_cpu_without_a_checksum_names_its_nodes(tmp_path: Path, mirror: Server) -> None:
     checksums = {"amd64": CHECKSUMS["amd64"]}
     situation = asked(tmp_path, mirror.url, "x86_64", "aarch64", "aarch64", sha256=checksums)
     situation, (problem,) = PLANE.supplied(situation, lambda _: None)
@@ -226,13 +226,13 @@ def test_230_a_cpu_without_a_checksum_names_its_nodes(tmp_path: Path, mirror: Se
     assert set(local(situation).archives) == {"x86_64"}
 
 
-def test_230_a_cpu_that_etcd_is_not_released_for(tmp_path: Path) -> None:
+def test_200_a_cpu_that_etcd_is_not_released_for(tmp_path: Path) -> None:
     problem = refused(tmp_path, "http://127.0.0.1:1", "riscv64")
     assert "this host is riscv64" in problem.what
     assert "take the node out" in problem.advice
 
 
-def test_231_another_file_at_the_address_is_not_kept(tmp_path: Path, mirror: Server, cache: Path) -> None:
+def test_201_another_file_at_the_address_is_not_kept(tmp_path: Path, mirror: Server, cache: Path) -> None:
     problem = refused(tmp_path, mirror.url, sha256={"amd64": "0" * 64})
     size = len(CONTENTS["x86_64"])
     assert problem.what == (
@@ -243,7 +243,7 @@ def test_231_another_file_at_the_address_is_not_kept(tmp_path: Path, mirror: Ser
     assert kept(cache) == []
 
 
-def test_231_the_archive_of_another_version_or_cpu_with_its_own_checksum(tmp_path: Path, mirror: Server) -> None:
+def test_201_the_archive_of_another_version_or_cpu_with_its_own_checksum(tmp_path: Path, mirror: Server) -> None:
     mirror.instead[AMD64] = lambda handler: send(handler, CONTENTS["aarch64"])
     problem = refused(tmp_path, mirror.url, sha256={"amd64": CHECKSUMS["arm64"]})
     assert "holds etcd 3.5.99 for aarch64, not 3.5.99 for x86_64" in problem.what
@@ -266,7 +266,7 @@ def leading(place: str, status: int = 302) -> Callable[[BaseHTTPRequestHandler],
     return answer
 
 
-def test_232_a_download_that_ends_in_the_middle_leaves_nothing(tmp_path: Path, mirror: Server, cache: Path) -> None:
+def test_202_a_download_that_ends_in_the_middle_leaves_nothing(tmp_path: Path, mirror: Server, cache: Path) -> None:
     mirror.instead[AMD64] = lambda handler: send(handler, CONTENTS["x86_64"][:100_000], len(CONTENTS["x86_64"]))
     problem = refused(tmp_path, mirror.url)
     assert f"the download of {mirror.url}{AMD64} was interrupted: the connection ended 0.1 MB too early" in problem.what
@@ -275,7 +275,7 @@ def test_232_a_download_that_ends_in_the_middle_leaves_nothing(tmp_path: Path, m
 
 
 @pytest.mark.parametrize("age", [0, 7200])
-def test_232_what_a_killed_run_has_left_is_removed_later(tmp_path: Path, mirror: Server, cache: Path, age: int) -> None:
+def test_202_what_a_killed_run_has_left_is_removed_later(tmp_path: Path, mirror: Server, cache: Path, age: int) -> None:
     cache.mkdir(parents=True)
     part = cache / "tmpabc.part"
     part.write_bytes(b"half")
@@ -292,7 +292,7 @@ download(sys.argv[1], "0" * 64, Path(sys.argv[2]), lambda _: None, advice="")
 """
 
 
-def test_232_a_run_that_is_killed_in_the_middle_leaves_no_file_of_that_name(
+def test_202_a_run_that_is_killed_in_the_middle_leaves_no_file_of_that_name(
     tmp_path: Path, mirror: Server, cache: Path
 ) -> None:
     reading, writing = os.pipe()
@@ -321,21 +321,21 @@ def test_232_a_run_that_is_killed_in_the_middle_leaves_no_file_of_that_name(
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "404 Not Found"), (403, "403 Forbidden"), (503, "503 Service")])
-def test_233_an_answer_that_is_no_file(tmp_path: Path, mirror: Server, status: int, words: str) -> None:
+def test_203_an_answer_that_is_no_file(tmp_path: Path, mirror: Server, status: int, words: str) -> None:
     mirror.instead[AMD64] = lambda handler: handler.send_error(status)
     problem = refused(tmp_path, mirror.url)
     assert problem.what.startswith(f"{mirror.url}{AMD64} answers {words}")
     assert "see whether etcd 3.5.99 is there, name another etcd.mirror, or put the archive at " in problem.advice
 
 
-def test_234_redirects_are_followed_to_where_the_file_is(tmp_path: Path, mirror: Server) -> None:
+def test_204_redirects_are_followed_to_where_the_file_is(tmp_path: Path, mirror: Server) -> None:
     mirror.instead[AMD64] = leading("/elsewhere")
     mirror.instead["/elsewhere"] = lambda handler: send(handler, CONTENTS["x86_64"])
     supplied(asked(tmp_path, mirror.url, "x86_64"))
     assert mirror.asked == [AMD64, "/elsewhere"]
 
 
-def test_234_redirects_without_end_and_to_nowhere(tmp_path: Path, mirror: Server) -> None:
+def test_204_redirects_without_end_and_to_nowhere(tmp_path: Path, mirror: Server) -> None:
     mirror.instead[AMD64] = leading(AMD64)
     assert f"redirects more than 5 times, at last to {mirror.url}{AMD64}" in refused(tmp_path, mirror.url).what
     mirror.instead[AMD64] = lambda handler: (handler.send_response(302), handler.end_headers())[0]
@@ -371,7 +371,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_234_no_redirect_leads_from_https_to_http(
+def test_204_no_redirect_leads_from_https_to_http(
     tmp_path: Path, mirror: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -383,7 +383,7 @@ def test_234_no_redirect_leads_from_https_to_http(
     assert mirror.asked == []
 
 
-def test_235_a_certificate_that_nobody_trusts(tmp_path: Path, certificate: Path) -> None:
+def test_205_a_certificate_that_nobody_trusts(tmp_path: Path, certificate: Path) -> None:
     with serving(tls(certificate)) as server:
         problem = refused(tmp_path, server.url)
     assert f"cannot download {server.url}{AMD64}: its certificate is not trusted: self-signed cert" in problem.what
@@ -397,20 +397,20 @@ def test_235_a_certificate_that_nobody_trusts(tmp_path: Path, certificate: Path)
         ("http://nowhere.invalid", "not known"),
     ],
 )
-def test_235_a_mirror_that_cannot_be_reached(tmp_path: Path, address: str, reason: str) -> None:
+def test_205_a_mirror_that_cannot_be_reached(tmp_path: Path, address: str, reason: str) -> None:
     problem = refused(tmp_path, address)
     assert problem.what.startswith(f"cannot download {address}{AMD64}: ")
     assert problem.what.endswith(reason)
 
 
-def test_235_a_mirror_that_accepts_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_205_a_mirror_that_accepts_and_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("provision.planes.etcd.download.SILENT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         problem = refused(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert problem.what.endswith(": no answer in time")
 
 
-def test_235_a_server_that_is_no_web_server(tmp_path: Path) -> None:
+def test_205_a_server_that_is_no_web_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer() -> None:
@@ -426,7 +426,7 @@ def test_235_a_server_that_is_no_web_server(tmp_path: Path) -> None:
     assert problem.what.startswith("cannot download")
 
 
-def test_236_the_proxy_of_the_environment_is_used_and_named_without_its_login(
+def test_206_the_proxy_of_the_environment_is_used_and_named_without_its_login(
     tmp_path: Path, mirror: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy is asked for the whole address: the mirror is one here."""
@@ -448,7 +448,7 @@ def test_236_the_proxy_of_the_environment_is_used_and_named_without_its_login(
         ("http://user:secret@127.0.0.1:port", "through the proxy 127.0.0.1:port: "),
     ],
 )
-def test_236_a_proxy_that_does_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, reason: str) -> None:
+def test_206_a_proxy_that_does_not_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str, reason: str) -> None:
     monkeypatch.setenv("https_proxy", proxy)
     problem = refused(tmp_path, "https://mirror.example/etcd")
     assert reason in problem.what
@@ -456,13 +456,13 @@ def test_236_a_proxy_that_does_not_do(tmp_path: Path, monkeypatch: pytest.Monkey
     assert problem.advice.startswith("correct https_proxy in the environment, or name mirror.example in no_proxy; or ")
 
 
-def test_236_a_proxy_that_refuses_the_tunnel(tmp_path: Path, mirror: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_206_a_proxy_that_refuses_the_tunnel(tmp_path: Path, mirror: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", mirror.url)  # it knows no CONNECT
     problem = refused(tmp_path, "https://mirror.example/etcd")
     assert "the proxy answers 501" in problem.what
 
 
-def test_236_no_proxy_is_asked_for_what_no_proxy_names(
+def test_206_no_proxy_is_asked_for_what_no_proxy_names(
     tmp_path: Path, mirror: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")

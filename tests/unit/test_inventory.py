@@ -244,7 +244,7 @@ def test_45_a_version_that_does_not_work_is_refused_with_its_line(tmp_path: Path
     assert problems[0].advice
 
 
-def test_230_a_version_that_is_not_in_the_table_needs_its_checksums(tmp_path: Path) -> None:
+def test_200_a_version_that_is_not_in_the_table_needs_its_checksums(tmp_path: Path) -> None:
     text = changed("source: etcd.tar.gz", "version: 3.5.99")
     advice = "add sha256: {amd64: 64 digits, arm64: 64 digits}, from the release's file SHA256SUMS"
     words = "etcd.sha256: this tool does not know the checksums of etcd 3.5.99"

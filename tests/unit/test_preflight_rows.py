@@ -127,7 +127,7 @@ def test_41_the_wrong_cpu(tmp_path: LocalPath) -> None:
     assert outcome.advice == "write etcd: {version: 3.5.30} in place of the source: it fits each node's CPU"
 
 
-def test_238_the_wrong_cpu_of_a_node_that_is_no_member(tmp_path: LocalPath) -> None:
+def test_208_the_wrong_cpu_of_a_node_that_is_no_member(tmp_path: LocalPath) -> None:
     situation = changed(bare_situation(sample(tmp_path)), "node3", values(machine="aarch64"))
     (outcome,) = failures(situation)
     assert (outcome.check, outcome.where) == ("cpu", "node3")
@@ -188,7 +188,7 @@ def with_release(situation: Situation, **different: Any) -> Situation:
         ("aarch64", "3.5.30", False),
     ],
 )
-def test_239_etcd_3_4_starts_on_two_cpus_only(tmp_path: LocalPath, cpu: str, version: str, refused: bool) -> None:
+def test_209_etcd_3_4_starts_on_two_cpus_only(tmp_path: LocalPath, cpu: str, version: str, refused: bool) -> None:
     situation = bare_situation(sample(tmp_path))
     for node in situation.cluster.nodes:
         situation = changed(situation, node.name, values(machine=cpu))

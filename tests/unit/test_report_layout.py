@@ -86,13 +86,13 @@ def missing(table: Table, text: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_223_each_table_fits_into_eighty_columns_and_no_word_is_lost_or_broken(table: Table) -> None:
+def test_199_each_table_fits_into_eighty_columns_and_no_word_is_lost_or_broken(table: Table) -> None:
     text = shown(table)
     assert missing(table, text) == []
     assert max(map(len, text)) <= WIDTH
 
 
-def test_223_the_ports_of_both_control_planes_fit(tmp_path: Path) -> None:
+def test_199_the_ports_of_both_control_planes_fit(tmp_path: Path) -> None:
     situation = planned(sample(tmp_path))
     for plane in (ETCD, SWARM):
         table = ports(situation, plane.ports_of(situation.cluster))
@@ -140,7 +140,7 @@ STORE = Table(
 )
 
 
-def test_223_a_store_is_a_tree_with_a_line_for_each_key_and_differences_are_marked() -> None:
+def test_199_a_store_is_a_tree_with_a_line_for_each_key_and_differences_are_marked() -> None:
     text = shown(STORE)
     assert text[:6] == ["", "Store", "  docker/", "    network/", "      v1.0/", "        endpoint/"]
     assert text[6] == "          3fad3ced02e9…/"

@@ -38,7 +38,7 @@ def rules(words: str, **values: str) -> Any:
     return with_values(docker_rules=words, **values)
 
 
-def test_217_flushed_rules_restart_that_dockerd_alone_and_the_plan_says_why_and_what_stops(tmp_path: Path) -> None:
+def test_193_flushed_rules_restart_that_dockerd_alone_and_the_plan_says_why_and_what_stops(tmp_path: Path) -> None:
     situation = changed(planned_sample(tmp_path), "node2", rules(""))
     mortal = Container("m" * 64, "mortal", ("bridge",))
     situation = changed(situation, "node2", lambda facts: replace(facts, containers=(*facts.containers, mortal)))
@@ -53,7 +53,7 @@ def test_217_flushed_rules_restart_that_dockerd_alone_and_the_plan_says_why_and_
     assert "fab provision restarts Docker there" in problem.advice
 
 
-def test_217_in_swarm_mode_too(tmp_path: Path) -> None:
+def test_193_in_swarm_mode_too(tmp_path: Path) -> None:
     situation = changed(swarm.at_work(tmp_path), "node2", rules(" nat"))
     services = [
         resource
@@ -78,14 +78,14 @@ def test_217_in_swarm_mode_too(tmp_path: Path) -> None:
         ("", {"daemon_json": '{"firewall-backend": "nftables"}'}, 0),
     ],
 )
-def test_217_only_rules_that_dockerd_makes_are_missed(
+def test_193_only_rules_that_dockerd_makes_are_missed(
     tmp_path: Path, words: str, values: dict[str, str], lost: int
 ) -> None:
     facts = planned_sample(tmp_path).facts["node1"]
     assert len(packet_rules.lost(rules(words, **values)(facts))) == lost
 
 
-def test_217_nothing_is_concluded_from_no_answer_or_without_the_bridge(tmp_path: Path) -> None:
+def test_193_nothing_is_concluded_from_no_answer_or_without_the_bridge(tmp_path: Path) -> None:
     facts = planned_sample(tmp_path).facts["node1"]
     assert packet_rules.lost(facts) == ()
     assert packet_rules.lost(replace(rules("")(facts), docker_answers=False)) == ()
@@ -99,11 +99,11 @@ def asked_with(situation: Situation, identity: Identity) -> tuple[str, ...]:
     return tuple(str(problem) for problem in PLANE.unasked(with_identity(situation, identity)))
 
 
-def test_216_the_controllers_certificates_are_enough(tmp_path: Path) -> None:
+def test_192_the_controllers_certificates_are_enough(tmp_path: Path) -> None:
     assert PLANE.unasked(planned_sample(tmp_path)) == ()
 
 
-def test_216_a_certificate_that_is_missing_or_damaged_is_named_and_provision_makes_it(tmp_path: Path) -> None:
+def test_192_a_certificate_that_is_missing_or_damaged_is_named_and_provision_makes_it(tmp_path: Path) -> None:
     situation, cluster = planned_sample(tmp_path), sample(tmp_path)
     certificate, key = Identity.read(cluster).paths(pki.CONTROLLER_STORE)
     key.write_text("nonsense")
@@ -115,7 +115,7 @@ def test_216_a_certificate_that_is_missing_or_damaged_is_named_and_provision_mak
     assert "fab provision makes it anew" in told
 
 
-def test_216_a_certificate_that_has_ended_is_named_and_one_to_be_renewed_still_asks(tmp_path: Path) -> None:
+def test_192_a_certificate_that_has_ended_is_named_and_one_to_be_renewed_still_asks(tmp_path: Path) -> None:
     situation, cluster = planned_sample(tmp_path), sample(tmp_path)
     end = next(kept.end for kept in Identity.read(cluster).kept if kept.what == f"leaf {pki.CONTROLLER_STORE}")
     assert asked_with(situation, Identity.read(cluster, now=end - timedelta(days=5))) == ()
@@ -124,7 +124,7 @@ def test_216_a_certificate_that_has_ended_is_named_and_one_to_be_renewed_still_a
     assert f"ended on {end:%Y-%m-%d} (ended 5 days ago)" in told[0]
 
 
-def test_216_a_folder_that_is_lost_or_another_ones_is_named_and_how_to_get_it_back(tmp_path: Path) -> None:
+def test_192_a_folder_that_is_lost_or_another_ones_is_named_and_how_to_get_it_back(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -155,14 +155,14 @@ def ends_in(days: float, life: float | None = None) -> Certificate:
         (ends_in(4, life=30), True),
     ],
 )
-def test_221_a_certificate_counts_in_its_last_days(certificate: Certificate, counts: bool) -> None:
+def test_197_a_certificate_counts_in_its_last_days(certificate: Certificate, counts: bool) -> None:
     assert bool(ending([certificate], NOW)) is counts
 
 
 # 215: never provisioned
 
 
-def test_215_bare_hosts_are_not_provisioned_on_either_control_plane(tmp_path: Path) -> None:
+def test_191_bare_hosts_are_not_provisioned_on_either_control_plane(tmp_path: Path) -> None:
     bare = bare_situation(sample(tmp_path))
     assert not is_provisioned(PLANE, bare)
     assert not is_provisioned(PLANE, replace(bare, recorded=True))
@@ -170,7 +170,7 @@ def test_215_bare_hosts_are_not_provisioned_on_either_control_plane(tmp_path: Pa
     assert is_provisioned(PLANE, planned_sample(tmp_path))
 
 
-def test_215_a_host_with_a_record_of_ours_or_one_that_was_not_reached_may_be_provisioned(tmp_path: Path) -> None:
+def test_191_a_host_with_a_record_of_ours_or_one_that_was_not_reached_may_be_provisioned(tmp_path: Path) -> None:
     bare = bare_situation(sample(tmp_path))
     assert is_provisioned(swarm.PLANE, changed(bare, "node3", with_values(record="yes")))
     reached = {name: facts for name, facts in bare.facts.items() if name != "node2"}
@@ -210,7 +210,7 @@ NO_FILE = FileNotFoundError(2, "No such file or directory", "/x/controller.crt")
         (lambda: NO_FILE, "/x/controller.crt: No such file"),
     ],
 )
-def test_222_an_error_of_the_v3_client_is_told_with_its_member(
+def test_198_an_error_of_the_v3_client_is_told_with_its_member(
     tmp_path: Path, made: Callable[[], Exception], words: str
 ) -> None:
     cluster = sample(tmp_path)

@@ -177,7 +177,7 @@ def test_a_role_is_read_from_a_nodes_certificate(role: str) -> None:
     assert validity.role("") == ""
 
 
-def test_156_several_versions_of_docker_are_told_and_not_refused(tmp_path: Path) -> None:
+def test_210_several_versions_of_docker_are_told_and_not_refused(tmp_path: Path) -> None:
     situation = at_work(tmp_path)
     assert PLANE.warnings(situation) == ()
     third = situation.facts["node3"]

@@ -57,14 +57,14 @@ def situation(tmp_path: LocalPath) -> Situation:
     return with_network(there, labelled("more", "10.98.0.0/24", there.cluster.name))
 
 
-def test_207_a_network_that_the_inventory_no_longer_has_is_removed(situation: Situation) -> None:
+def test_183_a_network_that_the_inventory_no_longer_has_is_removed(situation: Situation) -> None:
     keeper = Container("4" * 12, "overlay-keeper-more-node1", ("more",), labels={KEEPER: "more"})
     situation = changed(situation, "node1", lambda facts: replace(facts, containers=(*facts.containers, keeper)))
     assert failures(situation) == []
     assert lines(make_plan(PLANE, situation).changes) == ["cluster: remove network more"]
 
 
-def test_207_a_network_is_renamed_with_its_subnet(situation: Situation) -> None:
+def test_183_a_network_is_renamed_with_its_subnet(situation: Situation) -> None:
     old = situation.cluster.networks[0]
     renamed = replace(situation.cluster, networks=(replace(old, name="fresh"),))
     situation = everywhere(
@@ -79,26 +79,26 @@ def test_207_a_network_is_renamed_with_its_subnet(situation: Situation) -> None:
 
 
 @pytest.mark.parametrize("theirs", [{}, {"Labels": None}, {"Labels": {LABEL: "another"}}])
-def test_207_a_network_that_we_did_not_make_for_this_cluster_stays(tmp_path: LocalPath, theirs: dict[str, Any]) -> None:
+def test_183_a_network_that_we_did_not_make_for_this_cluster_stays(tmp_path: LocalPath, theirs: dict[str, Any]) -> None:
     situation = with_network(planned_sample(tmp_path), network("theirs", "10.98.0.0/24") | theirs)
     assert make_plan(PLANE, situation).changes == ()
 
 
-def test_207_no_network_is_removed_before_hosts_that_leave_have_left(situation: Situation) -> None:
+def test_183_no_network_is_removed_before_hosts_that_leave_have_left(situation: Situation) -> None:
     phase = Networks(lambda _: False)
     assert lines(phase.cluster_changes(situation)) == ["cluster: remove network more"]
     assert phase.cluster_changes(replace(situation, guests=("192.0.2.9",))) == ()
 
 
 @pytest.mark.parametrize(("stopped", "told"), [(False, "web"), (True, "web (stopped)")])
-def test_206_a_network_that_is_in_use_is_not_removed(situation: Situation, stopped: bool, told: str) -> None:
+def test_182_a_network_that_is_in_use_is_not_removed(situation: Situation, stopped: bool, told: str) -> None:
     (found,) = failures(with_container(situation, "node2", "bridge", "more", stopped=stopped))
     assert (found.check, found.where) == ("network-in-use", "node2")
     assert found.evidence.endswith(f"the inventory does not have it, but is in use by {told}")
     assert found.advice.startswith("name it in the inventory again")
 
 
-def test_206_every_network_that_hosts_share_counts_at_a_reset(situation: Situation) -> None:
+def test_182_every_network_that_hosts_share_counts_at_a_reset(situation: Situation) -> None:
     situation = with_network(situation, network("theirs", "10.96.0.0/24"))
     situation = with_network(situation, network("ingress", "10.0.0.0/24") | {"Ingress": True})
     situation = with_network(situation, network("run", "10.95.0.0/24") | {"Labels": {RUN_LABEL: "1"}})
@@ -113,13 +113,13 @@ def test_206_every_network_that_hosts_share_counts_at_a_reset(situation: Situati
     }
 
 
-def test_206_a_docker_that_is_slow_with_its_networks_names_them_by_their_keepers(tmp_path: LocalPath) -> None:
+def test_182_a_docker_that_is_slow_with_its_networks_names_them_by_their_keepers(tmp_path: LocalPath) -> None:
     keeper = Container("4" * 12, "overlay-keeper-old-node1", ("old",), labels={KEEPER: "old"})
     situation = everywhere(planned_sample(tmp_path), lambda facts: replace(facts, networks=(), stopped=(keeper,)))
     assert "old" in network_users.shared(situation)
 
 
-def test_200_a_docker_is_hidden_where_it_is_ours_and_does_not_answer(tmp_path: LocalPath) -> None:
+def test_176_a_docker_is_hidden_where_it_is_ours_and_does_not_answer(tmp_path: LocalPath) -> None:
     situation = planned_sample(tmp_path)
     node = situation.cluster.nodes[0]
 
@@ -133,7 +133,7 @@ def test_200_a_docker_is_hidden_where_it_is_ours_and_does_not_answer(tmp_path: L
     assert not hidden(lambda facts: with_values(dockerd="")(worked(facts)))
 
 
-def test_205_a_store_that_nobody_can_ask_is_no_empty_store(tmp_path: LocalPath) -> None:
+def test_181_a_store_that_nobody_can_ask_is_no_empty_store(tmp_path: LocalPath) -> None:
     situation = planned_sample(tmp_path)
     off = everywhere(situation, lambda facts: replace(facts, units={}))
     remotes = Remotes((), Gateways(Login()))
@@ -143,7 +143,7 @@ def test_205_a_store_that_nobody_can_ask_is_no_empty_store(tmp_path: LocalPath) 
     assert coordinator.users_data(everywhere(off, lambda facts: replace(facts, answers={}))) == []
 
 
-def test_209_the_keeper_of_a_renamed_node_goes(tmp_path: LocalPath) -> None:
+def test_185_the_keeper_of_a_renamed_node_goes(tmp_path: LocalPath) -> None:
     situation = planned_sample(tmp_path)
     old = Container("4" * 12, "overlay-keeper-demo-was", ("demo",), labels={KEEPER: "demo"})
     for kind in ("containers", "stopped"):
@@ -173,7 +173,7 @@ def moved(folder: LocalPath, number: int, *, keeps: bool = True) -> Situation:
 
 
 @pytest.mark.parametrize(("number", "keeps"), [(2, True), (3, True), (3, False)])
-def test_210_a_member_whose_address_changes_goes_before_it_joins_anew(
+def test_186_a_member_whose_address_changes_goes_before_it_joins_anew(
     tmp_path: LocalPath, number: int, keeps: bool
 ) -> None:
     first, *_ = plans(moved(tmp_path, number, keeps=keeps))
@@ -183,7 +183,7 @@ def test_210_a_member_whose_address_changes_goes_before_it_joins_anew(
     assert first.index(of_cluster[0]) < first.index(f"{name}: start unit etcd.service")
 
 
-def test_210_a_member_that_has_lost_its_old_address_is_not_removed_without_a_majority(tmp_path: LocalPath) -> None:
+def test_186_a_member_that_has_lost_its_old_address_is_not_removed_without_a_majority(tmp_path: LocalPath) -> None:
     with pytest.raises(PreflightRefused) as refused:
         plans(moved(tmp_path, 2, keeps=False))
     (problem,) = refused.value.problems
@@ -192,7 +192,7 @@ def test_210_a_member_that_has_lost_its_old_address_is_not_removed_without_a_maj
     assert "ip address add 192.0.2.2/32" in problem.advice
 
 
-def test_210_a_host_in_a_swarm_that_has_lost_its_address_is_named(tmp_path: LocalPath) -> None:
+def test_186_a_host_in_a_swarm_that_has_lost_its_address_is_named(tmp_path: LocalPath) -> None:
     situation = swarm_sample.at_work(tmp_path)
 
     def failing(*addresses: str) -> list[tuple[str, str]]:
@@ -207,7 +207,7 @@ def test_210_a_host_in_a_swarm_that_has_lost_its_address_is_named(tmp_path: Loca
     assert failing("192.0.2.9") == [("swarm-address", "node2")]
 
 
-def test_211_a_host_of_a_cluster_with_another_name_is_refused_with_the_way_back(tmp_path: LocalPath) -> None:
+def test_187_a_host_of_a_cluster_with_another_name_is_refused_with_the_way_back(tmp_path: LocalPath) -> None:
     found = planned_sample(tmp_path).facts
     name = planned_sample(tmp_path).cluster.name
     assert {facts.cluster for facts in found.values()} == {name}

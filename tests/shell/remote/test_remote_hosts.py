@@ -162,20 +162,20 @@ SUDOERS = {
 
 
 @pytest.mark.parametrize("rule", SUDOERS)
-def test_188_a_rule_of_sudo_that_lets_no_script_run_is_named_with_its_remedy(start: StartSshd, rule: str) -> None:
+def test_175_a_rule_of_sudo_that_lets_no_script_run_is_named_with_its_remedy(start: StartSshd, rule: str) -> None:
     what, advice = SUDOERS[rule]
     problem = refusal(start(sudoers=f"{rule}\nops ALL=(ALL:ALL) ALL\n").node(user="ops"), LOGIN)
     assert what in problem.what
     assert advice in problem.advice
 
 
-def test_188_the_password_of_root_is_taken_where_sudo_asks_for_it(start: StartSshd) -> None:
+def test_175_the_password_of_root_is_taken_where_sudo_asks_for_it(start: StartSshd) -> None:
     server = start(sudoers="Defaults rootpw\nops ALL=(ALL:ALL) ALL\n", root_has_password=True)
     with closing(connect(server.node(user="ops"), LOGIN)) as remote:
         assert remote.run("id -u").stdout == "0\n"
 
 
-def test_188_a_host_without_sudo_is_named(start: StartSshd) -> None:
+def test_175_a_host_without_sudo_is_named(start: StartSshd) -> None:
     server = start(namespace="for each in $(ls /usr/bin/sudo /bin/sudo); do mount --bind /dev/null $each; done")
     assert "sudo: Permission denied" in refusal(server.node(user="ops"), LOGIN).what
 
@@ -227,7 +227,7 @@ TRIAL = "/run/overlay-provision.ports.trial"
 
 @pytest.mark.parametrize("user", ["root", "ops"])
 @pytest.mark.parametrize("how", ["ended", "failed", "cut"])
-def test_187_listeners_end_with_their_run(server: Sshd, user: str, how: str) -> None:
+def test_174_listeners_end_with_their_run(server: Sshd, user: str, how: str) -> None:
     tcp, udp = free_port(), free_port()
     script = f"{library('ports')}\nports_listen {TRIAL} 127.0.0.1 600 {tcp}/tcp {udp}/udp\n"
     look = f"ss -Hlntu '( sport = :{tcp} or sport = :{udp} )' | wc -l; ls -d {TRIAL} 2>/dev/null || echo gone"
@@ -246,7 +246,7 @@ def test_187_listeners_end_with_their_run(server: Sshd, user: str, how: str) -> 
         remote.close()
 
 
-def test_187_listeners_that_cannot_listen_are_told_and_end(server: Sshd) -> None:
+def test_174_listeners_that_cannot_listen_are_told_and_end(server: Sshd) -> None:
     script = f"{library('ports')}\nports_listen {TRIAL} 192.0.2.1 600 {free_port()}/tcp\n"
     script = f"sleep() {{ :; }}\n{script}"
     with closing(connect(server.node(), Login())) as remote:

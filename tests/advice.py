@@ -26,7 +26,7 @@ COMMAND = re.compile(
 NONE = frozenset(
     {"cat", "chmod", "chown", "docker", "docker cannot", "docker command", "docker on", "docker save", "docker say"}
     | {"docker ps -a --no-trunc --format", "etcdctl", "ip -4 -o", "mount a", "nc -w", "nft", "nsenter", "rm -rf"}
-    | {"rm -rf --", "sed -n", "ss -K", "ssh", "ssh host", "systemctl"}
+    | {"rm -rf --", "sed -n", "ss -K", "ssh", "ssh host", "ssh there", "systemctl"}
 )
 
 #: Commands that no test runs as they stand, and why.

@@ -56,7 +56,9 @@ class Remote:
         except SessionRefusedError:
             raise ConnectionFailed(refusals.of_sessions(self._link)) from None
         except StepFailed as error:
-            raise ConnectionFailed(*error.problems) from None
+            advice = "see journalctl -u ssh there; sshd may allow no command: PermitRootLogin forced-commands-only"
+            problems = (Problem(problem.what, problem.where, advice) for problem in error.problems)
+            raise ConnectionFailed(*problems) from None
 
     @property
     def user(self) -> str:

@@ -108,12 +108,17 @@ FORCED = {
 
 @pytest.mark.parametrize("option", FORCED)
 def test_99_a_forced_command_is_named(start: StartSshd, option: str) -> None:
-    server = start("PermitRootLogin forced-commands-only\n" if "echo" in option else "")
+    server = start(settings="PermitRootLogin forced-commands-only\n" if "echo" in option else "")
     keys = server.folder / "authorized_keys"
     keys.write_text(f"{option} {keys.read_text()}")
     problem = refusal(server.node())
     assert problem.what == f"the login as root succeeded, but sh does not run there: {FORCED[option]}"
     assert "command= in ~/.ssh/authorized_keys" in problem.advice
+
+
+def test_99_a_root_who_may_run_forced_commands_only_and_has_none_is_told_the_setting(start: StartSshd) -> None:
+    problem = refusal(start(settings="PermitRootLogin forced-commands-only\n").node())
+    assert "PermitRootLogin forced-commands-only" in problem.advice
 
 
 def test_99_a_forced_command_of_sshds_configuration_is_named(start: StartSshd) -> None:

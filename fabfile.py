@@ -297,13 +297,6 @@ namespace = Collection(preflight, plan, provision, verify, status, certs, reset,
 namespace.add_collection(Collection("lab", up, down, lab_status))
 
 
-def fab() -> None:
-    """Run Fabric's own program `fab`, for any fabfile. Its help and its errors depend on the streams too (`guard`)."""
-    from fabric.main import program
-
-    program.run()
-
-
 def main() -> None:
     """Run the same command line without a fabfile: `overlay-provision VERB`."""
     from importlib.metadata import version

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from flows import ONE_CORE, SHUT, busy, cluster, measured, shut
 from namespaces import hosts, slow
-from test_port_matrix import ONE_CORE, SHUT, busy, cluster, measured, shut
 
 
 @pytest.mark.whole

@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from fabric.main import program
+
 import fabfile
 from provision import streams
 
@@ -65,28 +67,28 @@ VALUES = [
     "/dev/null",
 ]
 VALUES += ["[", "(?P<", "node1", "out.html", "out.xml", "out.tar.gz", "no/out.html", "release", "--json", "192.0.2.9"]
-#: Flags of Fabric.
+#: Flags of Fabric. Those of the second row are read before the fabfile, in which `fab` finds us.
 CORE = ("-i", "-i", "-i", "-H", "-S", "--ssh-config", "-e", "--list", "-p", "--hide", "--dry")
-CORE += ("--help", "--version", "-t", "-T", "-D", "-F", "-f", "-c")
+EARLY = ("--help", "--version", "-t", "-T", "-D", "-F", "-f", "-c")
 BARE = ("-e", "--list", "-p", "--dry", "--help", "--version")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A command line, whether it is of `fab` or of `overlay-provision`, and the kind of each stream."""
+    """A command line, whether it is plain Fabric's, and the kind of each stream."""
 
     words: tuple[str, ...]
-    fab: bool
+    plain: bool
     kinds: tuple[str, ...]
 
 
 def drawn(chance: random.Random) -> Line:
     """Draw a command line. No lab is made or removed."""
-    fab = chance.random() < 0.5
+    plain = chance.random() < 0.5
     verbs = {name: fabfile.namespace[name] for name in fabfile.namespace.task_names}
     words: list[str] = []
     for _ in range(chance.choice((0, 0, 1, 1, 2))):
-        flag = chance.choice(CORE)
+        flag = chance.choice(CORE if plain else CORE + EARLY)
         words += [flag] if flag in BARE else [flag, chance.choice(VALUES)]
     name = chance.choice(sorted(verbs))
     words.append(chance.choice((name,) * 12 + ("wibble", "")))
@@ -102,7 +104,7 @@ def drawn(chance: random.Random) -> Line:
         words += ["--name", "../no-name-of-a-lab"]
     if chance.random() < 0.05:
         words.append("--help")
-    return Line(tuple(words), fab, tuple(chance.choice(KINDS) for _ in NAMES))
+    return Line(tuple(words), plain, tuple(chance.choice(KINDS) for _ in NAMES))
 
 
 def become(line: Line, folder: Path) -> NoReturn:
@@ -125,11 +127,14 @@ def become(line: Line, folder: Path) -> NoReturn:
         os.close(opened)
         setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding=encoding, closefd=False))
     sys.excepthook = sys.__excepthook__
-    sys.argv = ["fab", *(("-r", str(ROOT)) if line.fab else ()), *line.words]
+    sys.argv = ["fab", *(("-r", str(ROOT)) if line.plain else ()), *line.words]
     code = 0
     try:
-        streams.guard()  # as at the import of the fabfile
-        (fabfile.fab if line.fab else fabfile.main)()
+        if line.plain:
+            program.run()
+        else:
+            streams.guard()  # as at the import of the fabfile
+            fabfile.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
     except BaseException:
@@ -157,7 +162,7 @@ def fault(line: Line, folder: Path) -> str:
     """Return what is wrong about the end of a command line; empty if nothing is."""
     code, printed = ended(line, folder)
     if code == 1:  # Fabric's own: unknown verbs and flags. Its message may have gone nowhere.
-        code, printed = ended(Line(line.words, line.fab, ("usual",) * 3), folder)
+        code, printed = ended(Line(line.words, line.plain, ("usual",) * 3), folder)
         if code == 1 and "Traceback" not in printed:
             return ""
     if any(words in printed for words in ("Traceback", "Exception ignored", "Exception in thread")):
@@ -179,7 +184,7 @@ def main(seed: str, number: str, place: str) -> None:
     for _ in range(int(number)):
         line = drawn(chance)
         if words := fault(line, folder):
-            codes.append({"words": line.words, "fab": line.fab, "kinds": line.kinds, "fault": words})
+            codes.append({"words": line.words, "plain": line.plain, "kinds": line.kinds, "fault": words})
     print(json.dumps({"ran": int(number), "faults": codes}))
 
 

@@ -66,13 +66,6 @@ def test_167_what_fabric_prints_ends_so_too(words: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (2, b"the output could not be written: No space left on device\n")
 
 
-def test_167_so_does_the_help_of_fabric_itself() -> None:
-    command = [sys.executable, "-c", "import sys, fabfile; sys.argv = ['fab', '--help']; fabfile.fab()"]
-    with unread() as pipe:
-        done = subprocess.run(command, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (SIGPIPE, b"")
-
-
 @pytest.mark.parametrize("end", [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1", "| :"])
 def test_167_a_run_that_changes_something_goes_on_to_its_end(tmp_path: Path, end: str) -> None:
     words = ("init", "--host", "192.0.2.1", "--host", "192.0.2.2", "--inventory", tmp_path / "new.yml")

@@ -25,8 +25,9 @@ COMMAND = re.compile(
 #: What the pattern takes for a command and is none: words of a sentence, and parts of scripts, which other tests run.
 NONE = frozenset(
     {"cat", "chmod", "chown", "docker", "docker cannot", "docker command", "docker on", "docker save", "docker say"}
-    | {"docker ps -a --no-trunc --format", "etcdctl", "ip -4 -o", "mount a", "nc -w", "nft", "nsenter", "rm -rf"}
-    | {"rm -rf --", "sed -n", "ss -K", "ssh", "ssh host", "ssh there", "systemctl"}
+    | {"docker export", "docker load", "etcdctl", "fab", "ip -4 -o", "ip -o -4", "iptables", "iptables is", "mount a"}
+    | {"mount the", "nc -w", "nft", "nsenter", "rm", "rm -rf", "rm -rf --", "rm docker_gwbridge", "sed -n", "ss -K"}
+    | {"ssh", "ssh host", "ssh there", "systemctl"}
 )
 
 #: Commands that no test runs as they stand, and why.
@@ -34,11 +35,14 @@ NOT_RUN = {
     "apt-get install": "the hosts of the lab have no way to a mirror",
     "docker node demote": "test_swarm_leaving.py demotes managers; a lone one cannot be demoted",
     "docker node rm": "removes a node that is down; test_swarm_leaving.py does so through the API",
+    "docker pull": "the hosts of the lab have no way to a registry",
+    "docker pull --platform": "as docker pull",
     "docker swarm leave": "without --force only workers leave",
     "docker swarm unlock": "asks for a key on a terminal",
     "etcdctl alarm disarm": "no test fills a store up to its quota",
     "etcdctl compact": "named without its arguments",
     "etcdctl member remove": "named without its arguments; test_leaving.py removes members through the API",
+    "ethtool -K": "the hosts of the lab have no card that computes checksums",
     "modprobe esp4": "the hosts of the lab share the kernel of this machine",
     "ssh -W": "a ProxyCommand; test_remote_ways.py has one",
     "timedatectl set-ntp": "the hosts of the lab share the clock of this machine",
@@ -63,13 +67,17 @@ CLONE = "rm -f /etc/machine-id /var/lib/dbus/machine-id && systemd-machine-id-se
 
 #: What is run on the first host of a lab with etcd, one after the other. The key: how the command begins.
 ON_A_HOST = {
+    "cp -aL": Advice("cp -aL /etc/docker /etc/docker.new", after="rm -rf /etc/docker.new"),
     "df -h": Advice("df -h /var/lib/docker"),
     "docker info": Advice("docker info"),
+    "docker network": Advice("docker network disconnect bridge advice", PROBE, "docker rm -f advice"),
+    "docker ps -aq -f": Advice("docker ps -aq -f label=overlay-keeper"),
     "docker rm -f": Advice("docker rm -f advice", PROBE),
     "docker update --restart": Advice("docker update --restart unless-stopped advice", PROBE, "docker rm -f advice"),
     "getent passwd": Advice("getent passwd root"),
     "hostnamectl set-hostname": Advice("hostnamectl set-hostname node1"),
     "ip -4 -brief": Advice("ip -4 -brief address"),
+    "ip address": Advice(f"ip address add {OTHER}/32 dev eth0", after=f"ip address del {OTHER}/32 dev eth0"),
     "ip link": Advice("ip link set small mtu 1400", "ip link add small type bridge", "ip link del small"),
     "ip route": Advice(
         f"{SOURCE_OF} && ip route get 198.51.100.12 | grep 'src 198.51.100.11 '",
@@ -89,6 +97,7 @@ ON_A_HOST = {
     ),
     "ss -lntp": Advice("ss -lntp 'sport = :2377'"),
     "ss -lntup": Advice("ss -lntup sport = :2379"),
+    "systemctl daemon-reload": Advice("systemctl daemon-reload"),
     "systemctl restart": Advice("systemctl restart docker"),
     "systemctl start": Advice("systemctl start etcd.service"),
     "systemctl status": Advice("systemctl status etcd.service"),

@@ -11,7 +11,7 @@ from test_remote_login import refusal
 
 from provision.errors import ConnectionFailed, StepFailed
 from provision.node import library
-from provision.remote import Login, Remotes, Result, connect
+from provision.remote import Login, Remotes, Result, connect, scripts
 
 LOGIN = Login(sudo_password=SUDO_PASSWORD)
 
@@ -202,7 +202,7 @@ ALIEN = {
     "LD_PRELOAD": "/nowhere.so",
     "BASH_ENV": "/nowhere",
 }
-OURS = {"HOME", "LC_ALL", "PATH", "PWD"}
+OURS = {"HOME", "LC_ALL", "PATH", "PWD", scripts.MARK}
 
 
 @pytest.mark.parametrize("sudoers", ["Defaults env_reset", "Defaults !env_reset", 'Defaults env_keep += "*"'])

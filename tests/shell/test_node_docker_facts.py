@@ -83,8 +83,9 @@ def test_96_a_socket_is_there_where_systemd_opens_it(
 def test_94_a_dockerd_with_a_command_line_that_is_not_ours_has_no_inputs_of_ours(
     shell: Shell, argument: str, ours: bool
 ) -> None:
-    script = f"sh -c 'sleep 30; :' dockerd {argument} &\ndockerd_process=$!\n"
-    script += "is_started_otherwise docker.service && echo otherwise\nkill $dockerd_process"
+    script = f"sh -c 'kill -STOP $$; :' dockerd {argument} &\ndockerd_process=$!\n"
+    script += "until grep -q '^State:.T' /proc/$dockerd_process/status; do :; done\n"
+    script += "is_started_otherwise docker.service && echo otherwise\nkill -KILL $dockerd_process"
     assert shell.try_to(script).stdout == ("" if ours else "otherwise\n")
 
 

@@ -9,7 +9,7 @@ python other_plane.py VERB...
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv4Network
 from typing import Any
@@ -77,7 +77,7 @@ class Door:
     def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def users_data(self, situation: Situation, say: Callable[[str], None]) -> list[Problem]:
+    def users_data(self, situation: Situation) -> list[Problem]:
         return []
 
     def status(self, situation: Situation, *, store: bool) -> Status:

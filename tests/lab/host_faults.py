@@ -64,7 +64,7 @@ FAULTS = (
     HostFault("user-etcd-there", "useradd --system --no-create-home etcd", "userdel etcd"),
     HostFault(
         "folder-closed",
-        "mkdir -p /etc/systemd/system/docker.service.d && chmod 700 $_",
+        "mkdir -p -m 700 /etc/systemd/system/docker.service.d",
         "rmdir /etc/systemd/system/docker.service.d",
     ),
     HostFault("etcd-does-not-start", _DROP_IN.format("etcd.service"), _NO_DROP_IN.format("etcd.service")),

@@ -90,11 +90,14 @@ def _connection(error: Exception, daemon: str = "a daemon") -> Problem:
 
 def _root(error: BaseException) -> BaseException:
     """Return the innermost cause: libraries wrap errors of others in their own, some of them as an argument."""
-    inner = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
-    for one in inner:
-        if isinstance(one, BaseException) and one is not error:
-            return _root(one)
-    return error
+    seen = [error]  # an error may be the cause of its own cause
+    while True:
+        last = seen[-1]
+        causes = (getattr(last, "reason", None), *last.args, last.__cause__, last.__context__)
+        inner = next((one for one in causes if isinstance(one, BaseException) and one not in seen), None)
+        if inner is None:
+            return last
+        seen.append(inner)
 
 
 def _one_line(words: object) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from provision import layout
+from provision.docker.archive import normal
 from provision.docker.vendor import Vendor
 from provision.errors import Problem
 from provision.facts.run_labels import Marked
@@ -138,6 +139,10 @@ class Facts:
     resolvers: tuple[str, ...] = ()
     #: The refusals of the node's sshd to forward to ports that we need; empty before `tunnels.tried`.
     not_forwarded: tuple[Problem, ...] = ()
+
+    def has_image(self, name: str) -> bool:
+        """Say whether Docker has an image of this name, with or without its default registry and tag."""
+        return normal(name) in map(normal, self.images)
 
     @property
     def cluster(self) -> str:

@@ -6,7 +6,8 @@ import pathlib
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from provision.core.resource import UPLOADS, Difference, Upload, call
+from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
+from provision.docker.archive import normal
 from provision.facts import Facts, Question
 
 #: The bridge through which containers of an overlay reach networks outside it.
@@ -22,7 +23,7 @@ def keeper_name(network: str, node: str) -> str:
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Resource):
     """An image that Docker has, loaded from an archive if it is missing."""
 
     image: str
@@ -34,18 +35,12 @@ class Image:
         return f"image {self.image}"
 
     def question(self) -> Question:
-        """Ask whether the image is there."""
-        return Question(images=(self._tagged,))
-
-    @property
-    def _tagged(self) -> str:
-        # Docker could take a name without a tag for the beginning of an image's ID.
-        return self.image if ":" in self.image.rpartition("/")[2] else f"{self.image}:latest"
+        """Ask whether the image is there. Docker could take a name without a tag for the beginning of an image's ID."""
+        return Question(images=(normal(self.image),))
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if there is no image of this name. A user's own image of this name is accepted."""
-        there = self.image.removesuffix(":latest") in facts.images
-        return None if there else Difference("load", note=f"from {self.archive.name}")
+        return None if facts.has_image(self.image) else Difference("load", note=f"from {self.archive.name}")
 
     def remember(self) -> str:
         """Record that the image was not there."""
@@ -64,7 +59,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Keeper:
+class Keeper(Resource):
     """A container that sleeps on a network: see phases/keepers.py. `anew`: its network is about to be recreated."""
 
     container: str
@@ -77,10 +72,6 @@ class Keeper:
         """`container NAME`."""
         return f"container {self.container}"
 
-    def question(self) -> Question:
-        """Return an empty question: containers and their networks are always asked for."""
-        return Question()
-
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if the keeper does not run on its network, or has to be replaced."""
         there = any(one.name == self.container and self.network in one.networks for one in facts.containers)
@@ -88,21 +79,13 @@ class Keeper:
             None if there and not self.anew else Difference("create", note=f"keeps network {self.network} in use here")
         )
 
-    def remember(self) -> str:
-        """Record nothing: reset removes keepers by their label."""
-        return ""
-
-    def upload(self) -> Upload | None:
-        """Return None: there is nothing to upload."""
-        return None
-
     def apply(self, difference: Difference) -> str:
         """Start a keeper, in place of one that does not run."""
         return call("put_keeper", self.container, self.network, self.image)
 
 
 @dataclass(frozen=True)
-class OldKeeper:
+class OldKeeper(Resource):
     """A keeper that is no longer wanted."""
 
     container: str
@@ -112,22 +95,10 @@ class OldKeeper:
         """`container NAME`."""
         return f"container {self.container}"
 
-    def question(self) -> Question:
-        """Return an empty question: containers are always asked for."""
-        return Question()
-
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if the container is there, running or not."""
         there = any(one.name == self.container for one in facts.every_container)
         return Difference("remove", note="a keeper that is no longer wanted") if there else None
-
-    def remember(self) -> str:
-        """Record nothing: it is ours."""
-        return ""
-
-    def upload(self) -> Upload | None:
-        """Return None: there is nothing to upload."""
-        return None
 
     def apply(self, difference: Difference) -> str:
         """Remove the container."""
@@ -135,7 +106,7 @@ class OldKeeper:
 
 
 @dataclass(frozen=True)
-class GatewayBridge:
+class GatewayBridge(Resource):
     """docker_gwbridge. Otherwise Docker would create it with the first container on an overlay, which waits for it.
 
     `subnet`: given if the subnet that Docker would choose is in use; see `subnets.gateway_bridge`.
@@ -148,10 +119,6 @@ class GatewayBridge:
         """`network docker_gwbridge`."""
         return f"network {GATEWAY_BRIDGE}"
 
-    def question(self) -> Question:
-        """Return an empty question: networks are always asked for."""
-        return Question()
-
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if there is no such network. A new subnet would cut off containers on the bridge."""
         there = any(network["Name"] == GATEWAY_BRIDGE for network in facts.networks)
@@ -163,10 +130,6 @@ class GatewayBridge:
     def remember(self) -> str:
         """Record that the network was not there."""
         return call("remember_network", GATEWAY_BRIDGE)
-
-    def upload(self) -> Upload | None:
-        """Return None: there is nothing to upload."""
-        return None
 
     def apply(self, difference: Difference) -> str:
         """Create the bridge."""

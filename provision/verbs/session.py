@@ -174,8 +174,10 @@ class Session:
         return engine.completed(plane, situation, remotes), missing
 
     def _refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
-        """Raise PreflightRefused if a node was provisioned for a cluster of another name: its certificates, the labels
-        of its networks, and the folder of its identity all have that name."""
+        """Raise PreflightRefused if a node was provisioned for a cluster of another name.
+
+        The certificates, the labels of the networks, and the folder of the identity all have that name.
+        """
         mine = self.cluster.name
         others = {name: facts.cluster for name, facts in found.items() if facts.cluster not in ("", mine)}
         advice = "write `cluster: {0}` again; or, to rename it, first fab reset with {0}, then fab provision with {1}"

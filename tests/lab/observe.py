@@ -7,6 +7,8 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,16 @@ def run(lab: Lab, node: str, script: str) -> str:
     result = labs.execute(lab.name, node, ["sh", "-c", script], timeout=120)
     assert result.returncode == 0, f"{node}: {script}\n{result.stdout}{result.stderr}"
     return result.stdout
+
+
+@contextmanager
+def seeded(lab: Lab, node: str, fault: str, cure: str) -> Iterator[None]:
+    """Cause a fault on a node for the time of the block. Every command of both scripts has to succeed."""
+    run(lab, node, f"set -e\n{fault}")
+    try:
+        yield
+    finally:
+        run(lab, node, f"set -e\n{cure}")
 
 
 def manifest(lab: Lab, node: str) -> list[str]:

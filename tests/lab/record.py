@@ -13,7 +13,7 @@ import pytest
 
 _TEST = re.compile(r"test_(?P<rows>\d+(?:_\d+)*)_(?P<words>[a-z_0-9]+)(?:\[(?P<how>.*)\])?")
 _ROUND = re.compile(r"-?round\d+")
-_SWEPT = {"first", "kill", "mending"}  # fixtures of tests whose steps share one line
+_SWEPT = {"first", "join", "kill", "leave", "mending"}  # fixtures of tests whose steps share one line
 
 
 @dataclass(frozen=True)

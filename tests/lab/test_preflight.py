@@ -5,30 +5,19 @@ from __future__ import annotations
 import shlex
 import shutil
 import tarfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from advice import IN_A_SWARM, ON_A_HOST
 from conftest import Fab
-from observe import document, manifest, run
+from observe import document, manifest, run, seeded
 
 from provision.lab import Lab
 
 NODES = ("node1", "node2")
 TAKEN = {"tcp": (2376, 2379, 2380, 7946), "udp": (7946, 4789)}
-
-
-@contextmanager
-def seeded(lab: Lab, node: str, fault: str, cure: str) -> Iterator[None]:
-    """Cause a fault for the time of the block."""
-    run(lab, node, fault)
-    try:
-        yield
-    finally:
-        run(lab, node, cure)
 
 
 def looked(lab: Lab, fab: Fab, code: int, *words: str, **options: Any) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from conftest import Fab
 from control_server import let_in
-from observe import document, run
+from observe import document, run, seeded
 from proofs import connected, red
 
 from provision.checks import catalogue
@@ -79,15 +78,6 @@ def proof(secured: Lab) -> Iterator[Proof]:
         yield made
 
 
-@contextmanager
-def broken(lab: Lab, node: str, breaks: str, mends: str) -> Iterator[None]:
-    run(lab, node, f"set -e\n{breaks}")
-    try:
-        yield
-    finally:
-        run(lab, node, f"set -e\n{mends}")
-
-
 def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: Fab, proof: Proof) -> None:
     identity = opened(proof.coordinator).identity
     for node in proof.cluster.nodes:
@@ -112,7 +102,7 @@ def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: 
 
 
 def test_83_84_daemons_that_ask_for_no_certificate_are_named_with_whom_they_let_in(secured: Lab, proof: Proof) -> None:
-    with broken(secured, "node2", LENIENT, STRICT):
+    with seeded(secured, "node2", LENIENT, STRICT):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
     assert wrong == {"node2": f"2376 admits: {WITHOUT}; 2379 admits: plain text, {WITHOUT}"}
     assert list(others) == ["node2"]
@@ -124,7 +114,7 @@ def test_83_84_a_server_that_speaks_old_tls_is_named(secured: Lab, proof: Proof)
     address = secured.nodes[1].address
     rule = f"OUTPUT -p tcp -d {address} --dport 2380 -j DNAT --to-destination {address}:12380"
     breaks = f"{OLD.replace('ADDRESS', address)}\niptables -t nat -I {rule}"
-    with broken(secured, "node2", breaks, f"iptables -t nat -D {rule}; systemctl stop old"):
+    with seeded(secured, "node2", breaks, f"iptables -t nat -D {rule}; systemctl stop old"):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
     assert wrong == {"node2": f"2380 admits: {WITHOUT}, TLS 1.1"}
     assert others["node2"].startswith("2380 admits: etcd-peer/node1-peer, etcd-client/node1-server")
@@ -133,7 +123,7 @@ def test_83_84_a_server_that_speaks_old_tls_is_named(secured: Lab, proof: Proof)
 
 def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab, proof: Proof) -> None:
     rule = "INPUT -i lo -p tcp --dport 2379 -j REJECT --reject-with tcp-reset"
-    with broken(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
+    with seeded(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
         said = red(proof, WRONG)
     assert list(said) == ["node2"]
     assert said["node2"].startswith("2379: nothing is proven, because the right client is refused")
@@ -143,7 +133,7 @@ def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab
 def test_83_a_listener_in_plain_text_is_named(secured: Lab, proof: Proof) -> None:
     listen = "systemd-run -q --unit plain systemd-socket-activate -l 127.0.0.1:2375 cat"
     heard = "until ss -H -lnt 'sport = :2375' | grep -q .; do sleep 0.1; done"
-    with broken(secured, "node2", f"{listen}\n{heard}", "systemctl stop plain"):
+    with seeded(secured, "node2", f"{listen}\n{heard}", "systemctl stop plain"):
         assert red(proof, PLAIN) == {"node2": "something listens on 2375"}
     assert red(proof, PLAIN) == {}
 
@@ -161,7 +151,7 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
         chmod 700 /var/lib/etcd
         chmod 660 /run/docker.sock
     """
-    with broken(secured, "node1", breaks, mends):
+    with seeded(secured, "node1", breaks, mends):
         said = red(proof, CLOSED)
     assert {name: set(words.split("; ")) for name, words in said.items()} == {
         "node1": {
@@ -197,7 +187,7 @@ def test_87_a_process_that_shows_a_key_is_named(secured: Lab, proof: Proof) -> N
             "$(cat /etc/etcd/pki/peer.key)" >/dev/null 2>&1 &
         until [ -s /run/shows ]; do sleep 0.1; done
     """
-    with broken(secured, "node1", breaks, "kill -- -$(cat /run/shows); rm /run/shows"):
+    with seeded(secured, "node1", breaks, "kill -- -$(cat /run/shows); rm /run/shows"):
         process = run(secured, "node1", "cat /run/shows").strip()
         said = red(proof, SEEN)
     assert list(said) == ["node1"]

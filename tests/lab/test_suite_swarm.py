@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import pytest
 from conftest import Fab, MakeLab
 from invariants import await_so, leader
-from observe import document, run
+from observe import document, run, seeded
 from proofs import connected, red
 
 from provision.checks.proof import Proof
@@ -37,8 +37,7 @@ def proof(trio: Lab) -> Iterator[Proof]:
         yield made
 
 
-@contextmanager
-def shut(lab: Lab, node: str, *ports: str) -> Iterator[None]:
+def shut(lab: Lab, node: str, *ports: str) -> AbstractContextManager[None]:
     """Let no packet to or from these ports (`tcp 2377`) into a node or out of it."""
     rules = [
         f"{chain} -p {port.split()[0]} --{side} {port.split()[1]} -j DROP"
@@ -46,11 +45,8 @@ def shut(lab: Lab, node: str, *ports: str) -> Iterator[None]:
         for chain in ("INPUT", "OUTPUT")
         for side in ("sport", "dport")
     ]
-    run(lab, node, "set -e\n" + "\n".join(f"iptables -I {rule}" for rule in rules))
-    try:
-        yield
-    finally:
-        run(lab, node, "set -e\n" + "\n".join(f"iptables -D {rule}" for rule in rules))
+    insert, delete = ("\n".join(f"iptables {action} {rule}" for rule in rules) for action in ("-I", "-D"))
+    return seeded(lab, node, insert, delete)
 
 
 def test_a_node_in_another_role_is_named(trio: Lab, proof: Proof) -> None:

@@ -106,13 +106,13 @@ def test_140_a_manager_that_the_inventory_lacks_is_removed_and_replaced(bare_lab
 
 @pytest.mark.whole
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_140_killed_while_a_manager_leaves_a_swarm(bare_lab: Lab, fab: Fab, step: str, when: str) -> None:
+@pytest.mark.parametrize("leave", STEPS)
+def test_140_killed_while_a_manager_leaves_a_swarm(bare_lab: Lab, fab: Fab, leave: str, when: str) -> None:
     """The next run completes what was begun; a third run changes nothing."""
     lab = bare_lab
     document(fab(lab, "provision", "--json", inventory=inventory(lab, "before", names("123"))))
     new = inventory(lab, "after", names("12"), absent=names("3"))
-    at = (f"cluster: phase {step}", when, "die")
+    at = (f"cluster: phase {leave}", when, "die")
     assert fab(lab, "provision", "--yes", inventory=new, at=at).returncode == -signal.SIGKILL
     document(fab(lab, "provision", "--json", "--yes", inventory=new))
     assert members(lab, fab, new) == names("12")

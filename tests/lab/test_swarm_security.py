@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from conftest import Fab, MakeLab
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from invariants import await_so
-from observe import document, run
+from observe import document, run, seeded
 from proofs import connected, red
 
 from provision.checks import catalogue
@@ -77,15 +76,6 @@ def proof(secured: Lab) -> Iterator[Proof]:
         yield made
 
 
-@contextmanager
-def broken(lab: Lab, node: str, breaks: str, mends: str) -> Iterator[None]:
-    run(lab, node, f"set -e\n{breaks}")
-    try:
-        yield
-    finally:
-        run(lab, node, f"set -e\n{mends}")
-
-
 def test_83_84_85_86_the_suite_passes_and_says_what_it_counted(secured: Lab, fab: Fab) -> None:
     report = document(fab(secured, "verify", "--only", "^security/", "--json"))
     told = [one for one in report["outcomes"] if one["check"].startswith("security/")]
@@ -105,7 +95,7 @@ def test_83_a_server_in_the_managers_place_that_lets_everybody_in_is_named(secur
     rule = f"OUTPUT -p tcp -d {address} --dport 2377 -j DNAT --to-destination {address}:12377"
     breaks = f"{LENIENT.replace('ADDRESS', address)}\niptables -t nat -I {rule}"
     mends = f"iptables -t nat -D {rule}; systemctl stop lenient; rm /run/lenient.key"
-    with broken(secured, "node2", breaks, mends):
+    with seeded(secured, "node2", breaks, mends):
         wrong, calls = red(proof, WRONG), red(proof, CALLS)
     assert wrong == {"node2": "2377 admits: foreign authority, TLS 1.1"}
     assert list(calls) == ["node2"]
@@ -114,7 +104,7 @@ def test_83_a_server_in_the_managers_place_that_lets_everybody_in_is_named(secur
 
 def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab, proof: Proof) -> None:
     rule = "INPUT -i lo -p tcp --dport 2377 -j REJECT --reject-with tcp-reset"
-    with broken(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
+    with seeded(secured, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
         wrong, calls = red(proof, WRONG), red(proof, CALLS)
     assert list(wrong) == list(calls) == ["node2"]
     assert (red(proof, WRONG), red(proof, CALLS)) == ({}, {})
@@ -124,7 +114,7 @@ def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab
 def test_83_a_listener_on_a_port_that_must_be_closed_is_named(secured: Lab, proof: Proof, node: str, port: int) -> None:
     listen = f"systemd-run -q --unit listener systemd-socket-activate -l 127.0.0.1:{port} cat"
     heard = f"until ss -H -lnt 'sport = :{port}' | grep -q .; do sleep 0.1; done"
-    with broken(secured, node, f"{listen}\n{heard}", "systemctl stop listener"):
+    with seeded(secured, node, f"{listen}\n{heard}", "systemctl stop listener"):
         assert red(proof, PORTS) == {node: f"something listens on {port}"}
     assert red(proof, PORTS) == {}
 
@@ -142,8 +132,8 @@ def test_85_whatever_is_open_wider_than_it_may_be_is_named(secured: Lab, proof: 
         chmod 700 {SWARM}
     """
     with (
-        broken(secured, "node1", breaks, mends),
-        broken(secured, WORKER, f"mkdir {SWARM}/{RAFT[0]}", f"rmdir {SWARM}/{RAFT[0]}"),
+        seeded(secured, "node1", breaks, mends),
+        seeded(secured, WORKER, f"mkdir {SWARM}/{RAFT[0]}", f"rmdir {SWARM}/{RAFT[0]}"),
     ):
         said = red(proof, KEYS)
     assert {name: set(words.split("; ")) for name, words in said.items()} == {

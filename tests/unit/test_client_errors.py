@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import TopologicalSorter
 from threading import Event
 from typing import Any
 
@@ -15,7 +16,7 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound, TLSParameterError
 
-from provision.checks import verify
+from provision.checks import catalogue, verify
 from provision.checks.attached_shell import ShellLostError
 from provision.checks.client_errors import explained
 from provision.checks.probes import NotOnTheNetworkError
@@ -24,6 +25,8 @@ from provision.core.check import Check
 from provision.core.outcome import Outcome, failed, passed
 from provision.docker.client import over_tls
 from provision.errors import ConnectionFailed, Problem, StepFailed, Unanswered
+from provision.planes.etcd import plane as etcd
+from provision.planes.swarm import plane as swarm
 
 URL = "https://127.0.0.1:39573/v1.41/containers/create?name=probe-1"
 #: What belongs to a client's own words: an address of this machine, the name of a class, a representation.
@@ -97,6 +100,26 @@ CASES = (
     (StepFailed(Problem("a script failed", "node1", "run it again")), "a script failed"),
     (ConnectionFailed(Problem("sshd refuses to forward", "node1")), "sshd refuses to forward"),
 )
+
+
+def test_198_errors_that_are_the_cause_of_each_other_have_an_end() -> None:
+    first, second = OSError("first"), OSError("second")
+    first.__cause__, second.__context__ = second, first
+    assert explained(first, "node1").where == "node1"
+
+
+def test_no_check_waits_for_one_that_waits_for_it() -> None:
+    """Checks of a suite run one after the other, and a check waits for those that it needs."""
+    for plane in (etcd.PLANE, swarm.PLANE):
+        checks = catalogue.of_verify(plane)
+        by_name = {str(check): check for check in checks}
+        before: dict[str, set[str]] = {}
+        last: dict[str, str] = {}
+        for check in checks:
+            before[str(check)] = {*check.needs, *filter(None, [last.get(check.suite)])}
+            last[check.suite] = str(check)
+        assert {need for check in checks for need in check.needs} <= by_name.keys()
+        assert len(tuple(TopologicalSorter(before).static_order())) == len(checks)
 
 
 @pytest.mark.parametrize(("error", "words"), CASES, ids=[type(error).__name__ for error, _ in CASES])

@@ -46,7 +46,7 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
     Nothing is written to /tmp, so /tmp is not checked.
     """
     found, cluster = view.facts, view.situation.cluster
-    image = 0 if cluster.probe.image in found.images else size_of(cluster.probe.archive)
+    image = 0 if found.has_image(cluster.probe.image) else size_of(cluster.probe.archive)
     own = view.plane.disk_needs(view.situation, view.node)
     _, uploads = own.get(layout.STATE, ("", 0))
     common = {

@@ -9,7 +9,7 @@ from provision.checks.node_view import NodeView
 from provision.core import outcome
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
-from provision.docker.archive import complaint, normal
+from provision.docker.archive import complaint
 from provision.inventory.model import Node
 
 
@@ -42,4 +42,4 @@ def _wanted(view: NodeView) -> Iterator[tuple[str, Path, tuple[Node, ...]]]:
 
 def _lacks(view: NodeView, node: Node, image: str) -> bool:
     facts = view.situation.facts.get(node.name)
-    return facts is not None and normal(image) not in map(normal, facts.images)
+    return facts is not None and not facts.has_image(image)

@@ -71,12 +71,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="run the tests marked whole too; kill at every step of a run")
     parser.addoption("--minutes", type=float, default=0.5, help="how long to cause random faults")
-    parser.addoption("--seed", type=int, help="the seed of the random faults")
+    parser.addoption("--seed", type=int, help="the seed of what is random; without it, the time")
     parser.addoption("--times", type=int, default=1, help="how often to cause each fault")
     parser.addoption("--record", metavar="FILE", help="add the results to the table in this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Drawn once: the processes of pytest-xdist are given these options, and must collect the same tests.
+    if config.option.seed is None:
+        config.option.seed = int(time.time())
     if path := config.getoption("--record"):
         config.pluginmanager.register(Record(Path(path)))
 

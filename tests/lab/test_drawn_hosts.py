@@ -7,7 +7,6 @@ reset ends well, and the hosts are as they were. `--seed` says what they are dra
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
@@ -27,7 +26,7 @@ SOME, ALL = 5, 100
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    seed = metafunc.config.getoption("--seed") or int(time.time())
+    seed = metafunc.config.getoption("--seed")
     number = ALL if metafunc.config.getoption("--whole") else SOME
     metafunc.parametrize(
         "draw", [(seed, draw) for draw in range(number)], ids=[f"{seed}-{draw}" for draw in range(number)]

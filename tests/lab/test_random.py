@@ -42,7 +42,7 @@ def pinging(lab: Lab) -> Iterator[list[bool]]:
 @pytest.mark.whole
 def test_55_90_faults_drawn_at_random(cluster: Lab, fab: Fab, back: Back, request: pytest.FixtureRequest) -> None:
     minutes = request.config.getoption("--minutes")
-    seed = request.config.getoption("--seed") or int(time.time())
+    seed = request.config.getoption("--seed")
     request.node.user_properties.append(("told", f"for {minutes:g} minutes, seed {seed}"))
     print(f"--minutes {minutes:g} --seed {seed}")
     faults, made = Faults(cluster, Random(seed)), 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from conftest import Fab, MakeLab
 from invariants import assert_settled
@@ -20,7 +18,7 @@ def provisioned(make_lab: MakeLab, fab: Fab, nodes: int) -> Lab:
 
 
 def seed(request: pytest.FixtureRequest) -> int:
-    drawn = request.config.getoption("--seed") or int(time.time())
+    drawn = request.config.getoption("--seed")
     request.node.user_properties.append(("told", f"seed {drawn}"))
     print(f"--seed {drawn}")
     return int(drawn)

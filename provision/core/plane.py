@@ -117,6 +117,8 @@ class Plane:
     node_columns: tuple[str, ...] = ()
     #: Whether its nodes are in swarm mode; else none may be.
     swarm_mode: bool = False
+    #: Whether the controller reaches Docker through its Unix socket.
+    uses_socket: bool = False
     #: Keys of daemon.json, and flags of dockerd, that the plane sets itself.
     daemon_keys: frozenset[str] = frozenset()
     #: Libraries that are imported while the connections are made, as the clients need them.

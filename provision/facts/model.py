@@ -137,7 +137,7 @@ class Facts:
     mtus: Mapping[str, int] = field(default_factory=dict)
     #: The addresses of name servers in resolv.conf.
     resolvers: tuple[str, ...] = ()
-    #: The refusals of the node's sshd to forward to ports that we need; empty before `tunnels.tried`.
+    #: The refusals of the node's sshd to forward to what we need; empty before `tunnels.tried`.
     not_forwarded: tuple[Problem, ...] = ()
 
     def has_image(self, name: str) -> bool:

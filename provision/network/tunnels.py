@@ -1,23 +1,25 @@
-"""Whether sshd forwards to the ports that the controller needs later: tried before anything is changed."""
+"""Whether sshd forwards to what the controller needs later: tried before anything is changed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
+from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.errors import Problem
-from provision.ports import Port
 from provision.remote import Remote, Remotes
 
 #: A port without a daemon (tcpmux): a connection to it appears in no daemon's journal.
 NOBODYS_PORT = 1
 
 
-def tried(situation: Situation, ports: Sequence[Port], remotes: Remotes) -> Situation:
-    """Return the situation with the refusals of each node's sshd to forward to a port that will be needed."""
+def tried(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
+    """Return the situation with the refusals of each node's sshd to forward to what the plane will need."""
+    ports = plane.ports_of(situation.cluster)
 
     def ask(remote: Remote) -> tuple[Problem, ...]:
+        if plane.uses_socket and (refusal := remote.sockets_refused()):
+            return (refusal,)
         served = {listener.port for listener in situation.of(remote.node).listeners}
         needed = tuple(port.number for port in ports if port.tunnelled and (remote.node.member or not port.members))
         free = tuple(port for port in needed if port not in served)

@@ -28,6 +28,9 @@ from provision.remote.transport import SharedTransport
 LOGIN_TIMEOUT = 20
 """Seconds sshd may take to accept or refuse a key; it may look up names or query a directory service."""
 
+EVERYBODYS_SOCKET = "/run/systemd/journal/stdout"
+"""A Unix socket of every host with systemd: everybody may connect, and a connection that closes leaves no trace."""
+
 # AES-GCM needs one call per packet instead of two, and is about twice as fast as paramiko's first choice.
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
@@ -230,6 +233,18 @@ def open_socket(link: Link, path: str, where: str) -> Channel:
         what = f"sshd on {link.target.host} refuses to forward to {path}"
         advice = "set AllowStreamLocalForwarding yes for this user in its sshd_config, then reload sshd"
         raise ConnectionFailed(Problem(what, where, advice)) from None
+
+
+def sockets_refused(link: Link, path: str) -> Problem | None:
+    """Return why the server does not forward to Unix sockets, tried with one that answers. None if it does."""
+    try:
+        open_socket(link, path, link.where).close()
+    except (ConnectionFailed, UnansweredError, SSHException, OSError, EOFError):
+        # sshd gives the same answer for a socket that does not answer as for one that it does not forward to.
+        what = f"sshd on {link.target.host} does not forward to Unix sockets (tried: {path})"
+        advice = "set AllowStreamLocalForwarding yes and AllowTcpForwarding yes for this user in its sshd_config, "
+        return Problem(what, link.where, f"{advice}then reload sshd")
+    return None
 
 
 def forwarding_refused(link: Link, host: str, port: int) -> Problem | None:

@@ -17,7 +17,15 @@ from paramiko import Channel
 from provision.errors import ConnectionFailed, Problem, StepFailed
 from provision.inventory.model import Node
 from provision.remote import refusals
-from provision.remote.connection import Gateways, Link, forwarding_refused, open_forwarding, open_socket
+from provision.remote.connection import (
+    EVERYBODYS_SOCKET,
+    Gateways,
+    Link,
+    forwarding_refused,
+    open_forwarding,
+    open_socket,
+    sockets_refused,
+)
 from provision.remote.scripts import push_line, run_line
 from provision.remote.shell import SUDO_TIMEOUT, Result, SessionRefusedError, Shell
 from provision.remote.target import Login, target_of
@@ -182,6 +190,10 @@ class Remote:
     def tunnel_refused(self, port: int) -> Problem | None:
         """Return why sshd refuses a tunnel to this port of the node. None if it forwards, even if nothing listens."""
         return forwarding_refused(self._link, self.node.address, port)
+
+    def sockets_refused(self, answering: str = EVERYBODYS_SOCKET) -> Problem | None:
+        """Return why sshd refuses tunnels to Unix sockets, tried with one that answers. None if it forwards."""
+        return sockets_refused(self._link, answering)
 
     def shell(self, what: str, timeout: float) -> Shell:
         """Start a root shell, for work that `run` and `push` cannot do.

@@ -20,7 +20,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
     with session.partial_survey(supplies=True) as survey:
         situation = with_flows(
             session,
-            tunnels.tried(survey.situation, session.plane.ports_of(session.cluster), survey.remotes),
+            tunnels.tried(session.plane, survey.situation, survey.remotes),
             survey.remotes,
         )
         found = node_view.run(session.plane, situation, session.preflight_checks, ignored)

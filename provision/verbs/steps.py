@@ -42,7 +42,7 @@ def looked_at(
     session: Session, situation: Situation, remotes: Remotes, ignored: Collection[str]
 ) -> tuple[Situation, tuple[Problem, ...]]:
     """Try tunnels and ports, and return the situation with what came of it, and every warning. PreflightRefused."""
-    situation = with_flows(session, tunnels.tried(situation, session.plane.ports_of(session.cluster), remotes), remotes)
+    situation = with_flows(session, tunnels.tried(session.plane, situation, remotes), remotes)
     return situation, warned(session, situation, ignored)
 
 

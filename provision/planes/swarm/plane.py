@@ -71,6 +71,7 @@ class SwarmPlane(Plane):
     docker_reason = "this version of overlay-provision does not know it"
     docker_advice = "install Docker 20.10 to 29, for example Debian 13's docker.io"
     swarm_mode = True
+    uses_socket = True
     ports = PORTS
     phases = (
         Host(),

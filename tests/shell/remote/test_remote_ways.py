@@ -288,6 +288,26 @@ def test_92_a_refusal_is_known_before_a_tunnel_is_needed(start: StartSshd, page:
     remote.close()
 
 
+@pytest.mark.parametrize(
+    ("setting", "is_refused"),
+    [
+        ("", False),
+        ("AllowTcpForwarding no", True),
+        ("AllowStreamLocalForwarding no", True),
+        ("DisableForwarding yes", True),
+    ],
+)
+def test_92_a_refusal_of_sockets_is_known_before_one_is_needed(
+    start: StartSshd, tmp_path: Path, setting: str, is_refused: bool
+) -> None:
+    remote = connect(start(f"{setting}\n").node(), Login())
+    with socket.socket(socket.AF_UNIX) as answering:
+        answering.bind(str(tmp_path / "socket"))
+        answering.listen()
+        assert (remote.sockets_refused(str(tmp_path / "socket")) is not None) == is_refused
+    remote.close()
+
+
 def test_92_of_many_refused_at_once_each_is_told_its_own_reason(start: StartSshd) -> None:
     unserved = free_port()
     remote = connect(start(f"PermitOpen 127.0.0.1:{unserved}\n").node(), Login())

@@ -283,7 +283,9 @@ def node_script(todo: Sequence[Step]) -> str:
     """Return the script of one node in one phase: remember everything, then change. It prints a line after each."""
     remembered = [step.resource.remember() for step in todo]
     applied = [f"{step.resource.apply(step.difference)}\necho done" for step in todo]
-    return "\n".join([library("record", "changes"), *remembered, "sync_path $state", "echo recorded", "set -e", *applied, ""])
+    return "\n".join(
+        [library("record", "changes"), *remembered, "sync_path $state", "echo recorded", "set -e", *applied, ""]
+    )
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,19 +6,37 @@ import sys
 from functools import partial
 from typing import Any
 
-from fabric import Config, Task, task
+import fabric.main
+from fabric import Config, Executor, Task, task
 from invoke import Collection
 
 # Invoke turns the writing of bytecode off. Python would then compile the modules below again in every run.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 from provision import streams  # noqa: E402  (see above)
-from provision.command_line import run  # noqa: E402  (see above)
+from provision.command_line import refuse, run  # noqa: E402  (see above)
 
 streams.guard()
 
 # OpenSSH itself reads its configuration (provision/remote/openssh.py). Fabric's reader does not understand all of it.
 Config.load_ssh_config = lambda _: None
+
+
+class OneVerb(Executor):
+    """Runs one verb: each ends the process with its own exit code, so that a second one would never run."""
+
+    def execute(self, *tasks: Any) -> Any:
+        """Run the verb of the command line, or exit with 2 if there are several."""
+        if len(tasks) > 1:
+            verbs = [task.name for task in tasks]
+            refuse(
+                f"there is one verb in a run, not {len(verbs)}: {', '.join(verbs)}",
+                " && ".join(f"fab {verb}" for verb in verbs),
+            )
+        return super().execute(*tasks)
+
+
+fabric.main.program.executor_class = OneVerb
 
 
 class Verb(Task):
@@ -54,7 +72,16 @@ def preflight(
     """Look for every obstacle on every node; nothing is changed."""
     from provision.verbs.preflight import run_preflight
 
-    run(context, run_preflight, inventory=inventory, as_json=json, junit=junit, html=html, ignore=ignore)
+    run(
+        context,
+        run_preflight,
+        only_looks=True,
+        inventory=inventory,
+        as_json=json,
+        junit=junit,
+        html=html,
+        ignore=ignore,
+    )
 
 
 @verb(
@@ -75,7 +102,15 @@ def plan(
     from provision.verbs.plan import run_plan
 
     run(
-        context, run_plan, inventory=inventory, as_json=json, junit=junit, html=html, exit_code=exit_code, ignore=ignore
+        context,
+        run_plan,
+        only_looks=True,
+        inventory=inventory,
+        as_json=json,
+        junit=junit,
+        html=html,
+        exit_code=exit_code,
+        ignore=ignore,
     )
 
 
@@ -132,6 +167,7 @@ def verify(
     run(
         context,
         run_verify,
+        only_looks=True,
         inventory=inventory,
         as_json=json,
         junit=junit,
@@ -153,7 +189,7 @@ def status(
     """Show the members, the nodes, the networks and the certificates as they are now."""
     from provision.verbs.status import run_status
 
-    run(context, run_status, inventory=inventory, as_json=json, junit=junit, html=html, store=store)
+    run(context, run_status, only_looks=True, inventory=inventory, as_json=json, junit=junit, html=html, store=store)
 
 
 @verb(
@@ -186,6 +222,7 @@ def certs(
     run(
         context,
         run_certs,
+        only_looks=plan or not (rotate or adopt),
         inventory=inventory,
         as_json=json,
         rotate=rotate,
@@ -290,7 +327,7 @@ def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
     """Show the lab's hosts."""
     from provision.verbs.lab import run_lab_status
 
-    run(context, run_lab_status, inventory=(), as_json=json, name=name)
+    run(context, run_lab_status, only_looks=True, inventory=(), as_json=json, name=name)
 
 
 namespace = Collection(preflight, plan, provision, verify, status, certs, reset, run_on_nodes, init, trust)
@@ -301,14 +338,11 @@ def main() -> None:
     """Run the same command line without a fabfile: `overlay-provision VERB`."""
     from importlib.metadata import version
 
-    from fabric import Executor
-    from fabric.main import Fab
-
     name = "overlay-provision"
-    Fab(
+    fabric.main.Fab(
         name=name,
         version=version(name),
         namespace=namespace,
-        executor_class=Executor,
+        executor_class=OneVerb,
         config_class=Config,
     ).run()

@@ -26,21 +26,23 @@ if TYPE_CHECKING:
 DEFAULT_INVENTORY = Path("inventory.yml")
 
 
-#: Verbs that only look. When nobody reads their output any more, they end; other verbs go on to their end.
-LOOKING = ("preflight", "plan", "verify", "status", "lab_status")
-
-
 def run(
-    context: Any, verb: Callable[..., Report], *, inventory: Sequence[str], as_json: bool, **options: Any
+    context: Any,
+    verb: Callable[..., Report],
+    *,
+    inventory: Sequence[str],
+    as_json: bool,
+    only_looks: bool = False,
+    **options: Any,
 ) -> NoReturn:
-    """Run a verb with the options of the command line, print its report, and exit."""
+    """Run a verb with the options of the command line, print its report, and exit.
+
+    `only_looks`: the verb changes nothing. When nobody reads its output any more, it ends; others go on to their end.
+    """
     # A run takes seconds and imports much: garbage collection would cost a tenth of its start and free nothing.
     gc.disable()
     sys.excepthook = sys.__excepthook__  # from here on an error that nobody catches is a bug
     bypass_proxies(os.environ)
-    only_looks = _name(verb) in LOOKING or (
-        _name(verb) == "certs" and (options["plan"] or not (options["rotate"] or options["adopt"]))
-    )
     try:
         report = _report(lambda: _called(context, verb, inventory, options, only_looks=only_looks), _name(verb))
     except OutputClosed:
@@ -56,6 +58,13 @@ def run(
             print(f"the report could not be written: {error.strerror}", file=sys.stderr, flush=True)
     # Daemon threads of SSH and gRPC have nothing left to do: not waiting for them saves a third of a second.
     os._exit(report.exit_code)
+
+
+def refuse(what: str, advice: str) -> NoReturn:
+    """Print what is wrong with the command line, and exit."""
+    error = UsageError(Problem(what, "command line", advice))
+    _print(Report("fab", error.title, error.exit_code, problems=error.problems), as_json=False)
+    raise SystemExit(error.exit_code)
 
 
 def _called(
@@ -128,7 +137,7 @@ def _name(verb: Callable[..., Report]) -> str:
 
 
 def _settled(call: Callable[[], Report], verb: str) -> Report:
-    """Return the report of the call. A ProvisionError becomes a report too."""
+    """Return the report of the call. An error becomes a report too, unless it is a mistake in this program."""
     try:
         return call()
     except ProvisionError as error:
@@ -136,6 +145,12 @@ def _settled(call: Callable[[], Report], verb: str) -> Report:
     except Unanswered as error:
         advice = f"fab status shows who answers; then run {verb} again: it goes on from there"
         return Report(verb, StepFailed.title, StepFailed.exit_code, problems=(Problem(str(error), "cluster", advice),))
+    except Exception as error:
+        from provision.client_errors import explained, is_of_a_client
+
+        if not is_of_a_client(error):
+            raise
+        return Report(verb, StepFailed.title, StepFailed.exit_code, problems=(explained(error),))
 
 
 def _report(call: Callable[[], Report], verb: str) -> Report:

@@ -266,11 +266,12 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
     progress.say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
     result = remote.run(node_script(todo), timeout=300, changes=True, what=f"phase {phase.name}")
     if result.code:
-        done = result.stdout.splitlines()
+        recorded, *done = result.stdout.splitlines() or [""]
         failed = todo[len(done)] if len(done) < len(todo) else todo[-1]
+        what = f"{failed.difference.action} {failed.resource.name}" if recorded else "recording what was there before"
         raise StepFailed(
             Problem(
-                f"{failed.difference.action} {failed.resource.name} failed: {result.stderr.strip()[-1500:]}",
+                f"{what} failed: {result.stderr.strip()[-1500:]}",
                 where=f"{remote.node.name}, phase {phase.name}",
                 advice=f"{_count(len(done), 'change')} of {len(todo)} in this phase "
                 f"{'was' if len(done) == 1 else 'were'} made; mend the cause, run provision again: it goes on here",
@@ -279,10 +280,12 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
 
 
 def node_script(todo: Sequence[Step]) -> str:
-    """Return the script of one node in one phase: remember everything, then change; a line a change that is done."""
+    """Return the script of one node in one phase: remember everything, then change. It prints a line after each."""
     remembered = [step.resource.remember() for step in todo]
     applied = [f"{step.resource.apply(step.difference)}\necho done" for step in todo]
-    return "\n".join([library("record", "changes"), *remembered, "sync_path $state", "set -e", *applied, ""])
+    return "\n".join(
+        [library("record", "changes"), *remembered, "sync_path $state", "echo recorded", "set -e", *applied, ""]
+    )
 
 
 def _count(number: int, noun: str) -> str:

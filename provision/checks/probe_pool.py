@@ -13,9 +13,9 @@ from typing import cast
 from docker.errors import APIError
 
 from provision.checks.attached_shell import ShellLostError
-from provision.checks.client_errors import explained
 from provision.checks.probes import AddressTakenError, NotOnTheNetworkError, Probe, found, new_name, remove, start
 from provision.checks.proof import Proof
+from provision.client_errors import explained
 from provision.core.outcome import Outcome
 from provision.inventory.model import Cluster, Network, Node
 from provision.remote.remotes import in_parallel

@@ -15,8 +15,8 @@ from docker.utils import version_lt
 
 from provision.checks import probes
 from provision.checks.attached_shell import executed
-from provision.checks.client_errors import explained
 from provision.checks.proof import Proof
+from provision.client_errors import explained
 from provision.core.check import Observe
 from provision.core.outcome import Outcome, failed
 from provision.errors import Problem, StepFailed

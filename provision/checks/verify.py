@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from provision.checks import orphans
-from provision.checks.client_errors import explained
 from provision.checks.proof import Proof, Shared
 from provision.checks.suites import app, docker, moves, networks, overlay, traffic
+from provision.client_errors import explained
 from provision.core.check import Check, collect
 from provision.core.outcome import Outcome, not_tried
 

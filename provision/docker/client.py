@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from provision.client_errors import explained
 from provision.errors import Problem, StepFailed, Unanswered
 from provision.waiting import attempts
 
@@ -52,7 +53,7 @@ def over_socket(where: str, path: str) -> DockerClient:
 
 
 def _named(client: DockerClient, where: str) -> DockerClient:
-    """Let each request, and so each error about one, name the node that was asked: see `node_asked`."""
+    """Let each request, and so each error about one, name the node that was asked: see client_errors.py."""
 
     def mark(request: Any) -> Any:
         request.node_asked = where
@@ -62,27 +63,21 @@ def _named(client: DockerClient, where: str) -> DockerClient:
     return client
 
 
-def node_asked(error: Exception) -> str:
-    """Return the node whose Docker was asked when a client of ours raised this error; empty if that is not known."""
-    request = getattr(error, "request", None) or getattr(getattr(error, "response", None), "request", None)
-    return str(getattr(request, "node_asked", ""))
-
-
 def asked(ask: Callable[[], T]) -> T:
-    """Return Docker's answer. Unanswered, with Docker's error message, if there is none, or if Docker refuses."""
+    """Return Docker's answer. Unanswered, with what is wrong, if there is none, or if Docker refuses."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
     try:
         return ask()
     except (DockerException, RequestException) as error:
-        raise Unanswered(getattr(error, "explanation", None) or str(error)) from error
+        raise Unanswered(explained(error).what) from error
 
 
 def retry(attempt: Callable[[], object], what: str, where: str) -> None:
     """Repeat `attempt` while Docker reports an internal error (5xx), or a network that still has an endpoint.
 
-    StepFailed with Docker's last error message if no attempt succeeds in time.
+    StepFailed with Docker's last error if no attempt succeeds in time.
     """
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
@@ -93,7 +88,7 @@ def retry(attempt: Callable[[], object], what: str, where: str) -> None:
             attempt()
             return
         except (DockerException, RequestException) as error:
-            words = getattr(error, "explanation", None) or str(error)
+            words = explained(error).what
             if isinstance(error, APIError) and error.is_client_error() and LEFT_BEHIND not in words:
                 break
     advice = "on the node: journalctl -u docker.service; then run provision again: it continues here"

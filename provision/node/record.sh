@@ -1,12 +1,14 @@
 # Record what was on the node before the first change, and restore it for reset. POSIX sh.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
+untouched='nothing was changed: what was there before must be known first'
+
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
 # unit, network, image.
 remember() {
     ! remembered "$2" || return 0
-    [ -d "$state" ] || (umask 077 && mkdir -p "$state")
-    printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record"
+    { [ -d "$state" ] || (umask 077 && mkdir -p "$state"); } && printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record" ||
+        die "cannot record $1 $2 in $state; $untouched"
     names="$names$2
 "
 }
@@ -17,7 +19,7 @@ names=
 remembered() {
     [ -n "$names" ] || names="
 $([ ! -f "$state/record" ] || cut -f2 "$state/record")
-"
+" || die "cannot read $state/record; $untouched"
     case $names in
     *"
 $1
@@ -39,17 +41,35 @@ remember_path() {
         else
             (umask 077 && mkdir -p "$state/kept")
             copy=$state/kept/$(printf %s "$path" | sha256sum | cut -c1-16)
-            cp -a "$path" "$copy" && remember kept "$path" "$copy"
+            cp -a "$path" "$copy" || die "cannot keep a copy of $path in $state/kept; $untouched"
+            remember kept "$path" "$copy"
         fi
     done
 }
 
+# remember_unit UNIT…: record whether the unit is enabled and runs.
 remember_unit() {
     for unit; do
+        ! remembered "$unit" || continue
+        shown=$(systemctl show -p UnitFileState -p ActiveState "$unit") || die "systemd does not answer for $unit; $untouched"
+        active=$(printf '%s\n' "$shown" | sed -n 's/^ActiveState=//p')
         # Docker creates this network for the first container on an overlay.
-        [ "$unit" != docker.service ] || remember_network docker_gwbridge
-        remember unit "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true) $(systemctl is-active "$unit" 2>/dev/null || true)"
+        [ "$unit" != docker.service ] || remember_gateway_bridge "$active"
+        remember unit "$unit" "$(printf '%s\n' "$shown" | sed -n 's/^UnitFileState=//p') $active"
     done
+}
+
+# remember_gateway_bridge STATE: record that docker_gwbridge is absent. STATE: that of docker.service. A dockerd that is
+# stopped is not asked: systemd would start it. It keeps its networks in a file.
+remember_gateway_bridge() {
+    case $1 in
+    inactive | failed)
+        docker_root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
+        grep -qs docker_gwbridge "${docker_root:-/var/lib/docker}/network/files/local-kv.db" ||
+            remember network docker_gwbridge -
+        ;;
+    *) remember_network docker_gwbridge ;;
+    esac
 }
 
 remember_user() {
@@ -57,11 +77,31 @@ remember_user() {
 }
 
 remember_network() {
-    timeout 5 docker network inspect "$1" >/dev/null 2>&1 || remember network "$1" -
+    remembered "$1" || remember_of_docker network "$1" "/networks/$1"
 }
 
 remember_image() {
-    timeout 5 docker image inspect "$1" >/dev/null 2>&1 || remember image "$1" -
+    remembered "$1" || remember_of_docker image "$1" "/images/$1/json"
+}
+
+# remember_of_docker KIND NAME PATH: record that Docker does not have what is at this path of its API. That nobody answers
+# does not mean that it is absent.
+remember_of_docker() {
+    status=$(docker_status "$3")
+    case $status in
+    200) ;;
+    404) remember "$1" "$2" - ;;
+    *) die "Docker does not say whether it has the $1 $2 (${status:-no answer}); $untouched" ;;
+    esac
+}
+
+# docker_status PATH: print the status of Docker's answer to a GET of the path, or nothing if it does not answer. Our input
+# must not end before the answer: see fact_docker.
+docker_status() {
+    {
+        printf 'GET %s HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n' "$1"
+        timeout 10 tail -f -s 0.02 /dev/null
+    } 2>/dev/null | timeout 10 docker system dial-stdio 2>/dev/null | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p'
 }
 
 # put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).

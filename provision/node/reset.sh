@@ -35,10 +35,14 @@ stop_dockerd() {
     timeout 60 systemctl stop docker.service docker.socket 2>/dev/null || true
 }
 
-# drop_keepers: remove our keepers, by their label.
+# drop_keepers: remove our keepers, by their label. Print it if Docker does not list them.
 drop_keepers() {
     docker_answers || return 0
-    timeout 60 docker ps -aq -f label=overlay-keeper | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
+    if keepers=$(timeout 60 docker ps -aq -f label=overlay-keeper); then
+        printf '%s\n' "$keepers" | xargs -r timeout 60 docker rm -f >/dev/null 2>&1 || true
+    else
+        echo 'the keepers may be left: Docker does not list its containers'
+    fi
 }
 
 # put_back_docker: restore Docker's own configuration, and whether dockerd ran; remove our networks and our image. Print
@@ -61,14 +65,27 @@ put_back_docker() {
 # put_back_things: remove our keepers, networks and image. Some keepers are left if dockerd did not answer before.
 put_back_things() {
     drop_keepers
-    sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
-        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null 2>&1 ||
-            printf 'the network %s stays: something uses it\n' "$network"
-    done
-    sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r image; do
-        ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
-            printf 'the image %s stays: something uses it\n' "$image" >&2
-    done
+    while IFS=$tab read -r kind name _; do
+        case $kind in
+        network) status=$(docker_status "/networks/$name") ;;
+        image) status=$(docker_status "/images/$name/json") ;;
+        *) continue ;;
+        esac
+        case $status in
+        404) ;;
+        200) docker "$kind" rm "$name" >/dev/null 2>&1 || stays "$kind" "$name" ;;
+        *) printf 'the %s %s may be left: Docker does not answer\n' "$kind" "$name" ;;
+        esac
+    done <"$state/record"
+}
+
+# stays KIND NAME: print that Docker does not remove the network, or the image.
+stays() {
+    if [ "$1" = network ]; then
+        printf 'the network %s stays: something uses it\n' "$2"
+    else
+        printf 'the image %s stays: something uses it\n' "$2" >&2
+    fi
 }
 
 # put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run. Docker may have been

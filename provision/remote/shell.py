@@ -249,6 +249,12 @@ class Shell:
         reason = "the connection stopped responding" if silent else "the connection was lost"
         message = f"; sshd said: {transport.last_words}" if transport.last_words else ""
         advice = "the work on the node ends by itself; run again"
+        if silent and not self.stdout:  # the login's packets were small, and the script's are large
+            host = self._link.target.host
+            advice = (
+                f"{advice}. If large packets are lost on the way there, `ping -M do -s 1400 {host}` fails and "
+                f"`ping {host}` does not: then set a smaller MTU at both ends, or allow ICMP on the way"
+            )
         return self.failed(f"{reason} during {self.what}{message}", advice)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
-from provision.errors import ConnectionFailed, PreflightRefused, Problem
+from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.remote import Login, Remotes
@@ -163,7 +163,10 @@ class Session:
         self, starts: Mapping[Plane, Situation], scripts: Mapping[str, str], remotes: Remotes, *, supplies: bool
     ) -> tuple[Situation, tuple[Problem, ...]]:
         """Ask the nodes for all candidates at once, choose one, and return its situation, and what is missing."""
-        found = engine.answers(scripts, remotes)
+        try:
+            found = engine.answers(scripts, remotes)
+        except StepFailed as error:  # nothing was changed before
+            raise PreflightRefused(*error.problems) from error
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
         self._refuse_another_cluster(found)

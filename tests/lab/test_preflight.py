@@ -353,3 +353,14 @@ def test_96_100_hosts_with_links_and_without_a_socket_are_put_back(cluster: Lab,
         *("/data/drop-ins:", "/data/etcd:", "lost+found", "/data/docker", "/data/etcd", "/data/drop-ins")
     ]
     run(cluster, "node2", "docker ps && test -S /run/docker.sock")
+
+
+@pytest.mark.whole
+def test_217_a_host_that_large_packets_do_not_reach_is_refused_with_a_likely_cause(bare_lab: Lab, fab: Fab) -> None:
+    rule = "INPUT -i eth0 -p tcp --dport 22 -m length --length 1421:65535 -j DROP"
+    with seeded(bare_lab, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
+        report = looked(bare_lab, fab, 3)
+    (found,) = report["problems"]
+    assert found["where"] == "node2"
+    assert "stopped responding" in found["what"]
+    assert "ping -M do -s 1400" in found["advice"]

@@ -55,7 +55,11 @@ def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(shell: tuple[str,
     (root / "swarm" / "certificates").mkdir(parents=True)
     (tmp_path / "daemon.json").write_text(f'{{"debug": true, "data-root": "{root}"}}')
     reset = functions("reset").replace("/etc/docker/daemon.json", str(tmp_path / "daemon.json"))
-    (tmp_path / "program").write_text(f"{STANDS_IN}\ndocker_answers() {{ false; }}\n{reset}\nleave_network\n")
+    (tmp_path / "program").write_text(
+        f"{STANDS_IN}\ndocker_answers() {{ false; }}\nstop_dockerd() {{ ls {root} >stopped; }}\n"
+        f"{reset}\nleave_network\n"
+    )
     done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
     assert list(root.iterdir()) == []
+    assert (tmp_path / "stopped").read_text() == "swarm\n", "it may still run"

@@ -163,7 +163,7 @@ def arrows() -> dict[str, set[str]]:
 #: From the bottom to the top: a room imports from rooms above its own line in this list, and from no other.
 RANKS = (
     ("environment", "errors", "layout", "node", "templates"),
-    ("ports", "streams", "versions", "waiting"),
+    ("client_errors", "ports", "streams", "versions", "waiting"),
     ("inventory", "lab"),
     ("docker", "remote", "pki"),
     ("facts", "bundle"),

@@ -18,9 +18,9 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound, TL
 
 from provision.checks import catalogue, verify
 from provision.checks.attached_shell import ShellLostError
-from provision.checks.client_errors import explained
 from provision.checks.probes import NotOnTheNetworkError
 from provision.checks.proof import Proof
+from provision.client_errors import explained
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failed, passed
 from provision.docker.client import over_tls

@@ -46,7 +46,7 @@ def test_dockers_own_errors_and_its_silence_are_tried_again() -> None:
 
 def test_an_error_of_ours_is_told_at_once() -> None:
     attempts = Attempts(api_error(409))
-    with pytest.raises(StepFailed, match="node1: waited until Docker makes the network: status 409"):
+    with pytest.raises(StepFailed, match="node1: waited until Docker makes the network: Docker refuses: status 409"):
         retry(attempts, "Docker makes the network", "node1")
     assert attempts.count == 1
 

@@ -322,7 +322,7 @@ def test_a_nodes_script_remembers_everything_before_it_changes_anything(tmp_path
     words = [line.partition(" ")[0] for line in mine]
     assert max(index for index, word in enumerate(words) if word.startswith("remember_")) < first_change
     assert min(index for index, word in enumerate(words) if word.startswith(("put_", "run_"))) > first_change
-    assert mine[first_change - 1] == "sync_path $state"
+    assert mine[first_change - 2 : first_change] == ["sync_path $state", "echo recorded"]
     assert mine.count("echo done") == len(todo)
     for shell in (["dash"], ["busybox", "sh"]):
         assert subprocess.run([*shell, "-n"], input=script, text=True, check=False, capture_output=True).stderr == ""

@@ -142,3 +142,9 @@ def test_a_checkout_is_compiled_once_unless_python_is_told_otherwise(tmp_path: P
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": said}
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=True)
         assert bytecode.exists() == kept
+
+
+def test_216_two_verbs_on_one_line_are_refused_before_the_first(tmp_path: Path) -> None:
+    message = refused(tmp_path, "trust", "--inventory", "new.yml", "provision", "--yes")
+    assert "command line: there is one verb in a run, not 2: trust, provision" in message
+    assert "fab trust && fab provision" in message

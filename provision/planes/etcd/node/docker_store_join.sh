@@ -38,7 +38,7 @@ is_joined() {
 # is_deaf: succeed if dockerd is on the store but does not listen for gossip, though the port is free. Another process had
 # the port when dockerd wanted it, and dockerd never tries again.
 is_deaf() {
-    has_taken_store && ! ss -H -lnt "sport = :$gossip_port" | grep -q .
+    has_taken_store && listeners=$(ss -H -lnt "sport = :$gossip_port") && [ -z "$listeners" ]
 }
 
 # is_needed_whole: succeed if containers have continued to run through this dockerd's start. A reload does not restore their

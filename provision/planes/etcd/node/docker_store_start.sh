@@ -81,7 +81,7 @@ free() {
             endpoint=$(store get "$key")
             case $endpoint in *"\"locator\":\"${OVERLAY_ADVERTISE%:*}\""*) ;; *) continue ;; esac
             case $endpoint in *"\"name\":\"$name\""*) ;; *) continue ;; esac
-            docker rename "$1" "$name$aside"
+            docker rename "$1" "$name$aside" || continue
             docker inspect "$name" || docker network disconnect --force "$network" "$name"
             docker rename "$1" "$name"
         done

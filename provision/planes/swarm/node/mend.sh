@@ -16,6 +16,10 @@
 # mend watch   mend, for ever
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# Nothing else of the environment that systemd or a unit gives changes what this program does.
+for name in $(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p'); do
+    case $name in OVERLAY_* | LC_ALL | PATH | SHELLOPTS | BASHOPTS) ;; *) unset "$name" ;; esac
+done
 export DOCKER_HOST=unix:///var/run/docker.sock
 export GOGC=off # docker's commands are short: without garbage collection they need a fifth less of the processor
 peers_file=${OVERLAY_PEERS:-/etc/docker/overlay/peers} # the nodes' addresses, one a line; the variables are for tests

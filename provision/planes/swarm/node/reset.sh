@@ -14,8 +14,9 @@ leave_network() {
     die "Docker does not leave the swarm: $(cat /run/overlay-provision.leave)"
 }
 
-# forget_swarm: remove what a dockerd that does not run keeps of the swarm, as `docker swarm leave` does.
+# forget_swarm: remove what a dockerd keeps of the swarm, as `docker swarm leave` does. One that does not answer may run.
 forget_swarm() {
+    stop_dockerd
     docker_root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
     rm -rf "${docker_root:-/var/lib/docker}/swarm"
 }

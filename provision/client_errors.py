@@ -1,4 +1,4 @@
-"""What an error of a daemon's client means for a person: the errors of all checks come through here.
+"""What an error of a daemon's client means for a person: the errors of all checks and steps come through here.
 
 The libraries are recognised by their names, not imported: most runs have no error, and not all libraries loaded.
 """
@@ -10,7 +10,6 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provision.docker.client import node_asked
 from provision.errors import Problem, ProvisionError
 
 _JOURNAL = "on the node: journalctl -u docker.service"
@@ -27,11 +26,26 @@ def explained(error: Exception, where: str = "", advice: str = "") -> Problem:
     return Problem(problem.what, place, problem.advice or advice or _STATUS)
 
 
+def is_of_a_client(error: Exception) -> bool:
+    """Say whether the error is of a client's library, a connection or a file: not a mistake in this program."""
+    return isinstance(error, OSError | EOFError) or any(_library(kind) in _CLIENTS for kind in type(error).__mro__)
+
+
+def node_asked(error: Exception) -> str:
+    """Return the node whose Docker was asked when a client of ours raised this error; empty if that is not known."""
+    request = getattr(error, "request", None) or getattr(getattr(error, "response", None), "request", None)
+    return str(getattr(request, "node_asked", ""))
+
+
+def _library(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
 def _problem(error: Exception) -> Problem:
     if isinstance(error, ProvisionError) and error.problems:
         first, *more = error.problems
         return Problem("; ".join([first.what, *map(str, more)]), first.where, first.advice)
-    libraries = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    libraries = map(_library, type(error).__mro__)
     explain = next((_EXPLAINED[library] for library in libraries if library in _EXPLAINED), None)
     if explain:
         return explain(error)
@@ -116,3 +130,5 @@ _EXPLAINED: Mapping[str, Callable[[Exception], Problem]] = {
     "paramiko": _ssh,
     "ssl": _connection,
 }
+#: The libraries whose errors are those of a client.
+_CLIENTS = frozenset(_EXPLAINED) - {"provision"}

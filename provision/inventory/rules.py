@@ -174,6 +174,19 @@ def etcd_is_a_version_or_a_source(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(("etcd", "mirror")), what, "delete it, or write a version in place of the source")
 
 
+def docker_comes_from_one_place(page: Page) -> Iterator[Mistake]:
+    """Docker is installed from a package, or from archives."""
+    docker = _section(page, "docker")
+    if docker.get("source") is None:
+        return
+    if docker.get("package") is not None:
+        what = f"docker.source: Docker comes from a package already {_line(page, 'docker', 'package')}"
+        yield Mistake(page.line(("docker", "source")), what, "delete one of the two")
+    if not any(_section(page, "docker", "source").values()):
+        advice = "add amd64: {archive: docker-28.5.2.tgz, sha256: 64 digits}; for other CPUs arm64"
+        yield Mistake(page.line(("docker", "source")), "docker.source: no archive is named", advice)
+
+
 def sources_are_pinned(page: Page) -> Iterator[Mistake]:
     """The checksum of a source that is downloaded is in the inventory, and a source has one checksum."""
     etcd = _section(page, "etcd")
@@ -225,6 +238,7 @@ RULES = (
     etcd_has_a_release,
     etcd_lacks_what_swarm_mode_has,
     etcd_is_a_version_or_a_source,
+    docker_comes_from_one_place,
     sources_are_pinned,
     releases_are_pinned,
 )

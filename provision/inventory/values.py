@@ -19,8 +19,11 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """Docker's own rule for names: names of nodes and networks become part of container names."""
 SSH_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
 SSH_HOST = r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*"
+PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
+"""Debian's own rule for names of packages."""
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
 SHA256 = r"[0-9a-fA-F]{64}"
+VERSION_BEGINNING = r"[1-9][0-9]{0,2}(\.(0|[1-9][0-9]{0,3})){0,2}"
 VERSION = r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}"
 
 _JUMP = re.compile(rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:(?P<port>[0-9]{{1,5}}))?")
@@ -214,6 +217,18 @@ def etcd_version(value: str) -> str:
         what = f"etcd {value} is outside {VERSIONS}: earlier ones can lose data, later ones have no v2 API for Docker"
         raise Wrong(what, "write a version inside, such as 3.5.30")
     return value
+
+
+def docker_version(value: str) -> str:
+    """A version of Docker, or its beginning."""
+    if not re.fullmatch(VERSION_BEGINNING, text(value)):
+        raise Wrong(f"{show(value)} is not a version of Docker", 'write it like "28.5.2", or its beginning: "28.5"')
+    return value
+
+
+def package(value: str) -> str:
+    """The name of a package of Debian or Ubuntu."""
+    return _plain(value, PACKAGE, "write it like docker.io: a-z, 0-9, dots, dashes and +")
 
 
 def checksums(value: object) -> str | dict[str, str]:

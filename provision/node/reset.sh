@@ -77,6 +77,7 @@ put_back_dockerd() {
     systemctl daemon-reload
     systemctl cat docker.service >/dev/null 2>&1 || return 0
     systemctl reset-failed docker.service 2>/dev/null
+    ! recorded docker Docker >/dev/null || set -- 'enabled active' # until it is removed: remove_docker
     case $1 in
     *' active') timeout 120 systemctl restart docker.service 2>/dev/null ;;
     *) stop_dockerd ;;
@@ -95,6 +96,7 @@ tell_failure() {
 put_back_rest() {
     end_membership
     drop_firewall
+    remove_docker
     put_back '.*'
     systemctl daemon-reload
     rm -f /run/overlay-provision/*.inputs

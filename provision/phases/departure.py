@@ -63,7 +63,7 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
 
 def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
     """Run these functions of reset.sh on a host, with the control plane's own. StepFailed where one fails."""
-    return done(remote, "\n".join((library("record", "changes", "reset"), functions, *names, "")), what)
+    return done(remote, "\n".join((library("record", "changes", "packages", "reset"), functions, *names, "")), what)
 
 
 def done(remote: Remote, script: str, what: str) -> str:

@@ -64,12 +64,12 @@ fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
 done)"
 fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 # One that is not completely installed is none (packages.sh).
-[ -e "$state/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" ||
+[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" ||
     fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
-[ ! -f "$state/record" ] || fact value record yes
-docker_is_ours=$([ ! -f "$state/record" ] || sed -n "s/^docker${tab}Docker$tab//p" "$state/record")
-[ -z "$docker_is_ours" ] || fact value docker-ours "$docker_is_ours" # `package` or `archive`
+[ ! -f "$state/record" ] && [ ! -f "$state/docker/record" ] || fact value record yes
+# Where a Docker of ours comes from: the first line of its record.
+! IFS=$tab read -r _ _ origin <"$state/docker/record" 2>/dev/null || fact value docker-ours "$origin"
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 fact_docker_unit

@@ -1,11 +1,15 @@
 # Install Docker on a node, and take it away again. POSIX sh; record.sh and changes.sh come before it.
-# While $state/installing exists, the installation is not complete: facts say that there is no Docker yet.
+# The installation has a record of its own, $state/docker/record: Docker may stay when all else is put back. While
+# $state/docker/installing exists, the installation is not complete: facts say that there is no Docker yet.
+
+# shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
+# shellcheck disable=SC2030,SC2031 # a subshell has variables of its own, which is meant
 
 # fact_packages NAME…: where there is no Docker, print what apt could install by these names: lines of NAME, `candidate` or
 # `version`, and a version; or apt's complaint. Where apt has no list of packages yet, lists are fetched into a folder of
 # their own, which is removed again.
 fact_packages() {
-    ! command -v dockerd >/dev/null || [ -e "$state/installing" ] || return 0
+    ! command -v dockerd >/dev/null || [ -e "$state/docker/installing" ] || return 0
     command -v apt-get >/dev/null || return 0
     {
         echo "apt yes -"
@@ -46,26 +50,21 @@ candidate_of() {
     with_lists "${lists-}" apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p' | grep -vxF '(none)'
 }
 
-# begin_installing WHAT: note that Docker is not complete, and record that it is ours, what apt or an archive puts where,
-# and what dockerd changes in the kernel.
+# begin_installing ORIGIN: from here to the end of the script, record what Docker's installation changes. Note that Docker is
+# not complete. Record where it comes from (`package` or `archive`), and what was there before it.
 begin_installing() {
+    [ "${state%/docker}" = "$state" ] || return 0
+    state=$state/docker names=
     (umask 077 && mkdir -p "$state" && : >"$state/installing") && sync_path "$state/installing" || die "cannot write to $state"
     remember docker Docker "$1"
-    remember forward ip_forward "$(line_of /proc/sys/net/ipv4/ip_forward)"
-    remember forward policy "$(iptables -S FORWARD 2>/dev/null | head -n 1)"
-    remember_path /etc/docker /etc/containerd /opt/containerd /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- \
-        /etc/subuid- /etc/subgid- /run/docker /run/containerd
+    remember kernel forwarding "$(line_of /proc/sys/net/ipv4/ip_forward)"
+    remember kernel policy "$(iptables -S FORWARD 2>/dev/null | head -n 1)"
+    remember_path /etc/docker /etc/containerd /etc/cni /opt/containerd /run/docker /run/containerd \
+        /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
     for folder in /var/lib/containerd /var/lib/docker; do
-        if [ -d "$folder" ] && ! holds_nothing "$folder"; then
-            remember_path "$folder"
-        elif [ -d "$folder" ]; then
-            remember empty "$folder" -
-        else
-            remember absent "$folder" -
-        fi
+        if [ -d "$folder" ] && holds_nothing "$folder"; then remember empty "$folder" -; else remember_path "$folder"; fi
     done
-    getent group docker >/dev/null || remember group "group docker" -
-    remember_unit docker.service
+    getent group docker >/dev/null || remember group docker -
 }
 
 # holds_nothing FOLDER: succeed if nothing is in it. A disk's lost+found is nothing.
@@ -76,9 +75,10 @@ holds_nothing() {
 # end_installing: start Docker, and note that it is complete.
 end_installing() {
     systemctl daemon-reload
+    state=${state%/docker}
     run_unit start docker.service 120
-    rm -f "$state/installing"
-    sync_path "$state"
+    rm -f "$state/docker/installing"
+    sync_path "$state/docker"
 }
 
 # apt_get WORDS…: run apt-get without questions. Wait while another process has one of apt's locks.
@@ -142,7 +142,7 @@ put_docker() {
 # list_things: if Docker is ours, print what is in it, a line each: `container`, `image` or `volume`, its name, and its label
 # if a container or volume is ours. Print `unseen` if it does not answer, and something may be in it.
 list_things() {
-    recorded docker Docker >/dev/null || return 0
+    [ -f "$state/docker/record" ] || return 0
     if docker_answers; then
         timeout 60 docker ps -a --format 'container{{"\t"}}{{.Names}}{{"\t"}}{{.Label "overlay-keeper"}}{{.Label "overlay-provision.run"}}'
         timeout 60 docker image ls --format 'image{{"\t"}}{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
@@ -156,9 +156,22 @@ list_things() {
     fi
 }
 
+# keep_used_docker: leave a Docker of ours to its users if it holds anything of theirs: it is theirs from now on.
+keep_used_docker() {
+    ours="
+$(sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null)
+"
+    list_things | while IFS=$tab read -r kind thing label; do
+        case $kind,$label,$ours in image,,*"
+${thing%:latest}
+"*) ;; *,,*) rm -rf "$state/docker" ;; esac
+    done
+}
+
 # remove_docker: take Docker away if it is ours, with all that is in it.
-remove_docker() {
-    recorded docker Docker >/dev/null || return 0
+remove_docker() (
+    [ -f "$state/docker/record" ] || return 0
+    state=$state/docker names=
     if docker_answers; then
         timeout 60 docker ps -aq | xargs -r timeout 120 docker rm -f >/dev/null 2>&1 || true
     fi
@@ -167,12 +180,12 @@ remove_docker() {
     timeout 60 systemctl stop containerd.service 2>/dev/null
     forget_rules
     remove_packages
-    ! recorded group "group docker" >/dev/null || ! getent group docker >/dev/null || groupdel docker
-    rm -f "$state/installing"
+    ! recorded group docker >/dev/null || ! getent group docker >/dev/null || groupdel docker
+    put_back '.*'
     systemctl daemon-reload
     systemctl reset-failed docker.service docker.socket containerd.service 2>/dev/null
-    true
-}
+    rm -rf "$state"
+)
 
 # remove_packages: remove the packages that we have installed. One that others need by now stays, and is named. Docker's
 # package would delete /var/lib/docker when it is purged: the record says whether that goes.
@@ -207,7 +220,7 @@ dpkg_alone() {
 # and forwarding.
 forget_rules() {
     policy=ACCEPT
-    case $(recorded forward policy) in *DROP) policy=DROP ;; esac
+    case $(recorded kernel policy) in *DROP) policy=DROP ;; esac
     for tool in iptables ip6tables; do
         command -v "$tool-save" >/dev/null && rules=$("$tool-save" 2>/dev/null) || continue
         case $rules in *DOCKER*) ;; *) continue ;; esac
@@ -217,5 +230,5 @@ forget_rules() {
     for bridge in docker0 docker_gwbridge; do
         [ ! -d "/sys/class/net/$bridge" ] || ip link delete "$bridge" 2>/dev/null || true
     done
-    ! was=$(recorded forward ip_forward) || [ -z "$was" ] || echo "$was" >/proc/sys/net/ipv4/ip_forward
+    ! was=$(recorded kernel forwarding) || [ -z "$was" ] || echo "$was" >/proc/sys/net/ipv4/ip_forward
 }

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, empty,
-# user, unit, network, image; docker, package, group, forward (packages.sh).
+# user, unit, network, image; docker, package, group, kernel (packages.sh).
 remember() {
     ! remembered "$2" || return 0
     [ -d "$state" ] || (umask 077 && mkdir -p "$state")

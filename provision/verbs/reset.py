@@ -30,6 +30,8 @@ LEFT = (
     "once it answers, remove what may be left of ours: docker rm -f $(docker ps -aq -f label=overlay-keeper); "
     "docker network rm docker_gwbridge"
 )
+#: What to do about a package that another one needs by now.
+STAYS = "provision has installed it; remove it when it is not needed any more: apt-get purge"
 
 
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
@@ -61,13 +63,13 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
             if not only:
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
-        _run(session, remotes, changed, ("put_back_rest",), "restoring everything else")
+        stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",
         f"{names}: restored. The cluster's authorities stay in {session.cluster.folder}",
         changes=tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed),
-        warnings=left,
+        warnings=(*left, *stays),
         times=tuple(session.progress.times.items()),
     )
 
@@ -172,7 +174,7 @@ def _remove_networks(session: Session, situation: Situation, coordinator: Coordi
 
 
 def _run(
-    session: Session, remotes: Remotes, nodes: Sequence[Node], functions: Sequence[str], what: str
+    session: Session, remotes: Remotes, nodes: Sequence[Node], functions: Sequence[str], what: str, advice: str = LEFT
 ) -> tuple[Problem, ...]:
     """Run these functions of reset.sh on the nodes. Return what they could not do, and said."""
 
@@ -182,7 +184,7 @@ def _run(
 
     with session.progress.stage("reset"):
         told = remotes.each(step, nodes)
-    return tuple(Problem(line, node, LEFT) for node, lines in told.items() for line in lines.splitlines())
+    return tuple(Problem(line, node, advice) for node, lines in told.items() for line in lines.splitlines())
 
 
 def _refuse_a_new_failure(situation: Situation, left: Sequence[Problem]) -> None:

@@ -6,7 +6,7 @@ The hosts are those of `lab.up --docker none`: Docker's packages are in a folder
 from __future__ import annotations
 
 import hashlib
-import json
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -49,6 +49,12 @@ def state(lab: Lab) -> dict[str, list[str]]:
     return {node: [*manifest(lab, node), *run(lab, node, TRACES).splitlines()] for node in NODES}
 
 
+def assert_as_before(lab: Lab, before: dict[str, list[str]]) -> None:
+    after = state(lab)
+    assert {node: sorted({*after[node]} ^ {*before[node]}) for node in NODES} == {node: [] for node in NODES}
+    assert after == before
+
+
 @contextmanager
 def written(lab: Lab, more: str = INSTALL) -> Iterator[Path]:
     """Give an inventory that says something more about Docker, for the time of the block."""
@@ -81,13 +87,13 @@ def test_221_hosts_without_docker_get_it_and_lose_it_again(bare_lab: Lab, fab: F
             ("install", "package docker.io"),
             ("start", "unit docker.service"),
         }
-        assert state(lab) == before
+        assert_as_before(lab, before)
         done = document(fab(lab, "provision", "--json", inventory=inventory))
         assert planned["changes"] == done["changes"][: len(planned["changes"])]
         again = document(fab(lab, "provision", "--json", inventory=inventory))
         assert again["changes"] == []
         document(fab(lab, "reset", "--yes", "--json", inventory=inventory))
-    assert state(lab) == before
+    assert_as_before(lab, before)
 
 
 def test_222_a_host_loses_its_power_while_docker_is_installed(bare_lab: Lab, fab: Fab) -> None:
@@ -99,7 +105,7 @@ def test_222_a_host_loses_its_power_while_docker_is_installed(bare_lab: Lab, fab
         labs.power_on(lab.name, "node2")
         document(fab(lab, "provision", "--json", inventory=inventory))
         document(fab(lab, "reset", "--yes", "--json", inventory=inventory))
-    assert state(lab) == before
+    assert_as_before(lab, before)
 
 
 def test_222_a_controller_dies_while_docker_is_installed_and_reset_follows(bare_lab: Lab, fab: Fab) -> None:
@@ -109,14 +115,14 @@ def test_222_a_controller_dies_while_docker_is_installed_and_reset_follows(bare_
         process.kill()
         process.wait()
         document(fab(lab, "reset", "--yes", "--json", inventory=inventory))
-    assert state(lab) == before
+    assert_as_before(lab, before)
 
 
 def test_225_another_process_has_apts_lock(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
-    holder = "flock -F /dev/null true; exec 3>>/var/lib/dpkg/lock-frontend; perl -e 'use Fcntl; open(F, q(>&=), 3); "
-    holder += "fcntl(F, F_SETLK, pack(q(s s l! l! l! i), F_WRLCK, 0, 0, 0, 0, 0)) or die; sleep 10'"
-    run(lab, "node2", f"systemd-run -q --unit=holder sh -c {json.dumps(holder)} && systemctl is-active holder")
+    other = "apt-get -q update && apt-get -qy -o DPkg::Pre-Invoke::='sleep 10' install apparmor"
+    run(lab, "node2", f"systemd-run -q sh -c {shlex.quote(other)}")
+    run(lab, "node2", "timeout 60 sh -c 'until pgrep -fx \"sleep 10\"; do sleep 0.1; done'")
     with written(lab) as inventory:
         document(fab(lab, "provision", "--json", inventory=inventory))
 
@@ -134,12 +140,12 @@ def test_226_228_a_static_release_where_apt_has_no_source(bare_lab: Lab, fab: Fa
         assert f"its sha256 is {digest[:12]}…" in problems(refused)
     with written(lab, source.format(tmp_path / "docker-1.2.3.tgz", digest)) as inventory:
         assert "cannot be read" in problems(document(fab(lab, "provision", "--json", inventory=inventory), 3))
-    assert state(lab) == before
+    assert_as_before(lab, before)
     with written(lab, source.format(archive, digest)) as inventory:
         document(fab(lab, "provision", "--json", inventory=inventory))
         assert document(fab(lab, "provision", "--json", inventory=inventory))["changes"] == []
         document(fab(lab, "reset", "--yes", "--json", inventory=inventory))
-    assert state(lab) == before
+    assert_as_before(lab, before)
 
 
 def static_release(lab: Lab, folder: Path) -> tuple[Path, str]:
@@ -172,22 +178,50 @@ def test_227_apt_knows_no_such_package(bare_lab: Lab, fab: Fab) -> None:
         told = problems(document(fab(lab, "provision", "--json", inventory=inventory), 3))
         assert "node2: Docker is missing, and apt knows no package docker.io: E:" in told
     run(lab, "node2", f"mv {DEBS}.away {DEBS}")
-    assert state(lab) == before
+    assert_as_before(lab, before)
 
 
-def test_229_230_what_users_have_in_it_is_named_before_docker_goes(bare_lab: Lab, fab: Fab) -> None:
+#: A package that needs Docker's, as a user may install one.
+NEEDS_DOCKER = """
+mkdir -p /root/needs/DEBIAN
+printf 'Package: needs\\nVersion: 1\\nArchitecture: all\\nMaintainer: me\\nDescription: x\\nDepends: docker.io\\n' \\
+    >/root/needs/DEBIAN/control
+dpkg-deb --build /root/needs /root/needs.deb && dpkg -i /root/needs.deb
+"""
+OLD_FILE = "/var/lib/docker/volumes/old/_data/file"
+
+
+def test_229_231_232_what_is_a_users_is_named_and_stays(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
+    run(lab, "node1", f"mkdir -p {OLD_FILE.rpartition('/')[0]} && echo mine >{OLD_FILE}")
     with written(lab) as inventory:
         document(fab(lab, "provision", "--json", inventory=inventory))
+        run(lab, "node1", NEEDS_DOCKER)
         run(lab, "node2", "docker volume create data && docker tag busybox mine:1")
         run(lab, "node2", "docker run -d --name web -v data:/data busybox sleep 1000000")
         told = problems(document(fab(lab, "reset", "--yes", "--json", inventory=inventory), 3))
         for thing in ("container web", "image mine:1", "volume data"):
             assert f"node2: {thing} is in Docker, which goes, for provision has installed it" in told
-        assert "node1" not in told
         assert run(lab, "node2", "docker inspect -f '{{.State.Running}}' web").strip() == "true"
-        document(fab(lab, "reset", "--yes", "--delete-user-data", "--json", inventory=inventory))
-    assert state(lab) == before
+        done = document(fab(lab, "reset", "--yes", "--delete-user-data", "--json", inventory=inventory))
+    assert "the package docker.io stays: something needs it" in str(done["warnings"])
+    assert run(lab, "node1", "dpkg-query -W -f '${db:Status-Abbrev}' needs docker.io") == "ii ii "
+    assert run(lab, "node1", f"cat {OLD_FILE}") == "mine\n"
+    assert sorted({*state(lab)["node2"]} ^ {*before["node2"]}) == []
+
+
+def test_223_a_host_that_leaves_keeps_a_docker_with_things_of_users(make_lab: MakeLab, fab: Fab) -> None:
+    lab = make_lab(3, release="trixie", docker="none")
+    with written(lab) as inventory:
+        document(fab(lab, "provision", "--json", inventory=inventory))
+        run(lab, "node3", "docker run -d --name web busybox sleep 1000000")
+        text = inventory.read_text()
+        address = lab.nodes[2].address
+        inventory.write_text(text.replace(f"{{address: {address}}}", f"{{address: {address}, state: absent}}"))
+        document(fab(lab, "provision", "--yes", "--json", inventory=inventory))
+    assert run(lab, "node3", "docker ps -a --format '{{.Names}}'").split() == ["web"]
+    assert run(lab, "node3", "dpkg-query -W -f '${db:Status-Abbrev}' docker.io") == "ii "
+    assert run(lab, "node3", "ls -d /var/lib/overlay-provision /etc/docker/overlay 2>/dev/null || true") == ""
 
 
 def test_224_a_host_with_docker_beside_one_without(bare_lab: Lab, fab: Fab) -> None:
@@ -198,4 +232,4 @@ def test_224_a_host_with_docker_beside_one_without(bare_lab: Lab, fab: Fab) -> N
         done = document(fab(lab, "provision", "--json", inventory=inventory))
         assert {one["where"] for one in done["changes"] if one["phase"] == "install"} == {"node2"}
         document(fab(lab, "reset", "--yes", "--json", inventory=inventory))
-    assert state(lab) == before
+    assert_as_before(lab, before)

@@ -78,7 +78,7 @@ holds_nothing() {
 # end_installing: start Docker, and note that it is complete.
 end_installing() {
     systemctl daemon-reload
-    state=${state%/docker}
+    state=${state%/docker} names=
     run_unit start docker.service 120
     rm -f "$state/docker/installing"
     sync_path "$state/docker"

@@ -104,6 +104,8 @@ def test_221_the_restart_that_follows_is_foreseen(tmp_path: Path) -> None:
     found = changed(installed, "node2", lambda facts: replace(facts, units=running, docker_answers=True))
     entered = after.enter(replace(found, preparing=True))
     assert set(make_plan(ETCD, entered).interruptions) <= set(named.interruptions)
+    made = [(change.where, change.action, change.resource) for change in make_plan(ETCD, entered)]
+    assert made == [(change.where, change.action, change.resource) for change in named]
 
 
 @pytest.mark.parametrize(("version", "plane"), [(DEBIAN12, ETCD), (DEBIAN13, SWARM)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -30,3 +31,14 @@ class Window:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def version_of(text: str) -> str:
+    """Return the first version number in a program's output; empty if there is none."""
+    found = re.search(r"\d+\.\d+\.\d+", text)
+    return found[0] if found else ""
+
+
+def begins(version: str, beginning: str) -> bool:
+    """Say whether a version such as `28.5.2` begins with `28.5`, number by number."""
+    return f"{version}.".startswith(f"{beginning}.") if beginning else True

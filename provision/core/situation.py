@@ -27,6 +27,8 @@ class Situation:
     matrix: Matrix = field(default_factory=Matrix)
     #: Whether the cluster was provisioned before, so that its control plane is settled.
     recorded: bool = False
+    #: Whether this stage only prepares the hosts for the others: most phases wait.
+    preparing: bool = False
     #: Addresses of hosts that leave in this stage: the nodes let them in until they have left.
     guests: tuple[str, ...] = ()
 

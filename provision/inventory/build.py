@@ -10,6 +10,7 @@ from provision.inventory.addresses import AUTO
 from provision.inventory.document import (
     NETWORKS,
     AppImageSection,
+    DockerSection,
     Document,
     EtcdSection,
     NetworkSection,
@@ -20,7 +21,9 @@ from provision.inventory.model import (
     SSH,
     App,
     AppImage,
+    Archive,
     Cluster,
+    DockerEngine,
     Etcd,
     EtcdRelease,
     Hardening,
@@ -66,6 +69,7 @@ def build(document: Document, path: Path) -> Cluster:
         else None,
         hardening=_hardening(document),
         certificate_days=document.docker.certificate_days if document.docker else None,
+        docker_engine=_engine(document.docker, path.parent) if document.docker else DockerEngine(),
         firewall=document.firewall,
         absent=tuple(host for name, host in hosts.items() if name not in present),
     )
@@ -74,6 +78,21 @@ def build(document: Document, path: Path) -> Cluster:
 def _hardening(document: Document) -> Hardening:
     section = document.docker.hardening if document.docker else None
     return Hardening(**section.model_dump()) if section else Hardening()
+
+
+def _engine(section: DockerSection, folder: Path) -> DockerEngine:
+    sources = {} if section.source is None else dict(section.source)
+    return DockerEngine(
+        install=section.install,
+        package=section.package or DockerEngine.package,
+        archives={
+            cpu: Archive(folder / Path(source.archive).expanduser(), source.sha256)
+            for cpu, source in sources.items()
+            if source
+        },
+        version=section.version or "",
+        hold=section.hold,
+    )
 
 
 def members_of(settings: dict[str, bool | None]) -> set[str]:

@@ -78,6 +78,10 @@ Checksums = Annotated[
         }
     ),
 ]
+Digits = Annotated[str, AfterValidator(values.sha256), _like("64 digits", values.SHA256)]
+Package = Annotated[str, AfterValidator(values.package), _like("docker.io", values.PACKAGE)]
+DockerVersion = Annotated[str, AfterValidator(values.docker_version), _like('"28.5"', values.VERSION_BEGINNING)]
+DockerArchive = Annotated[str, AfterValidator(values.docker_archive), _like("docker-28.5.2.tgz")]
 Image = Annotated[str, AfterValidator(values.image), _like("busybox", values.IMAGE)]
 Archive = Annotated[str, AfterValidator(values.path), _like("artifacts/busybox.tar")]
 
@@ -166,6 +170,20 @@ class HardeningSection(Section):
     without_userland_proxy: bool = Field(False, description="Ports are published by packet rules alone; not over IPv6.")
 
 
+class DockerArchiveSection(Section):
+    """A static release of Docker for one CPU."""
+
+    archive: DockerArchive = Field(description="The release's archive, docker-VERSION.tgz.")
+    sha256: Digits = Field(description="What `sha256sum` prints for the archive.")
+
+
+class DockerSourceSection(Section):
+    """Static releases of Docker, by CPU."""
+
+    amd64: DockerArchiveSection | None = None
+    arm64: DockerArchiveSection | None = None
+
+
 class DockerSection(Section):
     """Docker on the nodes."""
 
@@ -174,6 +192,13 @@ class DockerSection(Section):
         description="How nodes share the networks: etcd, swarm, or auto for what their Docker supports.",
         examples=["auto"],
     )
+    install: bool = Field(False, description="Whether Docker is installed where a host has none; reset removes it.")
+    package: Package | None = Field(None, description="The package that apt installs. Default: docker.io.")
+    source: DockerSourceSection | None = Field(
+        None, description="In place of a package: a static release for each CPU."
+    )
+    version: DockerVersion | None = Field(None, description="A version, or its beginning; an older Docker is upgraded.")
+    hold: bool = Field(True, description="Whether the package is held where a later Docker could not work (etcd).")
     hardening: HardeningSection | None = None
     certificate_days: CertificateDays | None = Field(
         None,

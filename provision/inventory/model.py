@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from provision.layout import VXLAN_PORT
+from provision.versions import version_of
 
 HostKeyPolicy = Literal["ask", "accept-new", "strict"]
 PlaneName = Literal["auto", "etcd", "swarm"]
@@ -103,6 +104,35 @@ class Hardening:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A static release of Docker, as a file on the controller, and its checksum."""
+
+    path: Path
+    sha256: str
+
+    @property
+    def version(self) -> str:
+        """The version in the file's name, as Docker publishes it."""
+        return version_of(self.path.name)
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """Docker's programs on the nodes: whether they are installed, from where, and in which version."""
+
+    #: Whether Docker is installed where a host has none.
+    install: bool = False
+    #: The distribution's package, where there are no archives.
+    package: str = "docker.io"
+    #: Static releases in place of the package, by CPU as the archives' names have it (amd64).
+    archives: Mapping[str, Archive] = field(default_factory=dict)
+    #: The version that every host should have, or its beginning; empty: any.
+    version: str = ""
+    #: Whether the package is held where another version cannot work (`apt-mark hold`).
+    hold: bool = True
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Everything the inventory says."""
 
@@ -123,6 +153,7 @@ class Cluster:
     #: None: the counter is not tried.
     app: App | None = None
     hardening: Hardening = field(default_factory=Hardening)
+    docker_engine: DockerEngine = field(default_factory=DockerEngine)
     #: Whether only the nodes may reach the ports that are opened on them.
     firewall: bool = False
     #: How long Docker's certificates in swarm mode last, in days; None: as long as Docker chooses, which is 90.

@@ -20,6 +20,7 @@ from provision.inventory.reader import Page
 from provision.inventory.values import etcd_version, unused_port
 from provision.layout import VXLAN_PORT
 from provision.ports import Port
+from provision.versions import begins, version_of
 
 NOT_FOR_CONTAINERS = 3
 """Addresses of a subnet that no container gets: the first, the last, the gateway."""
@@ -174,6 +175,25 @@ def etcd_is_a_version_or_a_source(page: Page) -> Iterator[Mistake]:
         yield Mistake(page.line(("etcd", "mirror")), what, "delete it, or write a version in place of the source")
 
 
+def docker_comes_from_one_place(page: Page) -> Iterator[Mistake]:
+    """Docker is installed from a package, or from archives."""
+    docker = _section(page, "docker")
+    if docker.get("source") is None:
+        return
+    if docker.get("package") is not None:
+        what = f"docker.source: Docker comes from a package already {_line(page, 'docker', 'package')}"
+        yield Mistake(page.line(("docker", "source")), what, "delete one of the two")
+    if not any(_section(page, "docker", "source").values()):
+        advice = "add amd64: {archive: docker-28.5.2.tgz, sha256: 64 digits}; for other CPUs arm64"
+        yield Mistake(page.line(("docker", "source")), "docker.source: no archive is named", advice)
+    wanted = docker.get("version")
+    for cpu, archive in _section(page, "docker", "source").items():
+        version = version_of(str(_dict(archive).get("archive", "")).rpartition("/")[2])
+        if isinstance(wanted, str) and version and not begins(version, wanted):
+            what = f"docker.source.{cpu}: the archive is of {version}, and docker.version is {visible(wanted)}"
+            yield Mistake(page.line(("docker", "source", cpu, "archive")), what, "name the archive of that version")
+
+
 def sources_are_pinned(page: Page) -> Iterator[Mistake]:
     """The checksum of a source that is downloaded is in the inventory, and a source has one checksum."""
     etcd = _section(page, "etcd")
@@ -225,6 +245,7 @@ RULES = (
     etcd_has_a_release,
     etcd_lacks_what_swarm_mode_has,
     etcd_is_a_version_or_a_source,
+    docker_comes_from_one_place,
     sources_are_pinned,
     releases_are_pinned,
 )

@@ -69,6 +69,18 @@ docker:
   # How nodes share the networks: etcd (Docker before 23), swarm, or auto for what their Docker supports.
   # What the first provision chose stays, whatever Docker the nodes get later.
   control_plane: auto
+  # true: provision installs Docker where a host has none, and reset removes it there.
+  # install: false
+  # What is installed: a package, by apt, together with Docker's client.
+  # package: docker.io
+  # In place of a package: a static release for each CPU, for hosts without a repository.
+  # source:
+  #   amd64: {{archive: docker-28.5.2.tgz, sha256: 64 digits}}
+  #   arm64: {{archive: docker-28.5.2-arm64.tgz, sha256: 64 digits}}
+  # A version, or its beginning: hosts with an older Docker are upgraded, one at a time.
+  # version: "28.5"
+  # Where etcd is the control plane, Docker's package is held at its version: Docker 23 cannot use etcd.
+  # hold: true
   # Settings of dockerd, unless your own daemon.json has them. A change of one restarts dockerd.
   # hardening:
   #   # Setuid programs gain no privileges in new containers (opt out: --security-opt no-new-privileges=false).

@@ -13,14 +13,18 @@ from provision.inventory.reader import reading
 from provision.inventory.releases import ARCHITECTURES, VERSIONS
 from provision.layout import GOSSIP_PORT, VXLAN_PORT
 from provision.ports import Port
+from provision.versions import version_of
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """Docker's own rule for names: names of nodes and networks become part of container names."""
 SSH_USER = r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*"
 SSH_HOST = r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*"
+PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
+"""Debian's own rule for names of packages."""
 IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]*"
 SHA256 = r"[0-9a-fA-F]{64}"
+VERSION_BEGINNING = r"[1-9][0-9]{0,2}(\.(0|[1-9][0-9]{0,3})){0,2}"
 VERSION = r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}"
 
 _JUMP = re.compile(rf"(ssh://)?({SSH_USER}@)?(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(:(?P<port>[0-9]{{1,5}}))?")
@@ -214,6 +218,26 @@ def etcd_version(value: str) -> str:
         what = f"etcd {value} is outside {VERSIONS}: earlier ones can lose data, later ones have no v2 API for Docker"
         raise Wrong(what, "write a version inside, such as 3.5.30")
     return value
+
+
+def docker_version(value: str) -> str:
+    """A version of Docker, or its beginning."""
+    if not re.fullmatch(VERSION_BEGINNING, text(value)):
+        raise Wrong(f"{show(value)} is not a version of Docker", 'write it like "28.5.2", or its beginning: "28.5"')
+    return value
+
+
+def docker_archive(value: str) -> str:
+    """The path of a static release of Docker, which has its version in the file's name."""
+    if not version_of(Path(path(value)).name):
+        what = f"{show(value)}: no version is in the file's name"
+        raise Wrong(what, "keep the name that Docker publishes it with, docker-28.5.2.tgz")
+    return value
+
+
+def package(value: str) -> str:
+    """The name of a package of Debian or Ubuntu."""
+    return _plain(value, PACKAGE, "write it like docker.io: a-z, 0-9, dots, dashes and +")
 
 
 def checksums(value: object) -> str | dict[str, str]:

@@ -12,6 +12,12 @@ def library(*more: str) -> str:
     return "".join((files(__name__) / f"{name}.sh").read_text(encoding="utf-8") for name in ("library", *more))
 
 
+@cache
+def functions(name: str) -> str:
+    """Return the shell functions of one file, given by its name without `.sh`, for a script that has the library."""
+    return (files(__name__) / f"{name}.sh").read_text(encoding="utf-8")
+
+
 def program(room: str, *names: str) -> bytes:
     """Return a program that stays on a node. `names`: its parts' files without `.sh`, in the package `room` or here."""
     places = files(room), files(__name__)

@@ -1,10 +1,15 @@
 # Record what was on the node before the first change, and restore it for reset. POSIX sh.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
+<<<<<<< HEAD
 untouched='nothing was changed: what was there before must be known first'
 
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
 # unit, network, image.
+=======
+# remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, empty,
+# user, unit, network, image; docker, package, group, kernel (packages.sh).
+>>>>>>> install
 remember() {
     ! remembered "$2" || return 0
     { [ -d "$state" ] || (umask 077 && mkdir -p "$state"); } && printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record" ||
@@ -108,11 +113,12 @@ docker_status() {
 put_back() {
     [ -f "$state/record" ] || return 0
     sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
-        printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
+        printf '%s\n' "$name" | grep -qE -- "^($1)" && [ "$name" != "$state" ] || continue # the record itself goes last
         # Temporary files of a change that was killed.
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) remove_path "$name" ;;
+        empty) [ ! -d "$name" ] || find "$name" -xdev -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf -- {} + ;;
         folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
         kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
         user)

@@ -15,7 +15,7 @@ from inventory_sample import RIGHT, assert_only, changed, loaded, mistakes
 from provision import inventory, planes
 from provision.errors import UsageError
 from provision.inventory import releases
-from provision.inventory.model import SSH, App, AppImage, Etcd, EtcdRelease, Hardening
+from provision.inventory.model import SSH, App, AppImage, Archive, DockerEngine, Etcd, EtcdRelease, Hardening
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "provision/inventory/schema.json"
@@ -39,6 +39,64 @@ def test_hardening_is_switched_one_by_one(tmp_path: Path) -> None:
     assert loaded(tmp_path, RIGHT).hardening == Hardening()
     said = "docker:\n  hardening: {rotate_logs: false, isolate_default_bridge: true}\n"
     assert loaded(tmp_path, RIGHT + said).hardening == Hardening(rotate_logs=False, isolate_default_bridge=True)
+
+
+DIGITS = "a" * 64
+
+
+def test_docker_is_installed_where_that_is_asked_for(tmp_path: Path) -> None:
+    assert loaded(tmp_path, RIGHT).docker_engine == DockerEngine(False, "docker.io", {}, "", True)
+    said = "docker: {install: true, package: docker-ce, version: '28.5', hold: false}\n"
+    assert loaded(tmp_path, RIGHT + said).docker_engine == DockerEngine(True, "docker-ce", {}, "28.5", False)
+    said = f"docker:\n  install: true\n  source: {{amd64: {{archive: docker-28.5.2.tgz, sha256: {DIGITS}}}, arm64: }}\n"
+    archives = {"amd64": Archive(tmp_path / "docker-28.5.2.tgz", DIGITS)}
+    assert loaded(tmp_path, RIGHT + said).docker_engine == DockerEngine(True, archives=archives)
+
+
+@pytest.mark.parametrize("version", ["28", "28.5", "28.5.2", "20.10.24", "26.0"])
+def test_a_version_of_docker_or_its_beginning(tmp_path: Path, version: str) -> None:
+    assert loaded(tmp_path, f"{RIGHT}docker: {{version: '{version}'}}\n").docker_engine.version == version
+
+
+@pytest.mark.parametrize(
+    ("docker", "what", "advice"),
+    [
+        ("install: yes", "`yes` is taken for", "write install: true"),
+        ("version: 28.5", "`28.5` is taken for a number", 'put it in quotes: version: "28.5"'),
+        ("version: 28", "`28` is a number", 'put it in quotes: version: "28"'),
+        ("version: 28.5.2.1", "is not a version of Docker", '"28.5"'),
+        ("version: '28.'", "is not a version of Docker", '"28.5"'),
+        ("version: '028'", "is not a version of Docker", '"28.5"'),
+        ("version: latest", "is not a version of Docker", '"28.5"'),
+        ("package: docker.io=20", "holds `=`", "docker.io"),
+        ("package: -y", "starts with `-`", "docker.io"),
+        ("source: docker.tgz", "a group of keys is expected", "archive: "),
+        ("source: {}", "no archive is named", "amd64: {archive:"),
+        ("source: {amd64: }", "no archive is named", "amd64: {archive:"),
+        ("source: {x86_64: {archive: docker.tgz}}", "docker.source.x86_64: there is no such key", "amd64, arm64"),
+        ("source: {amd64: {archive: docker.tgz}}", "docker.source.amd64.sha256: this key is missing", "sha256"),
+        (f"source: {{amd64: {{sha256: {DIGITS}}}}}", "docker.source.amd64.archive: this key is missing", "docker-28"),
+        (
+            f"source: {{amd64: {{archive: x.tgz, sha256: {DIGITS}}}}}",
+            "no version is in the file's name",
+            "docker-28.5.2",
+        ),
+        (
+            f"version: '27', source: {{amd64: {{archive: a/docker-28.5.2.tgz, sha256: {DIGITS}}}}}",
+            "docker.source.amd64: the archive is of 28.5.2, and docker.version is 27",
+            "the archive of that version",
+        ),
+        ("source: {amd64: {archive: x, sha256: abc}}", "not 64 hexadecimal digits", "sha256sum FILE"),
+        (
+            f"package: docker.io, source: {{amd64: {{archive: x, sha256: {DIGITS}}}}}",
+            "from a package",
+            "one of the two",
+        ),
+    ],
+)
+def test_where_docker_comes_from(tmp_path: Path, docker: str, what: str, advice: str) -> None:
+    problems = mistakes(tmp_path, f"{RIGHT}docker: {{{docker}}}\n")
+    assert any(what in problem.what and advice in problem.advice for problem in problems), problems
 
 
 def test_the_firewall_is_asked_for(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from provision.inventory.model import Cluster, EtcdRelease, Node
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
+from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
@@ -46,6 +47,7 @@ class EtcdPlane(Plane):
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
     ports = PORTS
     phases = (
+        Installation(),
         Host(),
         Certificates(),
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),

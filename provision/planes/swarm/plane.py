@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from provision import layout
-from provision.checks.node_view import version_of
 from provision.core.check import Check, collect
 from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
@@ -18,6 +17,7 @@ from provision.inventory.model import Cluster, Node
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
+from provision.phases.installation import Installation, docker_version
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.swarm import leaving, managers, paths, validity, view
@@ -55,7 +55,7 @@ def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which versions of Docker there are, if the nodes have several."""
     found: dict[str, list[str]] = {}
     for node in situation.cluster.nodes:
-        if version := version_of(situation.of(node).values.get("dockerd", "")):
+        if version := docker_version(situation, node):
             found.setdefault(version, []).append(node.name)
     if len(found) < 2:
         return ()
@@ -74,6 +74,7 @@ class SwarmPlane(Plane):
     uses_socket = True
     ports = PORTS
     phases = (
+        Installation(),
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
         Lost(),

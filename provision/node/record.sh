@@ -1,15 +1,10 @@
 # Record what was on the node before the first change, and restore it for reset. POSIX sh.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
-<<<<<<< HEAD
 untouched='nothing was changed: what was there before must be known first'
 
-# remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
-# unit, network, image.
-=======
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, empty,
 # user, unit, network, image; docker, package, group, kernel (packages.sh).
->>>>>>> install
 remember() {
     ! remembered "$2" || return 0
     { [ -d "$state" ] || (umask 077 && mkdir -p "$state"); } && printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record" ||

@@ -65,7 +65,7 @@ put_back_docker() {
 # put_back_things: remove our keepers, networks and image. Some keepers are left if dockerd did not answer before.
 put_back_things() {
     drop_keepers
-<<<<<<< HEAD
+    [ -f "$state/record" ] || return 0 # of a host on which only Docker was installed
     while IFS=$tab read -r kind name _; do
         case $kind in
         network) status=$(docker_status "/networks/$name") ;;
@@ -87,16 +87,6 @@ stays() {
     else
         printf 'the image %s stays: something uses it\n' "$2" >&2
     fi
-=======
-    sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r network; do
-        ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null 2>&1 ||
-            printf 'the network %s stays: something uses it\n' "$network"
-    done
-    sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r image; do
-        ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
-            printf 'the image %s stays: something uses it\n' "$image" >&2
-    done
->>>>>>> install
 }
 
 # put_back_dockerd RECORD: restart dockerd as it was configured before, or stop it if it did not run. Docker may have been

@@ -48,34 +48,37 @@ record_containers() {
     if [ "$process" != "${recorded_of-}" ]; then
         systemctl -q is-active docker.service && containers_root=$(docker_root) || return 0
         recorded_of=$process
-        rm -f "$containers_mark"
+        rm -f "$containers_mark" "$containers_mark.last"
     fi
-    if has_written "$containers_root/containers"; then
-        unsettled=yes # a change within the clock's tick of this look is seen by the next
-    elif [ "${unsettled-}" ]; then
-        unsettled=
-    else
-        return 0
-    fi
-    : >"$containers_mark"
-    update_record || unsettled=yes
+    true >"$containers_mark.now" || return 0
+    # shellcheck disable=SC3013 # dash and busybox have -nt
+    [ ! "$containers_mark" -nt "$containers_mark.now" ] || rm -f "$containers_mark" # the clock was set back
+    has_written "$containers_root/containers" && update_record || return 0
+    # The mark is the look before this one: what was written in the tick of the clock of this look is read again.
+    [ ! -e "$containers_mark.last" ] || mv -f "$containers_mark.last" "$containers_mark"
+    mv -f "$containers_mark.now" "$containers_mark.last"
 }
 
-# has_written FOLDER: succeed if a container was created or removed there, or written, since the last look.
+# has_written FOLDER: succeed if a container was created or removed there, or written, since the mark.
 has_written() {
-    [ -e "$containers_mark" ] || return 0
+    [ -e "$containers_record" ] || rm -f "$containers_mark"
     for file in "$1" "$1"/*/config.v2.json; do
-        # shellcheck disable=SC3013 # dash and busybox have -nt
-        [ ! "$file" -nt "$containers_mark" ] || return 0
+        ! is_newer "$file" || return 0
     done
     return 1
+}
+
+# is_newer FILE: succeed if the file was written since the mark. Without a mark, every file is newer.
+is_newer() {
+    # shellcheck disable=SC3013
+    [ ! -e "$containers_mark" ] || [ "$1" -nt "$containers_mark" ]
 }
 
 # update_record: write the record anew if it differs. A container leaves it when Docker has removed the container. An
 # attachment leaves it when Docker still has the network: then its user has disconnected it. Else Docker has forgotten the
 # network, as one that was upgraded forgets those of a store, and one that leaves a swarm those of the swarm.
 update_record() {
-    [ -d "$containers_root/containers" ] && systemctl -q is-active docker.service || return 0
+    [ -d "$containers_root/containers" ] && systemctl -q is-active docker.service || return
     fresh=$(containers_of "$containers_root/containers" "$containers_record") || return
     case $fresh in *vanished*)
         if ids=$(timeout 20 docker network ls -q --no-trunc 2>/dev/null); then
@@ -92,9 +95,10 @@ update_record() {
     sync "${containers_record%/*}" 2>/dev/null || sync
 }
 
-# containers_of FOLDER [RECORD [IDS]]: print the lines of the containers in Docker's folder. With a record, an address that a
-# container has not at present is that of the record; and an attachment that it has no more is a line `vanished`, unless its
-# network is among the IDs. Fails if a file is removed meanwhile.
+# containers_of FOLDER [RECORD [IDS]]: print the lines of the containers in Docker's folder. With a record, only files that
+# were written since the mark are read; an address that a container has not at present is that of the record; and an
+# attachment that it has no more is a line `vanished`, unless its network is among the IDs. Fails if a file is removed
+# meanwhile.
 containers_of() (
     cd "$1" 2>/dev/null || exit 0
     record=${2-}
@@ -103,7 +107,12 @@ containers_of() (
     set -- */config.v2.json
     [ -e "$1" ] || exit 0
     for file; do
-        set -- "$@" "${file%/*}/hostconfig.json"
+        shift
+        if [ -z "$record" ] || is_newer "$file"; then
+            set -- "$@" "$file" "${file%/*}/hostconfig.json"
+        else
+            set -- "$@" "${file%/*}" # a container whose lines are in the record
+        fi
     done
     awk -v record="$record" -v lives="$lives " "$containers_program" "$@" 2>/dev/null
 )
@@ -122,6 +131,9 @@ BEGIN {
         had[field[2], ++had_count[field[2]]] = line
         had_address[field[2], field[3]] = field[5]
     }
+    for (i = 1; i < ARGC; i++)
+        if (sub("/config[.]v2[.]json$", "", ARGV[i])) { container[++count] = ARGV[i]; ARGV[i] = ARGV[i] "/config.v2.json" }
+        else if (ARGV[i] !~ "/") { container[++count] = ARGV[i]; ARGV[i] = "" }
     RS = "\""
 }
 FNR == 1 {
@@ -136,10 +148,7 @@ inside {
     next
 }
 { outside($0); inside = 1; text = "" }
-END {
-    for (i = 1; i < ARGC; i++)
-        if (sub("/config[.]v2[.]json$", "", ARGV[i])) describe(ARGV[i])
-}
+END { for (i = 1; i <= count; i++) describe(container[i]) }
 function outside(piece,  i, letter, word) {
     for (i = 1; i <= length(piece); i++) {
         letter = substr(piece, i, 1)
@@ -194,7 +203,7 @@ function should_run(it) {
 }
 function describe(it,  i, network, fixed, last, now, lines, still) {
     if (left_out[it]) return
-    if (identity[it] != it || name[it] == "") { # no file that can be read: what was recorded stays
+    if (identity[it] != it || name[it] == "") { # a file that was not read, or not to be read: what was recorded stays
         if (it in had) print had[it]
         for (i = 1; i <= had_count[it]; i++) print had[it, i]
         return

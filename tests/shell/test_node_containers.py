@@ -203,10 +203,33 @@ def test_nothing_is_recorded_where_the_state_folder_is_gone(node: Node) -> None:
 
 def test_docker_is_asked_once_and_its_files_are_read_after_changes_only(node: Node) -> None:
     node.holds("20.10")
-    turn = "update_record() { echo read; }\nlook() { echo look; record_containers; }\nlook; look; look; look\n"
+    turn = """update_record() { echo read; true >"$containers_record"; }
+        look() { echo look; record_containers; }
+        look; look; look; look
+    """
     change = f"touch -d 2038-01-01 {node.config('fix')}; look"
     assert node.run(turn + change).split() == ["look", "read", "look", "read", "look", "look", "look", "read"]
     assert [line.split()[0] for line in node.asked.read_text().splitlines()] == ["info"]
+
+
+def test_a_file_that_has_not_changed_is_not_read_again(node: Node) -> None:
+    node.holds("20.10")
+    unchanged = node.config("fix")
+    record = "record_containers; record_containers; record_containers"
+    again = f"""{record}
+    echo '{{"ID":"torn' >{unchanged} && touch -d 2001-01-01 {unchanged}
+    touch -d 2038-01-01 {node.config("ali")}
+    sed -i s/unless-stopped/always/ {node.config("ali").with_name("hostconfig.json")}
+    {record}"""
+    node.run(again)
+    assert shapes(node.recorded()) == {**SHAPES["20.10"], "ali": (True, "always", SHAPES["20.10"]["ali"][2])}
+
+
+def test_a_clock_that_was_set_back_hides_no_change(node: Node) -> None:
+    node.holds("20.10")
+    back = f"touch -d 2038-01-01 {node.folder}/mend.recorded; rm -r {node.config('fix').parent}"
+    node.run(f"record_containers; record_containers; record_containers; {back}; record_containers")
+    assert set(node.recorded()) == {"ali", "stpd", "crtf"}
 
 
 def test_without_dockerd_docker_is_where_it_was_recorded(node: Node) -> None:

@@ -153,6 +153,16 @@ def test_238_a_container_leaves_the_record_when_docker_has_removed_it_and_no_soo
     assert set(node.record()) == set(everything) - {"fix"}
 
 
+def test_237_what_docker_does_while_it_stops_is_not_recorded(node: Node) -> None:
+    node.holds("20.10")
+    path, stopping = node.config("ali"), node.folder / "stopping"
+    stop = f'sed -i \'s/"Running":true/"Running":false/; s/HasBeenStartedBefore/x/\' {path}; touch {stopping}'
+    node.run(f"record_containers; {stop}; record_containers; record_containers")
+    assert node.recorded()["ali"].runs
+    stopping.unlink()
+    assert not node.record()["ali"].runs
+
+
 def test_239_a_network_that_docker_has_forgotten_stays_recorded_and_one_that_its_user_left_does_not(node: Node) -> None:
     node.holds("28")
     before = node.record()

@@ -38,7 +38,7 @@ def make_containers(lab: Lab, node: str) -> dict[str, Shape]:
         lab,
         node,
         f"""set -e
-        {START} --name recdyn --restart always --network demo --network-alias www busybox sleep 1000000
+        {START} --name recdyn --restart unless-stopped --network demo --network-alias www busybox sleep 1000000
         {START} --name recfix --restart unless-stopped --network demo --ip 10.99.0.70 busybox sleep 1000000
         docker stop recfix
         {START} --name recboth busybox sleep 1000000
@@ -47,7 +47,7 @@ def make_containers(lab: Lab, node: str) -> dict[str, Shape]:
     )
     address = run(lab, node, "docker inspect -f '{{.NetworkSettings.Networks.demo.IPAddress}}' recdyn").strip()
     return {
-        "recdyn": (True, "always", (Attachment("demo", address, aliases=("www",)),)),
+        "recdyn": (True, "unless-stopped", (Attachment("demo", address, aliases=("www",)),)),
         "recfix": (False, "unless-stopped", (Attachment("demo", "10.99.0.70", fixed=True),)),
         "recboth": (True, "no", (Attachment("demo", "10.99.0.71", fixed=True, aliases=("late",)),)),
         "recnew": (False, "no", (Attachment("demo", aliases=("new",)),)),

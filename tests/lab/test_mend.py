@@ -10,7 +10,9 @@ from conftest import Fab
 from invariants import OWN_MEMBER, await_so
 from observe import document, run
 from proofs import connected, red
+from recorded import assert_recorded, recorded, remove_containers
 
+from provision import lab as labs
 from provision.checks.proof import Proof
 from provision.lab import Lab
 from provision.planes.etcd.suites.endpoints import in_store
@@ -174,3 +176,12 @@ def test_an_endpoint_that_nobody_has_is_freed(cluster: Lab, proof: Proof) -> Non
         run(cluster, "node2", "docker run --rm --name gone --network demo busybox true")
     finally:
         run(cluster, "node1", "systemctl start overlay-mend")
+
+
+def test_236_240_what_containers_should_have_is_recorded_and_whole_after_a_power_cut(cluster: Lab) -> None:
+    left = assert_recorded(cluster, "node1")
+    labs.power_cut(cluster.name, "node1")
+    labs.power_on(cluster.name, "node1")
+    assert recorded(cluster, "node1") == left
+    await_so(cluster, "node1", "[ -e /run/overlay-provision/docker.joined ]")
+    remove_containers(cluster, "node1")

@@ -12,6 +12,7 @@ from conftest import Fab, MakeLab
 from dropped import assert_kept_while_used
 from invariants import await_packets, await_so, holds
 from observe import document, everything, manifest, run, start, with_password
+from recorded import assert_recorded, remove_containers
 
 from provision import lab as labs
 from provision.lab import Lab
@@ -69,6 +70,11 @@ def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
     assert report["summary"].startswith("2 of 2 managers healthy")
     assert sorted(row["role"] for row in report["members"]) == ["leader", "manager"]
     assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
+
+
+def test_236_240_what_containers_should_have_is_recorded(cluster: Lab) -> None:
+    assert assert_recorded(cluster, "node1")
+    remove_containers(cluster, "node1")
 
 
 def test_193_flushed_rules_are_planned_as_a_restart(cluster: Lab, fab: Fab) -> None:

@@ -8,7 +8,7 @@ from difflib import unified_diff
 from itertools import chain
 from typing import Literal
 
-Action = Literal["create", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free"]
+Action = Literal["create", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free", "hold"]
 
 #: Where a change happens that is not on a node.
 CONTROLLER = "controller"

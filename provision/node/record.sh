@@ -2,7 +2,7 @@
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
-# unit, network, image.
+# unit, network, image, hold.
 remember() {
     ! remembered "$2" || return 0
     [ -d "$state" ] || (umask 077 && mkdir -p "$state")
@@ -64,6 +64,17 @@ remember_image() {
     timeout 5 docker image inspect "$1" >/dev/null 2>&1 || remember image "$1" -
 }
 
+# remember_hold PACKAGE: record that the package was not held.
+remember_hold() {
+    remember hold "package $1" -
+}
+
+# release_package NAME: let upgrades replace the package again, if it is still installed and held.
+release_package() {
+    [ "$(dpkg-query -W -f '${db:Status-Want}' "$1" 2>/dev/null)" = hold ] || return 0
+    printf '%s install\n' "$1" | dpkg --set-selections
+}
+
 # put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).
 put_back() {
     [ -f "$state/record" ] || return 0
@@ -74,6 +85,7 @@ put_back() {
         case $kind in
         absent) remove_path "$name" ;;
         folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
+        hold) release_package "${name#package }" ;;
         kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
         user)
             ! id "$name" >/dev/null 2>&1 || userdel "$name" && # the group goes with the user, unless it has other members

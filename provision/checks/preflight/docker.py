@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from provision import layout
+from provision.checks import outgrown
 from provision.checks.node_view import NodeView, version_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
@@ -23,7 +24,10 @@ def docker_version(view: NodeView) -> Iterator[Outcome]:
     """Docker is installed, in a version that the control plane supports."""
     version = version_of(view.value("dockerd"))
     window = view.plane.docker_versions
-    if not version:
+    by_now = [one for one in outgrown.problems(view.plane, view.situation) if one.where == view.node.name]
+    if by_now:
+        yield view.failed(by_now[0].what, by_now[0].advice)
+    elif not version:
         yield view.failed("Docker is not installed", view.plane.docker_advice)
     elif not window.holds(version):
         reason = f": {view.plane.docker_reason}" if window.ends_before(version) else ""

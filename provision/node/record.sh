@@ -71,7 +71,7 @@ remember_hold() {
 
 # release_package NAME: let upgrades replace the package again, if it is still installed and held.
 release_package() {
-    [ "$(dpkg-query -W -f '${db:Status-Want}' "$1" 2>/dev/null)" = hold ] || return 0
+    case $(dpkg --get-selections "$1" 2>/dev/null) in *hold) ;; *) return 0 ;; esac
     printf '%s install\n' "$1" | dpkg --set-selections
 }
 

@@ -250,12 +250,15 @@ opens_docker_socket() {
 fact_docker_packages() {
     dpkg=${OVERLAY_DPKG:-/var/lib/dpkg} # the variable is for tests
     dockerd=$(command -v dockerd) && [ -r "$dpkg/status" ] || return 0
-    set --
-    for list in $(grep -lxF -e "$dockerd" -e "${dockerd%/*bin/*}/bin/docker" "$dpkg"/info/docker*.list "$dpkg"/info/moby*.list 2>/dev/null); do
+    client=${dockerd%/*bin/*}/bin/docker
+    # shellcheck disable=SC2046 # a word a file
+    set -- $(grep -lxF -e "$dockerd" -e "$client" "$dpkg"/info/docker*.list "$dpkg"/info/moby*.list 2>/dev/null)
+    [ $# != 0 ] || return 0
+    for list; do
         package=${list##*/} package=${package%.list}
+        shift
         set -- "$@" -e "Package: ${package%:*}"
     done
-    [ $# != 0 ] || return 0
     # shellcheck disable=SC2046 # in one line
     set -- $(grep -A 3 -xF "$@" "$dpkg/status")
     fact value docker-packages "$*"

@@ -135,6 +135,8 @@ def test_248_249_an_upgrade_without_a_reboot_under_live_restore_and_back(make_la
     assert run(lab, "node2", "systemctl is-active docker").strip() == "active"
     assert_calm(lab, "node2", "26.1.5")
     labs.upgrade(lab.name, "node2", release="bookworm", say=quiet)
+    changes = document(fab(lab, "provision", "--json"))["changes"]
+    assert [change["action"] for change in changes] == ["hold"]  # the tree's records of packages are new
     document(fab(lab, "verify", "--json"))
     assert not run(lab, "node2", "journalctl -b -u overlay-mend -o cat -q | grep 'no cluster store' || true")
 

@@ -94,6 +94,23 @@ def test_249_the_unit_that_mends_goes_on_when_the_older_docker_is_back(mend: Men
     assert mend.run(f'mkdir -p "$run"\necho 26.1.5 >"$outgrown"\n{back}watch')[1:] == ["goes on"]
 
 
+def test_246_a_dockerd_that_is_too_new_since_its_restart_is_asked_no_more(mend: MendProgram) -> None:
+    """The unit was at work with the dockerd before it; it ends, and systemd starts it anew."""
+    stands_in = """
+mkdir -p "$run"
+: >"$joined"
+put_names_back() { :; }
+follow() { exec sleep 60 >/dev/null 2>&1; }
+read_store() { echo asked; }
+look() { echo asked; }
+drop_silent() { :; }
+nap() { [ ! -e "$outgrown" ] && echo 26.1.5 >"$outgrown" || exit 1; }
+watch
+kill "$follower"
+"""
+    assert mend.run(stands_in) == ["asked"]
+
+
 def test_249_the_note_is_gone_with_the_newer_docker(store_program: Program) -> None:
     new, old = (dockerd(f"Docker version {version}, build 1") for version in ("28.5.2", "20.10.24"))
     store_program.run(f"{new}prepare\n{old}prepare")

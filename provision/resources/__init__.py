@@ -7,7 +7,7 @@ A content or hash of None does not exist yet: it differs from everything.
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, OldKeeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
-from provision.resources.packages import HeldPackage, docker_packages
+from provision.resources.held_packages import HeldPackage, docker_packages
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Service, User
 

@@ -1,4 +1,4 @@
-"""Packages of the distribution."""
+"""Packages of the distribution that no upgrade replaces."""
 
 from __future__ import annotations
 

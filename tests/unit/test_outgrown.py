@@ -14,7 +14,7 @@ from preflight_sample import docker, failures
 from provision.checks import outgrown
 from provision.core.situation import Situation
 from provision.engine import steps
-from provision.inventory.model import Archive, DockerEngine
+from provision.inventory.model import DockerEngine
 from provision.planes.etcd import node as etcd_node
 from provision.planes.etcd.plane import PLANE
 from provision.planes.swarm.plane import PLANE as SWARM
@@ -78,11 +78,6 @@ def holds(situation: Situation) -> list[tuple[str, str]]:
     ]
 
 
-def engine(situation: Situation, **different: object) -> Situation:
-    changed_engine = replace(DockerEngine(), **different)  # type: ignore[arg-type]  # each test gives a field's own type
-    return replace(situation, cluster=replace(situation.cluster, docker_engine=changed_engine))
-
-
 def packages(situation: Situation, text: str) -> Situation:
     return changed(situation, "node2", with_values(**{"docker-packages": text}))
 
@@ -111,11 +106,6 @@ def test_251_what_is_held_already_or_from_no_package_is_left_alone(tmp_path: Loc
 
 
 def test_251_the_inventory_may_want_no_hold(tmp_path: LocalPath) -> None:
-    assert holds(engine(packages(planned_sample(tmp_path), PACKAGES.format("install")), hold=False)) == []
-
-
-def test_250_the_package_that_a_host_is_to_get_is_held_in_the_same_run(tmp_path: LocalPath) -> None:
-    bare = changed(bare_situation(sample(tmp_path)), "node2", with_values(dockerd=""))
-    assert holds(engine(bare, install=True)) == [("node2", "package docker.io")]
-    assert holds(engine(bare, install=True, archives={"amd64": Archive(tmp_path, "0" * 64)})) == []
-    assert holds(engine(bare, install=False)) == []
+    situation = packages(planned_sample(tmp_path), PACKAGES.format("install"))
+    cluster = replace(situation.cluster, docker_engine=DockerEngine(hold=False))
+    assert holds(replace(situation, cluster=cluster)) == []

@@ -155,13 +155,9 @@ class Docker(Phase):
 
 
 def _held(situation: Situation, node: Node) -> tuple[HeldPackage, ...]:
-    """Return the packages of Docker's programs, which stay as they are; of a node without Docker, the one it gets."""
-    engine, facts = situation.cluster.docker_engine, situation.of(node)
-    if not engine.hold:
-        return ()
-    installed = engine.install and not engine.archives and not facts.values.get("dockerd")
-    names = [engine.package] if installed else docker_packages(facts)
-    return tuple(HeldPackage(name, NO_STORE) for name in names)
+    """Return the packages of Docker's programs, which no upgrade may replace."""
+    wanted = docker_packages(situation.of(node)) if situation.cluster.docker_engine.hold else ()
+    return tuple(HeldPackage(name, NO_STORE) for name in wanted)
 
 
 def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_path: str) -> tuple[File, File, Service]:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Literal
 
 Action = Literal[
-    "create", "install", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free"
+    "create", "install", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free", "hold"
 ]
 
 #: Where a change happens that is not on a node.

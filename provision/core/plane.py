@@ -108,6 +108,10 @@ class Plane:
     docker_versions: Window
     docker_reason: str
     docker_advice: str
+    #: What a later Docker means for the containers of a node that was provisioned with one that can, and the way out;
+    #: see checks/outgrown.py. Empty where no later one is known to be unable.
+    outgrown_means: str = ""
+    outgrown_advice: str = ""
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]

@@ -131,8 +131,12 @@ def make(host: Host, base: Base, public_key: str) -> None:
 
 
 def rebase(host: Host, base: Base) -> None:
-    """Put what the host wrote over another base tree, as an upgrade of its packages does. The host must be off."""
+    """Put what the host wrote over another base tree, as an upgrade of its packages does. The host must be off.
+
+    What dpkg has recorded goes, for it is of the old tree's packages.
+    """
     run("umount", host.root)
+    shutil.rmtree(host.memory / "upper" / "var" / "lib" / "dpkg", ignore_errors=True)
     _mount(host, base)
 
 

@@ -109,13 +109,14 @@ journal_end() {
 
 # run_unit VERB UNIT SECONDS: start, restart or reload a unit and wait for it, up to a limit. On failure print its journal.
 run_unit() {
+    # Before dockerd starts, because docker-store asks for its version then.
+    [ "$2" != docker.service ] || ! dockerd=$(command -v dockerd) || stamp "$dockerd" "$(dockerd --version)"
     enable_unit "$2"
     if ! timeout "$3" systemctl "$1" "$2"; then
         printf '%s did not %s within %s s. Its journal ends:\n' "$2" "$1" "$3" >&2
         journal_end "$2"
         exit 1
     fi
-    [ "$2" != docker.service ] || stamp "$(command -v dockerd)" "$(dockerd --version)"
 }
 
 # stays_up UNIT: die, with the end of its journal, if the unit has restarted more than once and its process has not yet
@@ -141,4 +142,14 @@ drop_firewall() {
     put_back '/etc/overlay-provision|/etc/systemd/system/overlay-firewall.service'
     rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
     systemctl daemon-reload
+}
+
+# hold_package NAME: let no upgrade replace the package, as `apt-mark hold` does. While another program installs packages,
+# dpkg is locked.
+hold_package() {
+    deadline=$(($(date +%s) + 120))
+    until said=$(printf '%s hold\n' "$1" | dpkg --set-selections 2>&1); do
+        [ "$(date +%s)" -lt "$deadline" ] || die "dpkg does not hold the package $1: $said"
+        sleep 1
+    done
 }

@@ -244,6 +244,26 @@ opens_docker_socket() {
         printf '%s\n' "$unit_text" | grep -q '^ *\(Requires\|Wants\|BindsTo\|Sockets\) *=.*docker[.]socket'
 }
 
+# fact_docker_packages: print the first lines of what dpkg records of the packages that dockerd and its client are from:
+# whether it is to `install` or to `hold` each. dpkg's files are read because dpkg reads all of them. Docker's packages are
+# called docker.io, docker-cli, docker-ce, docker-ce-cli, moby-engine, moby-cli.
+fact_docker_packages() {
+    dpkg=${OVERLAY_DPKG:-/var/lib/dpkg} # the variable is for tests
+    dockerd=$(command -v dockerd) && [ -r "$dpkg/status" ] || return 0
+    client=${dockerd%/*bin/*}/bin/docker
+    # shellcheck disable=SC2046 # a word a file
+    set -- $(grep -lxF -e "$dockerd" -e "$client" "$dpkg"/info/docker*.list "$dpkg"/info/moby*.list 2>/dev/null)
+    [ $# != 0 ] || return 0
+    for list; do
+        package=${list##*/} package=${package%.list}
+        shift
+        set -- "$@" -e "Package: ${package%:*}"
+    done
+    # shellcheck disable=SC2046 # in one line
+    set -- $(grep -A 3 -xF "$@" "$dpkg/status")
+    fact value docker-packages "$*"
+}
+
 # fact_docker_failure CONFIG: print why dockerd could not start with its present configuration, and the last words of one
 # that has failed. One that runs is asked only if its configuration is newer than the process.
 fact_docker_failure() {

@@ -4,7 +4,7 @@
 untouched='nothing was changed: what was there before must be known first'
 
 # remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, empty,
-# user, unit, network, image; docker, package, group, kernel (packages.sh).
+# user, unit, network, image; hold; docker, package, group, kernel (packages.sh).
 remember() {
     ! remembered "$2" || return 0
     { [ -d "$state" ] || (umask 077 && mkdir -p "$state"); } && printf '%s\t%s\t%s\n' "$1" "$2" "$3" >>"$state/record" ||
@@ -104,6 +104,17 @@ docker_status() {
     } 2>/dev/null | timeout 10 docker system dial-stdio 2>/dev/null | sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p'
 }
 
+# remember_hold PACKAGE: record that the package was not held.
+remember_hold() {
+    remember hold "package $1" -
+}
+
+# release_package NAME: let upgrades replace the package again, if it is still installed and held.
+release_package() {
+    case $(dpkg --get-selections "$1" 2>/dev/null) in *hold) ;; *) return 0 ;; esac
+    printf '%s install\n' "$1" | dpkg --set-selections
+}
+
 # put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).
 put_back() {
     [ -f "$state/record" ] || return 0
@@ -115,6 +126,7 @@ put_back() {
         absent) remove_path "$name" ;;
         empty) [ ! -d "$name" ] || find "$name" -xdev -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf -- {} + ;;
         folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
+        hold) release_package "${name#package }" ;;
         kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
         user)
             ! id "$name" >/dev/null 2>&1 || userdel "$name" && # the group goes with the user, unless it has other members

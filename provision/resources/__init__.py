@@ -7,6 +7,7 @@ A content or hash of None does not exist yet: it differs from everything.
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
 from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge, Image, Keeper, OldKeeper, keeper_name
 from provision.resources.firewall import NoRuleset, Ruleset
+from provision.resources.held_packages import HeldPackage, docker_packages
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Service, User
 
@@ -18,6 +19,7 @@ __all__ = [
     "File",
     "Folder",
     "GatewayBridge",
+    "HeldPackage",
     "Image",
     "Keeper",
     "Link",
@@ -29,5 +31,6 @@ __all__ = [
     "Upload",
     "User",
     "call",
+    "docker_packages",
     "keeper_name",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from provision.checks import outgrown
 from provision.core.plane import Goal
 from provision.core.table import Table
 from provision.core.validity import left
@@ -44,7 +45,8 @@ def run_certs(
 def _shown(session: Session) -> Report:
     with session.partial_survey() as survey:
         found = tuple(session.plane.certificates(survey.situation))
-        warnings = (*survey.unreached, *session.plane.warnings(survey.situation))
+        too_new = outgrown.problems(session.plane, survey.situation)
+        warnings = (*survey.unreached, *too_new, *session.plane.warnings(survey.situation))
     now = datetime.now(UTC)
     rows = tuple((one.what, f"{one.end:%Y-%m-%d}", left(one.end, now), one.where) for one in found)
     first = min(found, key=lambda one: one.end, default=None)

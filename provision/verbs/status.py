@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from provision import inventory, layout
+from provision.checks import outgrown
 from provision.checks.node_view import version_of
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
@@ -35,7 +36,8 @@ def run_status(session: Session, *, store: bool) -> Report:
     found = ending(plane.certificates(situation), now)
     soon = _soon(plane, [one for one in found if one.end > now], now)
     unasked = plane.unasked(situation) if provisioned else ()
-    problems = (*survey.unreached, *packet_rules.problems(situation), *soon, *unasked)
+    too_new = outgrown.problems(plane, situation)
+    problems = (*survey.unreached, *too_new, *packet_rules.problems(situation), *soon, *unasked)
     return Report(
         "status",
         status.summary + _missing(session, situation),

@@ -24,6 +24,7 @@ docker network ls --format '{{.Name}} {{.Driver}}' | sort
 getent passwd | sort
 getent group | sort
 systemctl list-unit-files --no-legend | sort
+dpkg --get-selections | grep -w hold | sort
 """
 _FILES = r"""
 find /etc/etcd /etc/docker /usr/local /etc/systemd/system/etcd.service /etc/systemd/system/docker.service.d \

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from provision import layout
+from provision.checks import outgrown
 from provision.checks.node_view import NodeView
 from provision.core import outcome
 from provision.core.check import PREFLIGHT, check
@@ -31,7 +32,10 @@ def docker_version(view: NodeView) -> Iterator[Outcome]:
     if installation.is_missing(view.situation, view.node):
         for problem in installation.problems(view.situation, view.node):
             yield outcome.failed(problem.where, problem.what, problem.advice)
-    if not view.value("dockerd") and not view.situation.cluster.docker_engine.install:
+    by_now = [one for one in outgrown.problems(view.plane, view.situation) if one.where == view.node.name]
+    if by_now:
+        yield view.failed(by_now[0].what, by_now[0].advice)
+    elif not view.value("dockerd") and not view.situation.cluster.docker_engine.install:
         yield view.failed("Docker is not installed", f"{view.plane.docker_advice}; or let provision do it: {INSTALL}")
     elif version and not window.holds(version):
         reason = f": {view.plane.docker_reason}" if window.ends_before(version) else ""

@@ -45,6 +45,8 @@ class EtcdPlane(Plane):
     docker_versions = Window(lowest=((20, 10),), limit=(23,))
     docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
+    outgrown_means = "no container on the cluster's networks starts here, others run"
+    outgrown_advice = "fab migrate --plan shows how the cluster goes on with swarm mode"
     ports = PORTS
     phases = (
         Installation(),
@@ -121,7 +123,7 @@ class EtcdPlane(Plane):
             units=(paths.ETCD_UNIT, layout.DOCKER_UNIT),
             spaces=tuple(disk.needs(situation, node)),
             functions=(functions("facts"),),
-            calls=("fact_store_data", "fact_store_log", "fact_store_in_use"),
+            calls=("fact_docker_packages", "fact_store_data", "fact_store_log", "fact_store_in_use"),
             slow_calls=("fact_members", call("fact_endpoints", *addresses)),
         )
 

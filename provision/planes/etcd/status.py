@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from provision import layout
+from provision.checks import outgrown
 from provision.core.membership import majority, spare
 from provision.core.plane import Status
 from provision.core.situation import Situation
@@ -28,12 +29,13 @@ _STATE = r"""
 [ -e %s ] && echo joined || echo waits
 cat %s 2>/dev/null || echo 0
 """
-_DAEMON = {"joined": "on the store", "waits": "without the store"}
+_DAEMON = {"joined": "on the store", "waits": "without the store", "outgrown": "too new for the store"}
 
 
 @dataclass(frozen=True)
 class State:
-    """What a dockerd is at: `joined`, `waits` for the store, or `none` of ours; and what it could not start.
+    """What a dockerd is at: `joined`, `waits` for the store, `outgrown` (it is too new for one), or `none` of ours; and
+    what it could not start.
 
     `mended` is how many rows of its networks were mended since the boot: see planes/etcd/node/mend.sh.
     """
@@ -57,7 +59,7 @@ def status(coordinator: EtcdCoordinator, situation: Situation, *, store: bool) -
     """Return members, daemons and certificates; with `store` the tree under /docker as each member holds it."""
     unasked = validity.unasked(situation)
     members = (*(_unasked(coordinator) if unasked else _members(coordinator, situation)), *_strangers(situation))
-    states = coordinator.remotes.each(_state)
+    states = _with_outgrown(coordinator.remotes.each(_state), situation)
     # The store counts those that it lists, whatever the inventory says.
     wanted = len(membership.membership(situation).voters) or len(coordinator.cluster.members)
     healthy = sum(row.health == "healthy" for row in members)
@@ -156,6 +158,17 @@ def _state(remote: Remote) -> State:
     return State(first, more[0], tuple(more[1:])) if more else State(first)
 
 
+def _with_outgrown(states: Mapping[str, State], situation: Situation) -> Mapping[str, State]:
+    """Return the states, with those marked that wait for what they cannot use."""
+    from provision.planes.etcd.plane import PLANE  # which imports the coordinator, and that this module
+
+    too_new = outgrown.versions(PLANE, situation)
+    return {
+        name: replace(state, daemon="outgrown") if name in too_new and state.daemon == "waits" else state
+        for name, state in states.items()
+    }
+
+
 def _waiting(states: Mapping[str, State], members: Sequence[Row], wanted: int) -> tuple[Table, ...]:
     """Say what waits for what, and why. Nothing, where nothing waits."""
     silent = ", ".join(row.node for row in members if row.health == "no answer")
@@ -164,11 +177,15 @@ def _waiting(states: Mapping[str, State], members: Sequence[Row], wanted: int) -
     if not healthy:
         why = f"for the store: of {wanted} members {majority(wanted)} are needed"
         why += f", no answer from {silent}" if silent else ""
+    reasons = {"waits": "for dockerd", "outgrown": "for a control plane that this Docker can use"}
     rows = [
         row
         for name, state in states.items()
-        if state.daemon == "waits"
-        for row in ((name, "dockerd", why), *((name, f"container {one}", "for dockerd") for one in state.containers))
+        if state.daemon in reasons
+        for row in (
+            *([(name, "dockerd", why)] if state.daemon == "waits" else []),
+            *((name, f"container {one}", reasons[state.daemon]) for one in state.containers),
+        )
     ]
     return (Table("waiting", "Waiting", ("node", "what", "for what"), tuple(rows)),) if rows else ()
 

@@ -9,7 +9,7 @@ from provision import node
 from provision.node import library
 
 #: The parts, in their order, of the program that connects dockerd to the store, and of the one that mends its errors.
-DOCKER_STORE = ("docker_store", "docker_config", "store", "docker_store_join", "docker_store_start")
+DOCKER_STORE = ("docker_store", "library", "docker_config", "store", "docker_store_join", "docker_store_start")
 MEND = (
     "mend",
     "store",

@@ -24,8 +24,10 @@ config=$run/daemon.json
 joined=$run/docker.joined   # exists while this dockerd is on the store
 cleaned=$run/docker.cleaned # exists if a dockerd has been on the store since the host's boot
 whole=$run/docker.whole     # exists if the next dockerd has to start with the store, whatever its configuration says
+outgrown=$run/docker.outgrown # exists while dockerd is of a version without a cluster store: its version
 began=$run/docker.began     # the time before this dockerd's start, or before the start of one that never served
 looked=$run/docker.looked   # its mtime: when Docker was last asked for containers that could not start
+too_new=23 # the first version of Docker without a cluster store
 within="timeout 3" # for a command of etcdctl
 turn=/overlay-provision/joining
 gossip_port=7946
@@ -44,13 +46,22 @@ store_keys() {
 prepare() {
     rm -f "$joined"
     mkdir -p "$run"
+    note_version
     [ -e "$began" ] || now >"$began"
-    if { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
+    if [ ! -e "$outgrown" ] && { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
         configure store_keys
     else
         configure
     fi
     rm -f "$whole"
+}
+
+# note_version: record whether the dockerd that is about to start is too new for a cluster store. With one in its
+# configuration it would not start.
+note_version() {
+    version=$(stamped version "$(command -v dockerd)" || dockerd --version 2>/dev/null)
+    version=${version##*Docker version } version=${version%%[!0-9.]*}
+    if [ "${version%%.*}" -ge "$too_new" ] 2>/dev/null; then echo "$version" >"$outgrown"; else rm -f "$outgrown"; fi
 }
 
 # restores_live: succeed if the user's configuration sets live-restore. is_needed_whole finds out if a flag sets it.

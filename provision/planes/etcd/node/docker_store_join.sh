@@ -60,6 +60,10 @@ start_whole() {
 
 join() {
     start_shut_down
+    if [ -e "$outgrown" ]; then
+        tell_outgrown
+        return
+    fi
     if ! on_store; then
         until take_turn; do sleep 0.5; done # a host without the others may wait for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole

@@ -39,6 +39,10 @@ watch() {
     after=0 calm=0 hurrying=0 recounts=0
     mkdir -p "$run"
     rm -f "$left_away"
+    [ ! -e "$outgrown" ] || tell_outgrown
+    while [ -e "$outgrown" ]; do
+        sleep 10
+    done
     put_names_back
     until [ -e "$joined" ]; do # Docker has no rows for the store's networks before it has joined
         record_containers
@@ -47,7 +51,7 @@ watch() {
     trap 'changed=yes; [ -z "$napping" ] || kill "$napping"' USR1
     follow $$ &
     follower=$!
-    while kill -0 "$follower"; do
+    while kill -0 "$follower" && [ ! -e "$outgrown" ]; do
         record_containers
         if [ "$changed" ] || [ "$calm" -ge "$refresh" ]; then
             [ -z "$changed" ] || after=$follow_up recounts=2

@@ -17,3 +17,9 @@ put_names_back() {
     done
 }
 
+
+# tell_outgrown: say that dockerd is too new for a cluster store, and what that means.
+tell_outgrown() {
+    echo "Docker $(cat "$outgrown") has no cluster store: no container on the cluster's networks starts here, others run." \
+        "This unit waits for an older Docker; fab migrate --plan shows how the cluster goes on with swarm mode"
+}

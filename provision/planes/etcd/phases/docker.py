@@ -22,12 +22,25 @@ from provision.planes.etcd import membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.node import DOCKER_STORE, MEND, functions, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
-from provision.resources import File, Folder, GatewayBridge, Resource, Service, call, packet_rules
+from provision.resources import (
+    File,
+    Folder,
+    GatewayBridge,
+    HeldPackage,
+    Resource,
+    Service,
+    call,
+    docker_packages,
+    packet_rules,
+)
 from provision.templates import render
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
     from provision.remote import Remote
+
+#: Why Docker's packages are held.
+NO_STORE = "Docker 23 has no cluster store"
 
 WAITS = "waits for the next restart"
 
@@ -71,6 +84,7 @@ class Docker(Phase):
             situation, program(*MEND), layout.MEND_PROGRAM, layout.MEND_UNIT, layout.MEND_UNIT_FILE
         )
         return (
+            *_held(situation, node),
             Folder(layout.DOCKER),
             Folder(paths.DOCKER_PKI, 0o700),
             *(file for place in turned_with_docker(situation, node) for file in leaf_files(situation, place)),
@@ -138,6 +152,12 @@ class Docker(Phase):
         """They are on the store. One that bootstraps has no quorum yet: planes/etcd/phases/quorum.py waits then."""
         if membership.is_running(situation):
             coordinator.remotes.each(joined, wave)
+
+
+def _held(situation: Situation, node: Node) -> tuple[HeldPackage, ...]:
+    """Return the packages of Docker's programs, which no upgrade may replace."""
+    wanted = docker_packages(situation.of(node)) if situation.cluster.docker_engine.hold else ()
+    return tuple(HeldPackage(name, NO_STORE) for name in wanted)
 
 
 def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_path: str) -> tuple[File, File, Service]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from provision import inventory, layout
 from provision.checks import outgrown
-from provision.checks.node_view import version_of
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
 from provision.core.table import Table
@@ -20,6 +19,7 @@ from provision.report import Report
 from provision.resources import packet_rules
 from provision.verbs.session import Session
 from provision.verbs.steps import NOT_PROVISIONED, is_provisioned
+from provision.versions import version_of
 
 
 def run_status(session: Session, *, store: bool) -> Report:

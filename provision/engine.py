@@ -18,7 +18,7 @@ from provision.inventory.model import Node
 from provision.node import library
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
-from provision.resources import UPLOADS, Difference, Resource, Service
+from provision.resources import UPLOADS, Difference, Resource, Service, Upgrade
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def with_policies(plane: Plane, situation: Situation, remotes: Remotes) -> Situa
     stopped = {
         step.node.name: step.node
         for step in steps(plane, situation)
-        if step.difference.action == "restart" and isinstance(step.resource, Service) and step.resource.stops_containers
+        if step.change.restarts and isinstance(step.resource, (Service, Upgrade)) and step.resource.stops_containers
     }
 
     def ask(remote: Remote) -> facts.Facts:
@@ -151,11 +151,16 @@ def _answer(remote: Remote, script: str) -> str:
     return result.stdout
 
 
+def at_work(plane: Plane, situation: Situation) -> tuple[Phase, ...]:
+    """Return the phases that are at work in this stage."""
+    return tuple(phase for phase in plane.phases if not situation.only or phase.name in situation.only)
+
+
 def steps(plane: Plane, situation: Situation) -> tuple[Step, ...]:
     """Compare everything with its facts. Pure."""
     return tuple(
         Step(node, phase, resource, difference)
-        for phase in plane.phases
+        for phase in at_work(plane, situation)
         for node in situation.cluster.nodes
         for resource in phase.resources(situation, node)
         if (difference := resource.compare(situation.of(node)))
@@ -175,7 +180,9 @@ def foresee(plane: Plane, before: Situation, after: Situation) -> Plan:
     What both want alike is not touched. The facts are those of now: they tell what else differs, and what runs.
     """
     held = {
-        node.name: {resource.name: resource for phase in plane.phases for resource in phase.resources(before, node)}
+        node.name: {
+            resource.name: resource for phase in at_work(plane, before) for resource in phase.resources(before, node)
+        }
         for node in after.cluster.nodes
     }
     todo = []
@@ -185,7 +192,7 @@ def foresee(plane: Plane, before: Situation, after: Situation) -> Plan:
             todo.append(_once_more(step) if there else step)
     earlier = _cluster_changes(plane, before)
     changes = {
-        name: tuple(change for change in of_phase if change not in earlier[name])
+        name: tuple(change for change in of_phase if change not in earlier.get(name, ()))
         for name, of_phase in _cluster_changes(plane, after).items()
     }
     return _in_order(plane, todo, changes)
@@ -199,15 +206,16 @@ def _once_more(step: Step) -> Step:
 
 
 def _cluster_changes(plane: Plane, situation: Situation) -> Mapping[str, tuple[Change, ...]]:
-    return {phase.name: phase.cluster_changes(situation) for phase in plane.phases}
+    return {phase.name: phase.cluster_changes(situation) for phase in at_work(plane, situation)}
 
 
 def _in_order(plane: Plane, todo: Sequence[Step], of_cluster: Mapping[str, Sequence[Change]]) -> Plan:
     changes: list[Change] = []
     for phase in plane.phases:
-        changes += [change for change in of_cluster[phase.name] if change.where == CONTROLLER]
+        mine = of_cluster.get(phase.name, ())
+        changes += [change for change in mine if change.where == CONTROLLER]
         changes += [step.change for step in todo if step.phase is phase]
-        changes += [change for change in of_cluster[phase.name] if change.where == CLUSTER]
+        changes += [change for change in mine if change.where == CLUSTER]
     return Plan(tuple(changes))
 
 
@@ -218,13 +226,13 @@ def carry_out(
 
     StepFailed names the node, the step, and what was done before it.
     """
-    for phase in plane.phases:
+    for phase in at_work(plane, situation):
         if plan.of(CONTROLLER, phase.name):
             progress.say(CONTROLLER, f"phase {phase.name}")
             situation = phase.change_controller(situation)
             coordinator.aim(situation)
     todo = steps(plane, situation)
-    for phase in plane.phases:
+    for phase in at_work(plane, situation):
         with progress.stage(phase.name):
             mine = tuple(step for step in todo if step.phase is phase)
             _change_nodes(phase, situation, coordinator, mine, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -26,6 +27,24 @@ class Window:
         """As a person says it."""
         lowest = " or ".join(".".join(map(str, low)) for low in self.lowest)
         return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
+
+
+def version_of(text: str) -> str:
+    """Return the first version number in a program's output; empty if there is none."""
+    found = re.search(r"\d+\.\d+\.\d+", text)
+    return found[0] if found else ""
+
+
+def begins(version: str, beginning: str) -> bool:
+    """Say whether a version such as `28.5.2` begins with these numbers, such as `28.5`."""
+    numbers = _numbers(beginning)
+    return _numbers(version)[: len(numbers)] == numbers
+
+
+def is_newer(version: str, beginning: str) -> bool:
+    """Say whether a version is later than every one that begins with these numbers."""
+    numbers = _numbers(beginning)
+    return _numbers(version)[: len(numbers)] > numbers
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.facts import Facts
 from provision.inventory.model import Node
+from provision.versions import version_of as version_of
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,3 @@ def _outcomes(check: Check, view: NodeView, *, ignored: bool) -> Iterator[Outcom
         if ignored and each.status == "failed":
             each = replace(each, status="warning", evidence=f"{each.evidence} (ignored: --ignore {check.name})")
         yield replace(each, check=check.name, about=check.about)
-
-
-def version_of(text: str) -> str:
-    """Return the first version number in a program's output; empty if there is none."""
-    found = re.search(r"\d+\.\d+\.\d+", text)
-    return found[0] if found else ""

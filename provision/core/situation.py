@@ -29,6 +29,8 @@ class Situation:
     recorded: bool = False
     #: Addresses of hosts that leave in this stage: the nodes let them in until they have left.
     guests: tuple[str, ...] = ()
+    #: The names of the only phases that are at work in this stage; empty: all.
+    only: frozenset[str] = frozenset()
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""

@@ -51,6 +51,9 @@ def join(questions: Iterable[Question]) -> Question:
     return Question(**{field.name: all_of(field.name) for field in fields(Question)})
 
 
+#: Seconds for which a question waits for an upgrade of Docker that a killed run has left to itself.
+UPGRADE_SECONDS = 45
+
 #: The questions that every script asks: what preflight checks and templates need to know about a host.
 SURVEY = """
 fact value uname "$(uname -n -r -m)"
@@ -119,7 +122,7 @@ def script(question: Question) -> str:
     units = f"fact_units {_words((*question.units, 'docker.socket'))}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
     functions = "\n".join((library("facts"), *question.functions))
-    return f"{functions}\n{began}\n{units}\n{asked}\n{ended}\n"
+    return f"{functions}\nawait_upgrade {UPGRADE_SECONDS}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:

@@ -9,7 +9,13 @@ from importlib.resources import files
 @cache
 def library(*more: str) -> str:
     """Return the shell functions of `library.sh`, and those of further files, given by name without `.sh`."""
-    return "".join((files(__name__) / f"{name}.sh").read_text(encoding="utf-8") for name in ("library", *more))
+    return "".join(map(part, ("library", *more)))
+
+
+@cache
+def part(name: str) -> str:
+    """Return the shell functions of a file, given by name without `.sh`, without those of `library.sh`."""
+    return (files(__name__) / f"{name}.sh").read_text(encoding="utf-8")
 
 
 def program(room: str, *names: str) -> bytes:

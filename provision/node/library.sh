@@ -53,3 +53,12 @@ last_words() {
     errors=$(printf '%s\n' "$said" | grep -iE 'level"?[=:]"?(error|fatal|panic)|fail|panic|unable' | tail -n 5)
     printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}"
 }
+
+# await_upgrade SECONDS: wait until an upgrade of Docker has ended that a run has left to itself.
+await_upgrade() {
+    tries=0
+    while [ -e /run/systemd/transient/overlay-upgrade.service ] && [ "$tries" -lt "$1" ]; do
+        sleep 1
+        tries=$((tries + 1))
+    done
+}

@@ -9,6 +9,7 @@ from provision.resources.containers import GATEWAY_BRIDGE, KEEPER, GatewayBridge
 from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Service, User
+from provision.resources.upgrade import Upgrade
 
 __all__ = [
     "GATEWAY_BRIDGE",
@@ -26,6 +27,7 @@ __all__ = [
     "Resource",
     "Ruleset",
     "Service",
+    "Upgrade",
     "Upload",
     "User",
     "call",

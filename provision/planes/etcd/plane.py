@@ -13,8 +13,9 @@ from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
-from provision.facts import Facts, Question
+from provision.facts import Facts, Question, join
 from provision.inventory.model import Cluster, EtcdRelease, Node
+from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
@@ -36,6 +37,11 @@ from provision.remote import Remotes
 from provision.versions import Window
 
 
+def _is_in(situation: Situation, node: Node) -> bool:
+    """Say whether a node's dockerd is on the running store."""
+    return membership.is_running(situation) and joins_when_it_starts(situation.of(node))
+
+
 class EtcdPlane(Plane):
     """The cluster store: etcd on the members, and every dockerd on it."""
 
@@ -44,6 +50,7 @@ class EtcdPlane(Plane):
     docker_versions = Window(lowest=((20, 10),), limit=(23,))
     docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
+    upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
     phases = (
         Host(),
@@ -51,6 +58,7 @@ class EtcdPlane(Plane):
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
+        upgrade.Upgrade(_is_in, lambda _, node: node.member, lambda *_: ""),
         Docker(),
         Images(lambda situation: bool(situation.guests)),
         Quorum(),
@@ -112,7 +120,7 @@ class EtcdPlane(Plane):
         """Ask for the member that runs there, what it knows of the others, what lies in its data folder, and which
         endpoints belong to hosts that are no nodes."""
         addresses = (one.address for one in situation.cluster.nodes)
-        return Question(
+        own = Question(
             # Of every node: who is no member in this inventory may be one in the store.
             paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, layout.DOCKER_DROP_IN),
             shown=(paths.ETCD_BOOTSTRAP,),
@@ -122,6 +130,7 @@ class EtcdPlane(Plane):
             calls=("fact_store_data", "fact_store_log", "fact_store_in_use"),
             slow_calls=("fact_members", call("fact_endpoints", *addresses)),
         )
+        return join([own, upgrade.question(situation.cluster)])
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which members can neither bootstrap nor join, and which change of members would cost the majority."""
@@ -160,7 +169,7 @@ class EtcdPlane(Plane):
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return those in which members leave, or the steps of a rotation that are left."""
         if goal is Goal.CONVERGE:
-            return leaving.stages(situation)
+            return upgrade.stages(situation, leaving.stages(situation))
         if leaving.leavers(situation):
             what = f"{', '.join(leaving.leavers(situation))}: is about to leave, and its certificates cannot be renewed"
             raise PreflightRefused(Problem(what, "cluster", "fab provision lets it leave first; or bring it back"))

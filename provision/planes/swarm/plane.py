@@ -13,8 +13,9 @@ from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
-from provision.facts import Facts, Question
+from provision.facts import Facts, Question, join
 from provision.inventory.model import Cluster, Node
+from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
@@ -63,6 +64,11 @@ def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
     return (Problem(what, "cluster", "they work together; upgrade one node after another until all have the latest"),)
 
 
+def _is_in(situation: Situation, node: Node) -> bool:
+    """Say whether a node is in the running swarm."""
+    return node in view.active(situation)
+
+
 class SwarmPlane(Plane):
     """Every node's dockerd in one swarm; the members manage it."""
 
@@ -76,6 +82,7 @@ class SwarmPlane(Plane):
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
         Lost(),
+        upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         Docker(),
         Swarm(),
         Authority(),
@@ -112,7 +119,7 @@ class SwarmPlane(Plane):
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
-        return Question(
+        own = Question(
             paths=(paths.PEERS,),
             shown=(paths.STARTED,),
             docker=(view.INFO, view.NODES),
@@ -120,6 +127,7 @@ class SwarmPlane(Plane):
             functions=(functions("facts"),),
             calls=("fact_swarm_certificates", "fact_swarm_address", *encryption),
         )
+        return join([own, upgrade.question(situation.cluster)])
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which nodes cannot leave or stay as they are, another VXLAN port, and where a majority would be lost."""
@@ -145,7 +153,7 @@ class SwarmPlane(Plane):
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return those in which nodes leave. Whatever is to be renewed, Docker replaces the authority and all else."""
         if goal is Goal.CONVERGE:
-            return leaving.stages(situation)
+            return upgrade.stages(situation, leaving.stages(situation))
         aim = Local(replaced=validity.authority(situation))
         if not aim.replaced:
             raise PreflightRefused(Problem("no manager shows its certificate", "cluster", "fab status; fab provision"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from provision.lab import base, recipe, trixie, trixie_docker28
 from provision.lab.commands import run
+from provision.lab.host import STATE
 from provision.lab.recipe import Recipe, Say
 
 SUITES = {"20.10": recipe.SUITE, "26": trixie.SUITE, "28": trixie_docker28.NEXT}
@@ -61,3 +62,14 @@ PACKAGES = Recipe(
     essential=tuple(f"{version}/{name}" for version in SUITES for name in ("docker.io_*.deb", "Packages")),
     build=build,
 )
+
+
+def offer(lab: str, node: str, *versions: str, say: Say) -> None:
+    """Make packages of Docker, by the beginnings of their versions, the only source of a host's apt."""
+    packages = base.ensure(say, PACKAGES).folder
+    root = STATE / lab / node / "root"
+    sources = root / "etc/apt/sources.list.d/docker.list"
+    for version in versions:
+        shutil.copytree(packages / version, root / f"srv/docker-{version}", dirs_exist_ok=True)
+    (root / "etc/apt/sources.list").unlink(missing_ok=True)
+    sources.write_text("".join(f"deb [trusted=yes] file:/srv/docker-{version} ./\n" for version in versions))

@@ -151,20 +151,20 @@ def _answer(remote: Remote, script: str) -> str:
     return result.stdout
 
 
-def at_work(plane: Plane, situation: Situation) -> tuple[Phase, ...]:
-    """Return the phases that are at work in this stage."""
-    return tuple(phase for phase in plane.phases if not situation.only or phase.name in situation.only)
-
-
 def steps(plane: Plane, situation: Situation) -> tuple[Step, ...]:
     """Compare everything with its facts. Pure."""
     return tuple(
         Step(node, phase, resource, difference)
-        for phase in at_work(plane, situation)
+        for phase in _phases(plane, situation)
         for node in situation.cluster.nodes
         for resource in phase.resources(situation, node)
         if (difference := resource.compare(situation.of(node)))
     )
+
+
+def _phases(plane: Plane, situation: Situation) -> tuple[Phase, ...]:
+    """Return the phases of this stage."""
+    return tuple(phase for phase in plane.phases if phase.prepares or not situation.preparing)
 
 
 def make_plan(plane: Plane, situation: Situation) -> Plan:
@@ -179,10 +179,9 @@ def foresee(plane: Plane, before: Situation, after: Situation) -> Plan:
 
     What both want alike is not touched. The facts are those of now: they tell what else differs, and what runs.
     """
+    phases = _phases(plane, before)
     held = {
-        node.name: {
-            resource.name: resource for phase in at_work(plane, before) for resource in phase.resources(before, node)
-        }
+        node.name: {resource.name: resource for phase in phases for resource in phase.resources(before, node)}
         for node in after.cluster.nodes
     }
     todo = []
@@ -206,7 +205,7 @@ def _once_more(step: Step) -> Step:
 
 
 def _cluster_changes(plane: Plane, situation: Situation) -> Mapping[str, tuple[Change, ...]]:
-    return {phase.name: phase.cluster_changes(situation) for phase in at_work(plane, situation)}
+    return {phase.name: phase.cluster_changes(situation) for phase in _phases(plane, situation)}
 
 
 def _in_order(plane: Plane, todo: Sequence[Step], of_cluster: Mapping[str, Sequence[Change]]) -> Plan:
@@ -226,13 +225,14 @@ def carry_out(
 
     StepFailed names the node, the step, and what was done before it.
     """
-    for phase in at_work(plane, situation):
+    phases = _phases(plane, situation)
+    for phase in phases:
         if plan.of(CONTROLLER, phase.name):
             progress.say(CONTROLLER, f"phase {phase.name}")
             situation = phase.change_controller(situation)
             coordinator.aim(situation)
     todo = steps(plane, situation)
-    for phase in at_work(plane, situation):
+    for phase in phases:
         with progress.stage(phase.name):
             mine = tuple(step for step in todo if step.phase is phase)
             _change_nodes(phase, situation, coordinator, mine, progress)
@@ -272,7 +272,7 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
         progress.say(remote.node.name, f"{phase.name}: upload {upload.source.name}")
         remote.push(upload.source, upload.path)
     progress.say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
-    result = remote.run(node_script(todo), timeout=300, changes=True, what=f"phase {phase.name}")
+    result = remote.run(node_script(todo), timeout=phase.seconds, changes=True, what=f"phase {phase.name}")
     if result.code:
         done = result.stdout.splitlines()
         failed = todo[len(done)] if len(done) < len(todo) else todo[-1]

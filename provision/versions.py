@@ -29,18 +29,6 @@ class Window:
         return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
 
 
-def version_of(text: str) -> str:
-    """Return the first version number in a program's output; empty if there is none."""
-    found = re.search(r"\d+\.\d+\.\d+", text)
-    return found[0] if found else ""
-
-
-def begins(version: str, beginning: str) -> bool:
-    """Say whether a version such as `28.5.2` begins with these numbers, such as `28.5`."""
-    numbers = _numbers(beginning)
-    return _numbers(version)[: len(numbers)] == numbers
-
-
 def is_newer(version: str, beginning: str) -> bool:
     """Say whether a version is later than every one that begins with these numbers."""
     numbers = _numbers(beginning)
@@ -49,3 +37,14 @@ def is_newer(version: str, beginning: str) -> bool:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+
+
+def version_of(text: str) -> str:
+    """Return the first version number in a program's output; empty if there is none."""
+    found = re.search(r"\d+\.\d+\.\d+", text)
+    return found[0] if found else ""
+
+
+def begins(version: str, beginning: str) -> bool:
+    """Say whether a version such as `28.5.2` begins with `28.5`, number by number."""
+    return f"{version}.".startswith(f"{beginning}.") if beginning else True

@@ -22,6 +22,10 @@ class Phase:
     name: str
     #: What a person should know is waited for, where it may take a while.
     waits_for = ""
+    #: Whether it takes part in a stage that only prepares the hosts (`Situation.preparing`).
+    prepares = False
+    #: Seconds that the script on a node may take.
+    seconds = 300
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return what a node should hold, in the order in which it is made."""

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Literal
 
 Action = Literal[
-    "create", "update", "remove", "replace", "load", "start", "restart", "upgrade", "enable", "add", "free"
+    "create", "install", "upgrade", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free"
 ]
 
 #: Where a change happens that is not on a node.

@@ -27,10 +27,10 @@ class Situation:
     matrix: Matrix = field(default_factory=Matrix)
     #: Whether the cluster was provisioned before, so that its control plane is settled.
     recorded: bool = False
+    #: Whether this stage only prepares the hosts for the others: most phases wait.
+    preparing: bool = False
     #: Addresses of hosts that leave in this stage: the nodes let them in until they have left.
     guests: tuple[str, ...] = ()
-    #: The names of the only phases that are at work in this stage; empty: all.
-    only: frozenset[str] = frozenset()
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""

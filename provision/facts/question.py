@@ -66,9 +66,13 @@ fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
     case $one in 'local '* | 'broadcast '*) ;; *) printf '%s;' "$one" ;; esac # fact_addresses tells the addresses
 done)"
 fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
-! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
+# One that is not completely installed is none (packages.sh).
+[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" ||
+    fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
-[ ! -f "$state/record" ] || fact value record yes
+[ ! -f "$state/record" ] && [ ! -f "$state/docker/record" ] || fact value record yes
+# Where a Docker of ours comes from: the first line of its record.
+! IFS=$tab read -r _ _ origin <"$state/docker/record" 2>/dev/null || fact value docker-ours "$origin"
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 fact_docker_unit

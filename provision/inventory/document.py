@@ -81,7 +81,7 @@ Checksums = Annotated[
 Digits = Annotated[str, AfterValidator(values.sha256), _like("64 digits", values.SHA256)]
 Package = Annotated[str, AfterValidator(values.package), _like("docker.io", values.PACKAGE)]
 DockerVersion = Annotated[str, AfterValidator(values.docker_version), _like('"28.5"', values.VERSION_BEGINNING)]
-DockerArchive = Annotated[str, AfterValidator(values.path), _like("docker-28.5.2.tgz")]
+DockerArchive = Annotated[str, AfterValidator(values.docker_archive), _like("docker-28.5.2.tgz")]
 Image = Annotated[str, AfterValidator(values.image), _like("busybox", values.IMAGE)]
 Archive = Annotated[str, AfterValidator(values.path), _like("artifacts/busybox.tar")]
 

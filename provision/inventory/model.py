@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from provision.layout import VXLAN_PORT
+from provision.versions import version_of
 
 HostKeyPolicy = Literal["ask", "accept-new", "strict"]
 PlaneName = Literal["auto", "etcd", "swarm"]
@@ -108,6 +109,11 @@ class Archive:
 
     path: Path
     sha256: str
+
+    @property
+    def version(self) -> str:
+        """The version in the file's name, as Docker publishes it."""
+        return version_of(self.path.name)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from provision.inventory.reader import Page
 from provision.inventory.values import etcd_version, unused_port
 from provision.layout import VXLAN_PORT
 from provision.ports import Port
+from provision.versions import begins, version_of
 
 NOT_FOR_CONTAINERS = 3
 """Addresses of a subnet that no container gets: the first, the last, the gateway."""
@@ -185,6 +186,12 @@ def docker_comes_from_one_place(page: Page) -> Iterator[Mistake]:
     if not any(_section(page, "docker", "source").values()):
         advice = "add amd64: {archive: docker-28.5.2.tgz, sha256: 64 digits}; for other CPUs arm64"
         yield Mistake(page.line(("docker", "source")), "docker.source: no archive is named", advice)
+    wanted = docker.get("version")
+    for cpu, archive in _section(page, "docker", "source").items():
+        version = version_of(str(_dict(archive).get("archive", "")).rpartition("/")[2])
+        if isinstance(wanted, str) and version and not begins(version, wanted):
+            what = f"docker.source.{cpu}: the archive is of {version}, and docker.version is {visible(wanted)}"
+            yield Mistake(page.line(("docker", "source", cpu, "archive")), what, "name the archive of that version")
 
 
 def sources_are_pinned(page: Page) -> Iterator[Mistake]:

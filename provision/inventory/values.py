@@ -13,6 +13,7 @@ from provision.inventory.reader import reading
 from provision.inventory.releases import ARCHITECTURES, VERSIONS
 from provision.layout import GOSSIP_PORT, VXLAN_PORT
 from provision.ports import Port
+from provision.versions import version_of
 
 CLUSTER_NAME = r"[a-z0-9][a-z0-9-]*"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -223,6 +224,14 @@ def docker_version(value: str) -> str:
     """A version of Docker, or its beginning."""
     if not re.fullmatch(VERSION_BEGINNING, text(value)):
         raise Wrong(f"{show(value)} is not a version of Docker", 'write it like "28.5.2", or its beginning: "28.5"')
+    return value
+
+
+def docker_archive(value: str) -> str:
+    """The path of a static release of Docker, which has its version in the file's name."""
+    if not version_of(Path(path(value)).name):
+        what = f"{show(value)}: no version is in the file's name"
+        raise Wrong(what, "keep the name that Docker publishes it with, docker-28.5.2.tgz")
     return value
 
 

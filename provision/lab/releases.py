@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from provision.errors import Problem, UsageError
-from provision.lab import recipe, trixie, trixie_docker28
+from provision.lab import recipe, trixie, trixie_docker28, without_docker
 from provision.lab.recipe import Recipe
 
 RECIPES: Mapping[str, Recipe] = {recipe.SUITE: recipe.DEBIAN, trixie.SUITE: trixie.DEBIAN}
 """The recipe of each release's base, with the release's own Docker, by the release's name."""
 
-OTHER_DOCKER: Mapping[tuple[str, str], Recipe] = {(trixie.SUITE, trixie_docker28.DOCKER): trixie_docker28.DEBIAN}
-"""The recipes of a release with another Docker, by the release's name and Docker's major version."""
+OTHER_DOCKER: Mapping[tuple[str, str], Recipe] = {
+    (trixie.SUITE, trixie_docker28.DOCKER): trixie_docker28.DEBIAN,
+    (recipe.SUITE, without_docker.DOCKER): without_docker.BOOKWORM,
+    (trixie.SUITE, without_docker.DOCKER): without_docker.TRIXIE,
+}
+"""The recipes of a release with another Docker, or with none, by the release's name and Docker's major version."""
 
 DEFAULT = recipe.SUITE
 

@@ -9,12 +9,12 @@ from importlib.resources import files
 @cache
 def library(*more: str) -> str:
     """Return the shell functions of `library.sh`, and those of further files, given by name without `.sh`."""
-    return "".join(map(part, ("library", *more)))
+    return "".join(map(functions, ("library", *more)))
 
 
 @cache
-def part(name: str) -> str:
-    """Return the shell functions of a file, given by name without `.sh`, without those of `library.sh`."""
+def functions(name: str) -> str:
+    """Return the shell functions of one file, given by its name without `.sh`, for a script that has the library."""
     return (files(__name__) / f"{name}.sh").read_text(encoding="utf-8")
 
 

@@ -247,7 +247,7 @@ opens_docker_socket() {
 # fact_docker_failure CONFIG: print why dockerd could not start with its present configuration, and the last words of one
 # that has failed. One that runs is asked only if its configuration is newer than the process.
 fact_docker_failure() {
-    command -v dockerd >/dev/null && is_changed "$1" || return 0
+    command -v dockerd >/dev/null && [ ! -e "$state/docker/installing" ] && is_changed "$1" || return 0
     dockerd_complaint | tail -n 3 | fact_encoded value docker-failure
     case $(systemctl show -p SubState --value docker.service 2>/dev/null) in
     failed | auto-restart*) last_words docker.service | tail -n 1 | fact_encoded value docker-last-words ;;

@@ -1,8 +1,8 @@
 # Record what was on the node before the first change, and restore it for reset. POSIX sh.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
-# remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, user,
-# unit, network, image.
+# remember KIND NAME VALUE: append a line to the record, unless it has one for this name. KIND: absent, kept, folder, empty,
+# user, unit, network, image; docker, package, group, kernel (packages.sh).
 remember() {
     ! remembered "$2" || return 0
     [ -d "$state" ] || (umask 077 && mkdir -p "$state")
@@ -73,6 +73,7 @@ put_back() {
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in
         absent) remove_path "$name" ;;
+        empty) [ ! -d "$name" ] || find "$name" -xdev -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf -- {} + ;;
         folder) [ ! -d "$name" ] || { put_owner_back "${value#* }" "$name" && chmod "${value% *}" "$name"; } ;;
         kept) mkdir -p "${name%/*}" && rm -rf -- "$name" && cp -a "$value" "$name" ;;
         user)

@@ -61,11 +61,11 @@ put_back_docker() {
 # put_back_things: remove our keepers, networks and image. Some keepers are left if dockerd did not answer before.
 put_back_things() {
     drop_keepers
-    sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r network; do
+    sed -n "s/^network$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r network; do
         ! timeout 10 docker network inspect "$network" >/dev/null 2>&1 || docker network rm "$network" >/dev/null 2>&1 ||
             printf 'the network %s stays: something uses it\n' "$network"
     done
-    sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" | while read -r image; do
+    sed -n "s/^image$tab\([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r image; do
         ! timeout 10 docker image inspect "$image" >/dev/null 2>&1 || docker image rm "$image" >/dev/null 2>&1 ||
             printf 'the image %s stays: something uses it\n' "$image" >&2
     done
@@ -95,6 +95,7 @@ tell_failure() {
 put_back_rest() {
     end_membership
     drop_firewall
+    remove_docker || exit 1
     put_back '.*'
     systemctl daemon-reload
     rm -f /run/overlay-provision/*.inputs

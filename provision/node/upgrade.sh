@@ -1,4 +1,5 @@
-# Another version of Docker on a node, by apt. POSIX sh; needs upgrade_facts.sh, systemd 232 and apt.
+# Another version of Docker on a node. POSIX sh; record.sh, changes.sh, packages.sh and upgrade_facts.sh come before it.
+# shellcheck disable=SC2030,SC2031,SC2034 # a subshell has a record of its own, which is meant
 
 # offered_version PACKAGE BEGINNING: print the latest version of a package that apt knows and that begins like this.
 offered_version() {
@@ -7,40 +8,67 @@ offered_version() {
     done
 }
 
-# upgrade_docker PACKAGE BEGINNING SECONDS: install the latest version of the package that begins like this, and the same
+# upgrade_package PACKAGE BEGINNING SECONDS: install the latest version of the package that begins like this, and the same
 # of Docker's client where that is a package of its own. systemd does it in a unit of its own: it ends even if this run is
 # killed meanwhile.
-upgrade_docker() {
+upgrade_package() {
     await_upgrade "$3"
     version=$(offered_version "$1" "$2") client=${1%.io}-cli held=
-    [ -z "$version" ] || ! offered_versions "$client" | grep -qxF "$version" || client=$client=$version
-    case $client in *=*) ;; *) client= ;; esac
-    [ "$(docker_holder "$1")" != ours ] || held=$1
-    timeout "$3" systemd-run --quiet --collect --wait --unit overlay-upgrade.service /bin/sh -c "$upgrade_unit" \
-        sh "$1${version:+=$version}" "$client" "$held" || {
+    case $client in *-cli-cli) client=${client%-cli} ;; esac
+    if [ -n "$version" ] && offered_versions "$client" | grep -qxF "$version"; then client=$client=$version; else client=; fi
+    [ "$(docker_holder "$1")" != ours ] || held=yes
+    set -- "$1${version:+=$version}" "$2" "$3"
+    # shellcheck disable=SC2086 # the client may be none
+    remember_added "$1" $client
+    # shellcheck disable=SC2086
+    timeout "$3" systemd-run --quiet --collect --wait --unit overlay-upgrade.service \
+        /bin/sh -c "$upgrade_unit" sh "$held" "$1" $client || {
         printf 'Docker %s was not installed. The journal of overlay-upgrade.service ends:\n' "$2" >&2
         last_words overlay-upgrade.service >&2
         exit 1
     }
-    run_unit start docker.service "$3"
+    run_unit start docker.service 120
 }
 
-# What the unit runs, with the package, the client and the package that we hold. Packages are downloaded while Docker runs.
-# Docker is started again whatever becomes of the packages.
+# remember_added NAME=VERSION…: if Docker is ours, record the packages that the upgrade adds, so that a reset removes them.
+remember_added() (
+    [ -f "$state/docker/record" ] || return 0
+    state=$state/docker names=
+    for name in $(apt-get --simulate --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
+        was=$(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) || was=un
+        case $was in ii* | hi*) ;; *) remember package "package $name" "$was" ;; esac
+    done
+    sync_path "$state/record"
+)
+
+# What the unit runs, with `yes` if we hold the package, and packages. They are downloaded while Docker runs. Docker is
+# started again whatever becomes of them.
 # shellcheck disable=SC2016 # the unit's shell expands it
 upgrade_unit='
 set -u
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
+held=$1
+shift
 get() {
-    apt-get -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        --yes --no-install-recommends ${held:+--allow-change-held-packages} install "$@"
+    apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+        --no-install-recommends ${held:+--allow-change-held-packages} install "$@"
 }
-package=$1 client=$2 held=$3
 dpkg --configure -a
-get --download-only "$package" $client || exit
+get --download-only "$@" || exit
 trap "systemctl reset-failed docker.service; systemctl start docker.service" EXIT
 trap "exit 1" HUP INT TERM
 systemctl stop docker.socket docker.service
-get "$package" $client || exit
-[ -z "$held" ] || apt-mark hold "$held"
+get "$@" || exit
+[ -z "$held" ] || for package; do apt-mark hold "${package%%=*}"; done
 '
+
+# upgrade_static ARCHIVE SHA256 VERSION: replace the programs of a static release of ours while the old dockerd runs on;
+# then restart it.
+upgrade_static() {
+    (
+        state=$state/docker names=
+        put_docker "$@"
+    ) || exit 1
+    systemctl stop docker.socket docker.service
+    run_unit start docker.service 120
+}

@@ -23,5 +23,5 @@ offered_versions() {
 # docker_holder PACKAGE: print who holds the package: `ours`, as the record says, `user`, or nothing.
 docker_holder() {
     apt-mark showhold "$1" 2>/dev/null | grep -q . || return 0
-    if grep -qs "^hold$tab$1$" "$state/record"; then printf ours; else printf user; fi
+    if grep -qs "^hold${tab}package $1$tab" "$state/record"; then printf ours; else printf user; fi
 }

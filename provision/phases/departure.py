@@ -63,7 +63,7 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
 
 def undo(remote: Remote, functions: str, *names: str, what: str) -> str:
     """Run these functions of reset.sh on a host, with the control plane's own. StepFailed where one fails."""
-    return done(remote, "\n".join((library("record", "changes", "reset"), functions, *names, "")), what)
+    return done(remote, "\n".join((library("record", "changes", "packages", "reset"), functions, *names, "")), what)
 
 
 def done(remote: Remote, script: str, what: str) -> str:
@@ -136,8 +136,10 @@ class PutBack(Departure):
     """Everything as it was before the host's first provision."""
 
     name = "put-back"
-    undoing = ("put_back_rest",)
+    undoing = ("keep_used_docker", "put_back_rest >/dev/null")
 
     def _change(self, situation: Situation, host: Node) -> Change:
         note = "the host is as it was before its first provision"
+        if situation.of(host).values.get("docker-ours"):
+            note += "; Docker, which provision has installed, stays if containers, images or volumes are in it"
         return Change(CLUSTER, self.name, f"everything of ours on {host.name}", "remove", note=note)

@@ -14,7 +14,7 @@ from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.errors import Unanswered
 from provision.inventory.model import Node
-from provision.node import library, part
+from provision.node import functions, library
 from provision.resources import keeper_name
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def await_containers(situation: Situation, coordinator: Coordinator, occasion: s
 
 def _listed(situation: Situation, coordinator: Coordinator) -> tuple[Found, ...]:
     """Ask every node's Docker for its containers."""
-    script = f"{library()}\n{part('gate')}\nlist_containers\n"
+    script = f"{library()}\n{functions('gate')}\nlist_containers\n"
     found = []
     for name, answer in _run(coordinator, {node.name: script for node in situation.cluster.nodes}).items():
         for line in answer:
@@ -109,7 +109,7 @@ def _silent(found: Collection[Found], situation: Situation, coordinator: Coordin
     asked = {node.name: there for node in nodes if (there := questions(found, situation, node))}
     scripts = {
         name: "\n".join(
-            [library(), part("gate"), *(call("ask_names", keeper, *names) for keeper, names in there.items()), ""]
+            [library(), functions("gate"), *(call("ask_names", keeper, *names) for keeper, names in there.items()), ""]
         )
         for name, there in asked.items()
     }

@@ -10,22 +10,28 @@ from provision.core.phase import Phase, Wave
 from provision.core.plan import Change
 from provision.core.plane import Stage
 from provision.core.situation import Situation
-from provision.facts import Question, join
+from provision.facts import Question
+from provision.facts.installed import installed
 from provision.inventory.model import Cluster, Node
 from provision.phases import gate
+from provision.phases.installation import archive_for, is_missing
 from provision.resources import Resource
-from provision.resources import Upgrade as Package
+from provision.resources import Upgrade as Engine
+from provision.versions import version_of
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
 
-NAME = "upgrade"
+#: What the stages after the upgrade do, for one that says nothing itself.
+TITLE = "what the upgraded Docker needs, and all else"
 
 
 class Upgrade(Phase):
     """The version of Docker that the inventory names. A node in the cluster is alone, and waited for."""
 
-    name = NAME
+    name = "upgrade"
+    prepares = True
+    seconds = 1200
 
     def __init__(
         self,
@@ -38,11 +44,10 @@ class Upgrade(Phase):
         self._is_in, self._rank, self._costs = is_in, rank, costs
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the package in the stage that upgrades: in others no node waits for another."""
-        if NAME not in situation.only:
+        """Return Docker in the stage that prepares hosts. In other stages nodes do not wait for each other."""
+        if not situation.preparing or not (one := engine(situation, node)):
             return ()
-        costs = self._costs(situation, node) if self._is_in(situation, node) else ""
-        return tuple(replace(one, costs=costs) for one in package(situation.cluster))
+        return (replace(one, costs=self._costs(situation, node) if self._is_in(situation, node) else ""),)
 
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """Nodes that are not in the cluster go first, at once; then one after another."""
@@ -53,53 +58,63 @@ class Upgrade(Phase):
 
     def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """The whole cluster is well, also where a run was killed after an upgrade."""
-        self._await(situation, coordinator, wave, "before the upgrade", all_nodes=True)
+        if any(self._is_in(situation, node) for node in wave):
+            there = tuple(node for node in situation.cluster.nodes if self._is_in(situation, node))
+            coordinator.await_back(situation, there)
+            gate.await_containers(situation, coordinator, f"before the upgrade of {wave[0].name}", ())
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """The node is wholly back, and so are its containers."""
-        self._await(situation, coordinator, wave, "after the upgrade", all_nodes=False)
-
-    def _await(self, situation: Situation, coordinator: Coordinator, wave: Wave, when: str, *, all_nodes: bool) -> None:
-        away = tuple(node for node in wave if self._is_in(situation, node))
-        if away:
-            there = tuple(node for node in situation.cluster.nodes if self._is_in(situation, node))
-            coordinator.await_back(situation, there if all_nodes else away)
-            gate.await_containers(situation, coordinator, f"{when} on {away[0].name}", () if all_nodes else away)
+        if any(self._is_in(situation, node) for node in wave):
+            coordinator.await_back(situation, wave)
+            gate.await_containers(situation, coordinator, f"after the upgrade of {wave[0].name}", wave)
 
 
-def package(cluster: Cluster) -> tuple[Package, ...]:
-    """Return the package of Docker, if the inventory names a version of it."""
-    engine = cluster.docker_engine
-    return (Package(engine.package, engine.version),) if engine.version and not engine.archives else ()
+def engine(situation: Situation, node: Node) -> Engine | None:
+    """Return the Docker that a node with another one should have; None if any will do."""
+    wanted = situation.cluster.docker_engine
+    if wanted.archives:
+        archive = archive_for(situation, node)
+        return Engine("", archive.version, archive) if archive else None
+    return Engine(wanted.package, wanted.version) if wanted.version else None
+
+
+def coming(situation: Situation, node: Node) -> str:
+    """Return the version that a node's Docker is to be upgraded to; empty if it stays."""
+    wanted, there = engine(situation, node), installed(situation.of(node))
+    if wanted is None or is_missing(situation, node) or not there.is_older(wanted.version):
+        return ""
+    return version_of(there.best(wanted.version)) or wanted.version
 
 
 def question(cluster: Cluster) -> Question:
-    """Return what a node is asked for an upgrade, which is in no stage that is asked for."""
-    return join(one.question() for one in package(cluster))
+    """Return what a node is asked for an upgrade: the stage that prepares hosts is not asked for."""
+    wanted = cluster.docker_engine
+    if not wanted.version and not wanted.archives:
+        return Question()
+    return Engine(wanted.package, wanted.version).question()
 
 
-def stages(situation: Situation, others: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Return the stages of a run: first Docker is upgraded, if it has to be, and then the others.
+def stages(situation: Situation, following: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return the stages that follow, after one that upgrades Docker where it is older than wanted.
 
     They are planned when their turn comes: another Docker may have another command line.
     """
-    wanted = package(situation.cluster)
-    if not any(one.compare(situation.of(node)) for one in wanted for node in situation.cluster.nodes):
-        return tuple(others)
+    nodes = situation.cluster.nodes
+    if not any((one := engine(situation, node)) and one.compare(situation.of(node)) for node in nodes):
+        return tuple(following)
 
-    def upgrade(now: Situation) -> Situation:
-        return replace(now, only=frozenset({NAME}))
+    def prepare(now: Situation) -> Situation:
+        return replace(now, preparing=True)
 
-    first, *rest = (_later(stage) for stage in others)
-    title = first.title or "what the upgraded Docker needs, and all else"
-    return (Stage(upgrade, foresee=upgrade), replace(first, title=title), *rest)
+    return (Stage(prepare, foresee=prepare), *map(_afterwards, following))
 
 
-def _later(stage: Stage) -> Stage:
+def _afterwards(stage: Stage) -> Stage:
     def enter(now: Situation) -> Situation:
-        return stage.enter(replace(now, only=frozenset()))
+        return stage.enter(replace(now, preparing=False))
 
     def foresee(now: Situation) -> Situation:
-        return stage.foresee(replace(now, only=frozenset()))
+        return stage.foresee(replace(now, preparing=False))
 
-    return replace(stage, enter=enter, foresee=foresee)
+    return Stage(enter, stage.title or TITLE, foresee)

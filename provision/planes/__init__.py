@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from provision.checks.node_view import version_of
 from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
+from provision.phases import upgrade
+from provision.phases.installation import docker_version
 from provision.pki import files
 from provision.ports import Port
 
@@ -69,11 +70,15 @@ def candidates(cluster: Cluster) -> tuple[Plane, ...]:
 def chosen(candidates: Sequence[Plane], situation: Situation) -> Plane:
     """Return the candidate that the nodes hold already, or else the one for the Docker that they have. Pure.
 
-    Of the candidates for which a node's Docker is not too new, the node wants the one that ends first. A node that does
-    not answer, or has no Docker, wants none. PreflightRefused where nodes want different ones.
+    Of the candidates for which a node's Docker is not too new, the node wants the one that ends first. A node without
+    Docker wants the one for the Docker that it is to get. A node that gets none, or does not answer, wants none.
+    PreflightRefused where nodes want different ones.
     """
     left = [plane for plane in candidates if any(map(plane.is_on, situation.facts.values()))] or candidates
-    versions = {node.name: version_of(situation.of(node).values.get("dockerd", "")) for node in situation.cluster.nodes}
+    versions = {
+        node.name: upgrade.coming(situation, node) or docker_version(situation, node)
+        for node in situation.cluster.nodes
+    }
     wanted = {name: plane for name, version in versions.items() if (plane := _wanted(version, left))}
     if len(set(wanted.values())) > 1:
         raise _mixed(wanted, versions)

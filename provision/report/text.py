@@ -17,6 +17,7 @@ from provision.report.layout import Line
 _MARKS = {"passed": Line("✔", "green"), "failed": Line("✘", "red"), "warning": Line("!", "yellow")}
 _SIGNS = {
     "create": Line("+", "green"),
+    "install": Line("+", "green"),
     "add": Line("+", "green"),
     "load": Line("+", "green"),
     "remove": Line("-", "red"),

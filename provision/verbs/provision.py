@@ -25,6 +25,7 @@ from provision.verbs.steps import (
     modules,
     proven,
     stages_to,
+    warned,
 )
 from provision.waiting import attempts
 
@@ -54,6 +55,8 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
             made = joined([made, plan])
             situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
+            if situation.preparing:  # only now a Docker that was missing can be looked at
+                warned(session, situation, ignored)
             situation = entered(session, situation, remotes, stage)
             plan = engine.make_plan(session.plane, situation)
             consent_to_more(session, plan, named, yes=yes)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from provision import layout
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import LABEL, Situation
+from provision.docker.archive import normal
 from provision.docker.client import retry
 from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, Unanswered, UsageError
+from provision.facts.run_labels import RUN_IMAGE, RUN_VOLUME
 from provision.inventory.model import Node
+from provision.node import library
 from provision.phases import network_users
 from provision.phases.departure import done, undo
 from provision.phases.network_users import NetworkUser
@@ -27,6 +30,8 @@ LEFT = (
     "once it answers, remove what may be left of ours: docker rm -f $(docker ps -aq -f label=overlay-keeper); "
     "docker network rm docker_gwbridge"
 )
+#: What to do about a package that another one needs by now.
+STAYS = "provision has installed it; remove it when it is not needed any more: apt-get purge"
 
 
 def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_data: bool) -> Report:
@@ -45,7 +50,11 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         found = {node.name: network_users.users(situation, node, networks) for node in changed}
         with session.coordinator(remotes, situation) as coordinator:
             if not delete_user_data:
-                _respect_users(found, () if only else _users_data(situation, coordinator), _hidden(situation, changed))
+                data = [
+                    *(() if only else _users_data(situation, coordinator)),
+                    *_docker_data(situation, remotes, changed),
+                ]
+                _respect_users(found, data, _hidden(situation, changed))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to agree in advance"))
@@ -54,13 +63,13 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
             if not only:
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
-        _run(session, remotes, changed, ("put_back_rest",), "restoring everything else")
+        stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",
         f"{names}: restored. The cluster's authorities stay in {session.cluster.folder}",
         changes=tuple(Change(node.name, "reset", "everything of ours", "remove") for node in changed),
-        warnings=left,
+        warnings=(*left, *stays),
         times=tuple(session.progress.times.items()),
     )
 
@@ -75,6 +84,24 @@ def _users_data(situation: Situation, coordinator: Coordinator) -> Sequence[Prob
         # What never worked holds nothing, such as a store whose first members have not found each other.
         worked = network_users.has_worked(situation)
         return [*networks, Problem(str(error), CLUSTER, UNSEEN)] if worked else networks
+
+
+def _docker_data(situation: Situation, remotes: Remotes, changed: Sequence[Node]) -> Sequence[Problem]:
+    """Return what users have in a Docker that goes because we have installed it."""
+    ours = tuple(node for node in changed if situation.of(node).values.get("docker-ours"))
+    script = f"{library('record', 'packages', 'reset')}\nlist_things\n"
+    listed = remotes.each(lambda remote: done(remote, script, "looking into Docker"), ours) if ours else {}
+    return [problem for node, text in listed.items() for problem in _in_docker(situation, node, text)]
+
+
+def _in_docker(situation: Situation, node: str, text: str) -> Iterator[Problem]:
+    cluster = situation.cluster
+    images = [cluster.probe.image, *((cluster.app.redis.image, cluster.app.web.image) if cluster.app else ())]
+    for kind, name, label in (f"{line}\t\t".split("\t")[:3] for line in text.splitlines()):
+        if kind == "unseen":
+            yield Problem("Docker goes, for provision has installed it; it does not answer what is in it", node, UNSEEN)
+        elif not label and not name.startswith((RUN_IMAGE, RUN_VOLUME)) and name not in map(normal, images):
+            yield Problem(f"{kind} {name} is in Docker, which goes, for provision has installed it", node)
 
 
 def _hidden(situation: Situation, changed: Sequence[Node]) -> Sequence[Problem]:
@@ -147,7 +174,7 @@ def _remove_networks(session: Session, situation: Situation, coordinator: Coordi
 
 
 def _run(
-    session: Session, remotes: Remotes, nodes: Sequence[Node], functions: Sequence[str], what: str
+    session: Session, remotes: Remotes, nodes: Sequence[Node], functions: Sequence[str], what: str, advice: str = LEFT
 ) -> tuple[Problem, ...]:
     """Run these functions of reset.sh on the nodes. Return what they could not do, and said."""
 
@@ -157,7 +184,7 @@ def _run(
 
     with session.progress.stage("reset"):
         told = remotes.each(step, nodes)
-    return tuple(Problem(line, node, LEFT) for node, lines in told.items() for line in lines.splitlines())
+    return tuple(Problem(line, node, advice) for node, lines in told.items() for line in lines.splitlines())
 
 
 def _refuse_a_new_failure(situation: Situation, left: Sequence[Problem]) -> None:

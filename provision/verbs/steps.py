@@ -16,6 +16,7 @@ from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
+from provision.phases import installation, upgrade
 from provision.remote import Remotes
 from provision.report import Report
 from provision.resources import packet_rules
@@ -30,7 +31,13 @@ Stages = Callable[[Situation], Sequence[Stage]]
 
 def stages_to(session: Session, goal: Goal) -> Stages:
     """Return what names the stages to a goal, once the facts are known."""
-    return lambda situation: session.plane.stages(situation, goal)
+
+    def stages(situation: Situation) -> Sequence[Stage]:
+        following = session.plane.stages(situation, goal)
+        upgraded = upgrade.stages(situation, following) if goal is Goal.CONVERGE else following
+        return installation.stages(situation, upgraded)
+
+    return stages
 
 
 def modules(session: Session) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from conftest import Fab, MakeLab
 from invariants import await_so
 from observe import document, run
 
-from provision import lab as labs
 from provision.lab import Lab, docker_packages
 
 pytestmark = pytest.mark.whole
@@ -37,8 +36,14 @@ def lab(make_lab: MakeLab, fab: Fab) -> Lab:
     for node in lab.nodes:
         others = " ".join(f"user-{other.name}" for other in lab.nodes if other != node)
         start = "docker run -d --network demo --stop-signal KILL"
-        run(lab, node.name, f"{start} --restart always --name user-{node.name} busybox sh -c '{ASKS.format(others=others)}'")
-        run(lab, node.name, f"{start} --restart always --name deaf-{node.name} --stop-signal TERM busybox sleep 1000000")
+        run(
+            lab,
+            node.name,
+            f"{start} --restart always --name user-{node.name} busybox sh -c '{ASKS.format(others=others)}'",
+        )
+        run(
+            lab, node.name, f"{start} --restart always --name deaf-{node.name} --stop-signal TERM busybox sleep 1000000"
+        )
         run(lab, node.name, f"{start} --name once-{node.name} busybox sleep 1000000")
     return lab
 

@@ -48,8 +48,8 @@ def test_docker_is_installed_where_that_is_asked_for(tmp_path: Path) -> None:
     assert loaded(tmp_path, RIGHT).docker_engine == DockerEngine(False, "docker.io", {}, "", True)
     said = "docker: {install: true, package: docker-ce, version: '28.5', hold: false}\n"
     assert loaded(tmp_path, RIGHT + said).docker_engine == DockerEngine(True, "docker-ce", {}, "28.5", False)
-    said = f"docker:\n  install: true\n  source: {{amd64: {{archive: docker.tgz, sha256: {DIGITS}}}, arm64: }}\n"
-    archives = {"amd64": Archive(tmp_path / "docker.tgz", DIGITS)}
+    said = f"docker:\n  install: true\n  source: {{amd64: {{archive: docker-28.5.2.tgz, sha256: {DIGITS}}}, arm64: }}\n"
+    archives = {"amd64": Archive(tmp_path / "docker-28.5.2.tgz", DIGITS)}
     assert loaded(tmp_path, RIGHT + said).docker_engine == DockerEngine(True, archives=archives)
 
 
@@ -76,6 +76,16 @@ def test_a_version_of_docker_or_its_beginning(tmp_path: Path, version: str) -> N
         ("source: {x86_64: {archive: docker.tgz}}", "docker.source.x86_64: there is no such key", "amd64, arm64"),
         ("source: {amd64: {archive: docker.tgz}}", "docker.source.amd64.sha256: this key is missing", "sha256"),
         (f"source: {{amd64: {{sha256: {DIGITS}}}}}", "docker.source.amd64.archive: this key is missing", "docker-28"),
+        (
+            f"source: {{amd64: {{archive: x.tgz, sha256: {DIGITS}}}}}",
+            "no version is in the file's name",
+            "docker-28.5.2",
+        ),
+        (
+            f"version: '27', source: {{amd64: {{archive: a/docker-28.5.2.tgz, sha256: {DIGITS}}}}}",
+            "docker.source.amd64: the archive is of 28.5.2, and docker.version is 27",
+            "the archive of that version",
+        ),
         ("source: {amd64: {archive: x, sha256: abc}}", "not 64 hexadecimal digits", "sha256sum FILE"),
         (
             f"package: docker.io, source: {{amd64: {{archive: x, sha256: {DIGITS}}}}}",

@@ -11,6 +11,7 @@ from provision.checks.sizes import MB, UNPACKED, size_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.facts import Space
+from provision.phases import installation
 
 #: Free bytes for configuration, certificates, records and journals, on every file system.
 MARGIN = 64 * MB
@@ -49,14 +50,17 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
     image = 0 if found.has_image(cluster.probe.image) else size_of(cluster.probe.archive)
     own = view.plane.disk_needs(view.situation, view.node)
     _, uploads = own.get(layout.STATE, ("", 0))
+    docker = installation.room(view.situation, view.node)
+    _, archive = docker.get(layout.STATE, ("", 0))
     common = {
         "/etc": ("configuration", 0),
         RUN: ("what daemons run with", 0),
         layout.PROGRAMS: ("programs", 0),
-        layout.STATE: ("uploads", image + uploads),
+        layout.STATE: ("uploads", image + uploads + archive),
         view.value("docker-root"): (f"the image {cluster.probe.image}", image * UNPACKED),
     }
-    return {**common, **{folder: need for folder, need in own.items() if folder not in common}}
+    more = {**own, **docker}
+    return {**common, **{folder: need for folder, need in more.items() if folder not in common}}
 
 
 def _megabytes(size: int) -> str:

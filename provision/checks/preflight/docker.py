@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 
 from provision import layout
-from provision.checks.node_view import NodeView, version_of
+from provision.checks.node_view import NodeView
+from provision.core import outcome
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.docker.vendor import Vendor
+from provision.phases import installation
 
 #: What to do about a setting that we set. The user's dockerd may be part of a cluster made by hand.
 HAND_OVER = (
@@ -17,21 +19,28 @@ HAND_OVER = (
     "yours: first write the store's networks into the inventory, with their subnets, and stop the containers on them"
 )
 
+#: What lets provision install Docker.
+INSTALL = "docker: {install: true} in the inventory"
+
 
 @check(PREFLIGHT)
 def docker_version(view: NodeView) -> Iterator[Outcome]:
     """Docker is installed, in a version that the control plane supports."""
-    version = version_of(view.value("dockerd"))
+    version = installation.docker_version(view.situation, view.node)
     window = view.plane.docker_versions
-    if not version:
-        yield view.failed("Docker is not installed", view.plane.docker_advice)
-    elif not window.holds(version):
+    if installation.is_missing(view.situation, view.node):
+        for problem in installation.problems(view.situation, view.node):
+            yield outcome.failed(problem.where, problem.what, problem.advice)
+    if not view.value("dockerd") and not view.situation.cluster.docker_engine.install:
+        yield view.failed("Docker is not installed", f"{view.plane.docker_advice}; or let provision do it: {INSTALL}")
+    elif version and not window.holds(version):
         reason = f": {view.plane.docker_reason}" if window.ends_before(version) else ""
         folder = view.situation.cluster.folder
         settled = f"; the cluster was provisioned with {view.plane.name}, as {folder} says, and stays with it"
         advice = view.plane.docker_advice + (settled if view.situation.recorded else "")
-        yield view.failed(f"Docker {version} is outside {window}{reason}", advice)
-    elif not view.value("docker-cli"):
+        what = f"Docker {version}" + ("" if view.value("dockerd") else ", which is to be installed,")
+        yield view.failed(f"{what} is outside {window}{reason}", advice)
+    elif view.value("dockerd") and not view.value("docker-cli"):
         yield view.failed("the docker command line is missing", advice="apt-get install docker-cli, or docker-ce-cli")
 
 

@@ -19,6 +19,7 @@ from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
+from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
@@ -53,6 +54,7 @@ class EtcdPlane(Plane):
     upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
     phases = (
+        Installation(),
         Host(),
         Certificates(),
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
@@ -169,7 +171,7 @@ class EtcdPlane(Plane):
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return those in which members leave, or the steps of a rotation that are left."""
         if goal is Goal.CONVERGE:
-            return upgrade.stages(situation, leaving.stages(situation))
+            return leaving.stages(situation)
         if leaving.leavers(situation):
             what = f"{', '.join(leaving.leavers(situation))}: is about to leave, and its certificates cannot be renewed"
             raise PreflightRefused(Problem(what, "cluster", "fab provision lets it leave first; or bring it back"))

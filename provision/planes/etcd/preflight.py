@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from provision import layout
-from provision.checks.node_view import NodeView, version_of
+from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
 from provision.inventory.document import ETCD_VERSION
+from provision.phases.installation import docker_version
 from provision.planes.etcd import membership, paths, pki
 from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.membership import minor
@@ -22,9 +23,9 @@ NOT_BEFORE_3_5 = ("aarch64", "s390x")
 @check(PREFLIGHT)
 def one_docker_version(view: NodeView) -> Iterator[Outcome]:
     """All nodes run the same version of Docker: the daemons share the store, and must agree on its format."""
-    mine = version_of(view.value("dockerd"))
+    mine = docker_version(view.situation, view.node)
     for other in view.others[:1]:
-        theirs = version_of(view.situation.of(other).values.get("dockerd", ""))
+        theirs = docker_version(view.situation, other)
         if mine and theirs and mine.split(".")[:2] != theirs.split(".")[:2]:
             yield view.failed(
                 f"Docker {mine} here, {theirs} on {other.name}",

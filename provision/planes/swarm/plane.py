@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from provision import layout
-from provision.checks.node_view import version_of
 from provision.core.check import Check, collect
 from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
@@ -19,6 +18,7 @@ from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
+from provision.phases.installation import Installation, docker_version
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.swarm import leaving, managers, paths, validity, view
@@ -56,7 +56,7 @@ def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
     """Say which versions of Docker there are, if the nodes have several."""
     found: dict[str, list[str]] = {}
     for node in situation.cluster.nodes:
-        if version := version_of(situation.of(node).values.get("dockerd", "")):
+        if version := docker_version(situation, node):
             found.setdefault(version, []).append(node.name)
     if len(found) < 2:
         return ()
@@ -79,6 +79,7 @@ class SwarmPlane(Plane):
     swarm_mode = True
     ports = PORTS
     phases = (
+        Installation(),
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
         Lost(),
@@ -153,7 +154,7 @@ class SwarmPlane(Plane):
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return those in which nodes leave. Whatever is to be renewed, Docker replaces the authority and all else."""
         if goal is Goal.CONVERGE:
-            return upgrade.stages(situation, leaving.stages(situation))
+            return leaving.stages(situation)
         aim = Local(replaced=validity.authority(situation))
         if not aim.replaced:
             raise PreflightRefused(Problem("no manager shows its certificate", "cluster", "fab status; fab provision"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from provision.checks.node_view import NodeView, version_of
+from provision.checks.node_view import NodeView
 from provision.checks.preflight import docker
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
+from provision.phases import upgrade
+from provision.phases.installation import docker_version
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
 from provision.planes.swarm.ports import encrypted
@@ -34,7 +36,7 @@ def docker_at_work(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def working_docker(view: NodeView) -> Iterator[Outcome]:
     """Docker is no release that breaks published ports or names on hosts in a swarm."""
-    version = version_of(view.value("dockerd"))
+    version = upgrade.coming(view.situation, view.node) or docker_version(view.situation, view.node)
     if version in BROKEN:
         yield view.failed(f"Docker {version} {BROKEN[version]}", "install a later release of Docker")
 
@@ -95,7 +97,7 @@ def our_swarm(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def docker_encrypts(view: NodeView) -> Iterator[Outcome]:
     """Docker encrypts an encrypted network: some releases send its packets in clear text (CVE-2023-28840 to 28842)."""
-    version = version_of(view.value("dockerd"))
+    version = docker_version(view.situation, view.node)
     if encrypted(view.situation.cluster) and version and not ENCRYPTING.holds(version):
         names = ", ".join(network.name for network in encrypted(view.situation.cluster))
         yield view.failed(

@@ -57,8 +57,7 @@ def build(folder: Path, say: Say) -> None:
 
 
 PACKAGES = Recipe(
-    digest="docker-packages-"
-    + hashlib.sha256(trixie.DEBIAN.digest.encode() + Path(__file__).read_bytes()).hexdigest()[:16],
+    digest=f"docker-packages-{hashlib.sha256(SCRIPT.encode()).hexdigest()[:16]}",
     essential=tuple(f"{version}/{name}" for version in SUITES for name in ("docker.io_*.deb", "Packages")),
     build=build,
 )
@@ -72,4 +71,6 @@ def offer(lab: str, node: str, *versions: str, say: Say) -> None:
     for version in versions:
         shutil.copytree(packages / version, root / f"srv/docker-{version}", dirs_exist_ok=True)
     (root / "etc/apt/sources.list").unlink(missing_ok=True)
-    sources.write_text("".join(f"deb [trusted=yes] file:/srv/docker-{version} ./\n" for version in versions))
+    sources.write_text(
+        "".join(f"deb [trusted=yes] file:/srv/docker-{version} ./\n" for version in versions), encoding="utf-8"
+    )

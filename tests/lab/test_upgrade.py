@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import permutations
 
 import pytest
 from conftest import Fab, MakeLab
-from invariants import await_so
+from invariants import await_so, holds
 from observe import document, run
+from runs import begin
 
 from provision.lab import Lab, docker_packages
 
@@ -90,35 +92,87 @@ def away(lab: Lab, name: str) -> tuple[float, float]:
     return float(lines[last].split()[0]), float(lines[-1].split()[0])
 
 
-@pytest.mark.parametrize(("version", "before"), [("26", "20.10"), ("28", "26")])
-def test_281_docker_is_upgraded_under_pings(lab: Lab, fab: Fab, version: str, before: str) -> None:
-    for one in lab.nodes:
-        run(lab, one.name, f"docker start once-{one.name}")
-    wants(lab, version)
-    plan = document(fab(lab, "plan", "--json"))
-    named = {change["where"]: change for change in plan["changes"] if change["action"] == "upgrade"}
-    assert set(named) == {node.name for node in lab.nodes}
-    for name, change in named.items():
-        assert change["note"].startswith(f"{before}.")
-        assert f" → {version}." in change["note"]
-        assert change["stops"] == [f"once-{name}"]
-    assert fab(lab, "provision").returncode == 3  # nobody agrees
-    document(fab(lab, "provision", "--yes", "--json"))
-    assert document(fab(lab, "provision", "--json"))["changes"] == []
+def older(lab: Lab, version: str) -> set[str]:
+    """The nodes whose Docker is not of this version yet."""
+    return {node.name for node in lab.nodes if f" {version}." not in run(lab, node.name, "dockerd --version")}
+
+
+def assert_upgraded(lab: Lab, version: str) -> None:
+    """Every Docker has the version, what has a restart policy runs, what has none does not, and all names answer."""
+    assert older(lab, version) == set()
     for node in lab.nodes:
-        assert f" {version}." in run(lab, node.name, "dockerd --version")
         names = run(lab, node.name, "docker ps --format '{{.Names}}'").split()
         assert {f"user-{node.name}", f"deaf-{node.name}"} <= set(names)
         assert f"once-{node.name}" not in names
+        for other in lab.nodes:
+            await_so(lab, node.name, f"docker exec user-{node.name} ping -c 1 -W 1 deaf-{other.name}")
+
+
+def assert_no_ping_lost(lab: Lab) -> None:
+    """While a node's Docker was upgraded, the containers on the other two answered each other, and nobody else's was."""
     everything = asked(lab)
     windows = {node.name: away(lab, node.name) for node in lab.nodes}
-    assert sorted(windows.values()) == sorted(windows.values(), key=lambda window: window[1])
     for name, (begin, end) in windows.items():
         assert not [one for one, (start, _) in windows.items() if begin < start < end]
         for pair in permutations({node.name for node in lab.nodes} - {name}, 2):
             heard = [one for one in everything if (one.asking, one.about) == pair and begin <= one.when <= end]
             assert len(heard) > 5, f"{pair} while {name} was upgraded"
             assert {one.answer for one in heard} == {"ok"}, f"{pair} while {name} was upgraded"
+
+
+def test_281_docker_is_upgraded_under_pings(lab: Lab, fab: Fab) -> None:
+    wants(lab, "26")
+    plan = document(fab(lab, "plan", "--json"))
+    named = {change["where"]: change for change in plan["changes"]}
+    assert set(named) == {node.name for node in lab.nodes}
+    for name, change in named.items():
+        assert change["action"] == "upgrade"
+        assert change["note"].startswith("20.10.")
+        assert " → 26." in change["note"]
+        assert change["stops"] == [f"once-{name}"]
+    assert fab(lab, "provision").returncode == 3  # nobody agrees
+    assert older(lab, "20.10") == set()
+    document(fab(lab, "provision", "--yes", "--json"))
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    assert_upgraded(lab, "26")
+    assert_no_ping_lost(lab)
+
+
+def test_282_the_next_node_waits_for_containers_that_do_not_come_back(lab: Lab, fab: Fab) -> None:
     for node in lab.nodes:
-        for other in lab.nodes:
-            await_so(lab, node.name, f"docker exec user-{node.name} ping -c 1 -W 1 deaf-{other.name}")
+        run(lab, node.name, "echo 'sleep 1000000' >/srv/go")
+        run(lab, node.name, f"docker run -d --restart always --name lame-{node.name} -v /srv:/srv busybox sh /srv/go")
+        run(lab, node.name, "rm /srv/go")
+    wants(lab, "28")
+    problems = document(fab(lab, "provision", "--yes", "--json"), 4)["problems"]
+    (done,) = {node.name for node in lab.nodes} - older(lab, "28")
+    assert f"lame-{done} does not run on {done}" in str(problems)
+    for node in lab.nodes:
+        run(lab, node.name, f"docker rm -f lame-{node.name}")
+
+
+def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab) -> None:
+    """The node ends its upgrade by itself. The next run waits for that, and goes on."""
+    wants(lab, "28")
+    left = older(lab, "28")
+    assert len(left) == 2
+    process = begin(lab, "provision", "--yes")
+    at_work = "systemctl is-active -q overlay-upgrade.service && ! systemctl is-active -q docker.service"
+    deadline = time.monotonic() + 120
+    while not any(holds(lab, name, at_work) for name in left):
+        assert time.monotonic() < deadline
+    process.kill()
+    process.communicate()
+    document(fab(lab, "provision", "--yes", "--json"))
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    assert_upgraded(lab, "28")
+    assert_no_ping_lost(lab)
+    document(fab(lab, "verify", "--json"))
+
+
+def test_284_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
+    wants(lab, "26")
+    problems = document(fab(lab, "provision", "--yes", "--json"), 3)["problems"]
+    assert [problem["where"] for problem in problems] == [node.name for node in lab.nodes]
+    assert all("Docker 28." in problem["what"] and "later than 26" in problem["what"] for problem in problems)
+    assert older(lab, "28") == set()

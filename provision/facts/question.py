@@ -67,8 +67,10 @@ fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
 done)"
 fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 # One that is not completely installed is none (packages.sh).
-[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" ||
+[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || {
     fact dockerd "$dockerd" "$(dockerd --version)"
+    fact value dockerd-before "$(sed -n "s|$tab$dockerd$tab.*||p" "$state/stamps" 2>/dev/null)"
+}
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] && [ ! -f "$state/docker/record" ] || fact value record yes
 # Where a Docker of ours comes from: the first line of its record.

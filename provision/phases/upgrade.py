@@ -10,9 +10,11 @@ from provision.core.phase import Phase, Wave
 from provision.core.plan import Change
 from provision.core.plane import Stage
 from provision.core.situation import Situation
+from provision.errors import Problem
 from provision.facts import Question
 from provision.facts.installed import installed
 from provision.inventory.model import Cluster, Node
+from provision.node import library
 from provision.phases import gate
 from provision.phases.installation import archive_for, is_missing
 from provision.resources import Resource
@@ -21,6 +23,7 @@ from provision.versions import version_of
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
+    from provision.remote import Remotes
 
 #: What the stages after the upgrade do, for one that says nothing itself.
 TITLE = "what the upgraded Docker needs, and all else"
@@ -85,6 +88,34 @@ def coming(situation: Situation, node: Node) -> str:
     if wanted is None or is_missing(situation, node) or not there.is_older(wanted.version):
         return ""
     return version_of(there.best(wanted.version)) or wanted.version
+
+
+def by_hand(situation: Situation) -> tuple[Problem, ...]:
+    """Say on which nodes Docker has another version than when a run has last started or proven it."""
+    found = []
+    for name in changed(situation):
+        values = situation.facts[name].values
+        was, now = (version_of(values[key]) for key in ("dockerd-before", "dockerd"))
+        what = f"Docker was {was} here and is {now}, which no run of ours has done: the cluster is proven with it"
+        found.append(Problem(what, name, "fab provision, or fab verify"))
+    return tuple(found)
+
+
+def changed(situation: Situation) -> tuple[str, ...]:
+    """Return the nodes with another version of Docker than when a run has last started or proven it."""
+    return tuple(
+        name
+        for name, facts in situation.facts.items()
+        if (was := version_of(facts.values.get("dockerd-before", "")))
+        and was != version_of(facts.values.get("dockerd", ""))
+    )
+
+
+def note_proven(situation: Situation, remotes: Remotes) -> None:
+    """Let the nodes remember the version that was just proven."""
+    script = f'{library()}\nstamp "$(command -v dockerd)" "$(dockerd --version)"\n'
+    nodes = tuple(node for node in situation.cluster.nodes if node.name in changed(situation))
+    remotes.each(lambda remote: remote.run(script, what="noting Docker's version"), nodes)
 
 
 def question(cluster: Cluster) -> Question:

@@ -82,6 +82,7 @@ def warned(session: Session, situation: Situation, ignored: Collection[str] = ()
     return (
         *inventory.warnings(session.cluster),
         *session.plane.warnings(situation),
+        *upgrade.by_hand(situation),
         *session.plane.outage(situation),
         *(outcome.problem for outcome in outcomes if outcome.status == "warning"),
     )

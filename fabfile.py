@@ -256,7 +256,7 @@ LAB = {"name": "name of the lab", "json": HELP["json"]}
 NODES = {"nodes": "number of nodes", "folder": "folder of the inventory and the keys; default: ./NAME"}
 RELEASE = {
     "release": "the hosts' Debian: bookworm (12, Docker 20.10) or trixie (13, Docker 26.1)",
-    "docker": "with trixie: 28, for that Docker",
+    "docker": "none, for hosts without Docker; with trixie: 28, for that Docker",
 }
 
 

@@ -68,7 +68,7 @@ remember_image() {
 put_back() {
     [ -f "$state/record" ] || return 0
     sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
-        printf '%s\n' "$name" | grep -qE -- "^($1)" || continue
+        printf '%s\n' "$name" | grep -qE -- "^($1)" && [ "$name" != "$state" ] || continue # the record itself goes last
         # Temporary files of a change that was killed.
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac
         case $kind in

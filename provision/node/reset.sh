@@ -95,8 +95,8 @@ tell_failure() {
 put_back_rest() {
     end_membership
     drop_firewall
-    remove_docker || exit 1
     put_back '.*'
+    remove_docker || exit 1 # it was the first that we have changed
     systemctl daemon-reload
     rm -f /run/overlay-provision/*.inputs
     remove_path "$state"

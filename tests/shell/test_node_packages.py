@@ -1,0 +1,143 @@
+"""Docker installed on a node and removed again: what is asked of apt, what is recorded, and what is a user's."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from node_shell import SHELLS, Shell
+
+from provision.facts.answer import decoded
+from provision.node import functions
+
+#: apt and dpkg. `lists`: yes if apt has lists of packages, and `reached`: yes if it can get them.
+STANDS_IN = """
+calls=$PWD/calls; : >"$calls"
+timeout() { shift; "$@"; }
+command() { case $2 in dockerd) return 1 ;; esac; }
+sync_path() { :; }
+systemctl() { :; }
+getent() { return 2; }
+mktemp() { mkdir -p "$PWD/lists" && echo "$PWD/lists"; }
+has_lists() { [ "$lists" = yes ] || { [ -n "${APT_CONFIG-}" ] && [ "$reached" = yes ]; }; }
+apt_cache() {
+    has_lists || { echo "N: Unable to locate package $2" >&2; return 0; }
+    case $* in
+    'policy docker.io') printf 'docker.io:\\n  Installed: (none)\\n  Candidate: 26.1.5+dfsg1-9\\n' ;;
+    'policy docker-cli') printf 'docker-cli:\\n  Installed: (none)\\n  Candidate: (none)\\n' ;;
+    'madison docker.io')
+        echo 'docker.io | 26.1.5+dfsg1-9 | file:/x ./ Packages'
+        echo 'docker.io | 20.10.24 | file:/x ./ Packages'
+        ;;
+    esac
+}
+apt_get_program() {
+    echo "$*" >>"$calls"
+    case "$*" in
+    *' update') [ "$reached" = yes ] || { echo 'E: no route to host'; return 100; } ;;
+    *--simulate*) printf 'Inst containerd (1)\\nInst libc6 [1] (2)\\nInst docker.io (26)\\nConf docker.io (26)\\n' ;;
+    esac
+}
+dpkg() { echo "dpkg $*" >>"$calls"; }
+dpkg_query() { case $* in *libc6) echo 'ii ' ;; *) return 1 ;; esac; }
+"""
+#: Names with a dash are no names of functions in POSIX sh.
+NAMES = {"apt-cache": "apt_cache", "apt-get": "apt_get_program", "dpkg-query": "dpkg_query"}
+PACKAGES = functions("packages").replace("command -v apt-get", "command -v apt")
+for program, stand_in in NAMES.items():
+    PACKAGES = PACKAGES.replace(f"{program} ", f"{stand_in} ")
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(request.param, tmp_path_factory.mktemp("shell"))
+
+
+def tried(shell: Shell, script: str, lists: str = "yes", reached: str = "yes") -> subprocess.CompletedProcess[str]:
+    return shell.try_to(f"{PACKAGES}\n{STANDS_IN}\nlists={lists} reached={reached}\n{script}")
+
+
+def answered(shell: Shell, *, lists: str = "yes", reached: str = "yes") -> list[str]:
+    done = tried(shell, "fact_packages docker.io docker-cli", lists, reached)
+    assert (done.returncode, done.stderr) == (0, "")
+    kind, name, text = done.stdout.strip().split("\t")
+    assert (kind, name) == ("answer", "packages")
+    return decoded(text).splitlines()
+
+
+KNOWN = [
+    "apt yes -",
+    "docker.io candidate 26.1.5+dfsg1-9",
+    "docker.io version 26.1.5+dfsg1-9",
+    "docker.io version 20.10.24",
+]
+
+
+@pytest.mark.parametrize("lists", ["yes", "no"])
+def test_227_apt_is_asked_and_nothing_of_it_is_left(shell: Shell, lists: str) -> None:
+    assert answered(shell, lists=lists) == KNOWN
+    assert not (shell.folder / "lists").exists()
+
+
+def test_227_apts_complaint_is_told_where_it_reaches_nothing(shell: Shell) -> None:
+    assert answered(shell, lists="no", reached="no") == ["apt yes -", "apt complaint E: no route to host "]
+
+
+def test_221_each_package_is_recorded_before_it_is_added(shell: Shell) -> None:
+    done = tried(shell, "begin_installing package\ninstall_packages docker.io\ncat state/docker/record")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "docker\tDocker\tpackage"
+    assert [line for line in lines if line.startswith("package")] == [
+        "package\tpackage containerd\tun",
+        "package\tpackage docker.io\tun",
+    ]
+    calls = (shell.folder / "calls").read_text().splitlines()
+    assert [call.split()[-1] for call in calls] == ["--audit", "update", "docker.io", "docker.io"]
+    assert all("--no-remove" in call for call in calls[2:])
+
+
+def test_225_apt_is_tried_again_while_its_lock_is_held(shell: Shell) -> None:
+    held = """
+    apt_get_program() {
+        echo try >>"$calls"
+        [ "$(wc -l <"$calls")" -gt 2 ] || { echo 'E: Could not get lock /var/lib/apt/lists/lock.'; return 100; }
+    }
+    sleep() { :; }
+    apt_get update && wc -l <"$calls"
+    """
+    assert tried(shell, held).stdout.strip() == "3"
+
+
+def test_227_what_apt_refuses_is_told_in_its_own_words(shell: Shell) -> None:
+    script = """
+    apt_get_program() { echo 'Reading package lists...'; echo 'E: Unable to locate package docker.io'; return 100; }
+    begin_installing package
+    install_packages docker.io
+    """
+    done = tried(shell, script)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "apt cannot install it: E: Unable to locate package docker.io"
+
+
+THINGS = {
+    "": False,
+    "image\\tbusybox:latest": False,
+    "container\\tkeeper\\tdemo": False,
+    "image\\tmine:1": True,
+    "container\\tweb\\t": True,
+    "volume\\tdata": True,
+}
+
+
+@pytest.mark.parametrize(("things", "stays"), THINGS.items())
+def test_223_a_docker_stays_where_something_of_a_user_is_in_it(shell: Shell, things: str, stays: bool) -> None:
+    script = f"""
+    mkdir -p state/docker
+    printf 'image\\tbusybox\\t-\\n' >state/record
+    list_things() {{ printf '{things}\\n' | grep . || true; }}
+    keep_used_docker
+    [ -e state/docker ] || echo stays
+    """
+    done = tried(shell, script)
+    assert (done.stdout, done.stderr) == ("stays\n" if stays else "", "")

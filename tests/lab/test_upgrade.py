@@ -7,16 +7,21 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 from conftest import Fab, MakeLab
 from invariants import await_so, holds
 from observe import document, run
 from runs import begin
+from test_install import static_release
 
 from provision.lab import Lab, docker_packages
+from provision.lab.without_docker import DEBS
 
 pytestmark = pytest.mark.whole
+
+LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 
 #: What a user's container does: it asks every other one by name, five times a second, and writes down the answers.
 ASKS = (
@@ -151,11 +156,19 @@ def test_282_the_next_node_waits_for_containers_that_do_not_come_back(lab: Lab, 
         run(lab, node.name, f"docker rm -f lame-{node.name}")
 
 
+def test_287_an_upgrade_by_hand_is_named(lab: Lab, fab: Fab) -> None:
+    first, _ = sorted(older(lab, "28"), key=lambda name: holds(lab, name, LEADS))
+    install(lab, first, "28")
+    (said,) = [one for one in document(fab(lab, "plan", "--json"))["warnings"] if "no run of ours" in one["what"]]
+    assert said["where"] == first
+    assert said["what"].startswith("Docker was 26.1.5 here and is 28.")
+
+
 def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab) -> None:
     """The node ends its upgrade by itself. The next run waits for that, and goes on."""
     wants(lab, "28")
     left = older(lab, "28")
-    assert len(left) == 2
+    assert len(left) == 1
     process = begin(lab, "provision", "--yes")
     at_work = "systemctl is-active -q overlay-upgrade.service && ! systemctl is-active -q docker.service"
     deadline = time.monotonic() + 120
@@ -168,6 +181,7 @@ def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab)
     assert_upgraded(lab, "28")
     assert_no_ping_lost(lab)
     document(fab(lab, "verify", "--json"))
+    assert "no run of ours" not in str(document(fab(lab, "plan", "--json"))["warnings"])  # it is proven
 
 
 def test_284_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
@@ -176,3 +190,32 @@ def test_284_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
     assert [problem["where"] for problem in problems] == [node.name for node in lab.nodes]
     assert all("Docker 28." in problem["what"] and "later than 26" in problem["what"] for problem in problems)
     assert older(lab, "28") == set()
+
+
+def test_289_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
+    lab = make_lab(2, release="trixie", docker="none")
+    names = [node.name for node in lab.nodes]
+    for name in names:  # Debian's own programs are linked with libraries, which a static release does not need
+        run(lab, name, f"cd {DEBS} && dpkg -i ./iptables_*.deb >/dev/null")
+    text = lab.inventory.read_text()
+    source = "docker: {{install: true, source: {{amd64: {{archive: '{}', sha256: '{}'}}}}}}\n"
+    lab.inventory.write_text(text + source.format(*static_release(lab, tmp_path)))
+    document(fab(lab, "provision", "--json"))
+    for name in names:
+        start = "docker run -d --network demo --stop-signal KILL --restart always"
+        run(lab, name, f"{start} --name deaf-{name} busybox sleep 1000000")
+    lab.inventory.write_text(text + source.format(*static_release(lab, tmp_path, "28")))
+    changes = document(fab(lab, "plan", "--json"))["changes"]
+    assert [(change["where"], change["action"], change["resource"]) for change in changes] == [
+        (name, "upgrade", "Docker") for name in names
+    ]
+    assert "no majority" in changes[0]["note"]
+    document(fab(lab, "provision", "--json"))
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    assert older(lab, "28") == set()
+    for name in names:
+        for other in names:
+            await_so(lab, name, f"docker exec deaf-{name} ping -c 1 -W 1 deaf-{other}")
+        run(lab, name, f"docker rm -f deaf-{name}")
+    document(fab(lab, "reset", "--yes", "--json"))
+    assert not any(holds(lab, name, "command -v dockerd") for name in names)

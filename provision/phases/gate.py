@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Seconds until all containers answer: gossip that failed tries again after 60 s, and what Docker gave up is started
 #: again by overlay-mend.
 SECONDS = 130
+#: Seconds for which all have to be well: one that ends at each start runs for a moment again and again.
+STEADY = 3.0
 ADVICE = (
     "on that node: docker ps -a, docker logs NAME, journalctl -u docker -u overlay-mend; once it answers, run this "
     "again: it goes on with the next node"
@@ -76,8 +78,10 @@ def silent(
                 yield f"{name} on {' and '.join(places[name])} does not answer {keeper} on {node.name} by name"
 
 
-def await_containers(situation: Situation, coordinator: Coordinator, occasion: str, wave: Sequence[Node]) -> None:
-    """Return once what ran on these nodes runs, and all answer by name from every other node. StepFailed, bounded."""
+def await_containers(situation: Situation, coordinator: Coordinator, occasion: str, wave: Sequence[Node] = ()) -> None:
+    """Return once what ran on the nodes of a wave that was away runs, and all containers answer by name from every
+    other node. StepFailed, bounded."""
+    where = ", ".join(node.name for node in wave) or "cluster"
     ran = frozenset((node.name, one.name) for node in wave for one in situation.of(node).containers)
 
     def attempt() -> None:
@@ -87,7 +91,8 @@ def await_containers(situation: Situation, coordinator: Coordinator, occasion: s
             raise Unanswered("; ".join(trouble))
 
     what = f"all containers run and answer {occasion}"
-    waiting.until(attempt, what, ", ".join(node.name for node in wave), ADVICE, seconds=SECONDS)
+    steady = STEADY if ran else 0.0
+    waiting.until(attempt, what, where, ADVICE, steady=steady, seconds=SECONDS)
 
 
 def _listed(situation: Situation, coordinator: Coordinator) -> tuple[Found, ...]:

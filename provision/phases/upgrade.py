@@ -64,7 +64,7 @@ class Upgrade(Phase):
         if any(self._is_in(situation, node) for node in wave):
             there = tuple(node for node in situation.cluster.nodes if self._is_in(situation, node))
             coordinator.await_back(situation, there)
-            gate.await_containers(situation, coordinator, f"before the upgrade of {wave[0].name}", ())
+            gate.await_containers(situation, coordinator, f"before the upgrade of {wave[0].name}")
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """The node is wholly back, and so are its containers."""

@@ -13,6 +13,7 @@ list_containers() {
 ask_names() {
     keeper=$1
     shift
+    # shellcheck disable=SC2016 # the shell in the keeper expands it
     timeout 20 docker exec "$keeper" sh -c '
         for name; do
             {

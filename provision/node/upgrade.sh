@@ -16,7 +16,9 @@ upgrade_package() {
     version=$(offered_version "$1" "$2") client=${1%.io}-cli held=
     case $client in *-cli-cli) client=${client%-cli} ;; esac
     if [ -n "$version" ] && offered_versions "$client" | grep -qxF "$version"; then client=$client=$version; else client=; fi
-    [ "$(docker_holder "$1")" != ours ] || held=yes
+    for name in "$1" ${client%%=*}; do
+        [ "$(docker_holder "$name")" != ours ] || held="$held$name "
+    done
     set -- "$1${version:+=$version}" "$2" "$3"
     # shellcheck disable=SC2086 # the client may be none
     remember_added "$1" $client
@@ -34,15 +36,15 @@ upgrade_package() {
 remember_added() (
     [ -f "$state/docker/record" ] || return 0
     state=$state/docker names=
-    for name in $(apt-get --simulate --no-install-recommends install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
+    for name in $(apt-get --simulate --no-install-recommends --allow-change-held-packages install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
         was=$(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) || was=un
         case $was in ii* | hi*) ;; *) remember package "package $name" "$was" ;; esac
     done
     sync_path "$state/record"
 )
 
-# What the unit runs, with `yes` if we hold the package, and packages. They are downloaded while Docker runs. Docker is
-# started again whatever becomes of them.
+# What the unit runs, with the packages that we hold, in one word, and those to install. They are downloaded while Docker
+# runs. Docker is started again whatever becomes of them.
 # shellcheck disable=SC2016 # the unit's shell expands it
 upgrade_unit='
 set -u
@@ -51,15 +53,21 @@ held=$1
 shift
 get() {
     apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        --no-install-recommends ${held:+--allow-change-held-packages} install "$@"
+        --no-install-recommends install "$@"
 }
+started=yes
+end() {
+    [ -z "$held" ] || apt-mark hold $held
+    [ "$started" = yes ] || { systemctl reset-failed docker.service; systemctl start docker.service; }
+}
+trap end EXIT
+trap "exit 1" HUP INT TERM
+[ -z "$held" ] || apt-mark unhold $held
 dpkg --configure -a
 get --download-only "$@" || exit
-trap "systemctl reset-failed docker.service; systemctl start docker.service" EXIT
-trap "exit 1" HUP INT TERM
+started=
 systemctl stop docker.socket docker.service
-get "$@" || exit
-[ -z "$held" ] || for package; do apt-mark hold "${package%%=*}"; done
+get "$@"
 '
 
 # upgrade_static ARCHIVE SHA256 VERSION: replace the programs of a static release of ours while the old dockerd runs on;

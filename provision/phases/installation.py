@@ -121,9 +121,12 @@ def unusable(archive: Archive) -> str:
 
 
 def room(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
-    """Return the folders that an installation writes to on a host: for what, and how many bytes."""
-    if not is_missing(situation, node):
-        return {}
+    """Return the folders that an installation writes to on a host where Docker is missing."""
+    return needed(situation, node) if is_missing(situation, node) else {}
+
+
+def needed(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
+    """Return the folders that Docker's programs are written to: for what, and how many bytes."""
     if not situation.cluster.docker_engine.archives:
         return {"/usr": ("Docker", PACKAGES_SIZE), "/var/cache/apt": ("Docker's packages", DOWNLOAD_SIZE)}
     archive = archive_for(situation, node)

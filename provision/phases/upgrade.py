@@ -16,7 +16,7 @@ from provision.facts.installed import installed
 from provision.inventory.model import Cluster, Node
 from provision.node import library
 from provision.phases import gate
-from provision.phases.installation import archive_for, is_missing
+from provision.phases.installation import archive_for, is_missing, needed
 from provision.resources import Resource
 from provision.resources import Upgrade as Engine
 from provision.versions import version_of
@@ -34,6 +34,7 @@ class Upgrade(Phase):
 
     name = "upgrade"
     prepares = True
+    waits_for = "the whole cluster"
     seconds = 1200
 
     def __init__(
@@ -88,6 +89,11 @@ def coming(situation: Situation, node: Node) -> str:
     if wanted is None or is_missing(situation, node) or not there.is_older(wanted.version):
         return ""
     return version_of(there.best(wanted.version)) or wanted.version
+
+
+def room(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
+    """Return the folders that an upgrade writes to on a node: for what, and how many bytes."""
+    return needed(situation, node) if coming(situation, node) else {}
 
 
 def by_hand(situation: Situation) -> tuple[Problem, ...]:

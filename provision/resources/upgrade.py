@@ -9,6 +9,7 @@ from provision.facts import Facts, Question
 from provision.facts.installed import installed
 from provision.inventory.model import Archive
 from provision.node import functions
+from provision.resources.packages import SPACES
 from provision.resources.system import stopped_a_while, stopped_for_good
 from provision.versions import begins, version_of
 
@@ -37,8 +38,9 @@ class Upgrade(Resource):
         return "Docker"
 
     def question(self) -> Question:
-        """Ask for the package, and what apt offers."""
-        return Question(functions=(functions("upgrade_facts"),), calls=(call("fact_docker_package", self.package),))
+        """Ask for the package, what apt offers, and the room."""
+        ask = call("fact_docker_package", self.package)
+        return Question(functions=(functions("upgrade_facts"),), calls=(ask,), spaces=SPACES)
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference if Docker is older, its package is not wholly installed, or its old process runs."""

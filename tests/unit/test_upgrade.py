@@ -135,6 +135,14 @@ def test_285_an_upgrade_beyond_the_control_plane_is_refused(tmp_path: Path) -> N
     )
 
 
+def test_285_without_a_quorum_no_docker_is_upgraded(tmp_path: Path) -> None:
+    there = at_work(tmp_path)
+    lost = {name: replace(facts, docker={view.INFO: facts.docker[view.INFO]}) for name, facts in there.facts.items()}
+    told = refused(with_docker(wanting(replace(there, facts=lost), version="28"), "26.1.5"))
+    assert [where for where, _, _ in told] == ["node1", "node2", "node3"]
+    assert "Docker 26.1.5 cannot become 28.5.2: the swarm has no quorum" in told[0][1]
+
+
 @pytest.mark.parametrize(
     ("version", "told", "words"),
     [

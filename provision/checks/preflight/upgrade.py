@@ -35,6 +35,8 @@ def docker_upgrade(view: NodeView) -> Iterator[Outcome]:
     what = f"Docker {version_of(view.value('dockerd'))} cannot become {version}"
     if view.plane.docker_versions.ends_before(version):
         yield view.failed(f"{what} in this cluster: {view.plane.docker_reason}", view.plane.upgrade_advice)
+    elif lost := view.plane.outage(view.situation):
+        yield view.failed(f"{what}: {lost[0].what}", lost[0].advice)
     elif wanted.archive:
         yield from _from_archive(view, what, wanted.archive)
     else:

@@ -39,8 +39,8 @@ from provision.versions import Window
 
 
 def _is_in(situation: Situation, node: Node) -> bool:
-    """Say whether a node's dockerd is on the running store."""
-    return membership.is_running(situation) and joins_when_it_starts(situation.of(node))
+    """Say whether a node's dockerd is on the store."""
+    return joins_when_it_starts(situation.of(node))
 
 
 class EtcdPlane(Plane):

@@ -61,7 +61,9 @@ def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
     if len(found) < 2:
         return ()
     what = "; ".join(f"Docker {version} on {', '.join(names)}" for version, names in sorted(found.items()))
-    return (Problem(what, "cluster", "they work together; upgrade one node after another until all have the latest"),)
+    return (
+        Problem(what, "cluster", "they work together; docker.version in the inventory upgrades one node after another"),
+    )
 
 
 def _is_in(situation: Situation, node: Node) -> bool:

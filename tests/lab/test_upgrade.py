@@ -161,7 +161,7 @@ def test_287_an_upgrade_by_hand_is_named(lab: Lab, fab: Fab) -> None:
     install(lab, first, "28")
     (said,) = [one for one in document(fab(lab, "plan", "--json"))["warnings"] if "no run of ours" in one["what"]]
     assert said["where"] == first
-    assert said["what"].startswith("Docker was 26.1.5 here and is 28.")
+    assert re.match(r"Docker was 2\S+ here and is 28\.", said["what"])
 
 
 def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab) -> None:

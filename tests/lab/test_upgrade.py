@@ -219,3 +219,31 @@ def test_289_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: F
         run(lab, name, f"docker rm -f deaf-{name}")
     document(fab(lab, "reset", "--yes", "--json"))
     assert not any(holds(lab, name, "command -v dockerd") for name in names)
+
+
+def test_283_285_a_cluster_with_a_store_ends_an_upgrade_and_goes_no_further(make_lab: MakeLab, fab: Fab) -> None:
+    """Debian 12 has one Docker: a package that was not completely installed is the upgrade that can be tried there."""
+    lab = make_lab()
+    names = [node.name for node in lab.nodes]
+    text = lab.inventory.read_text()
+    document(fab(lab, "provision", "--json"))
+    for name in names:
+        docker_packages.offer(lab.name, name, "20.10", say=lambda _: None)
+        run(lab, name, "apt-get -qq update")
+        start = "docker run -d --network demo --stop-signal KILL --restart always"
+        run(lab, name, f"{start} --name deaf-{name} busybox sleep 1000000")
+    lab.inventory.write_text(f'{text}docker: {{version: "26"}}\n')
+    for problem in document(fab(lab, "provision", "--json"), 3)["problems"]:
+        assert "cannot become 26 in this cluster: Docker 23 and later refuse --cluster-store" in problem["what"]
+        assert "fab migrate" in problem["advice"]
+    lab.inventory.write_text(f'{text}docker: {{version: "20.10"}}\n')
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    run(lab, names[1], "dpkg --unpack /srv/docker-20.10/docker.io_*.deb")
+    (change,) = document(fab(lab, "plan", "--json"))["changes"]
+    assert (change["where"], change["action"]) == (names[1], "upgrade")
+    assert "which was not completed" in change["note"]
+    document(fab(lab, "provision", "--json"))
+    assert document(fab(lab, "provision", "--json"))["changes"] == []
+    for name in names:
+        for other in names:
+            await_so(lab, name, f"docker exec deaf-{name} ping -c 1 -W 1 deaf-{other}")

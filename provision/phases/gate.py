@@ -46,11 +46,13 @@ class Found:
 def unwell(ran: Collection[tuple[str, str]], found: Collection[Found]) -> Iterator[str]:
     """Yield which container does not run, where, and why. Pure.
 
-    It ran before its dockerd was away (`ran`, by node and name), or Docker could not start it; and its restart policy
-    lets it come back. One that its user stopped meanwhile on another node is well.
+    It ran before its dockerd was away (`ran`, by node and name), or Docker could not connect it to a network; and its
+    restart policy lets it come back. One that its user stopped meanwhile on another node is no matter, and neither is
+    one that could never start, for example because its program is missing.
     """
     for one in found:
-        if not one.runs and one.comes_back and (one.error or (one.node, one.name) in ran):
+        cut_off = "network" in one.error.lower()
+        if not one.runs and one.comes_back and (cut_off or (one.node, one.name) in ran):
             yield f"{one.name} does not run on {one.node}" + (f": {one.error}" if one.error else "")
 
 

@@ -230,6 +230,7 @@ def test_282_a_container_that_does_not_come_back_is_named() -> None:
     assert list(gate.unwell(ran, [found("web", "node2", runs=False)])) == []  # its user has stopped it elsewhere
     gone = found("web", "node2", runs=False, error="Could not attach to network demo: context deadline exceeded")
     assert list(gate.unwell((), [gone])) == [f"web does not run on node2: {gone.error}"]
+    assert list(gate.unwell((), [replace(gone, error="exec: no such file or directory")])) == []
 
 
 def test_282_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ fact_packages() {
         lists=
         if [ -z "$(candidate_of "$1")" ]; then
             lists=$(mktemp -d /var/tmp/overlay-provision.XXXXXX) && mkdir "$lists/partial"
-            set -- "$@" -- "$(with_lists "$lists" timeout 45 apt-get -q update 2>&1 | grep '^[EW]:' | head -n 3 | tr '\n\t' '  ')"
+            updated=$(with_lists "$lists" timeout 45 apt-get -q update 2>&1)
+            [ $? != 124 ] || updated="E: apt-get update did not end within 45 s"
+            set -- "$@" -- "$(printf '%s\n' "$updated" | grep '^[EW]:' | head -n 3 | tr '\n\t' '  ')"
         else
             set -- "$@" -- ''
         fi
@@ -55,7 +57,8 @@ candidate_of() {
 begin_installing() {
     [ "${state%/docker}" = "$state" ] || return 0
     state=$state/docker names=
-    (umask 077 && mkdir -p "$state" && : >"$state/installing") && sync_path "$state/installing" || die "cannot write to $state"
+    (umask 077 && mkdir -p "$state" && : >"$state/installing") && sync_path "$state/installing" ||
+        die "cannot write to $state"
     remember docker Docker "$1"
     remember kernel forwarding "$(line_of /proc/sys/net/ipv4/ip_forward)"
     remember kernel policy "$(iptables -S FORWARD 2>/dev/null | head -n 1)"
@@ -81,12 +84,16 @@ end_installing() {
     sync_path "$state/docker"
 }
 
-# apt_get WORDS…: run apt-get without questions. Wait while another process has one of apt's locks.
+# apt_get WORDS…: run apt-get without questions, and without other services being restarted. Wait while another process has
+# one of apt's locks.
 apt_get() {
     deadline=$(($(date +%s) + 300))
     while :; do
-        apt_words=$(DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=60 -o APT::Keep-Downloaded-Packages=false \
-            -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" 2>&1 </dev/null) && return 0
+        apt_words=$(
+            export DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none NEEDRESTART_SUSPEND=1
+            apt-get -q -y -o DPkg::Lock::Timeout=60 -o APT::Keep-Downloaded-Packages=false \
+                -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@" 2>&1 </dev/null
+        ) && return 0
         case $apt_words in *'ould not get lock'* | *'nable to acquire the dpkg'*) ;; *) return 1 ;; esac
         [ "$(date +%s)" -lt "$deadline" ] || return 1
         sleep 1
@@ -95,7 +102,8 @@ apt_get() {
 
 # apt_failed WHAT: die with apt's own errors.
 apt_failed() {
-    errors=$(printf '%s\n' "$apt_words" | grep -E '^(E:|W:|dpkg: error|dpkg: dependency)|unmet dep|Depends:|No space' | tail -n 8)
+    told='^(E:|W:|dpkg: error|dpkg: dependency)|unmet dep|Depends:|No space'
+    errors=$(printf '%s\n' "$apt_words" | grep -E "$told" | tail -n 8)
     die "$1: ${errors:-$(printf '%s\n' "$apt_words" | tail -n 8)}"
 }
 
@@ -121,13 +129,18 @@ $apt_words"
 
 # put_docker ARCHIVE SHA256 VERSION: put a static release's programs into /usr/local/bin, dockerd last.
 put_docker() {
-    printf '%s  %s\n' "$2" "$1" | sha256sum -c >/dev/null 2>&1 || give_up "$1" "the archive of Docker arrived damaged: its checksum differs"
+    printf '%s  %s\n' "$2" "$1" | sha256sum -c >/dev/null 2>&1 ||
+        give_up "$1" "the archive of Docker arrived damaged: its checksum differs"
     fresh=/usr/local/bin/.docker.overlay-provision
     rm -rf "$fresh"
-    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" && [ -f "$fresh/docker/dockerd" ] || give_up "$fresh" "cannot unpack $1"
+    mkdir -p "$fresh" && tar -xzf "$1" -C "$fresh" && [ -f "$fresh/docker/dockerd" ] ||
+        give_up "$fresh" "cannot unpack $1"
     chown -R root:root "$fresh" && chmod 0755 "$fresh"/docker/*
     said=$("$fresh/docker/dockerd" --version 2>&1) || true
-    case $said in *" $3,"*) ;; *) give_up "$fresh" "the dockerd of the archive does not run here as version $3: $said" ;; esac
+    case $said in
+    *" $3"[!0-9]*) ;;
+    *) give_up "$fresh" "the dockerd of the archive does not run here as version $3: $said" ;;
+    esac
     for program in "$fresh"/docker/*; do remember_path "/usr/local/bin/${program##*/}"; done
     sync_path "$state/record"
     mv -f "$fresh/docker/dockerd" "$fresh/dockerd"
@@ -144,9 +157,11 @@ put_docker() {
 list_things() {
     [ -f "$state/docker/record" ] || return 0
     if docker_answers; then
-        timeout 60 docker ps -a --format 'container{{"\t"}}{{.Names}}{{"\t"}}{{.Label "overlay-keeper"}}{{.Label "overlay-provision.run"}}'
-        timeout 60 docker image ls --format 'image{{"\t"}}{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
-        timeout 60 docker volume ls --format 'volume{{"\t"}}{{.Name}}'
+        label='{{.Label "overlay-keeper"}}{{.Label "overlay-provision.run"}}'
+        timeout 60 docker ps -a --format "container$tab{{.Names}}$tab$label"
+        name='{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
+        timeout 60 docker image ls --format "image$tab$name"
+        timeout 60 docker volume ls --format "volume$tab{{.Name}}"
     else
         for place in containers volumes image/overlay2/imagedb/content/sha256; do
             for found in "/var/lib/docker/$place"/*/ "/var/lib/docker/$place"/[0-9a-f]*; do

@@ -100,7 +100,9 @@ def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return remotes.each(ask)
+    found = remotes.each(ask)
+    # What the others have said of the cluster during an upgrade is out of date.
+    return remotes.each(ask) if any(one.values.get("awaited-upgrade") for one in found.values()) else found
 
 
 def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:

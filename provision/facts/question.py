@@ -51,8 +51,8 @@ def join(questions: Iterable[Question]) -> Question:
     return Question(**{field.name: all_of(field.name) for field in fields(Question)})
 
 
-#: Seconds for which a question waits for an upgrade of Docker that a killed run has left to itself.
-UPGRADE_SECONDS = 45
+#: What comes before every question: an upgrade of Docker that a killed run has left to itself is waited for.
+AWAIT = """await_upgrade 45; [ -z "$waited" ] || fact value awaited-upgrade yes"""
 
 #: The questions that every script asks: what preflight checks and templates need to know about a host.
 SURVEY = """
@@ -128,7 +128,7 @@ def script(question: Question) -> str:
     units = f"fact_units {_words((*question.units, 'docker.socket'))}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
     functions = "\n".join((library("facts"), *question.functions))
-    return f"{functions}\nawait_upgrade {UPGRADE_SECONDS}\n{began}\n{units}\n{asked}\n{ended}\n"
+    return f"{functions}\n{AWAIT}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:

@@ -132,3 +132,16 @@ def test_282_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
     assert done.stdout.splitlines() == ["keeper\tlost", "keeper\t."]
     with_program(shell, "docker", "exit 1")
     assert tried(shell, "ask_names keeper web").stdout == ""
+
+
+def test_283_an_upgrade_that_a_killed_run_has_left_is_waited_for(shell: Shell) -> None:
+    unit = shell.folder / "run/systemd/transient/overlay-upgrade.service"
+    sleep = 'sleep() { echo >>slept; [ "$(grep -c "" slept)" != 3 ] || rm run/systemd/transient/*; }'
+    asked = f"{sleep}\nOVERLAY_RUN=$PWD/run; await_upgrade 9; echo waited: $waited after $tries"
+    assert tried(shell, asked).stdout == "waited: after 0\n"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    with_program(shell, "docker", 'if [ "$(grep -c "" slept)" -gt 4 ]; then echo "active "; else echo "pending "; fi')
+    assert tried(shell, asked).stdout == "waited: yes after 5\n"
+    unit.touch()
+    assert tried(shell, asked).stdout == "waited: yes after 9\n"  # bounded

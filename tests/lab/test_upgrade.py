@@ -216,6 +216,7 @@ def test_289_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: F
     for name in names:
         for other in names:
             await_so(lab, name, f"docker exec deaf-{name} ping -c 1 -W 1 deaf-{other}")
+    for name in names:
         run(lab, name, f"docker rm -f deaf-{name}")
     document(fab(lab, "reset", "--yes", "--json"))
     assert not any(holds(lab, name, "command -v dockerd") for name in names)

@@ -25,8 +25,8 @@ LEADS = "docker node inspect self -f '{{.ManagerStatus.Leader}}' | grep -q true"
 
 #: What a user's container does: it asks every other one by name, five times a second, and writes down the answers.
 ASKS = (
-    "while :; do for one in {others}; do"
-    " if ping -c 1 -W 1 $one >/dev/null 2>&1; then echo $one ok; else echo $one lost; fi; done; sleep 0.2; done"
+    "for one in {others}; do while :; do"
+    " if ping -c 1 -W 1 $one >/dev/null 2>&1; then echo $one ok; else echo $one lost; fi; sleep 0.2; done & done; wait"
 )
 
 

@@ -18,7 +18,7 @@ from provision.inventory.model import Node
 from provision.node import library
 from provision.remote import Remote, Remotes
 from provision.report.progress import Progress
-from provision.resources import UPLOADS, Difference, Resource, Service
+from provision.resources import UPLOADS, Difference, Resource, Service, Upgrade
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    return remotes.each(ask)
+    found = remotes.each(ask)
+    # What the others have said of the cluster during an upgrade is out of date.
+    return remotes.each(ask) if any(one.values.get("awaited-upgrade") for one in found.values()) else found
 
 
 def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
@@ -121,7 +123,7 @@ def with_policies(plane: Plane, situation: Situation, remotes: Remotes) -> Situa
     stopped = {
         step.node.name: step.node
         for step in steps(plane, situation)
-        if step.difference.action == "restart" and isinstance(step.resource, Service) and step.resource.stops_containers
+        if step.change.restarts and isinstance(step.resource, (Service, Upgrade)) and step.resource.stops_containers
     }
 
     def ask(remote: Remote) -> facts.Facts:

@@ -29,6 +29,12 @@ class Window:
         return f"{lowest} and later, below {'.'.join(map(str, self.limit))}"
 
 
+def is_newer(version: str, beginning: str) -> bool:
+    """Say whether a version is later than every one that begins with these numbers."""
+    numbers = _numbers(beginning)
+    return _numbers(version)[: len(numbers)] > numbers
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
 

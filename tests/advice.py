@@ -33,6 +33,7 @@ NONE = frozenset(
 #: Commands that no test runs as they stand, and why.
 NOT_RUN = {
     "apt-get install": "the hosts of the lab have no way to a mirror",
+    "apt-get update": "as apt-get install",
     "docker node demote": "test_swarm_leaving.py demotes managers; a lone one cannot be demoted",
     "docker node rm": "removes a node that is down; test_swarm_leaving.py does so through the API",
     "docker pull": "the hosts of the lab have no way to a registry",
@@ -70,7 +71,9 @@ ON_A_HOST = {
     "cp -aL": Advice("cp -aL /etc/docker /etc/docker.new", after="rm -rf /etc/docker.new"),
     "df -h": Advice("df -h /var/lib/docker"),
     "docker info": Advice("docker info"),
+    "docker logs": Advice("docker logs advice", PROBE, "docker rm -f advice"),
     "docker network": Advice("docker network disconnect bridge advice", PROBE, "docker rm -f advice"),
+    "docker ps -a": Advice("docker ps -a"),
     "docker ps -aq -f": Advice("docker ps -aq -f label=overlay-keeper"),
     "docker rm -f": Advice("docker rm -f advice", PROBE),
     "docker update --restart": Advice("docker update --restart unless-stopped advice", PROBE, "docker rm -f advice"),

@@ -9,7 +9,19 @@ from itertools import chain
 from typing import Literal
 
 Action = Literal[
-    "create", "install", "update", "remove", "replace", "load", "start", "restart", "enable", "add", "free", "hold"
+    "create",
+    "install",
+    "upgrade",
+    "update",
+    "remove",
+    "replace",
+    "load",
+    "start",
+    "restart",
+    "enable",
+    "add",
+    "free",
+    "hold",
 ]
 
 #: Where a change happens that is not on a node.
@@ -34,7 +46,7 @@ class Change:
     @property
     def restarts(self) -> bool:
         """Whether something that runs now is interrupted."""
-        return self.action == "restart"
+        return self.action in ("restart", "upgrade")
 
     def __str__(self) -> str:
         """One line, the same in the plan and when it was done."""
@@ -84,7 +96,7 @@ class Plan:
     @property
     def interruptions(self) -> tuple[str, ...]:
         """All that a person has to know of before it is done, each as it completes "to …"."""
-        restarts = (f"restart {change.resource} on {change.where}" for change in self.restarts)
+        restarts = (f"{change.action} {change.resource} on {change.where}" for change in self.restarts)
         return (*restarts, *(f"stop the container {name} for good" for name in self.stopped), *self.consents)
 
 

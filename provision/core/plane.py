@@ -87,6 +87,9 @@ class Coordinator(Protocol):
     def await_quorum(self, occasion: str) -> None:
         """Return once a quorum has acknowledged a write. StepFailed, naming `occasion`, when none does in time."""
 
+    def await_back(self, situation: Situation, nodes: Sequence[Node]) -> None:
+        """Return once these nodes, whose dockerd has restarted, are wholly in the cluster again. StepFailed."""
+
     def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
         """Remove in the end what networks of this subnet, made and removed meanwhile, have left behind."""
 
@@ -112,6 +115,8 @@ class Plane:
     #: see checks/outgrown.py. Empty where no later one is known to be unable.
     outgrown_means: str = ""
     outgrown_advice: str = ""
+    #: What leads a cluster beyond these versions.
+    upgrade_advice: str = ""
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]

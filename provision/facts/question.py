@@ -51,6 +51,9 @@ def join(questions: Iterable[Question]) -> Question:
     return Question(**{field.name: all_of(field.name) for field in fields(Question)})
 
 
+#: What comes before every question: an upgrade of Docker that a killed run has left to itself is waited for.
+AWAIT = """await_upgrade 45; [ -z "$waited" ] || fact value awaited-upgrade yes"""
+
 #: The questions that every script asks: what preflight checks and templates need to know about a host.
 SURVEY = """
 fact value uname "$(uname -n -r -m)"
@@ -64,8 +67,10 @@ fact value routes "$(printf %s "$routes" | while read -r one || [ "$one" ]; do
 done)"
 fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 # One that is not completely installed is none (packages.sh).
-[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" ||
+[ -e "$state/docker/installing" ] || ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || {
     fact dockerd "$dockerd" "$(dockerd --version)"
+    fact value dockerd-before "$(sed -n "s|$tab$dockerd$tab.*||p" "$state/stamps" 2>/dev/null)"
+}
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] && [ ! -f "$state/docker/record" ] || fact value record yes
 # Where a Docker of ours comes from: the first line of its record.
@@ -123,7 +128,7 @@ def script(question: Question) -> str:
     units = f"fact_units {_words((*question.units, 'docker.socket'))}" if question.units else ""
     began, ended = (f'fact value clock-{name} "$(date +%s.%N)"' for name in ("began", "ended"))
     functions = "\n".join((library("facts"), *question.functions))
-    return f"{functions}\n{began}\n{units}\n{asked}\n{ended}\n"
+    return f"{functions}\n{AWAIT}\n{began}\n{units}\n{asked}\n{ended}\n"
 
 
 def docker_script(paths: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from importlib.resources import files
 @cache
 def library(*more: str) -> str:
     """Return the shell functions of `library.sh`, and those of further files, given by name without `.sh`."""
-    return "".join((files(__name__) / f"{name}.sh").read_text(encoding="utf-8") for name in ("library", *more))
+    return "".join(map(functions, ("library", *more)))
 
 
 @cache

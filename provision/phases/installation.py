@@ -54,7 +54,7 @@ class Installation(Phase):
         if engine.archives:
             needed = _needed(facts)
             programs = (Packages(needed, "which Docker needs", "archive"),) if needed else ()
-            archive = _archive(situation, node)
+            archive = archive_for(situation, node)
             static = (StaticDocker(archive.path, archive.sha256, archive.version),) if archive else ()
             return (*programs, *static, *_units(), FirstStart())
         return (*_packages(situation, node), FirstStart())
@@ -79,7 +79,7 @@ def coming(situation: Situation, node: Node) -> str:
     if not is_missing(situation, node):
         return ""
     if situation.cluster.docker_engine.archives:
-        archive = _archive(situation, node)
+        archive = archive_for(situation, node)
         return archive.version if archive else ""
     return version_of(_offered(situation, node))
 
@@ -92,7 +92,7 @@ def problems(situation: Situation, node: Node) -> Iterator[Problem]:
     offer = Offer.of(facts)
     if engine.archives:
         cpu = facts.values.get("machine", "")
-        if archive := _archive(situation, node):
+        if archive := archive_for(situation, node):
             if what := unusable(archive):
                 advice = "put the archive there, or correct docker.source in the inventory: sha256sum prints the sha256"
                 yield Problem(f"{archive.path}: {what}", "controller", advice)
@@ -121,12 +121,15 @@ def unusable(archive: Archive) -> str:
 
 
 def room(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
-    """Return the folders that an installation writes to on a host: for what, and how many bytes."""
-    if not is_missing(situation, node):
-        return {}
+    """Return the folders that an installation writes to on a host where Docker is missing."""
+    return needed(situation, node) if is_missing(situation, node) else {}
+
+
+def needed(situation: Situation, node: Node) -> Mapping[str, tuple[str, int]]:
+    """Return the folders that Docker's programs are written to: for what, and how many bytes."""
     if not situation.cluster.docker_engine.archives:
         return {"/usr": ("Docker", PACKAGES_SIZE), "/var/cache/apt": ("Docker's packages", DOWNLOAD_SIZE)}
-    archive = _archive(situation, node)
+    archive = archive_for(situation, node)
     size = archive.path.stat().st_size if archive and archive.path.exists() else 0
     return {layout.STATE: ("Docker's archive", size), PROGRAMS: ("Docker", UNPACKED * size)}
 
@@ -228,7 +231,8 @@ def _needed(facts: Facts) -> tuple[str, ...]:
     return tuple(NEEDED[program] for program in sorted(_lacking(facts)) if NEEDED[program] in candidates)
 
 
-def _archive(situation: Situation, node: Node) -> Archive | None:
+def archive_for(situation: Situation, node: Node) -> Archive | None:
+    """Return the static release for a host's CPU."""
     cpu = ARCHITECTURES.get(situation.of(node).values.get("machine", ""), "")
     return situation.cluster.docker_engine.archives.get(cpu)
 

@@ -12,6 +12,7 @@ from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
+from provision.phases import upgrade
 from provision.phases.installation import docker_version
 from provision.pki import files
 from provision.ports import Port
@@ -74,7 +75,10 @@ def chosen(candidates: Sequence[Plane], situation: Situation) -> Plane:
     PreflightRefused where nodes want different ones.
     """
     left = [plane for plane in candidates if any(map(plane.is_on, situation.facts.values()))] or candidates
-    versions = {node.name: docker_version(situation, node) for node in situation.cluster.nodes}
+    versions = {
+        node.name: upgrade.coming(situation, node) or docker_version(situation, node)
+        for node in situation.cluster.nodes
+    }
     wanted = {name: plane for name, version in versions.items() if (plane := _wanted(version, left))}
     if len(set(wanted.values())) > 1:
         raise _mixed(wanted, versions)

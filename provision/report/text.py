@@ -23,6 +23,7 @@ _SIGNS = {
     "remove": Line("-", "red"),
     "free": Line("-", "red"),
     "restart": Line("↻", "yellow"),
+    "upgrade": Line("↑", "yellow"),
 }
 _DIFF = {"+": "green", "-": "red", "@": "cyan"}
 

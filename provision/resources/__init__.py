@@ -10,6 +10,7 @@ from provision.resources.firewall import NoRuleset, Ruleset
 from provision.resources.held_packages import HeldPackage, docker_packages
 from provision.resources.paths import File, Folder, Link
 from provision.resources.system import Service, User
+from provision.resources.upgrade import Upgrade
 
 __all__ = [
     "GATEWAY_BRIDGE",
@@ -28,6 +29,7 @@ __all__ = [
     "Resource",
     "Ruleset",
     "Service",
+    "Upgrade",
     "Upload",
     "User",
     "call",

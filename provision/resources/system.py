@@ -48,6 +48,22 @@ class User:
 STOP_SECONDS = "about 2 s, up to 15 s if one ignores SIGTERM"
 
 
+def stopped_for_good(facts: Facts) -> tuple[str, ...]:
+    """Return the running containers that a restart of dockerd stops and that Docker does not start again."""
+    stopped = () if facts.live_restore else facts.containers
+    return tuple(one.name for one in stopped if not one.comes_back)
+
+
+def stopped_a_while(facts: Facts, seconds: str = STOP_SECONDS) -> str:
+    """Say which running containers of users a restart of dockerd stops, and for how long; empty if there are none."""
+    names = ", ".join(one.name for one in facts.containers if not one.name.startswith(KEEPER))
+    if not names:
+        return ""
+    if facts.live_restore:
+        return f"running containers continue (live-restore): {names}"
+    return f"stops for {seconds}: {names}"
+
+
 @dataclass(frozen=True)
 class Service:
     """A systemd service that is enabled and runs with its current inputs.
@@ -84,9 +100,8 @@ class Service:
         if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
             if stale or self.gone:
-                stopped = facts.containers if self.stops_containers and not facts.live_restore else ()
-                lost = tuple(one.name for one in stopped if not one.comes_back)
-                return Difference("restart", note=self._note(facts, stale), stops=lost)
+                stops = stopped_for_good(facts) if self.stops_containers else ()
+                return Difference("restart", note=self._note(facts, stale), stops=stops)
             # static: another unit starts it
             return None if there.enablement in ("enabled", "static") else Difference("enable")
         return Difference("start", again="restart")
@@ -94,16 +109,8 @@ class Service:
     def _note(self, facts: Facts, stale: list[str]) -> str:
         causes = [*(pathlib.PurePosixPath(path).name for path in stale), *filter(None, [self.gone])]
         reason = f"for {causes[0]}" + (f" and {len(causes) - 1} more" if causes[1:] else "")
-        return "; ".join(filter(None, [reason, self.restart_costs, self._stopped(facts)]))
-
-    def _stopped(self, facts: Facts) -> str:
-        running = [one.name for one in facts.containers if not one.name.startswith(KEEPER)]
-        if not running or not self.stops_containers:
-            return ""
-        names = ", ".join(running)
-        if facts.live_restore:
-            return f"running containers continue (live-restore): {names}"
-        return f"stops for {STOP_SECONDS}: {names}"
+        stops = stopped_a_while(facts) if self.stops_containers else ""
+        return "; ".join(filter(None, [reason, self.restart_costs, stops]))
 
     def remember(self) -> str:
         """Record whether the unit existed, was enabled and was running."""

@@ -11,6 +11,7 @@ from provision.core.plan import Plan, joined
 from provision.core.plane import Coordinator, Goal
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
+from provision.phases import upgrade
 from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import steps
@@ -76,6 +77,8 @@ def _proven_and_settled(
         outcomes = proven(session, situation, coordinator, started=plan.containers)
         if found:
             _settled(session, _waited_for(session, found.result(), remotes))
+    if not any(failures(outcomes)):
+        upgrade.note_proven(situation, remotes)
     return outcomes
 
 

@@ -16,7 +16,7 @@ from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
-from provision.phases import installation
+from provision.phases import installation, upgrade
 from provision.remote import Remotes
 from provision.report import Report
 from provision.resources import packet_rules
@@ -31,7 +31,13 @@ Stages = Callable[[Situation], Sequence[Stage]]
 
 def stages_to(session: Session, goal: Goal) -> Stages:
     """Return what names the stages to a goal, once the facts are known."""
-    return lambda situation: installation.stages(situation, session.plane.stages(situation, goal))
+
+    def stages(situation: Situation) -> Sequence[Stage]:
+        following = session.plane.stages(situation, goal)
+        upgraded = upgrade.stages(situation, following) if goal is Goal.CONVERGE else following
+        return installation.stages(situation, upgraded)
+
+    return stages
 
 
 def modules(session: Session) -> tuple[str, ...]:
@@ -76,6 +82,7 @@ def warned(session: Session, situation: Situation, ignored: Collection[str] = ()
     return (
         *inventory.warnings(session.cluster),
         *session.plane.warnings(situation),
+        *upgrade.by_hand(situation),
         *session.plane.outage(situation),
         *(outcome.problem for outcome in outcomes if outcome.status == "warning"),
     )

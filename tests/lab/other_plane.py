@@ -9,7 +9,7 @@ python other_plane.py VERB...
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from ipaddress import IPv4Network
 from typing import Any
@@ -73,6 +73,9 @@ class Door:
 
     def await_quorum(self, occasion: str) -> None:
         pass
+
+    def await_back(self, situation: Situation, nodes: Sequence[Node]) -> None:
+        """Wait for nothing."""
 
     def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
         return nullcontext()

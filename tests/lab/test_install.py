@@ -148,9 +148,9 @@ def test_226_228_a_static_release_where_apt_has_no_source(bare_lab: Lab, fab: Fa
     assert_as_before(lab, before)
 
 
-def static_release(lab: Lab, folder: Path) -> tuple[Path, str]:
-    """Pack the programs of the release's own Docker as a static release is packed."""
-    tree = base.ensure(lambda _: None, releases.find(lab.release)).tree
+def static_release(lab: Lab, folder: Path, docker: str = "") -> tuple[Path, str]:
+    """Pack the programs of the release's own Docker, or of another, as a static release is packed."""
+    tree = base.ensure(lambda _: None, releases.find(lab.release, docker)).tree
     version = run_in(tree, "dockerd", "--version").split()[2].split("+")[0].rstrip(",")
     path = folder / f"docker-{version}.tgz"
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:

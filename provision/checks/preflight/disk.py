@@ -11,7 +11,7 @@ from provision.checks.sizes import MB, UNPACKED, size_of
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.facts import Space
-from provision.phases import installation
+from provision.phases import installation, upgrade
 
 #: Free bytes for configuration, certificates, records and journals, on every file system.
 MARGIN = 64 * MB
@@ -50,7 +50,7 @@ def needs(view: NodeView) -> Mapping[str, tuple[str, int]]:
     image = 0 if found.has_image(cluster.probe.image) else size_of(cluster.probe.archive)
     own = view.plane.disk_needs(view.situation, view.node)
     _, uploads = own.get(layout.STATE, ("", 0))
-    docker = installation.room(view.situation, view.node)
+    docker = {**installation.room(view.situation, view.node), **upgrade.room(view.situation, view.node)}
     _, archive = docker.get(layout.STATE, ("", 0))
     common = {
         "/etc": ("configuration", 0),

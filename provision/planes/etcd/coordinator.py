@@ -6,7 +6,7 @@ Every client speaks TLS to a port on loopback and insists that the certificate s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -160,6 +160,13 @@ class EtcdCoordinator:
             store.delete_empty(key.rpartition("/")[0])
 
         waiting.until(write, f"etcd acknowledges a write ({occasion})", "cluster", paths.ADVICE)
+
+    def await_back(self, situation: Situation, nodes: Sequence[Node]) -> None:
+        """Return once a quorum acknowledges a write, and dockerd is on the store on each of these nodes."""
+        from provision.planes.etcd.phases.docker import joined
+
+        self.await_quorum("after dockerd has restarted on " + ", ".join(node.name for node in nodes))
+        self.remotes.each(joined, tuple(nodes))
 
     def await_members(self, nodes: tuple[Node, ...], meanwhile: Callable[[], object]) -> None:
         """Return once each of these members reads through the quorum. See `until` for `meanwhile`."""

@@ -13,8 +13,9 @@ from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
-from provision.facts import Facts, Question
+from provision.facts import Facts, Question, join
 from provision.inventory.model import Cluster, EtcdRelease, Node
+from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
@@ -37,6 +38,11 @@ from provision.remote import Remotes
 from provision.versions import Window
 
 
+def _is_in(situation: Situation, node: Node) -> bool:
+    """Say whether a node's dockerd is on the store."""
+    return joins_when_it_starts(situation.of(node))
+
+
 class EtcdPlane(Plane):
     """The cluster store: etcd on the members, and every dockerd on it."""
 
@@ -47,6 +53,7 @@ class EtcdPlane(Plane):
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
     outgrown_means = "no container on the cluster's networks starts here, others run"
     outgrown_advice = "fab migrate --plan shows how the cluster goes on with swarm mode"
+    upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
     phases = (
         Installation(),
@@ -55,6 +62,7 @@ class EtcdPlane(Plane):
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
+        upgrade.Upgrade(_is_in, lambda _, node: node.member, lambda *_: ""),
         Docker(),
         Images(lambda situation: bool(situation.guests)),
         Quorum(),
@@ -116,7 +124,7 @@ class EtcdPlane(Plane):
         """Ask for the member that runs there, what it knows of the others, what lies in its data folder, and which
         endpoints belong to hosts that are no nodes."""
         addresses = (one.address for one in situation.cluster.nodes)
-        return Question(
+        own = Question(
             # Of every node: who is no member in this inventory may be one in the store.
             paths=(paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS, layout.DOCKER_DROP_IN),
             shown=(paths.ETCD_BOOTSTRAP,),
@@ -126,6 +134,7 @@ class EtcdPlane(Plane):
             calls=("fact_docker_packages", "fact_store_data", "fact_store_log", "fact_store_in_use"),
             slow_calls=("fact_members", call("fact_endpoints", *addresses)),
         )
+        return join([own, upgrade.question(situation.cluster)])
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which members can neither bootstrap nor join, and which change of members would cost the majority."""

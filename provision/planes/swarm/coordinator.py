@@ -29,6 +29,8 @@ SOCKET = "/var/run/docker.sock"
 ADVICE = "fab status; on the node: docker info, journalctl -u docker.service"
 #: Seconds in which gossip comes back after a short cut: 3 to 41, and up to 62 after a reboot of the leader.
 GOSSIP_SECONDS = 70.0
+#: Seconds until a dockerd is back in the swarm: an election, 20 to 25 s until it is active, and then gossip.
+BACK_SECONDS = 60 + GOSSIP_SECONDS
 #: The name of the object with which a write is tried.
 QUORUM = "overlay-provision-quorum"
 
@@ -110,6 +112,14 @@ class SwarmCoordinator:
             asked(lambda: api.remove_config(made["ID"]))
 
         waiting.until(write, f"the swarm's managers agree on a write ({occasion})", "cluster", ADVICE)
+
+    def await_back(self, situation: Situation, nodes: Sequence[Node]) -> None:
+        """Return once all nodes are ready, every manager is heard, and on each network all know each other."""
+        from provision.planes.swarm import gate
+
+        names = ", ".join(node.name for node in nodes)
+        what = f"dockerd is in the swarm again on {names}, and all nodes know each other"
+        waiting.until(lambda: gate.check(situation, self), what, names, ADVICE, seconds=BACK_SECONDS)
 
     def cleaning_up_after(self, subnet: IPv4Network) -> AbstractContextManager[None]:
         """Do nothing: the managers forget a network with its removal."""

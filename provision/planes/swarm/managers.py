@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from provision.core.membership import Member, Membership
+from provision.core.membership import Member, Membership, majority
 from provision.core.situation import Situation
 from provision.errors import Problem
+from provision.inventory.model import Node
 from provision.planes.swarm import view
 
 
@@ -32,3 +33,19 @@ def blockers(situation: Situation) -> tuple[Problem, ...]:
         return ()
     advice = "bring back the managers that do not answer; fab status shows them"
     return (Problem(f"the managers cannot be changed like this: {reason}", "cluster", advice),)
+
+
+def rank(situation: Situation, node: Node) -> int:
+    """Return in which order nodes' daemons may be away, one at a time: workers, managers, and for one election the
+    leader."""
+    there = view.found(situation, node)
+    return 0 if there is None else there.manager + there.leader
+
+
+def cost_of_one(situation: Situation, node: Node) -> str:
+    """Say what it means that a node is away for a moment; empty if the managers keep their majority."""
+    there = view.found(situation, node)
+    number = sum(one.manager for one in view.listed(situation))
+    if there is None or not there.manager or number - 1 >= majority(number):
+        return ""
+    return "the managers have no majority meanwhile: no container can join a network, packets go on"

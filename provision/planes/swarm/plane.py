@@ -12,8 +12,9 @@ from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
-from provision.facts import Facts, Question
+from provision.facts import Facts, Question, join
 from provision.inventory.model import Cluster, Node
+from provision.phases import upgrade
 from provision.phases.departure import PutBack, Withdrawal, settled
 from provision.phases.firewall import Firewall
 from provision.phases.images import Images
@@ -60,7 +61,14 @@ def _several_dockers(situation: Situation) -> tuple[Problem, ...]:
     if len(found) < 2:
         return ()
     what = "; ".join(f"Docker {version} on {', '.join(names)}" for version, names in sorted(found.items()))
-    return (Problem(what, "cluster", "they work together; upgrade one node after another until all have the latest"),)
+    return (
+        Problem(what, "cluster", "they work together; docker.version in the inventory upgrades one node after another"),
+    )
+
+
+def _is_in(situation: Situation, node: Node) -> bool:
+    """Say whether a node is in the running swarm."""
+    return node in view.active(situation)
 
 
 class SwarmPlane(Plane):
@@ -78,6 +86,7 @@ class SwarmPlane(Plane):
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
         Lost(),
+        upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         Docker(),
         Swarm(),
         Authority(),
@@ -114,7 +123,7 @@ class SwarmPlane(Plane):
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
-        return Question(
+        own = Question(
             paths=(paths.PEERS,),
             shown=(paths.STARTED,),
             docker=(view.INFO, view.NODES),
@@ -122,6 +131,7 @@ class SwarmPlane(Plane):
             functions=(functions("facts"),),
             calls=("fact_swarm_certificates", "fact_swarm_address", *encryption),
         )
+        return join([own, upgrade.question(situation.cluster)])
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say which nodes cannot leave or stay as they are, another VXLAN port, and where a majority would be lost."""

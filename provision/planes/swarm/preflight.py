@@ -8,6 +8,7 @@ from provision.checks.node_view import NodeView
 from provision.checks.preflight import docker
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
+from provision.phases import upgrade
 from provision.phases.installation import docker_version
 from provision.planes.swarm import paths
 from provision.planes.swarm import view as swarm
@@ -35,7 +36,7 @@ def docker_at_work(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def working_docker(view: NodeView) -> Iterator[Outcome]:
     """Docker is no release that breaks published ports or names on hosts in a swarm."""
-    version = docker_version(view.situation, view.node)
+    version = upgrade.coming(view.situation, view.node) or docker_version(view.situation, view.node)
     if version in BROKEN:
         yield view.failed(f"Docker {version} {BROKEN[version]}", "install a later release of Docker")
 

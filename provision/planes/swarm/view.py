@@ -51,7 +51,12 @@ class Listed:
 
 def daemon(facts: Facts) -> Daemon:
     """Return what a node's daemon says of itself."""
-    told = (facts.docker.get(INFO) or {}).get("Swarm") or {}
+    return told(facts.docker.get(INFO) or {})
+
+
+def told(info: Mapping[str, Any]) -> Daemon:
+    """Return what a daemon says of itself in its answer to INFO."""
+    told = info.get("Swarm") or {}
     return Daemon(
         state=told.get("LocalNodeState", ""),
         identity=told.get("NodeID", ""),
@@ -70,7 +75,7 @@ def data_path_port(situation: Situation) -> int | None:
 def listed(situation: Situation) -> tuple[Listed, ...]:
     """Return the nodes as a manager lists them; empty if no manager does, for example without a quorum."""
     answers = (facts.docker.get(NODES) for facts in situation.facts.values())
-    return next((tuple(map(_listed, answer)) for answer in answers if answer), ())
+    return next((tuple(map(entry, answer)) for answer in answers if answer), ())
 
 
 def is_ready(one: Mapping[str, Any]) -> bool:
@@ -78,7 +83,8 @@ def is_ready(one: Mapping[str, Any]) -> bool:
     return bool(one["Status"].get("State") == "ready")
 
 
-def _listed(one: Mapping[str, Any]) -> Listed:
+def entry(one: Mapping[str, Any]) -> Listed:
+    """Return a node, given as the managers list it."""
     status = one.get("ManagerStatus") or {}
     return Listed(
         identity=one["ID"],

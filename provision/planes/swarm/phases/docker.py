@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provision import layout, waiting
+from provision import layout
 from provision.core.phase import Phase, Wave
 from provision.core.plan import Change
 from provision.core.situation import Situation
-from provision.docker.client import asked
 from provision.docker.hardening import defaults
 from provision.docker.vendor import Vendor
-from provision.errors import Unanswered
 from provision.facts import INPUTS
-from provision.inventory.model import Network, Node
+from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
 from provision.planes.swarm import paths, view
-from provision.planes.swarm.coordinator import ADVICE, GOSSIP_SECONDS, SwarmCoordinator, opened
 from provision.planes.swarm.node import DOCKER_CONFIG, program
-from provision.resources import File, Folder, GatewayBridge, Resource, Service, keeper_name, packet_rules
+from provision.resources import File, Folder, GatewayBridge, Resource, Service, packet_rules
 from provision.templates import render
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
-
-#: Seconds until a dockerd is back in the swarm: an election, 20 to 25 s until it is active, and then gossip.
-BACK_SECONDS = 60 + GOSSIP_SECONDS
 
 
 class Docker(Phase):
@@ -55,7 +49,7 @@ class Docker(Phase):
         touched = [node for node in situation.cluster.nodes if changes.get(node.name)]
         alone = [node for node in touched if _leaves_for_a_while(situation, node)]
         together = tuple(node for node in touched if node not in alone)
-        return (together, *((node,) for node in sorted(alone, key=partial(_leads, situation))))
+        return (together, *((node,) for node in sorted(alone, key=partial(leads, situation))))
 
     def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """A daemon in the swarm restarts with a quorum: without one, its containers could not join their networks."""
@@ -65,12 +59,9 @@ class Docker(Phase):
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """It is in the swarm again, and on each network every node knows every other. StepFailed."""
-        door = opened(coordinator)
-        for node in wave:
-            if _leaves_for_a_while(situation, node):
-                back = partial(_is_back, situation, door, node)
-                what = f"dockerd is in the swarm again on {node.name}, and all nodes know each other"
-                waiting.until(back, what, node.name, ADVICE, seconds=BACK_SECONDS)
+        away = tuple(node for node in wave if _leaves_for_a_while(situation, node))
+        if away:
+            coordinator.await_back(situation, away)
 
 
 def _read(situation: Situation, node: Node) -> tuple[File, File]:
@@ -105,39 +96,7 @@ def _leaves_for_a_while(situation: Situation, node: Node) -> bool:
     return view.daemon(facts).state == "active" and difference is not None and difference.action == "restart"
 
 
-def _leads(situation: Situation, node: Node) -> bool:
+def leads(situation: Situation, node: Node) -> bool:
+    """Say whether the node leads the managers."""
     listed = view.found(situation, node)
     return listed is not None and listed.leader
-
-
-def _is_back(situation: Situation, door: SwarmCoordinator, node: Node) -> None:
-    """Return if a daemon is in the swarm, all nodes are ready, and none misses another. Unanswered, StepFailed.
-
-    A new leader does not know a node's state before the node has reported to it.
-    """
-    swarm = asked(lambda: door.docker(node).info())["Swarm"]
-    if swarm["LocalNodeState"] != "active":
-        raise Unanswered(f"its swarm is {swarm['LocalNodeState']}: {swarm.get('Error', '')}")
-    states = {one["ID"]: one["Status"]["State"] for one in asked(lambda: door.manager().api.nodes())}
-    for one in view.active(situation):
-        state = states.get(view.daemon(situation.of(one)).identity, "unknown")
-        if state != "ready":
-            raise Unanswered(f"the managers list {one.name} as {state}")
-    for network, nodes in _attached(situation):
-        for one in nodes:
-            if missing := asked(partial(door.missing_peers, one, network.name, nodes)):
-                names = ", ".join(other.name for other in missing)
-                raise Unanswered(f"on network {network.name}, {one.name} does not know {names}")
-
-
-def _attached(situation: Situation) -> Iterator[tuple[Network, tuple[Node, ...]]]:
-    """Yield each network, with the nodes whose keeper was found on it."""
-    for network in situation.cluster.networks:
-        yield (
-            network,
-            tuple(
-                node
-                for node in view.active(situation)
-                if keeper_name(network.name, node.name) in {one.name for one in situation.of(node).containers}
-            ),
-        )

@@ -1,0 +1,25 @@
+# Whether containers are well again: which run, and which answer by name. POSIX sh; needs the docker command.
+
+# list_containers: print each container's name, state, restart policy, networks, and why Docker could not start it.
+list_containers() {
+    identities=$(timeout 20 docker ps -aq --no-trunc) || exit 1
+    # shellcheck disable=SC2086 # a word a container
+    [ -z "$identities" ] || timeout 20 docker inspect -f "{{.Name}}$tab{{.State.Status}}$tab{{.HostConfig.RestartPolicy.Name}}$tab{{range \$name, \$_ := .NetworkSettings.Networks}}{{\$name}},{{end}}$tab{{printf \"%q\" .State.Error}}" \
+        $identities | sed "s/$tab\"\"\$/$tab/"
+}
+
+# ask_names KEEPER NAME…: from inside a keeper, print the keeper and each name that does not answer, and `.` at the end.
+# What drops pings may still refuse a connection, which is an answer.
+ask_names() {
+    keeper=$1
+    shift
+    # shellcheck disable=SC2016 # the shell in the keeper expands it
+    timeout 20 docker exec "$keeper" sh -c '
+        for name; do
+            {
+                ping -c 1 -W 2 "$name" || wget -T 2 -O - "http://$name:9/" 2>&1 | grep -q refused
+            } >/dev/null 2>&1 || echo "$name" &
+        done
+        wait
+        echo .' sh "$@" 2>/dev/null | while read -r name; do printf '%s\t%s\n' "$keeper" "$name"; done
+}

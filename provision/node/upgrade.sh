@@ -1,0 +1,82 @@
+# Another version of Docker on a node. POSIX sh; record.sh, changes.sh, packages.sh and upgrade_facts.sh come before it.
+# shellcheck disable=SC2030,SC2031,SC2034 # a subshell has a record of its own, which is meant
+
+# offered_version PACKAGE BEGINNING: print the latest version of a package that apt knows and that begins like this.
+offered_version() {
+    offered_versions "$1" | while read -r version; do
+        case ${version#*:} in "$2" | "$2"[!0-9]*) printf %s "$version" && break ;; esac
+    done
+}
+
+# upgrade_package PACKAGE BEGINNING SECONDS: install the latest version of the package that begins like this, and the same
+# of Docker's client where that is a package of its own. systemd does it in a unit of its own: it ends even if this run is
+# killed meanwhile.
+upgrade_package() {
+    await_upgrade "$3"
+    version=$(offered_version "$1" "$2") client=${1%.io}-cli held=
+    case $client in *-cli-cli) client=${client%-cli} ;; esac
+    if [ -n "$version" ] && offered_versions "$client" | grep -qxF "$version"; then client=$client=$version; else client=; fi
+    for name in "$1" ${client%%=*}; do
+        [ "$(docker_holder "$name")" != ours ] || held="$held$name "
+    done
+    set -- "$1${version:+=$version}" "$2" "$3"
+    # shellcheck disable=SC2086 # the client may be none
+    remember_added "$1" $client
+    # shellcheck disable=SC2086
+    timeout "$3" systemd-run --quiet --collect --wait --unit overlay-upgrade.service \
+        /bin/sh -c "$upgrade_unit" sh "$held" "$1" $client || {
+        printf 'Docker %s was not installed. The journal of overlay-upgrade.service ends:\n' "$2" >&2
+        last_words overlay-upgrade.service >&2
+        exit 1
+    }
+    run_unit start docker.service 120
+}
+
+# remember_added NAME=VERSION…: if Docker is ours, record the packages that the upgrade adds, so that a reset removes them.
+remember_added() (
+    [ -f "$state/docker/record" ] || return 0
+    state=$state/docker names=
+    for name in $(apt-get --simulate --no-install-recommends --allow-change-held-packages install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
+        was=$(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) || was=un
+        case $was in ii* | hi*) ;; *) remember package "package $name" "$was" ;; esac
+    done
+    sync_path "$state/record"
+)
+
+# What the unit runs, with the packages that we hold, in one word, and those to install. They are downloaded while Docker
+# runs. Docker is started again whatever becomes of them.
+# shellcheck disable=SC2016 # the unit's shell expands it
+upgrade_unit='
+set -u
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
+held=$1
+shift
+get() {
+    apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+        --no-install-recommends install "$@"
+}
+started=yes
+end() {
+    [ -z "$held" ] || apt-mark hold $held
+    [ "$started" = yes ] || { systemctl reset-failed docker.service; systemctl start docker.service; }
+}
+trap end EXIT
+trap "exit 1" HUP INT TERM
+[ -z "$held" ] || apt-mark unhold $held
+dpkg --configure -a
+get --download-only "$@" || exit
+started=
+systemctl stop docker.socket docker.service
+get "$@"
+'
+
+# upgrade_static ARCHIVE SHA256 VERSION: replace the programs of a static release of ours while the old dockerd runs on;
+# then restart it.
+upgrade_static() {
+    (
+        state=$state/docker names=
+        put_docker "$@"
+    ) || exit 1
+    systemctl stop docker.socket docker.service
+    run_unit start docker.service 120
+}

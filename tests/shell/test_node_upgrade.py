@@ -1,0 +1,147 @@
+"""Docker upgraded on a node: what is asked of apt, which version is taken, and who is asked whether all is well."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from node_shell import SHELLS, Shell
+
+from provision.facts.answer import decoded
+from provision.node import functions
+
+PARTS = "\n".join(map(functions, ("packages", "upgrade_facts", "upgrade", "gate")))
+
+#: Programs of a host with Docker 26 from a package, whose apt knows other versions.
+PROGRAMS = {
+    "apt-cache": """case $* in
+'madison docker.io') for one in 5:28.50.1-1 5:28.5.2-1 26.1.5-1; do echo "docker.io | $one | file:/x"; done ;;
+'madison docker-cli') for one in 5:28.5.2-1 26.1.5-1; do echo "docker-cli | $one | file:/x"; done ;;
+esac""",
+    "apt-get": """case $* in *--simulate*) printf 'Inst docker.io [1] (2)\\nInst tini-static (2)\\n' ;; esac""",
+    "apt-mark": 'grep -x "$2" held 2>/dev/null',
+    "dockerd": "echo Docker version 28.5.2, build 1",
+    "dpkg-query": """case $* in
+*-S*) echo 'docker.io: /usr/sbin/dockerd' ;;
+*tini-static) exit 1 ;;
+*Status-Abbrev*) echo 'ii ' ;;
+*) echo 'status install ok installed' ;;
+esac""",
+    "systemctl": "echo systemctl $* >>calls; [ $1 != show ]",
+    "systemd-run": 'while [ "$1" != sh ]; do shift; done; shift; echo upgrade: "$@" >>calls; exit ${failure:-0}',
+    "journalctl": "echo E: no space left",
+}
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    shell = Shell(request.param, tmp_path_factory.mktemp("shell"))
+    (shell.folder / "bin").mkdir()
+    for name, text in PROGRAMS.items():
+        with_program(shell, name, text)
+    (shell.folder / "state").mkdir()
+    return shell
+
+
+def with_program(shell: Shell, name: str, text: str) -> None:
+    program = shell.folder / "bin" / name
+    program.write_text(f"#!/bin/sh\n{text}\n")
+    program.chmod(0o755)
+
+
+def tried(shell: Shell, script: str) -> subprocess.CompletedProcess[str]:
+    return shell.try_to(f"{PARTS}\nPATH=$PWD/bin:$PATH\nexport failure\n{script}")
+
+
+def calls(shell: Shell) -> list[str]:
+    return (shell.folder / "calls").read_text().splitlines()
+
+
+def package(shell: Shell) -> list[str]:
+    """What the node tells of its package."""
+    done = tried(shell, "fact_docker_package docker.io")
+    assert (done.returncode, done.stderr) == (0, "")
+    return decoded(done.stdout.strip().split("\t")[2]).splitlines()
+
+
+def test_286_the_package_is_told_with_what_apt_knows(shell: Shell) -> None:
+    offered = ["offered 5:28.50.1-1", "offered 5:28.5.2-1", "offered 26.1.5-1"]
+    assert package(shell) == ["package docker.io", "status install ok installed", "held ", *offered]
+    (shell.folder / "held").write_text("docker.io\n")
+    assert "held user" in package(shell)
+    (shell.folder / "state/record").write_text("hold\tpackage docker.io\t-\n")
+    assert "held ours" in package(shell)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "words"),
+    [
+        ("28.5", "docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"),
+        ("28", "docker.io=5:28.50.1-1"),
+        ("26.1.5", "docker.io=26.1.5-1 docker-cli=26.1.5-1"),
+        ("29", "docker.io"),  # it is there, and its upgrade was interrupted
+    ],
+)
+def test_281_the_latest_version_is_installed_with_its_client(shell: Shell, beginning: str, words: str) -> None:
+    done = tried(shell, f"upgrade_package docker.io {beginning} 60")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert calls(shell)[0] == f"upgrade:  {words}"
+    assert "systemctl start docker.service" in calls(shell)
+    assert not (shell.folder / "state/docker").exists()
+
+
+def test_281_what_an_upgrade_adds_to_a_docker_of_ours_is_recorded(shell: Shell) -> None:
+    record = shell.folder / "state/docker/record"
+    record.parent.mkdir()
+    record.write_text("docker\tDocker\tpackage\n")
+    tried(shell, "upgrade_package docker.io 28.5 60")
+    assert record.read_text() == "docker\tDocker\tpackage\npackage\tpackage tini-static\tun\n"
+
+
+def test_286_a_hold_of_ours_is_taken_off_for_the_upgrade(shell: Shell) -> None:
+    (shell.folder / "held").write_text("docker.io\n")
+    (shell.folder / "state/record").write_text("hold\tpackage docker.io\t-\n")
+    tried(shell, "upgrade_package docker.io 28.5 60")
+    assert calls(shell)[0] == "upgrade: docker.io  docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"
+
+
+def test_281_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: Shell) -> None:
+    done = tried(shell, "failure=100\nupgrade_package docker.io 28.5 60")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Docker 28.5 was not installed. The journal of overlay-upgrade.service ends:\nE: no space left\n"
+    )
+
+
+def test_282_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -> None:
+    inspected = r"/web\trunning\talways\tdemo,\t\n/off\texited\tno\tbridge,\t\"Could not attach\"\n"
+    with_program(shell, "docker", f'case $1 in ps) echo 1 2 ;; inspect) printf "{inspected}" ;; esac')
+    assert tried(shell, "list_containers").stdout.splitlines() == [
+        "/web\trunning\talways\tdemo,\t",
+        '/off\texited\tno\tbridge,\t"Could not attach"',
+    ]
+    with_program(shell, "docker", "exit 1")
+    assert tried(shell, "list_containers").returncode == 1
+
+
+def test_282_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
+    with_program(shell, "docker", 'shift 2; exec "$@"')
+    with_program(shell, "ping", '[ "$5" = web ]')
+    with_program(shell, "wget", 'case $* in *http://db:9/) echo "cannot connect: Connection refused" ;; esac; exit 1')
+    done = tried(shell, "ask_names keeper web db lost")
+    assert done.stdout.splitlines() == ["keeper\tlost", "keeper\t."]
+    with_program(shell, "docker", "exit 1")
+    assert tried(shell, "ask_names keeper web").stdout == ""
+
+
+def test_283_an_upgrade_that_a_killed_run_has_left_is_waited_for(shell: Shell) -> None:
+    unit = shell.folder / "run/systemd/transient/overlay-upgrade.service"
+    sleep = 'sleep() { echo >>slept; [ "$(grep -c "" slept)" != 3 ] || rm run/systemd/transient/*; }'
+    asked = f"{sleep}\nOVERLAY_RUN=$PWD/run; await_upgrade 9; echo waited: $waited after $tries"
+    assert tried(shell, asked).stdout == "waited: after 0\n"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    with_program(shell, "docker", 'if [ "$(grep -c "" slept)" -gt 4 ]; then echo "active "; else echo "pending "; fi')
+    assert tried(shell, asked).stdout == "waited: yes after 5\n"
+    unit.touch()
+    assert tried(shell, asked).stdout == "waited: yes after 9\n"  # bounded

@@ -12,6 +12,7 @@ Action = Literal[
     "create",
     "install",
     "upgrade",
+    "hold",
     "update",
     "remove",
     "replace",
@@ -21,7 +22,6 @@ Action = Literal[
     "enable",
     "add",
     "free",
-    "hold",
 ]
 
 #: Where a change happens that is not on a node.

@@ -222,6 +222,19 @@ def reset(
 
 
 @verb(
+    iterable=["inventory", "ignore"],
+    help=HELP | IGNORE | YES | {"plan": "only show what stops, what stays and what comes back"},
+)
+def migrate(
+    context: Any, inventory: list[str], json: bool = False, plan: bool = False, yes: bool = False, *, ignore: list[str]
+) -> None:
+    """Go on with Docker's swarm mode: the same networks, the same containers."""
+    from provision.verbs.migrate import run_migrate
+
+    run(context, run_migrate, inventory=inventory, as_json=json, plan=plan, yes=yes, ignore=ignore)
+
+
+@verb(
     name="run",
     iterable=["inventory"],
     help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"},
@@ -293,7 +306,7 @@ def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
     run(context, run_lab_status, inventory=(), as_json=json, name=name)
 
 
-namespace = Collection(preflight, plan, provision, verify, status, certs, reset, run_on_nodes, init, trust)
+namespace = Collection(preflight, plan, provision, verify, status, certs, migrate, reset, run_on_nodes, init, trust)
 namespace.add_collection(Collection("lab", up, down, lab_status))
 
 

@@ -111,6 +111,8 @@ class Plane:
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
+    #: Paths on a node by which `is_on` sees that the node is on this plane.
+    traces: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.
     renewal: str = "fab provision"
     #: Columns that the plane adds to the table of nodes.
@@ -208,7 +210,11 @@ class Plane:
         return False
 
     def node_functions(self, purpose: str) -> str:
-        """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`."""
+        """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`.
+
+        A plane that has a successor also has, for `reset`, the functions by which a node leaves it and keeps its
+        record: `retire_docker` and `retire_rest` (node/migrate.sh).
+        """
         return ""
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:

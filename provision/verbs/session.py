@@ -59,6 +59,10 @@ class Session:
         """The control planes that may be meant. A survey leaves the one that it has chosen."""
         return list(planes.candidates(self.cluster))
 
+    def aim_at(self, plane: Plane) -> None:
+        """Take this control plane from now on: a migration leads there."""
+        self.__dict__["candidates"] = [plane]
+
     @property
     def plane(self) -> Plane:
         """The control plane, once it is chosen."""

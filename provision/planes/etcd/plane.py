@@ -45,6 +45,7 @@ class EtcdPlane(Plane):
     docker_reason = "Docker 23 and later refuse --cluster-store: support for external key-value stores was removed"
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
     ports = PORTS
+    traces = (paths.DOCKER_STORE,)
     phases = (
         Host(),
         Certificates(),

@@ -72,6 +72,7 @@ class SwarmPlane(Plane):
     docker_advice = "install Docker 20.10 to 29, for example Debian 13's docker.io"
     swarm_mode = True
     ports = PORTS
+    traces = (paths.PEERS,)
     phases = (
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),

@@ -1,0 +1,228 @@
+"""migrate: from the cluster's control plane to the next one, with the same networks and the same containers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from provision import engine, facts, inventory, planes
+from provision.checks import catalogue, node_view
+from provision.core.check import named
+from provision.core.outcome import failures
+from provision.core.plan import Plan, joined
+from provision.core.plane import Plane
+from provision.core.situation import Situation
+from provision.docker.containers import Container
+from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
+from provision.migration import networks, nodes, phases, proof, record, tables
+from provision.migration.nodes import Stage
+from provision.migration.record import Migration
+from provision.remote import Remote, Remotes
+from provision.report import Report
+from provision.verbs import steps
+from provision.verbs.provision import proven_and_settled
+from provision.verbs.session import Session
+
+@dataclass(frozen=True)
+class Way:
+    """The control planes before and after, what was found on the nodes, and the record of the migration."""
+
+    before: Plane
+    after: Plane
+    situation: Situation
+    migration: Migration
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def leaving(self) -> Plane:
+        """The former control plane, with the phases in which nodes leave it."""
+        return phases.leaving(self.before)
+
+    @property
+    def entering(self) -> Plane:
+        """The next control plane, with the phases in which containers come back."""
+        return phases.entering(self.before, self.after, self.migration)
+
+    @property
+    def foreseen(self) -> Situation:
+        """The situation as it will be found when every node has left the former control plane."""
+        there = nodes.left(self.before, self.situation)
+        return nodes.with_recorded(there, self.migration.networks)
+
+    @property
+    def plans(self) -> tuple[Plan, Plan]:
+        """What leads out of the former control plane, and what will lead into the next. PreflightRefused."""
+        return engine.make_plan(self.leaving, self.situation), engine.make_plan(self.entering, self.foreseen)
+
+
+def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str]) -> Report:
+    """Record, stop, leave the one control plane and enter the next; bring the containers back, and prove them."""
+    before, after = _planes(session)
+    ignored = named(catalogue.of_preflight(after), ignore, "--ignore")
+    with session.connected("" if plan else "migrate") as remotes:
+        way = _surveyed(session, before, after, remotes, ignored)
+        if plan:
+            return _planned(session, way)
+        _consent(session, way, yes=yes)
+        _record(session, way, remotes)
+        way = _left(session, way, remotes)
+        made = _entered(session, way, remotes)
+    return made
+
+
+def _planes(session: Session) -> tuple[Plane, Plane]:
+    """Return the control planes before and after. PreflightRefused if there is nothing to migrate, or no way."""
+    cluster = session.cluster
+    there = record.under_way(cluster)
+    before = next((one for one in planes.known() if there and one.name == there.before), planes.recorded(cluster))
+    if before is None:
+        what = "this controller has not provisioned the cluster"
+        advice = f"bring the folder {cluster.folder} from the controller that has; or fab provision"
+        raise PreflightRefused(Problem(what, str(cluster.path), advice))
+    after = planes.successor(before)
+    if after is None:
+        raise PreflightRefused(Problem(f"the cluster is on {before.name}, and there is nothing to migrate to", "cluster"))
+    if cluster.control_plane not in ("auto", after.name):
+        what = f"docker.control_plane: {cluster.control_plane}, and the migration leads to {after.name}"
+        raise PreflightRefused(Problem(what, str(cluster.path), "write `control_plane: auto`, or leave the line out"))
+    if cluster.absent:
+        names = ", ".join(host.name for host in cluster.absent)
+        raise PreflightRefused(Problem(f"{names}: still to leave the cluster (state: absent)", "cluster", "fab provision"))
+    return before, after
+
+
+def _surveyed(
+    session: Session, before: Plane, after: Plane, remotes: Remotes, ignored: Collection[str]
+) -> Way:
+    """Ask every node everything, and look for obstacles to the next control plane. PreflightRefused."""
+    session.aim_at(after)
+    situation = _asked(session, before, after, remotes)
+    migration = _migration(session, before, after, situation, remotes)
+    situation = steps.with_flows(session, situation, remotes)
+    way = Way(before, after, situation, migration)
+    # A node that has stopped goes on, whatever stands in the way.
+    stopped = {name for name, there in situation.facts.items() if nodes.is_stopped(before, there)}
+    outcomes = tuple(
+        outcome
+        for outcome in node_view.run(after, way.foreseen, catalogue.of_preflight(after), ignored)
+        if outcome.where not in stopped
+    )
+    if obstacles := [outcome.problem for outcome in failures(outcomes)]:
+        raise PreflightRefused(*obstacles)
+    warned = (outcome.problem for outcome in outcomes if outcome.status == "warning")
+    return replace(way, warnings=(*inventory.warnings(session.cluster), *warned))
+
+
+def _asked(session: Session, before: Plane, after: Plane, remotes: Remotes) -> Situation:
+    start = Situation(session.cluster, after.local(session.cluster)[0], recorded=True)
+    also = facts.join([nodes.QUESTION, facts.Question(paths=before.traces)])
+    questions = {node.name: facts.join([engine.question(after, start, node), also]) for node in session.cluster.nodes}
+    for remote in remotes:
+        session.progress.say(remote.node.name, "asking for facts")
+    with session.progress.stage("facts"):
+        found = engine.answers({name: facts.script(asked) for name, asked in questions.items()}, remotes)
+    return engine.completed(after, replace(start, facts=found), remotes)
+
+
+def _migration(
+    session: Session, before: Plane, after: Plane, situation: Situation, remotes: Remotes
+) -> Migration:
+    """Return the record: of nodes that have not stopped as they are now, of others as it was written before."""
+    there = record.under_way(session.cluster)
+    running = tuple(node for node in session.cluster.nodes if not nodes.is_stopped(before, situation.of(node)))
+    seen = _containers(situation, remotes, [node for node in running if nodes.stage(before, situation.of(node)) < Stage.DONE])
+    known = [one for one in (there.containers if there else ()) if one.node not in seen]
+    containers = (*known, *(one for some in seen.values() for one in some))
+    found = networks.known(situation, containers, there.networks if there else ())
+    names = {network.name for network in found}
+    return Migration(before.name, after.name, found, tuple(_on(one, names) for one in containers))
+
+
+def _on(container: Container, names: Collection[str]) -> Container:
+    """Return the container with its places on networks that hosts share: the others, its host still has."""
+    return replace(container, attachments=tuple(one for one in container.attachments if one.network in names))
+
+
+def _containers(situation, remotes, wanted):
+    from provision.docker.containers import Attachment
+    from provision.facts import RUN_LABEL
+    from provision.resources import KEEPER
+    def read(remote: Remote):
+        there = situation.of(remote.node)
+        paths = [f"/containers/{one.identity}/json" for one in there.every_container if not {KEEPER, RUN_LABEL} & one.labels.keys()]
+        if not paths: return ()
+        answers = facts.docker_answers(remote.run(facts.docker_script(paths)).stdout)
+        return tuple(Container(remote.node.name, a["Id"], a["Name"][1:], a["Config"]["Image"], a["State"]["Running"], a["HostConfig"]["RestartPolicy"]["Name"],
+            tuple(Attachment(n, p.get("IPAddress") or "", bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12])) if p.get("IPAddress") else
+              Attachment(n, (p.get("IPAMConfig") or {}).get("IPv4Address", ""), bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12]))
+            for n, p in a["NetworkSettings"]["Networks"].items())) for a in answers.values())
+    return remotes.each(read, tuple(wanted))
+
+
+def _planned(session: Session, way: Way) -> Report:
+    first, second = way.plans
+    return Report(
+        "migrate",
+        f"{steps.changes(joined([first, second]))} pending, from {way.before.name} to {way.after.name}",
+        changes=(*first.changes, *second.changes),
+        tables=tables.plan(way.migration),
+        warnings=way.warnings,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _consent(session: Session, way: Way, *, yes: bool) -> None:
+    """Ask for a yes to what stops. ConsentMissing."""
+    way.plans  # what stands in the way is said before the question
+    running = [f"{one.node}: {one.name}" for one in way.migration.containers if one.runs]
+    what = f"stop Docker on every node, with {len(running)} containers ({', '.join(running)}), and start them again"
+    if not yes and not session.agreed(f"Migrate from {way.before.name} to {way.after.name}? It will {what}."):
+        advice = "fab migrate --plan shows it; add --yes to agree in advance"
+        raise ConsentMissing(Problem(f"migrate would {what}", "cluster", advice))
+
+
+def _record(session: Session, way: Way, remotes: Remotes) -> None:
+    """Write the record, here and on each node that is not done, before anything stops there."""
+    record.begin(session.cluster, way.migration)
+    content = way.migration.text().encode()
+    there = tuple(
+        node for node in session.cluster.nodes if nodes.stage(way.before, way.situation.of(node)) < Stage.DONE
+    )
+    remotes.each(lambda remote: remote.push(content, nodes.RECORD), there)
+
+
+def _left(session: Session, way: Way, remotes: Remotes) -> Way:
+    """Let every node leave the former control plane; from then on the cluster is the next one's."""
+    situation = _asked(session, way.before, way.after, remotes)
+    plan = engine.make_plan(way.leaving, situation)
+    with session.coordinator(remotes, situation) as coordinator:
+        engine.carry_out(way.leaving, situation, plan, coordinator, session.progress)
+    planes.record(session.cluster, way.after)
+    return replace(way, situation=_asked(session, way.before, way.after, remotes))
+
+
+def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
+    """Set up the next control plane, bring the containers back, prove both, and end the migration."""
+    plan, later = Plan(), way.foreseen
+    plan = engine.make_plan(way.entering, later)
+    with session.coordinator(remotes, later) as coordinator:
+        after = engine.carry_out(way.entering, later, plan, coordinator, session.progress)
+        after = replace(after, cluster=session.cluster)
+        outcomes = proven_and_settled(session, after, coordinator, plan)
+        back = proof.proven(session.cluster, way.migration, remotes, session.run)
+    outcomes = (*outcomes, *back.outcomes)
+    bad = len(list(failures(outcomes)))
+    if not bad:
+        remotes.each(lambda remote: remote.run(f"rm -f {nodes.RECORD} {nodes.STAGE} {nodes.STOPPED}", changes=True))
+        record.end(session.cluster, planes.RECORD)
+    return Report(
+        "migrate",
+        f"from {way.before.name} to {way.after.name}: {back.summary}; "
+        + (f"{bad} of {len(outcomes)} proofs failed" if bad else f"all {len(outcomes)} proofs hold"),
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        tables=back.tables,
+        warnings=way.warnings,
+        times=tuple(session.progress.times.items()),
+    )

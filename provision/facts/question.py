@@ -66,6 +66,7 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! dockerd=$(command -v dockerd) || stamped dockerd "$dockerd" || fact dockerd "$dockerd" "$(dockerd --version)"
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] || fact value record yes
+[ ! -f "$state/migration.json" ] || fact value migration yes
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 fact_docker_unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -72,6 +73,30 @@ def _guessed(name: str, attached: list[tuple[str, str]], cluster: str = "") -> S
         return None
     subnet = IPv4Network((IPv4Address(address), LENGTH), strict=False)
     return SharedNetwork(name, (Pool(str(subnet)),), labels={LABEL: cluster} if cluster else {}, guessed=True)
+
+
+def kept_free(network: SharedNetwork, containers: Iterable[Container], others: int) -> SharedNetwork:
+    """Return the network so that nobody else is given an address that a container's user chose.
+
+    The next control plane gives out the lowest addresses first, one to each node and one to each container, and a
+    container whose address is taken does not start. Where a chosen address is among the first `others`, all that is
+    given out comes from the largest part of the subnet without a chosen one.
+    """
+    if len(network.pools) != 1 or network.pools[0].range:
+        return network
+    pool, subnet = network.pools[0], IPv4Network(network.pools[0].subnet)
+    chosen = {
+        IPv4Address(one.address)
+        for container in containers
+        for one in container.attachments
+        if one.network == network.name and one.fixed and one.address
+    }
+    if not any(int(address) - int(subnet.network_address) <= others for address in chosen):
+        return network
+    parts = (part for length in range(subnet.prefixlen + 1, 31) for part in subnet.subnets(new_prefix=length))
+    free = next((part for part in parts if not any(address in part for address in chosen)), None)
+    gateway = pool.gateway or str(subnet[1])
+    return replace(network, pools=(replace(pool, gateway=gateway, range=str(free)),)) if free else network
 
 
 def as_docker_tells(network: SharedNetwork) -> dict[str, Any]:

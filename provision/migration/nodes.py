@@ -10,9 +10,9 @@ from provision import layout
 from provision.core.plane import Plane
 from provision.core.situation import Situation, is_shared
 from provision.facts import Facts, Question
-from provision.inventory.model import Cluster, Network, Node
+from provision.inventory.model import Cluster, Network
 from provision.migration.networks import as_docker_tells
-from provision.migration.record import Migration, SharedNetwork
+from provision.migration.record import SharedNetwork
 from provision.network.subnets import subnets_of
 from provision.resources import KEEPER
 
@@ -104,8 +104,3 @@ def _with_subnets(situation: Situation) -> Cluster:
 
     return replace(situation.cluster, networks=tuple(map(fixed, situation.cluster.networks)))
 
-
-def unfinished(before: Plane, situation: Situation, migration: Migration) -> tuple[Node, ...]:
-    """Return the nodes whose containers are not known to be back."""
-    nodes = situation.cluster.nodes
-    return tuple(node for node in nodes if stage(before, situation.of(node)) is not Stage.DONE)

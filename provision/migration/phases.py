@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from provision.core.phase import Phase, Wave
-from provision.core.plan import CLUSTER, Change
+from provision.core.phase import Phase
+from provision.core.plan import CLUSTER, Action, Change
 from provision.core.plane import Plane
 from provision.core.resource import Difference, Resource, call
 from provision.core.situation import Situation
@@ -20,7 +20,7 @@ from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.migration import nodes
 from provision.migration.nodes import Stage
-from provision.migration.record import Migration, SharedNetwork
+from provision.migration.record import Migration, Pool, SharedNetwork
 from provision.network.subnets import ipv4, subnets_of
 from provision.node import library
 from provision.phases.networks import Networks
@@ -38,13 +38,14 @@ def leaving(before: Plane) -> Plane:
     return plane
 
 
-def entering(before: Plane, after: Plane, migration: Migration) -> Plane:
+def entering(after: Plane, migration: Migration, names: Collection[str]) -> Plane:
     """Return the next control plane with the phases in which networks and containers come back.
 
-    The networks come before those that only the inventory has, the containers before all that takes an address.
+    The networks come before those that only the inventory has. Of the containers, those whose users chose an address
+    come before all else that takes one. `names`: the nodes whose containers are not known to be back.
     """
     (place,) = (number for number, phase in enumerate(after.phases) if isinstance(phase, Networks))
-    come_back = SameNetworks(migration), after.phases[place], ComeBack(before, migration)
+    come_back = SameNetworks(migration), after.phases[place], Connect(migration, names), Start(migration, names)
     plane = copy.copy(after)
     plane.phases = (*after.phases[:place], *come_back, *after.phases[place + 1 :])
     return plane
@@ -146,9 +147,13 @@ class SameNetworks(Phase):
 
 def told(network: SharedNetwork) -> str:
     """Say which subnets and options a network has."""
-    subnets = ", ".join(pool.subnet for pool in network.pools)
+    subnets = ", ".join(map(_told_of_pool, network.pools))
     options = "".join(f", {name.rpartition('.')[2]} {value}" for name, value in network.options.items())
     return f"{subnets}{' (by its containers’ addresses)' if network.guessed else ''}{options}"
+
+
+def _told_of_pool(pool: Pool) -> str:
+    return f"{pool.subnet}{f' (addresses that nobody chose: from {pool.range})' if pool.range else ''}"
 
 
 def _make(docker: DockerClient, network: SharedNetwork) -> None:
@@ -187,50 +192,72 @@ def _pools(attributes: Mapping[str, Any]) -> Sequence[Any]:
 
 
 @dataclass(frozen=True)
-class Returned(Resource):
-    """The containers of a node, each on its networks as before; those that ran run."""
+class Returning(Resource):
+    """Containers that come back to a node. Only Docker itself knows how far they are, and it is asked each time."""
 
     containers: tuple[Container, ...]
+    action: Action
+    script: str
 
     @property
     def name(self) -> str:
-        """`containers` and their number."""
-        return f"{len(self.containers)} containers on their networks"
+        """`N containers`."""
+        return f"{len(self.containers)} container{'' if len(self.containers) == 1 else 's'}"
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Return a difference: only Docker itself knows whether a container is back, and it is asked each time."""
-        return Difference("start", note=", ".join(one.name for one in self.containers)) if self.containers else None
+        """Return a difference, always."""
+        return Difference(self.action, note=", ".join(one.name for one in self.containers))
 
     def apply(self, difference: Difference) -> str:
-        """Connect each container, then start those that ran: those with addresses of their own first."""
-        running = [one for one in self.containers if one.runs]
-        fixed = [one.identity for one in running if any(place.fixed for place in one.attachments)]
-        others = [one.identity for one in running if one.identity not in fixed]
-        connections = (_connection(one, place) for one in self.containers for place in one.attachments)
-        starts = (call("start_again", *some) for some in (fixed, others) if some)
-        return "\n".join([library("migrate"), *connections, *starts])
+        """Bring them back."""
+        return f"{library('migrate')}\n{self.script}"
+
+
+class ComeBack(Phase):
+    """A step in which the containers of all nodes come back."""
+
+    def __init__(self, migration: Migration, names: Collection[str]) -> None:
+        """Take what was recorded; `names`: the nodes whose containers are to come back."""
+        self._migration, self._names = migration, names
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the node's containers, if there are some for this step."""
+        found = self._returning(self._migration.of(node.name)) if node.name in self._names else None
+        return (found,) if found and found.containers else ()
+
+    def _returning(self, containers: tuple[Container, ...]) -> Returning:
+        raise NotImplementedError
+
+
+class Connect(ComeBack):
+    """Every container is on its networks as before. Those whose users chose their addresses start first.
+
+    Otherwise another container, or Docker itself, might be given such an address.
+    """
+
+    name = "containers"
+
+    def _returning(self, containers: tuple[Container, ...]) -> Returning:
+        attached = tuple(one for one in containers if one.attachments)
+        connections = (_connection(one, place) for one in attached for place in one.attachments)
+        first = [one.identity for one in attached if one.runs and _has_an_address(one)]
+        return Returning(attached, "add", "\n".join([*connections, call("start_again", *first)]))
+
+
+class Start(ComeBack):
+    """Every other container that ran runs."""
+
+    name = "start"
+
+    def _returning(self, containers: tuple[Container, ...]) -> Returning:
+        others = tuple(one for one in containers if one.runs and not _has_an_address(one))
+        return Returning(others, "start", call("start_again", *(one.identity for one in others)))
+
+
+def _has_an_address(container: Container) -> bool:
+    return any(place.fixed for place in container.attachments)
 
 
 def _connection(container: Container, place: Attachment) -> str:
     address = place.address if place.fixed else ""
     return call("connect_again", container.identity, place.network, address, *place.aliases)
-
-
-class ComeBack(Phase):
-    """Every container of before on its networks."""
-
-    name = "containers"
-
-    def __init__(self, before: Plane, migration: Migration) -> None:
-        """Take what was recorded."""
-        self._before, self._migration = before, migration
-
-    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the node's containers, until it is done."""
-        if nodes.stage(self._before, situation.of(node)) is Stage.DONE:
-            return ()
-        return (Returned(self._migration.of(node.name)),)
-
-    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
-        """All nodes at once."""
-        return super().waves(situation, changes)

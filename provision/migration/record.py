@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from provision.docker.containers import Attachment, Container
 from provision.errors import PreflightRefused, Problem
+from provision.facts import Facts
 from provision.inventory.model import Cluster
 from provision.pki import files
 
@@ -94,6 +97,22 @@ def under_way(cluster: Cluster) -> Migration | None:
         raise PreflightRefused(Problem(f"cannot be read: {error}", str(path))) from error
 
 
+def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
+    """Raise PreflightRefused while a migration is under way, by the controller's record or by what a node holds."""
+    if problems := warnings(cluster, found or {}):
+        raise PreflightRefused(*problems)
+
+
+def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
+    """Say that a migration is under way, if it is, and what to run."""
+    there = under_way(cluster)
+    if there:
+        return (Problem(f"a migration from {there.before} to {there.after} is under way", "cluster", f"{VERB} ends it"),)
+    advice = f"{VERB} ends it, best from the controller that began it"
+    names = [name for name, facts in found.items() if facts.values.get("migration")]
+    return tuple(Problem("a migration is under way, by this node's record", name, advice) for name in names)
+
+
 def begin(cluster: Cluster, migration: Migration) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
     try:
@@ -105,20 +124,27 @@ def begin(cluster: Cluster, migration: Migration) -> None:
         raise files.refused(error, cluster.folder) from error
 
 
-def end(cluster: Cluster, keep: str) -> None:
-    """Put the record, and all that the former control plane kept, aside; the migration is over then.
+def end(cluster: Cluster, *kept: str) -> None:
+    """Put the record aside; the migration is over then. Before that, put aside what the former control plane kept.
 
-    `keep`: the name of the file that stays. The record goes last.
+    `kept`: the names of the files that stay in the identity's folder. PreflightRefused where that fails.
     """
-    aside = cluster.folder / ASIDE
     try:
         with files.locked(cluster.folder.parent):
+            aside = cluster.folder / ASIDE
             aside.mkdir(mode=0o700, exist_ok=True)
-            there = sorted(one for one in cluster.folder.iterdir() if one.name not in (keep, ASIDE, FILE))
-            for path in (*there, cluster.folder / FILE):
+            others = sorted(one for one in cluster.folder.iterdir() if one.name not in (*kept, ASIDE, FILE))
+            for path in (*others, cluster.folder / FILE):
                 if path.exists():
-                    path.rename(aside / path.name)
+                    _put_aside(path, aside / path.name)
             files.sync_folder(aside)
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error
+
+
+def _put_aside(path: Path, place: Path) -> None:
+    """Move a file or folder. One of an earlier migration, from before a reset, gives way."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    path.replace(place)

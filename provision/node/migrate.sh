@@ -47,15 +47,15 @@ connect_again() {
     die "cannot connect $(docker inspect -f '{{.Name}}' "$container") to the network $network: $said"
 }
 
-# start_again CONTAINER…: start containers, all at once. One that cannot start is no error here: the proof names it.
+# start_again CONTAINER…: start containers, all at once. An attempt may fail while the networks come to this node. A container
+# that cannot start is no error here: the proof names it.
 start_again() {
     for container; do
-        {
-            for _ in 1 2 3; do
-                ! timeout 60 docker start "$container" >/dev/null 2>&1 || break
-                docker inspect "$container" >/dev/null 2>&1 || break
-            done
-        } &
+        for pause in 0.3 1 1 2 3 5 5; do
+            ! timeout 60 docker start "$container" >/dev/null 2>&1 || break
+            docker inspect "$container" >/dev/null 2>&1 || break # removed since
+            sleep "$pause"
+        done &
     done
     wait
 }

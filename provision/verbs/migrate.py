@@ -9,11 +9,11 @@ from provision import engine, facts, inventory, planes
 from provision.checks import catalogue, node_view
 from provision.core.check import named
 from provision.core.outcome import failures
-from provision.core.plan import Plan, joined
+from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.docker.containers import Container
-from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
+from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.migration import networks, nodes, phases, proof, record, tables
 from provision.migration.nodes import Stage
 from provision.migration.record import Migration
@@ -22,6 +22,10 @@ from provision.report import Report
 from provision.verbs import steps
 from provision.verbs.provision import proven_and_settled
 from provision.verbs.session import Session
+
+#: Addresses that may be given out until all containers are back, for each node and container.
+MORE = 2
+
 
 @dataclass(frozen=True)
 class Way:
@@ -41,7 +45,9 @@ class Way:
     @property
     def entering(self) -> Plane:
         """The next control plane, with the phases in which containers come back."""
-        return phases.entering(self.before, self.after, self.migration)
+        there = self.situation.facts.items()
+        names = [name for name, facts in there if nodes.stage(self.before, facts) < Stage.DONE]
+        return phases.entering(self.after, self.migration, names)
 
     @property
     def foreseen(self) -> Situation:
@@ -57,21 +63,48 @@ class Way:
 
 def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str]) -> Report:
     """Record, stop, leave the one control plane and enter the next; bring the containers back, and prove them."""
-    before, after = _planes(session)
-    ignored = named(catalogue.of_preflight(after), ignore, "--ignore")
-    with session.connected("" if plan else "migrate") as remotes:
-        way = _surveyed(session, before, after, remotes, ignored)
-        if plan:
-            return _planned(session, way)
-        _consent(session, way, yes=yes)
-        _record(session, way, remotes)
-        way = _left(session, way, remotes)
-        made = _entered(session, way, remotes)
-    return made
+    if plan:
+        return what_is_left(session, "migrate", exit_code=False, ignore=ignore)
+    there = _planes(session)
+    if isinstance(there, Report):
+        return there
+    try:
+        with session.connected("migrate") as remotes:
+            way = _surveyed(session, *there, remotes, ignore)
+            _consent(session, way, yes=yes)
+            _record(session, way, remotes)
+            return _entered(session, _left(session, way, remotes), remotes)
+    except StepFailed as error:
+        raise StepFailed(*map(_to_go_on, error.problems)) from None
 
 
-def _planes(session: Session) -> tuple[Plane, Plane]:
-    """Return the control planes before and after. PreflightRefused if there is nothing to migrate, or no way."""
+def what_is_left(session: Session, verb: str, *, exit_code: bool, ignore: Sequence[str]) -> Report:
+    """Return what a migration would change, or what is left of one that is under way. Nothing is written on a node."""
+    there = _planes(session)
+    if isinstance(there, Report):
+        return there
+    with session.connected() as remotes:
+        way = _surveyed(session, *there, remotes, ignore)
+    changes = tuple(replace(change, diff="") for plan in way.plans for change in plan)
+    return Report(
+        verb,
+        f"{len(changes)} changes pending, from {way.before.name} to {way.after.name}; nothing is lost",
+        Exit.PENDING if exit_code else Exit.DONE,
+        changes=changes,
+        tables=tables.plan(way.migration),
+        warnings=(*record.warnings(session.cluster, way.situation.facts), *way.warnings),
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _to_go_on(problem: Problem) -> Problem:
+    """Return the problem with what goes on with a migration: `provision` does not."""
+    advice = problem.advice.replace("run provision again", f"run {record.VERB} again")
+    return replace(problem, advice=advice if record.VERB in advice else f"{record.VERB} goes on from here; {advice}")
+
+
+def _planes(session: Session) -> tuple[Plane, Plane] | Report:
+    """Return the control planes before and after, or the report that there is nothing to migrate. PreflightRefused."""
     cluster = session.cluster
     there = record.under_way(cluster)
     before = next((one for one in planes.known() if there and one.name == there.before), planes.recorded(cluster))
@@ -81,20 +114,21 @@ def _planes(session: Session) -> tuple[Plane, Plane]:
         raise PreflightRefused(Problem(what, str(cluster.path), advice))
     after = planes.successor(before)
     if after is None:
-        raise PreflightRefused(Problem(f"the cluster is on {before.name}, and there is nothing to migrate to", "cluster"))
+        return Report("migrate", f"nothing to migrate: the cluster is on {before.name}")
     if cluster.control_plane not in ("auto", after.name):
         what = f"docker.control_plane: {cluster.control_plane}, and the migration leads to {after.name}"
-        raise PreflightRefused(Problem(what, str(cluster.path), "write `control_plane: auto`, or leave the line out"))
+        advice = "write `control_plane: auto`, or leave the line out"
+        raise PreflightRefused(Problem(what, str(cluster.path), advice))
     if cluster.absent:
         names = ", ".join(host.name for host in cluster.absent)
-        raise PreflightRefused(Problem(f"{names}: still to leave the cluster (state: absent)", "cluster", "fab provision"))
+        what = f"{names}: still to leave the cluster (state: absent)"
+        raise PreflightRefused(Problem(what, str(cluster.path), "fab provision; then delete the entry"))
     return before, after
 
 
-def _surveyed(
-    session: Session, before: Plane, after: Plane, remotes: Remotes, ignored: Collection[str]
-) -> Way:
+def _surveyed(session: Session, before: Plane, after: Plane, remotes: Remotes, ignore: Sequence[str]) -> Way:
     """Ask every node everything, and look for obstacles to the next control plane. PreflightRefused."""
+    ignored = named(catalogue.of_preflight(after), ignore, "--ignore")
     session.aim_at(after)
     situation = _asked(session, before, after, remotes)
     migration = _migration(session, before, after, situation, remotes)
@@ -128,14 +162,23 @@ def _migration(
     session: Session, before: Plane, after: Plane, situation: Situation, remotes: Remotes
 ) -> Migration:
     """Return the record: of nodes that have not stopped as they are now, of others as it was written before."""
-    there = record.under_way(session.cluster)
+    there = record.under_way(session.cluster) or _recorded_on(situation)
     running = tuple(node for node in session.cluster.nodes if not nodes.is_stopped(before, situation.of(node)))
     seen = _containers(situation, remotes, [node for node in running if nodes.stage(before, situation.of(node)) < Stage.DONE])
     known = [one for one in (there.containers if there else ()) if one.node not in seen]
     containers = (*known, *(one for some in seen.values() for one in some))
     found = networks.known(situation, containers, there.networks if there else ())
     names = {network.name for network in found}
-    return Migration(before.name, after.name, found, tuple(_on(one, names) for one in containers))
+    many = MORE * (len(session.cluster.nodes) + len(containers))
+    free = tuple(networks.kept_free(network, containers, many) for network in found)
+    return Migration(before.name, after.name, free, tuple(_on(one, names) for one in containers))
+
+
+def _recorded_on(situation: Situation) -> Migration | None:
+    """Return the record that a node holds, if one does: of a migration that another controller has begun."""
+    there = ((name, facts.paths.get(nodes.RECORD)) for name, facts in situation.facts.items())
+    texts = ((name, path.text) for name, path in there if path and path.text)
+    return next((record.parsed(text, f"{name}: {nodes.RECORD}") for name, text in texts), None)
 
 
 def _on(container: Container, names: Collection[str]) -> Container:
@@ -157,18 +200,6 @@ def _containers(situation, remotes, wanted):
               Attachment(n, (p.get("IPAMConfig") or {}).get("IPv4Address", ""), bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12]))
             for n, p in a["NetworkSettings"]["Networks"].items())) for a in answers.values())
     return remotes.each(read, tuple(wanted))
-
-
-def _planned(session: Session, way: Way) -> Report:
-    first, second = way.plans
-    return Report(
-        "migrate",
-        f"{steps.changes(joined([first, second]))} pending, from {way.before.name} to {way.after.name}",
-        changes=(*first.changes, *second.changes),
-        tables=tables.plan(way.migration),
-        warnings=way.warnings,
-        times=tuple(session.progress.times.items()),
-    )
 
 
 def _consent(session: Session, way: Way, *, yes: bool) -> None:
@@ -193,17 +224,16 @@ def _record(session: Session, way: Way, remotes: Remotes) -> None:
 
 def _left(session: Session, way: Way, remotes: Remotes) -> Way:
     """Let every node leave the former control plane; from then on the cluster is the next one's."""
-    situation = _asked(session, way.before, way.after, remotes)
-    plan = engine.make_plan(way.leaving, situation)
-    with session.coordinator(remotes, situation) as coordinator:
-        engine.carry_out(way.leaving, situation, plan, coordinator, session.progress)
+    plan, _ = way.plans
+    with session.coordinator(remotes, way.situation) as coordinator:
+        engine.carry_out(way.leaving, way.situation, plan, coordinator, session.progress)
     planes.record(session.cluster, way.after)
     return replace(way, situation=_asked(session, way.before, way.after, remotes))
 
 
 def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
     """Set up the next control plane, bring the containers back, prove both, and end the migration."""
-    plan, later = Plan(), way.foreseen
+    later = way.foreseen
     plan = engine.make_plan(way.entering, later)
     with session.coordinator(remotes, later) as coordinator:
         after = engine.carry_out(way.entering, later, plan, coordinator, session.progress)

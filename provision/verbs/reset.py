@@ -13,6 +13,7 @@ from provision.core.situation import LABEL, Situation
 from provision.docker.client import retry
 from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, Unanswered, UsageError
 from provision.inventory.model import Node
+from provision.migration import record as migration
 from provision.phases import network_users
 from provision.phases.departure import done, undo
 from provision.phases.network_users import NetworkUser
@@ -55,6 +56,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
         _run(session, remotes, changed, ("put_back_rest",), "restoring everything else")
+        if not only and migration.under_way(session.cluster):
+            migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",

@@ -186,6 +186,11 @@ def _on(container: Container, names: Collection[str]) -> Container:
     return replace(container, attachments=tuple(one for one in container.attachments if one.network in names))
 
 
+def _ran(there):
+    state = there["State"]
+    return state["Running"] or state["ExitCode"] == 255 or ("network" in state["Error"] and there["HostConfig"]["RestartPolicy"]["Name"] != "no")
+
+
 def _containers(situation, remotes, wanted):
     from provision.docker.containers import Attachment
     from provision.facts import RUN_LABEL
@@ -195,7 +200,7 @@ def _containers(situation, remotes, wanted):
         paths = [f"/containers/{one.identity}/json" for one in there.every_container if not {KEEPER, RUN_LABEL} & one.labels.keys()]
         if not paths: return ()
         answers = facts.docker_answers(remote.run(facts.docker_script(paths)).stdout)
-        return tuple(Container(remote.node.name, a["Id"], a["Name"][1:], a["Config"]["Image"], a["State"]["Running"], a["HostConfig"]["RestartPolicy"]["Name"],
+        return tuple(Container(remote.node.name, a["Id"], a["Name"][1:], a["Config"]["Image"], _ran(a), a["HostConfig"]["RestartPolicy"]["Name"],
             tuple(Attachment(n, p.get("IPAddress") or "", bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12])) if p.get("IPAddress") else
               Attachment(n, (p.get("IPAMConfig") or {}).get("IPv4Address", ""), bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12]))
             for n, p in a["NetworkSettings"]["Networks"].items())) for a in answers.values())

@@ -73,7 +73,7 @@ bundle_system() {
     part system/memory free -m
     part system/failed-units systemctl list-units --failed --no-legend --no-pager
     part system/kernel-messages sh -c 'dmesg | tail -n 300'
-    part_script system/record 'cd "$1" && ls -la . kept; cat record stamps' "$state"
+    part_script system/record 'cd "$1" && ls -la . kept; cat record stamps containers' "$state"
     part system/inputs sh -c 'cd /run/overlay-provision && grep -H . ./*.inputs'
 }
 

@@ -10,7 +10,17 @@ from provision.node import library
 
 #: The parts, in their order, of the program that connects dockerd to the store, and of the one that mends its errors.
 DOCKER_STORE = ("docker_store", "docker_config", "store", "docker_store_join", "docker_store_start")
-MEND = ("mend", "store", "mend_rows", "mend_endpoints", "mend_names", "mend_threads", "mend_silent", "mend_watch")
+MEND = (
+    "mend",
+    "store",
+    "containers",
+    "mend_rows",
+    "mend_endpoints",
+    "mend_names",
+    "mend_threads",
+    "mend_silent",
+    "mend_watch",
+)
 
 
 def program(*names: str) -> bytes:

@@ -22,6 +22,9 @@
 # Silence. A watch that waits at a member of the store whose host was switched off hears nothing, and Docker notices that
 # only after five minutes. Until then no new name is known here. Connections to members that do not answer are ended.
 #
+# Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
+# it: see containers.sh.
+#
 # mend watch   mend, for ever
 # mend names   restore the names of containers that were renamed when the power went
 set -u
@@ -30,7 +33,7 @@ export DOCKER_HOST=unix:///var/run/docker.sock
 pki=${OVERLAY_PKI:-/etc/docker/overlay} # the variables are for tests
 run=${OVERLAY_RUN:-/run/overlay-provision}
 spaces=${OVERLAY_SPACES:-/run/docker/netns}
-pidfile=/run/docker.pid
+pidfile=${OVERLAY_PIDFILE:-/run/docker.pid}
 connections=${OVERLAY_CONNECTIONS:-/proc/net/tcp}
 store_port=2379
 count_file=$run/mend.rows # the number of rows mended since the boot

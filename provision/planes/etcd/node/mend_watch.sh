@@ -41,12 +41,14 @@ watch() {
     rm -f "$left_away"
     put_names_back
     until [ -e "$joined" ]; do # Docker has no rows for the store's networks before it has joined
+        record_containers
         sleep 1
     done
     trap 'changed=yes; [ -z "$napping" ] || kill "$napping"' USR1
     follow $$ &
     follower=$!
     while kill -0 "$follower"; do
+        record_containers
         if [ "$changed" ] || [ "$calm" -ge "$refresh" ]; then
             [ -z "$changed" ] || after=$follow_up recounts=2
             changed='' calm=0 hurrying=$hurry

@@ -13,6 +13,9 @@
 # Managers. After a link was cut, their messages may wait for a minute and more in a connection that Docker keeps to. It is
 # ended.
 #
+# Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
+# it: see containers.sh.
+#
 # mend watch   mend, for ever
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -27,6 +27,7 @@ greet() {
 turn() {
     tell_time
     pause=$quick
+    record_containers
     is_up && greet || return 0
     if [ "$now" -ge "$look_at" ] || { [ -z "$failed" ] && has_failed; }; then
         ! look || start

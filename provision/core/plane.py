@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provision.core.check import Check
 from provision.core.phase import Phase
@@ -216,6 +216,13 @@ class Plane:
         record: `retire_docker` and `retire_rest` (node/migrate.sh).
         """
         return ""
+
+    def kept_networks(self, remotes: Remotes, cluster: Cluster) -> tuple[Mapping[str, Any], ...]:
+        """Return the networks that hosts share, as Docker's API tells them, from what the cluster keeps beside Docker.
+
+        Empty if it keeps nothing, or if nobody answers.
+        """
+        return ()
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the running cluster."""

@@ -20,6 +20,10 @@ from provision.resources import KEEPER
 RECORD = f"{layout.STATE}/migration.json"
 STAGE = f"{layout.STATE}/migration.stage"
 STOPPED = f"{layout.STATE}/migration.stopped"
+#: While it is there, the record of what containers should have is not brought up to date.
+HELD = f"{layout.STATE}/containers.held"
+#: Remove all that a migration has written, the record first: without it, the rest says nothing.
+CLEAN = f"rm -f {RECORD} && sync {layout.STATE} && rm -f {HELD} {STAGE} {STOPPED}"
 #: Beside what of ours lies there, a node is asked for these.
 QUESTION = Question(paths=(RECORD, STAGE, STOPPED), shown=(RECORD, STAGE, STOPPED))
 
@@ -103,4 +107,3 @@ def _with_subnets(situation: Situation) -> Cluster:
         return replace(network, subnet=network.subnet or subnet)
 
     return replace(situation.cluster, networks=tuple(map(fixed, situation.cluster.networks)))
-

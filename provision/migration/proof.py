@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -167,5 +167,3 @@ def _row(one: Container, now: Seen | None, stopped: Mapping[str, float]) -> tupl
     away = _away(one, now, stopped)
     told = f"{away:.1f}" if away is not None else "removed" if now is None else "did not run" if not one.runs else ""
     return one.node, one.name, one.identity[:12], told
-
-

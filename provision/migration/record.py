@@ -107,7 +107,9 @@ def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...
     """Say that a migration is under way, if it is, and what to run."""
     there = under_way(cluster)
     if there:
-        return (Problem(f"a migration from {there.before} to {there.after} is under way", "cluster", f"{VERB} ends it"),)
+        return (
+            Problem(f"a migration from {there.before} to {there.after} is under way", "cluster", f"{VERB} ends it"),
+        )
     advice = f"{VERB} ends it, best from the controller that began it"
     names = [name for name, facts in found.items() if facts.values.get("migration")]
     return tuple(Problem("a migration is under way, by this node's record", name, advice) for name in names)

@@ -4,6 +4,7 @@
 # halt: stop dockerd with its containers, and take the former control plane out of its configuration. Containers are not
 # stopped one by one: Docker would not start those any more that are `unless-stopped`.
 halt() {
+    : >"$state/containers.held" || die "cannot write $state/containers.held"
     drop_keepers
     [ -s "$state/migration.stopped" ] || put_note migration.stopped "$(date +%s.%N)"
     leave_network

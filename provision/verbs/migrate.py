@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provision import engine, facts, inventory, planes
@@ -12,11 +12,14 @@ from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.core.situation import Situation
-from provision.docker.containers import Container
+from provision.docker.containers import SCRIPT, Container
+from provision.docker.containers import read as read_containers
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.inventory.model import Node
 from provision.migration import networks, nodes, phases, proof, record, tables
 from provision.migration.nodes import Stage
 from provision.migration.record import Migration
+from provision.phases.network_users import is_a_users
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.verbs import steps
@@ -71,9 +74,12 @@ def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str
     try:
         with session.connected("migrate") as remotes:
             way = _surveyed(session, *there, remotes, ignore)
-            _consent(session, way, yes=yes)
+            plan, _ = way.plans
+            if not yes:
+                _consent(session, way)
+                way = _surveyed(session, *there, remotes, ignore)  # the answer may have taken a while
             _record(session, way, remotes)
-            return _entered(session, _left(session, way, remotes), remotes)
+            return _entered(session, _left(session, way, plan, remotes), remotes)
     except StepFailed as error:
         raise StepFailed(*map(_to_go_on, error.problems)) from None
 
@@ -158,16 +164,17 @@ def _asked(session: Session, before: Plane, after: Plane, remotes: Remotes) -> S
     return engine.completed(after, replace(start, facts=found), remotes)
 
 
-def _migration(
-    session: Session, before: Plane, after: Plane, situation: Situation, remotes: Remotes
-) -> Migration:
+def _migration(session: Session, before: Plane, after: Plane, situation: Situation, remotes: Remotes) -> Migration:
     """Return the record: of nodes that have not stopped as they are now, of others as it was written before."""
     there = record.under_way(session.cluster) or _recorded_on(situation)
     running = tuple(node for node in session.cluster.nodes if not nodes.is_stopped(before, situation.of(node)))
-    seen = _containers(situation, remotes, [node for node in running if nodes.stage(before, situation.of(node)) < Stage.DONE])
+    seen = _containers(
+        situation, remotes, [node for node in running if nodes.stage(before, situation.of(node)) < Stage.DONE]
+    )
     known = [one for one in (there.containers if there else ()) if one.node not in seen]
     containers = (*known, *(one for some in seen.values() for one in some))
-    found = networks.known(situation, containers, there.networks if there else ())
+    kept = () if there or situation.networks else before.kept_networks(remotes, session.cluster)
+    found = networks.known(situation, containers, there.networks if there else (), map(networks.of_docker, kept))
     names = {network.name for network in found}
     many = MORE * (len(session.cluster.nodes) + len(containers))
     free = tuple(networks.kept_free(network, containers, many) for network in found)
@@ -186,33 +193,28 @@ def _on(container: Container, names: Collection[str]) -> Container:
     return replace(container, attachments=tuple(one for one in container.attachments if one.network in names))
 
 
-def _ran(there):
-    state = there["State"]
-    return state["Running"] or state["ExitCode"] == 255 or ("network" in state["Error"] and there["HostConfig"]["RestartPolicy"]["Name"] != "no")
+def _containers(situation: Situation, remotes: Remotes, wanted: Sequence[Node]) -> Mapping[str, tuple[Container, ...]]:
+    """Return the containers of nodes: those on networks of their users, and all others that run. They stop, too."""
 
+    def read(remote: Remote) -> tuple[Container, ...]:
+        result = remote.run(SCRIPT, what="reading the containers")
+        if result.code:
+            what = f"cannot read the containers: {result.stderr.strip()[-400:]}"
+            raise StepFailed(Problem(what, remote.node.name, "nothing was changed"))
+        attached = read_containers(remote.node.name, result.stdout)
+        known = {one.identity for one in attached}
+        plain = (one for one in situation.of(remote.node).containers if one.identity not in known and is_a_users(one))
+        others = (Container(remote.node.name, one.identity, one.name, "", True, "", ()) for one in plain)
+        return (*attached, *others)
 
-def _containers(situation, remotes, wanted):
-    from provision.docker.containers import Attachment
-    from provision.facts import RUN_LABEL
-    from provision.resources import KEEPER
-    def read(remote: Remote):
-        there = situation.of(remote.node)
-        paths = [f"/containers/{one.identity}/json" for one in there.every_container if not {KEEPER, RUN_LABEL} & one.labels.keys()]
-        if not paths: return ()
-        answers = facts.docker_answers(remote.run(facts.docker_script(paths)).stdout)
-        return tuple(Container(remote.node.name, a["Id"], a["Name"][1:], a["Config"]["Image"], _ran(a), a["HostConfig"]["RestartPolicy"]["Name"],
-            tuple(Attachment(n, p.get("IPAddress") or "", bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12])) if p.get("IPAddress") else
-              Attachment(n, (p.get("IPAMConfig") or {}).get("IPv4Address", ""), bool((p.get("IPAMConfig") or {}).get("IPv4Address")), tuple(x for x in p.get("Aliases") or () if x != a["Id"][:12]))
-            for n, p in a["NetworkSettings"]["Networks"].items())) for a in answers.values())
     return remotes.each(read, tuple(wanted))
 
 
-def _consent(session: Session, way: Way, *, yes: bool) -> None:
+def _consent(session: Session, way: Way) -> None:
     """Ask for a yes to what stops. ConsentMissing."""
-    way.plans  # what stands in the way is said before the question
     running = [f"{one.node}: {one.name}" for one in way.migration.containers if one.runs]
     what = f"stop Docker on every node, with {len(running)} containers ({', '.join(running)}), and start them again"
-    if not yes and not session.agreed(f"Migrate from {way.before.name} to {way.after.name}? It will {what}."):
+    if not session.agreed(f"Migrate from {way.before.name} to {way.after.name}? It will {what}."):
         advice = "fab migrate --plan shows it; add --yes to agree in advance"
         raise ConsentMissing(Problem(f"migrate would {what}", "cluster", advice))
 
@@ -227,9 +229,8 @@ def _record(session: Session, way: Way, remotes: Remotes) -> None:
     remotes.each(lambda remote: remote.push(content, nodes.RECORD), there)
 
 
-def _left(session: Session, way: Way, remotes: Remotes) -> Way:
+def _left(session: Session, way: Way, plan: Plan, remotes: Remotes) -> Way:
     """Let every node leave the former control plane; from then on the cluster is the next one's."""
-    plan, _ = way.plans
     with session.coordinator(remotes, way.situation) as coordinator:
         engine.carry_out(way.leaving, way.situation, plan, coordinator, session.progress)
     planes.record(session.cluster, way.after)
@@ -248,7 +249,7 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
     outcomes = (*outcomes, *back.outcomes)
     bad = len(list(failures(outcomes)))
     if not bad:
-        remotes.each(lambda remote: remote.run(f"rm -f {nodes.RECORD} {nodes.STAGE} {nodes.STOPPED}", changes=True))
+        remotes.each(lambda remote: remote.run(nodes.CLEAN, changes=True, what="ending the migration"))
         record.end(session.cluster, planes.RECORD)
     return Report(
         "migrate",

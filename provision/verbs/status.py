@@ -36,7 +36,13 @@ def run_status(session: Session, *, store: bool) -> Report:
     found = ending(plane.certificates(situation), now)
     soon = _soon(plane, [one for one in found if one.end > now], now)
     unasked = plane.unasked(situation) if provisioned else ()
-    problems = (*migration.warnings(session.cluster, situation.facts), *survey.unreached, *packet_rules.problems(situation), *soon, *unasked)
+    problems = (
+        *migration.warnings(session.cluster, situation.facts),
+        *survey.unreached,
+        *packet_rules.problems(situation),
+        *soon,
+        *unasked,
+    )
     return Report(
         "status",
         status.summary + _missing(session, situation),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from provision import layout
 from provision.core.check import Check, collect
@@ -200,6 +201,19 @@ class EtcdPlane(Plane):
     def node_functions(self, purpose: str) -> str:
         """Return bundle.sh or reset.sh of this plane."""
         return functions(purpose)
+
+    def kept_networks(self, remotes: Remotes, cluster: Cluster) -> tuple[Mapping[str, Any], ...]:
+        """Return those that the store has."""
+        from provision.planes.etcd import networks
+
+        identity = pki.Identity.read(cluster)
+        if identity.get(pki.CONTROLLER_STORE) is None:
+            return ()
+        coordinator = EtcdCoordinator(cluster, remotes, identity)
+        try:
+            return networks.kept(coordinator)
+        finally:
+            coordinator.close()
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

@@ -149,7 +149,7 @@ def told(network: SharedNetwork) -> str:
     """Say which subnets and options a network has."""
     subnets = ", ".join(map(_told_of_pool, network.pools))
     options = "".join(f", {name.rpartition('.')[2]} {value}" for name, value in network.options.items())
-    return f"{subnets}{' (by its containers’ addresses)' if network.guessed else ''}{options}"
+    return f"{subnets}{' (by the addresses of its containers)' if network.guessed else ''}{options}"
 
 
 def _told_of_pool(pool: Pool) -> str:

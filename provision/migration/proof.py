@@ -52,10 +52,12 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str) -
         stopped.update(answer[0])
         seen.update(answer[1])
     heard = _heard(cluster, migration, seen, remotes, run)
-    outcomes = tuple(_outcome(one, seen.get(one.identity), stopped, heard) for one in migration.containers)
+    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.containers)
     rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.containers)
     table = Table("downtime", "Containers", ("node", "container", "id", "seconds away"), rows)
-    times = [away for one in migration.containers if (away := _away(one, seen.get(one.identity), stopped)) is not None]
+    times = [
+        seconds for one in migration.containers if (seconds := away(one, seen.get(one.identity), stopped)) is not None
+    ]
     longest = f", away for {max(times):.1f} s at most" if times else ""
     return Back(outcomes, (table,), f"{len(migration.containers)} containers{longest}")
 
@@ -122,9 +124,10 @@ def _names(container: Container, place: Attachment) -> tuple[str, ...]:
     return (container.name, *place.aliases)
 
 
-def _outcome(
+def outcome(
     one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Mapping[tuple[str, str], str]
 ) -> Outcome:
+    """Return what came of one container. Pure."""
     where = f"{one.node}: {one.name}"
     problems = tuple(_problems(one, now, stopped, heard))
     if problems:
@@ -157,13 +160,16 @@ def _problems(
                 yield f"{name} is not found on {place.network} from another node"
 
 
-def _away(one: Container, now: Seen | None, stopped: Mapping[str, float]) -> float | None:
+def away(one: Container, now: Seen | None, stopped: Mapping[str, float]) -> float | None:
+    """Return for how many seconds a container that ran did not, by its node's clock; None if it is not back. Pure."""
     if now is None or not one.runs or one.node not in stopped or now.started < stopped[one.node]:
         return None
     return now.started - stopped[one.node]
 
 
 def _row(one: Container, now: Seen | None, stopped: Mapping[str, float]) -> tuple[str, ...]:
-    away = _away(one, now, stopped)
-    told = f"{away:.1f}" if away is not None else "removed" if now is None else "did not run" if not one.runs else ""
+    seconds = away(one, now, stopped)
+    told = (
+        f"{seconds:.1f}" if seconds is not None else "removed" if now is None else "did not run" if not one.runs else ""
+    )
     return one.node, one.name, one.identity[:12], told

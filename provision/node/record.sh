@@ -83,13 +83,13 @@ put_back() {
     done || exit 1
 }
 
-# forget PATTERN: remove from the record, durably, all names that begin with one of the patterns (separated by |), and the
-# kept copies. They are as they were before our first change; from now on they belong to the host again.
+# forget PATTERN [KIND]: remove from the record, durably, all names that begin with one of the patterns (separated by |), of
+# one kind or of all, and the kept copies. They are as they were before our first change, and belong to the host again.
 forget() {
     [ -f "$state/record" ] || return 0
     : >"$state/record.new"
     while IFS=$tab read -r kind name value; do
-        if ! printf '%s\n' "$name" | grep -qE -- "^($1)"; then
+        if [ "$kind" != "${2:-$kind}" ] || ! printf '%s\n' "$name" | grep -qE -- "^($1)"; then
             printf '%s\t%s\t%s\n' "$kind" "$name" "$value" >>"$state/record.new"
         elif [ "$kind" = kept ]; then
             printf '%s\n' "$value" >>"$state/forgotten"

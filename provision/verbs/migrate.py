@@ -74,12 +74,12 @@ def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str
     try:
         with session.connected("migrate") as remotes:
             way = _surveyed(session, *there, remotes, ignore)
-            plan, _ = way.plans
+            first, _ = way.plans
             if not yes:
                 _consent(session, way)
                 way = _surveyed(session, *there, remotes, ignore)  # the answer may have taken a while
             _record(session, way, remotes)
-            return _entered(session, _left(session, way, plan, remotes), remotes)
+            return _entered(session, _left(session, way, first, remotes), remotes)
     except StepFailed as error:
         raise StepFailed(*map(_to_go_on, error.problems)) from None
 

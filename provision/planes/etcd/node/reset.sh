@@ -31,6 +31,10 @@ retire_docker() {
     read_by_docker="$read_by_docker|(/etc/systemd/system/)?overlay-(join|mend).service"
     put_back "$read_by_docker"
     forget "$read_by_docker"
+    sed -n "s/^hold${tab}package \([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r package; do
+        release_package "$package" # it was held because this control plane needs this Docker
+    done
+    forget 'package ' hold
 }
 
 # retire_rest: restore everything else of this control plane: its member, its programs and its user.

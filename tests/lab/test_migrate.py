@@ -1,4 +1,4 @@
-"""From the cluster store to swarm mode: the same networks and the same containers, also where Docker was upgraded first."""
+"""From the cluster store to swarm mode: the same networks and containers, also if Docker was upgraded first."""
 
 from __future__ import annotations
 

@@ -223,15 +223,37 @@ def reset(
 
 @verb(
     iterable=["inventory", "ignore"],
-    help=HELP | IGNORE | YES | {"plan": "only show what stops, what stays and what comes back"},
+    help=HELP
+    | IGNORE
+    | YES
+    | {
+        "plan": "only show what stops, what stays and what comes back",
+        "delete_user_data": "also delete keys in the store that are not Docker's",
+    },
 )
 def migrate(
-    context: Any, inventory: list[str], json: bool = False, plan: bool = False, yes: bool = False, *, ignore: list[str]
+    context: Any,
+    inventory: list[str],
+    json: bool = False,
+    plan: bool = False,
+    yes: bool = False,
+    delete_user_data: bool = False,
+    *,
+    ignore: list[str],
 ) -> None:
     """Go on with Docker's swarm mode: the same networks, the same containers."""
     from provision.verbs.migrate import run_migrate
 
-    run(context, run_migrate, inventory=inventory, as_json=json, plan=plan, yes=yes, ignore=ignore)
+    run(
+        context,
+        run_migrate,
+        inventory=inventory,
+        as_json=json,
+        plan=plan,
+        yes=yes,
+        delete_user_data=delete_user_data,
+        ignore=ignore,
+    )
 
 
 @verb(

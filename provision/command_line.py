@@ -39,7 +39,9 @@ def run(
     sys.excepthook = sys.__excepthook__  # from here on an error that nobody catches is a bug
     bypass_proxies(os.environ)
     only_looks = _name(verb) in LOOKING or (
-        _name(verb) == "certs" and (options["plan"] or not (options["rotate"] or options["adopt"]))
+        options["plan"] or not (options["rotate"] or options["adopt"])
+        if _name(verb) == "certs"
+        else options.get("plan", False)
     )
     try:
         report = _report(lambda: _called(context, verb, inventory, options, only_looks=only_looks), _name(verb))
@@ -142,7 +144,8 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
     try:
         return _settled(call, verb)
     except KeyboardInterrupt:
-        advice = "a step that is under way on a node ends with the connection; run provision again to continue"
+        again = "migrate" if verb == "migrate" else "provision"
+        advice = f"a step that is under way on a node ends with the connection; run {again} again to continue"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
     except Exception:  # a bug: its report needs the traceback
         with suppress(OSError):

@@ -113,6 +113,8 @@ class Plane:
     ports: tuple[Port, ...]
     #: Paths on a node by which `is_on` sees that the node is on this plane.
     traces: tuple[str, ...] = ()
+    #: Units of its own daemons on a node, beside Docker's.
+    services: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.
     renewal: str = "fab provision"
     #: Columns that the plane adds to the table of nodes.

@@ -143,6 +143,9 @@ def _problems(
 ) -> Iterator[str]:
     if now is None:
         return  # removed since
+    for place in one.attachments:
+        if place.network not in now.addresses:
+            yield f"is not connected to the network {place.network}"
     if not one.runs:
         return
     if not now.runs and now.started < stopped.get(one.node, 0.0):
@@ -152,7 +155,7 @@ def _problems(
     for place in one.attachments:
         address = now.addresses.get(place.network, "")
         if not address:
-            yield f"is not on the network {place.network}"
+            yield f"has no address on the network {place.network}"
         elif place.fixed and address != place.address:
             yield f"has {address} on {place.network}, and had {place.address}"
         for name in _names(one, place):

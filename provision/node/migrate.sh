@@ -30,22 +30,24 @@ put_note() {
 }
 
 # connect_again CONTAINER NETWORK ADDRESS ALIAS…: connect a container as before, with an address of its own unless that is
-# empty. What Docker still has of the former network of this name goes first. A container that runs is on its networks.
+# empty. What Docker still has of the former network of this name goes first. A container that runs there is left alone.
+# One that cannot be connected is no error here: the proof names it.
 connect_again() {
     container=$1 network=$2 address=$3
     shift 3
-    here=$(docker inspect -f '{{.State.Running}}' "$container" 2>/dev/null) || return 0 # removed since
-    [ "$here" = false ] || return 0
+    here=$(docker inspect -f "{{.State.Running}} {{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}}{{end}}" \
+        "$container" 2>/dev/null) || return 0 # removed since
+    at=${here#* }
+    [ "${here%% *}" != true ] || [ -z "$at" ] || [ "${address:-$at}" != "$at" ] || return 0
     for alias; do
         set -- "$@" --alias "$alias"
         shift
     done
     docker network disconnect -f "$network" "$container" >/dev/null 2>&1 || true
     for _ in 1 2 3; do
-        ! said=$(timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" 2>&1) || return 0
+        ! timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" >/dev/null 2>&1 || return 0
         docker network disconnect -f "$network" "$container" >/dev/null 2>&1 || true
     done
-    die "cannot connect $(docker inspect -f '{{.Name}}' "$container") to the network $network: $said"
 }
 
 # start_again CONTAINER…: start containers, all at once. An attempt may fail while the networks come to this node. A container

@@ -14,7 +14,7 @@ from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.docker.containers import SCRIPT, Container
 from provision.docker.containers import read as read_containers
-from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed, Unanswered
 from provision.inventory.model import Node
 from provision.migration import networks, nodes, phases, proof, record, tables
 from provision.migration.nodes import Stage
@@ -64,7 +64,7 @@ class Way:
         return engine.make_plan(self.leaving, self.situation), engine.make_plan(self.entering, self.foreseen)
 
 
-def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str]) -> Report:
+def run_migrate(session: Session, *, plan: bool, yes: bool, delete_user_data: bool, ignore: Sequence[str]) -> Report:
     """Record, stop, leave the one control plane and enter the next; bring the containers back, and prove them."""
     if plan:
         return what_is_left(session, "migrate", exit_code=False, ignore=ignore)
@@ -75,6 +75,8 @@ def run_migrate(session: Session, *, plan: bool, yes: bool, ignore: Sequence[str
         with session.connected("migrate") as remotes:
             way = _surveyed(session, *there, remotes, ignore)
             first, _ = way.plans
+            if not delete_user_data:
+                _respect_users(session, way, remotes)
             if not yes:
                 _consent(session, way)
                 way = _surveyed(session, *there, remotes, ignore)  # the answer may have taken a while
@@ -155,7 +157,7 @@ def _surveyed(session: Session, before: Plane, after: Plane, remotes: Remotes, i
 
 def _asked(session: Session, before: Plane, after: Plane, remotes: Remotes) -> Situation:
     start = Situation(session.cluster, after.local(session.cluster)[0], recorded=True)
-    also = facts.join([nodes.QUESTION, facts.Question(paths=before.traces)])
+    also = facts.join([nodes.QUESTION, facts.Question(paths=before.traces, units=before.services)])
     questions = {node.name: facts.join([engine.question(after, start, node), also]) for node in session.cluster.nodes}
     for remote in remotes:
         session.progress.say(remote.node.name, "asking for facts")
@@ -208,6 +210,23 @@ def _containers(situation: Situation, remotes: Remotes, wanted: Sequence[Node]) 
         return (*attached, *others)
 
     return remotes.each(read, tuple(wanted))
+
+
+def _respect_users(session: Session, way: Way, remotes: Remotes) -> None:
+    """Raise ConsentMissing if data of a user goes with the former control plane: Docker's own goes along."""
+    if any(nodes.is_stopped(way.before, there) for there in way.situation.facts.values()):
+        return
+    situation = replace(way.situation, local=way.before.local(session.cluster)[0])
+    coordinator = way.before.open(remotes, situation)
+    try:
+        problems = tuple(coordinator.users_data(situation))
+    except Unanswered as error:
+        problems = (Problem(str(error), "cluster"),)
+    finally:
+        coordinator.close()
+    advice = "save it elsewhere, or let it go with the former control plane: --delete-user-data"
+    if problems:
+        raise ConsentMissing(*(replace(problem, advice=advice) for problem in problems))
 
 
 def _consent(session: Session, way: Way) -> None:

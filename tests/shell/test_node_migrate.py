@@ -84,16 +84,23 @@ docker() {
     ("runs", "words", "calls"),
     [
         (
-            "false",
+            "false ",
             "c demo 10.99.0.5 www 'w 2'",
             ["network disconnect -f demo c", "network connect --ip 10.99.0.5 --alias www --alias w 2 demo c"],
         ),
-        ("false", "c demo ''", ["network disconnect -f demo c", "network connect demo c"]),
-        ("true", "c demo '' www", []),
+        ("false ", "c demo ''", ["network disconnect -f demo c", "network connect demo c"]),
+        ("true 10.99.0.7", "c demo '' www", []),
+        ("true 10.99.0.5", "c demo 10.99.0.5", []),
+        (
+            "true 10.99.0.7",
+            "c demo 10.99.0.5",
+            ["network disconnect -f demo c", "network connect --ip 10.99.0.5 demo c"],
+        ),
+        ("true ", "c demo ''", ["network disconnect -f demo c", "network connect demo c"]),
         ("", "c demo '' www", []),
     ],
-    ids=["address and aliases", "neither", "it runs", "removed since"],
+    ids=["address and aliases", "neither", "it runs", "at its address", "at another", "without one", "removed since"],
 )
 def test_262_a_container_is_connected_as_before(shell: Shell, runs: str, words: str, calls: list[str]) -> None:
-    shell.run(f"{MIGRATE}\nruns={runs}\n{DOCKER}\nconnect_again {words}")
+    shell.run(f"{MIGRATE}\nruns='{runs}'\n{DOCKER}\nconnect_again {words}")
     assert (shell.folder / "calls").read_text().splitlines() == calls

@@ -327,11 +327,12 @@ HEARD = {("demo", "fixed"): "10.99.0.50"}
         (None, HEARD, ""),
         (SEEN, {}, "fixed is not found on demo from another node"),
         (replace(SEEN, addresses={"demo": "10.99.0.7"}), HEARD, "has 10.99.0.7 on demo, and had 10.99.0.50"),
-        (replace(SEEN, addresses={}), HEARD, "is not on the network demo"),
+        (replace(SEEN, addresses={"demo": ""}), HEARD, "has no address on the network demo"),
+        (replace(SEEN, addresses={}), HEARD, "is not connected to the network demo"),
         (replace(SEEN, runs=False, started=80.0, error="no image"), HEARD, "does not run: no image"),
         (replace(SEEN, runs=False), HEARD, ""),
     ],
-    ids=["back", "removed", "not found", "another address", "no address", "down", "ended by itself"],
+    ids=["back", "removed", "not found", "another address", "no address", "not connected", "down", "ended by itself"],
 )
 def test_262_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
     outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
@@ -339,7 +340,9 @@ def test_262_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple
 
 
 def test_262_one_that_was_stopped_stays_stopped() -> None:
-    assert proof.outcome(ASLEEP, replace(SEEN, runs=False), {}, {}).evidence == "stopped, as before"
+    seen = proof.Seen(runs=False, started=1.0, addresses={"mine": ""})
+    assert proof.outcome(ASLEEP, seen, {}, {}).evidence == "stopped, as before"
+    assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, {}).status == "failed"
 
 
 def test_261_the_downtime_is_from_the_first_stop_to_the_last_start() -> None:

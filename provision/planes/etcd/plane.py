@@ -47,6 +47,7 @@ class EtcdPlane(Plane):
     docker_advice = "install Docker 20.10 (Debian 12: apt-get install docker.io)"
     ports = PORTS
     traces = (paths.DOCKER_STORE,)
+    services = (paths.ETCD_UNIT,)
     phases = (
         Host(),
         Certificates(),

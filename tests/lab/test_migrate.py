@@ -16,14 +16,14 @@ from provision.lab import Lab
 #: Six containers and a plain one, by node: what they should have after a migration, as `docker run` gave it to them.
 CONTAINERS = {
     "node1": """
-        docker network create -d overlay --label a=b mine
+        docker network create -d overlay --subnet 10.77.0.0/24 --label a=b mine
         $run --name web --network demo --network-alias www --restart always busybox sleep 1000000
         $run --name fixed --network demo --ip 10.99.0.50 busybox sleep 1000000
         $run --name both --restart unless-stopped busybox sleep 1000000
         docker network connect --alias second demo both
     """,
     "node2": """
-        $run --name low --network mine --ip 10.0.0.3 --network-alias of-mine --restart always busybox sleep 1000000
+        $run --name low --network mine --ip 10.77.0.3 --network-alias of-mine --restart always busybox sleep 1000000
         $run --name stopped --network demo --ip 10.99.0.60 --restart always busybox sleep 1000000
         docker stop stopped
         $run --name two --network demo --restart on-failure busybox sleep 1000000
@@ -88,9 +88,9 @@ def assert_back(lab: Lab, fab: Fab, before: dict[str, list[str]]) -> None:
             network = "mine" if name in ("low", "of-mine") else "demo"
             run(lab, node, f"docker run --rm --network {network} busybox ping -c 1 -W 5 {name}")
     assert "10.99.0.50" in run(lab, "node2", "docker exec two ping -c 1 fixed")
-    assert "10.0.0.3" in run(lab, "node1", "docker run --rm --network mine busybox ping -c 1 of-mine")
+    assert "10.77.0.3" in run(lab, "node1", "docker run --rm --network mine busybox ping -c 1 of-mine")
     mine = run(lab, "node1", "docker network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}} {{.Labels}}' mine")
-    assert mine.split("\n")[0] == "10.0.0.0/24 map[a:b]"
+    assert mine.split("\n")[0] == "10.77.0.0/24 map[a:b]"
     assert {state for node in lab.nodes for state in swarm(lab, node.name)} == {"active"}
     assert document(fab(lab, "plan", "--json"))["changes"] == []
     left = "ls /var/lib/overlay-provision /etc/etcd /var/lib/etcd /usr/local/bin 2>/dev/null || true"

@@ -131,7 +131,7 @@ def outcome(
     where = f"{one.node}: {one.name}"
     problems = tuple(_problems(one, now, stopped, heard))
     if problems:
-        advice = "remove the cause and run fab migrate again; a container that is not wanted any more: docker rm"
+        advice = "remove the cause, or a container that is not wanted any more, and run fab migrate again"
         return Outcome(CHECK, where, "failed", "; ".join(problems), advice, about=ABOUT)
     names = ", ".join(name for place in one.attachments for name in _names(one, place))
     words = f"runs; found as {names}" if one.runs and names else "runs" if one.runs else "stopped, as before"

@@ -172,9 +172,17 @@ def test_270_a_docker_that_was_upgraded_before_the_migration(
 
 
 @pytest.mark.whole
-def test_271_nothing_is_touched_where_the_next_control_plane_is_not_possible(old: Lab, fab: Fab) -> None:
-    """A port that is taken, and an inventory that names the former control plane, are refused before anything stops."""
+def test_271_273_nothing_is_touched_where_the_next_control_plane_is_not_possible(old: Lab, fab: Fab) -> None:
+    """A port that is taken, an inventory that names the former control plane, and a user's key in the store, are refused
+    before anything stops."""
     before = containers(old)
+    pki = "/etc/docker/overlay/store"
+    flags = f"--cacert {pki}-ca.crt --cert {pki}.crt --key {pki}.key --endpoints https://{old.nodes[0].address}:2379"
+    run(old, "node1", f"ETCDCTL_API=3 etcdctl {flags} put mine 1")
+    refused = fab(old, "migrate", "--yes")
+    assert refused.returncode == 3
+    assert "key mine is in the store" in refused.stdout + refused.stderr
+    run(old, "node1", f"ETCDCTL_API=3 etcdctl {flags} del mine")
     listen = "systemd-run --unit taken systemd-socket-activate -l 2377 cat"
     run(old, "node2", listen)
     refused = fab(old, "migrate", "--yes")

@@ -173,7 +173,7 @@ def test_270_a_docker_that_was_upgraded_before_the_migration(
 
 @pytest.mark.whole
 def test_271_273_nothing_is_touched_where_the_next_control_plane_is_not_possible(old: Lab, fab: Fab) -> None:
-    """A port that is taken, an inventory that names the former control plane, a user's key in the store: refused at once."""
+    """A port that is taken, an inventory of the former control plane, a key of a user in the store: refused at once."""
     before = containers(old)
     pki = "/etc/docker/overlay/store"
     flags = f"--cacert {pki}-ca.crt --cert {pki}.crt --key {pki}.key --endpoints https://{old.nodes[0].address}:2379"

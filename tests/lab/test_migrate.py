@@ -24,7 +24,7 @@ CONTAINERS = {
     """,
     "node2": """
         $run --name low --network mine --ip 10.77.0.3 --network-alias of-mine --restart always busybox sleep 1000000
-        $run --name stopped --network demo --ip 10.99.0.60 --restart always busybox sleep 1000000
+        $run --name stopped --network demo --ip 10.99.0.60 --restart unless-stopped busybox sleep 1000000
         docker stop stopped
         $run --name two --network demo --restart on-failure busybox sleep 1000000
         docker network connect mine two

@@ -7,8 +7,8 @@ from provision.docker.containers import Attachment, Container
 from provision.migration.phases import told
 from provision.migration.record import Migration
 
-#: How long containers are away: measured on two hosts of the lab with seven containers.
-AWAY = "about 15 s (as on two hosts with seven containers), and 10 s more if one ignores SIGTERM"
+#: How long containers are away: measured on two hosts of the lab with seven containers, at leisure and under load.
+AWAY = "about 5 to 15 s (measured on two hosts with seven containers), and 10 s more if one ignores SIGTERM"
 
 
 def place(one: Attachment) -> str:

@@ -259,6 +259,42 @@ def reset(
 
 
 @verb(
+    iterable=["inventory", "ignore"],
+    help=HELP
+    | IGNORE
+    | YES
+    | {
+        "plan": "only show what stops, what stays and what comes back",
+        "delete_user_data": "also delete keys in the store that are not Docker's",
+    },
+)
+def migrate(
+    context: Any,
+    inventory: list[str],
+    json: bool = False,
+    plan: bool = False,
+    yes: bool = False,
+    delete_user_data: bool = False,
+    *,
+    ignore: list[str],
+) -> None:
+    """Go on with Docker's swarm mode: the same networks, the same containers."""
+    from provision.verbs.migrate import run_migrate
+
+    run(
+        context,
+        run_migrate,
+        only_looks=plan,
+        inventory=inventory,
+        as_json=json,
+        plan=plan,
+        yes=yes,
+        delete_user_data=delete_user_data,
+        ignore=ignore,
+    )
+
+
+@verb(
     name="run",
     iterable=["inventory"],
     help=HELP | {"script": "a file with a script for sh", "timeout": "seconds it may take on each node"},
@@ -330,7 +366,7 @@ def lab_status(context: Any, name: str = "lab", json: bool = False) -> None:
     run(context, run_lab_status, only_looks=True, inventory=(), as_json=json, name=name)
 
 
-namespace = Collection(preflight, plan, provision, verify, status, certs, reset, run_on_nodes, init, trust)
+namespace = Collection(preflight, plan, provision, verify, status, certs, migrate, reset, run_on_nodes, init, trust)
 namespace.add_collection(Collection("lab", up, down, lab_status))
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from provision.core.check import Check
 from provision.core.phase import Phase
@@ -120,6 +120,10 @@ class Plane:
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
+    #: Paths on a node by which `is_on` sees that the node is on this plane.
+    traces: tuple[str, ...] = ()
+    #: Units of its own daemons on a node, beside Docker's.
+    services: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.
     renewal: str = "fab provision"
     #: Columns that the plane adds to the table of nodes.
@@ -219,8 +223,19 @@ class Plane:
         return False
 
     def node_functions(self, purpose: str) -> str:
-        """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`."""
+        """Return shell functions that the plane adds to a script for a purpose: `bundle` or `reset`.
+
+        A plane that has a successor also has, for `reset`, the functions by which a node leaves it and keeps its
+        record: `retire_docker` and `retire_rest` (node/migrate.sh).
+        """
         return ""
+
+    def kept_networks(self, remotes: Remotes, cluster: Cluster) -> tuple[Mapping[str, Any], ...]:
+        """Return the networks that hosts share, as Docker's API tells them, from what the cluster keeps beside Docker.
+
+        Empty if it keeps nothing, or if nobody answers.
+        """
+        return ()
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the running cluster."""

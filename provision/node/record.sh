@@ -136,6 +136,24 @@ put_back() {
     done || exit 1
 }
 
+# forget PATTERN [KIND]: remove from the record, durably, all names that begin with one of the patterns (separated by |), of
+# one kind or of all, and the kept copies. They are as they were before our first change, and belong to the host again.
+forget() {
+    [ -f "$state/record" ] || return 0
+    : >"$state/record.new"
+    while IFS=$tab read -r kind name value; do
+        if [ "$kind" != "${2:-$kind}" ] || ! printf '%s\n' "$name" | grep -qE -- "^($1)"; then
+            printf '%s\t%s\t%s\n' "$kind" "$name" "$value" >>"$state/record.new"
+        elif [ "$kind" = kept ]; then
+            printf '%s\n' "$value" >>"$state/forgotten"
+        fi
+    done <"$state/record"
+    sync "$state/record.new" 2>/dev/null || sync
+    mv -f "$state/record.new" "$state/record" && names=
+    [ ! -f "$state/forgotten" ] || while read -r copy; do rm -rf -- "$copy"; done <"$state/forgotten"
+    rm -f "$state/forgotten"
+}
+
 # remove_path PATH: remove what is there. Where a disk was mounted later, it stays mounted, and keeps its lost+found.
 remove_path() {
     if mountpoint -q "$1" 2>/dev/null; then

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from provision.core.situation import Situation, made_for
-from provision.facts import RUN_LABEL
+from provision.facts import RUN_LABEL, Container
 from provision.inventory.model import Node
 from provision.resources import KEEPER
 
@@ -23,13 +23,18 @@ class NetworkUser(NamedTuple):
         return self.container if self.running else f"{self.container} (stopped)"
 
 
+def is_a_users(container: Container) -> bool:
+    """Say whether a container is neither a keeper nor one of a run's checks."""
+    return not {KEEPER, RUN_LABEL} & container.labels.keys()
+
+
 def users(situation: Situation, host: Node, networks: Collection[str]) -> tuple[NetworkUser, ...]:
     """Return the containers on a host that are not ours, once for each of these networks that they are on."""
     facts = situation.of(host)
     return tuple(
         NetworkUser(one.name, network, one in facts.containers)
         for one in facts.every_container
-        if not {KEEPER, RUN_LABEL} & one.labels.keys()
+        if is_a_users(one)
         for network in one.networks
         if network in networks
     )

@@ -12,6 +12,7 @@ from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
+from provision.migration import record as migration
 from provision.phases import upgrade
 from provision.phases.installation import docker_version
 from provision.pki import files
@@ -27,6 +28,12 @@ def known() -> tuple[Plane, ...]:
     from provision.planes.swarm.plane import PLANE as SWARM
 
     return (ETCD, SWARM)
+
+
+def successor(plane: Plane) -> Plane | None:
+    """Return the control plane that comes after one, to which `fab migrate` leads; None after the last."""
+    there = known()
+    return next(iter(there[there.index(plane) + 1 :]), None)
 
 
 def ports() -> tuple[Port, ...]:
@@ -55,12 +62,15 @@ def candidates(cluster: Cluster) -> tuple[Plane, ...]:
         )
     if not (kept := recorded(cluster)):
         return named or there
+    if migration.under_way(cluster):
+        return (kept,)
     if named and named != (kept,):
+        way = f"to go on with it there: {migration.VERB}; " if successor(kept) in named else ""
         raise PreflightRefused(
             Problem(
                 f"docker.control_plane: {cluster.control_plane}, but the cluster was provisioned with {kept.name}",
                 where=str(cluster.path),
-                advice=f"write `control_plane: {kept.name}`, or auto; to begin anew with {cluster.control_plane}, "
+                advice=f"{way}write `control_plane: {kept.name}`, or auto; to begin anew with {cluster.control_plane}, "
                 f"first fab reset with {kept.name}, then move {cluster.folder} away",
             )
         )
@@ -122,7 +132,7 @@ def record(cluster: Cluster, plane: Plane) -> None:
     """Write down what the cluster is provisioned with, before its first change. PreflightRefused where that fails."""
     path = cluster.folder / RECORD
     try:
-        if not path.exists():
+        if not path.exists() or migration.under_way(cluster):
             with files.locked(cluster.folder.parent):
                 files.make_folder(cluster.folder)
                 files.write(path, f"{plane.name}\n".encode(), 0o600)

@@ -9,13 +9,18 @@ from provision.core.plan import Plan, joined
 from provision.core.plane import Goal
 from provision.core.table import Table
 from provision.errors import Exit, Problem
+from provision.migration import record as migration
 from provision.report import Report
 from provision.verbs.session import Session
 from provision.verbs.steps import Stages, changes, entered, foreseen, looked_at, restarts, stages_to
 
 
 def run_plan(session: Session, *, exit_code: bool, ignore: Sequence[str]) -> Report:
-    """Say what provision would change."""
+    """Say what provision would change; while a migration is under way, what is left of that."""
+    if migration.under_way(session.cluster):
+        from provision.verbs.migrate import what_is_left
+
+        return what_is_left(session, "plan", exit_code=exit_code, ignore=ignore)
     goal = stages_to(session, Goal.CONVERGE)
     return planned(session, "plan", goal, exit_code=exit_code, ignored=session.ignored(ignore))
 

@@ -63,11 +63,11 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
             consent_to_more(session, plan, named, yes=yes)
         with session.coordinator(remotes, situation) as coordinator:
             plan, situation = _carried_out(session, situation, plan, coordinator, yes=yes)
-            outcomes = _proven_and_settled(session, situation, coordinator, plan)
+            outcomes = proven_and_settled(session, situation, coordinator, plan)
     return _report(session, verb, joined([made, plan]), outcomes, warnings)
 
 
-def _proven_and_settled(
+def proven_and_settled(
     session: Session, situation: Situation, coordinator: Coordinator, plan: Plan
 ) -> tuple[Outcome, ...]:
     """Prove the cluster. What was changed is looked at again while containers are started to prove it."""

@@ -15,6 +15,7 @@ from provision.docker.client import retry
 from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFailed, Unanswered, UsageError
 from provision.facts.run_labels import RUN_IMAGE, RUN_VOLUME
 from provision.inventory.model import Node
+from provision.migration import record as migration
 from provision.node import library
 from provision.phases import network_users
 from provision.phases.departure import done, undo
@@ -64,6 +65,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
         stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
+        if not only and migration.under_way(session.cluster):
+            migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",

@@ -21,6 +21,7 @@ from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
+from provision.migration import record as migration
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
 
@@ -58,6 +59,10 @@ class Session:
     def candidates(self) -> list[Plane]:
         """The control planes that may be meant. A survey leaves the one that it has chosen."""
         return list(planes.candidates(self.cluster))
+
+    def aim_at(self, plane: Plane) -> None:
+        """Take this control plane from now on: a migration leads there."""
+        self.__dict__["candidates"] = [plane]
 
     @property
     def plane(self) -> Plane:
@@ -118,6 +123,8 @@ class Session:
         and `needed_later` is imported meanwhile. Without `supplies`, what the nodes would get from the controller is
         not looked for, and may be missing.
         """
+        if lock != "reset":
+            migration.refuse(self.cluster)
         starts, problems = self._starts()
         if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
@@ -131,6 +138,8 @@ class Session:
                     self.progress.say(remote.node.name, "asking for facts")
                 with self.progress.stage("facts"):
                     situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
+                if lock != "reset":
+                    migration.refuse(self.cluster, situation.facts)
                 if supplies and (wrong := (*problems[self.plane], *missing)):
                     raise PreflightRefused(*wrong)
                 yield remotes, situation

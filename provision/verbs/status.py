@@ -13,6 +13,7 @@ from provision.core.table import Table
 from provision.core.validity import Certificate, ending, left
 from provision.errors import ConnectionFailed, Exit, Problem
 from provision.inventory.model import Node
+from provision.migration import record as migration
 from provision.network.subnets import assigned
 from provision.ports import Port
 from provision.report import Report
@@ -37,7 +38,14 @@ def run_status(session: Session, *, store: bool) -> Report:
     soon = _soon(plane, [one for one in found if one.end > now], now)
     unasked = plane.unasked(situation) if provisioned else ()
     too_new = outgrown.problems(plane, situation)
-    problems = (*survey.unreached, *too_new, *packet_rules.problems(situation), *soon, *unasked)
+    problems = (
+        *migration.warnings(session.cluster, situation.facts),
+        *survey.unreached,
+        *too_new,
+        *packet_rules.problems(situation),
+        *soon,
+        *unasked,
+    )
     return Report(
         "status",
         status.summary + _missing(session, situation),

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from provision.core.phase import Phase
+from provision.migration.phases import SameNetworks
 from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
@@ -46,7 +47,7 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make = Remote.run, Remote.push, pki.make
-    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure, Swarm, SwarmRemoval)}
+    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval)}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):

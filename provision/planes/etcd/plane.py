@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from provision import layout
 from provision.core.check import Check, collect
@@ -55,6 +56,8 @@ class EtcdPlane(Plane):
     outgrown_advice = "fab migrate --plan shows how the cluster goes on with swarm mode"
     upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
+    traces = (paths.DOCKER_STORE,)
+    services = (paths.ETCD_UNIT,)
     phases = (
         Installation(),
         Host(),
@@ -212,6 +215,19 @@ class EtcdPlane(Plane):
     def node_functions(self, purpose: str) -> str:
         """Return bundle.sh or reset.sh of this plane."""
         return functions(purpose)
+
+    def kept_networks(self, remotes: Remotes, cluster: Cluster) -> tuple[Mapping[str, Any], ...]:
+        """Return those that the store has."""
+        from provision.planes.etcd import networks
+
+        identity = pki.Identity.read(cluster)
+        if identity.get(pki.CONTROLLER_STORE) is None:
+            return ()
+        coordinator = EtcdCoordinator(cluster, remotes, identity)
+        try:
+            return networks.kept(coordinator)
+        finally:
+            coordinator.close()
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

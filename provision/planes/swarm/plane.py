@@ -81,6 +81,7 @@ class SwarmPlane(Plane):
     swarm_mode = True
     uses_socket = True
     ports = PORTS
+    traces = (paths.PEERS,)
     phases = (
         Installation(),
         Host(),

@@ -23,3 +23,26 @@ end_membership() {
     systemctl reset-failed etcd.service 2>/dev/null
     true
 }
+
+# retire_docker: restore what dockerd reads, for another control plane to come. The folders /etc/docker and
+# docker.service.d stay: they may hold files of their user by now.
+retire_docker() {
+    read_by_docker='/etc/docker/overlay|/etc/systemd/system/docker.service.d/50-overlay.conf|/usr/local/lib/overlay-provision'
+    read_by_docker="$read_by_docker|(/etc/systemd/system/)?overlay-(join|mend).service"
+    put_back "$read_by_docker"
+    forget "$read_by_docker"
+    sed -n "s/^hold${tab}package \([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r package; do
+        release_package "$package" # it was held because this control plane needs this Docker
+    done
+    forget 'package ' hold
+}
+
+# retire_rest: restore everything else of this control plane: its member, its programs and its user.
+retire_rest() {
+    systemctl kill -s KILL etcd.service 2>/dev/null # its data goes; a graceful stop may take seven seconds
+    end_membership
+    of_store='/etc/etcd|(/etc/systemd/system/)?etcd.service|/var/lib/etcd|/usr/local/(lib|bin)/etcd|etcd$'
+    of_store="$of_store|/etc/(passwd|shadow|group|gshadow|subuid|subgid)-"
+    put_back "$of_store"
+    forget "$of_store"
+}

@@ -1,0 +1,56 @@
+"""The networks that hosts share, from Docker's keys in the store: a Docker that was upgraded does not know them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from provision.errors import StepFailed, Unanswered
+from provision.planes.etcd.coordinator import EtcdCoordinator
+
+#: The folder in the store of Docker's networks.
+NETWORKS = "/docker/network/v1.0/network"
+#: Where Docker keeps the options of a network's driver.
+OPTIONS = "com.docker.network.generic"
+
+
+def kept(coordinator: EtcdCoordinator) -> tuple[Mapping[str, Any], ...]:
+    """Return the networks as Docker's API tells them, from the first member that answers; empty if none does.
+
+    A member tells its own copy without a quorum, too.
+    """
+    for member in coordinator.cluster.members:
+        try:
+            found = coordinator.store(member).get(NETWORKS, quorum=False) or {}
+        except (Unanswered, StepFailed):
+            continue
+        values = (json.loads(entry["value"]) for entry in found.get("nodes", ()) if entry.get("value"))
+        return tuple(as_docker_tells(value) for value in values if value.get("networkType") == "overlay")
+    return ()
+
+
+def as_docker_tells(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a network as Docker's API tells it, from its value in the store. Pure."""
+    return {
+        "Name": value["name"],
+        "Id": value["id"],
+        "Scope": "global",
+        "Driver": "overlay",
+        "Internal": value.get("internal", False),
+        "Labels": value.get("labels") or {},
+        "Options": (value.get("generic") or {}).get(OPTIONS) or {},
+        "IPAM": {"Config": list(_pools(value))},
+    }
+
+
+def _pools(value: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+    """Yield each pool: the one that was asked for, or else the one that Docker has chosen."""
+    asked = json.loads(value.get("ipamV4Config") or "[]")
+    for number, info in enumerate(json.loads(value.get("ipamV4Info") or "[]")):
+        chosen, wanted = json.loads(info["IPAMData"]), asked[number] if number < len(asked) else {}
+        yield {
+            "Subnet": wanted.get("PreferredPool") or chosen["Pool"],
+            "Gateway": wanted.get("Gateway", ""),
+            "IPRange": wanted.get("SubPool", ""),
+        }

@@ -1,0 +1,106 @@
+"""A node between two control planes: what is put back and forgotten, and notes that are whole or not there."""
+
+from __future__ import annotations
+
+import pytest
+from node_shell import SHELLS, Shell
+
+from provision.node import library
+
+MIGRATE = library("migrate").removeprefix(library())
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(request.param, tmp_path_factory.mktemp("shell"))
+
+
+def test_272_what_is_forgotten_is_the_hosts_again_and_all_else_stays_recorded(shell: Shell) -> None:
+    ours, other = shell.folder / "ours", shell.folder / "other"
+    for path in (ours, other):
+        path.write_text("of its user")
+    said = shell.run(f"""
+        remember_path {ours} {other}
+        echo changed >{ours}; echo changed >{other}
+        put_back {ours}
+        forget {ours}
+        forget {ours} # once more, by a run that was killed
+        echo 'by its user, later' >{ours}
+        cat {ours} {other}
+        put_back '.*'
+        cat {ours} {other}
+        ls $state/kept | wc -l
+    """)
+    assert said.split("\n")[:4] == ["by its user, later", "changed", "by its user, later", "of its user1"]
+
+
+def test_272_a_record_is_forgotten_by_kind(shell: Shell) -> None:
+    said = shell.run("""
+        remember hold 'package docker.io' -
+        remember package 'package docker-cli' none
+        forget 'package ' hold
+        cut -f1,2 $state/record
+    """)
+    assert said == "package\tpackage docker-cli\n"
+
+
+def test_272_nothing_is_forgotten_without_a_record(shell: Shell) -> None:
+    assert shell.run("forget '.*'") == ""
+
+
+def test_265_a_note_is_written_whole_and_again(shell: Shell) -> None:
+    assert (
+        shell.run(f"""
+        {MIGRATE}
+        mkdir -p $state
+        put_note migration.stage stopped
+        put_note migration.stage left
+        cat $state/migration.stage; ls $state
+    """)
+        == "left\nmigration.stage\n"
+    )
+
+
+def test_265_a_note_that_cannot_be_written_ends_the_step(shell: Shell) -> None:
+    done = shell.try_to(f"{MIGRATE}\nput_note migration.stage stopped\n")
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+
+
+#: Docker as it answers of a container. What is asked of it is written to `calls`.
+DOCKER = """
+calls=$PWD/calls; : >"$calls"
+timeout() { shift; "$@"; }
+docker() {
+    case "$1 $2" in
+    'inspect -f') [ "$runs" ] && echo "$runs" ;;
+    *) echo "$*" >>"$calls" ;;
+    esac
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("runs", "words", "calls"),
+    [
+        (
+            "false ",
+            "c demo 10.99.0.5 www 'w 2'",
+            ["network disconnect -f demo c", "network connect --ip 10.99.0.5 --alias www --alias w 2 demo c"],
+        ),
+        ("false ", "c demo ''", ["network disconnect -f demo c", "network connect demo c"]),
+        ("true 10.99.0.7", "c demo '' www", []),
+        ("true 10.99.0.5", "c demo 10.99.0.5", []),
+        (
+            "true 10.99.0.7",
+            "c demo 10.99.0.5",
+            ["network disconnect -f demo c", "network connect --ip 10.99.0.5 demo c"],
+        ),
+        ("true ", "c demo ''", ["network disconnect -f demo c", "network connect demo c"]),
+        ("", "c demo '' www", []),
+    ],
+    ids=["address and aliases", "neither", "it runs", "at its address", "at another", "without one", "removed since"],
+)
+def test_262_a_container_is_connected_as_before(shell: Shell, runs: str, words: str, calls: list[str]) -> None:
+    shell.run(f"{MIGRATE}\nruns='{runs}'\n{DOCKER}\nconnect_again {words}")
+    assert (shell.folder / "calls").read_text().splitlines() == calls

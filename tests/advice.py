@@ -33,6 +33,7 @@ NONE = frozenset(
 #: Commands that no test runs as they stand, and why.
 NOT_RUN = {
     "apt-get install": "the hosts of the lab have no way to a mirror",
+    "apt-get purge": "as apt-get install",
     "apt-get update": "as apt-get install",
     "docker node demote": "test_swarm_leaving.py demotes managers; a lone one cannot be demoted",
     "docker node rm": "removes a node that is down; test_swarm_leaving.py does so through the API",

@@ -1,5 +1,6 @@
 # Take a node from one control plane to the next. POSIX sh; record.sh, changes.sh and reset.sh come before it. The former
 # control plane's own reset.sh follows; it defines leave_network, retire_docker and retire_rest.
+# shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 # halt: stop dockerd with its containers, and take the former control plane out of its configuration. Containers are not
 # stopped one by one: Docker would not start those any more that are `unless-stopped`.

@@ -79,7 +79,7 @@ def begun(lab: Lab, inventory: Path) -> subprocess.Popen[bytes]:
     return process
 
 
-def test_221_hosts_without_docker_get_it_and_lose_it_again(bare_lab: Lab, fab: Fab) -> None:
+def test_218_hosts_without_docker_get_it_and_lose_it_again(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
     with written(lab) as inventory:
         planned = document(fab(lab, "plan", "--json", inventory=inventory))
@@ -96,7 +96,7 @@ def test_221_hosts_without_docker_get_it_and_lose_it_again(bare_lab: Lab, fab: F
     assert_as_before(lab, before)
 
 
-def test_222_a_host_loses_its_power_while_docker_is_installed(bare_lab: Lab, fab: Fab) -> None:
+def test_219_a_host_loses_its_power_while_docker_is_installed(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
     with written(lab) as inventory:
         process = begun(lab, inventory)
@@ -108,7 +108,7 @@ def test_222_a_host_loses_its_power_while_docker_is_installed(bare_lab: Lab, fab
     assert_as_before(lab, before)
 
 
-def test_222_a_controller_dies_while_docker_is_installed_and_reset_follows(bare_lab: Lab, fab: Fab) -> None:
+def test_219_a_controller_dies_while_docker_is_installed_and_reset_follows(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
     with written(lab) as inventory:
         process = begun(lab, inventory)
@@ -118,7 +118,7 @@ def test_222_a_controller_dies_while_docker_is_installed_and_reset_follows(bare_
     assert_as_before(lab, before)
 
 
-def test_225_another_process_has_apts_lock(bare_lab: Lab, fab: Fab) -> None:
+def test_222_another_process_has_apts_lock(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     other = "apt-get -q update && apt-get -qy -o DPkg::Pre-Invoke::='sleep 10' install apparmor"
     run(lab, "node2", f"systemd-run -q sh -c {shlex.quote(other)}")
@@ -127,7 +127,7 @@ def test_225_another_process_has_apts_lock(bare_lab: Lab, fab: Fab) -> None:
         document(fab(lab, "provision", "--json", inventory=inventory))
 
 
-def test_226_228_a_static_release_where_apt_has_no_source(bare_lab: Lab, fab: Fab, tmp_path: Path) -> None:
+def test_223_225_a_static_release_where_apt_has_no_source(bare_lab: Lab, fab: Fab, tmp_path: Path) -> None:
     lab = bare_lab
     for node in NODES:
         # Debian's own programs are linked with libraries, which a static release does not need.
@@ -164,7 +164,7 @@ def run_in(tree: Path, *command: str) -> str:
     return subprocess.run(("chroot", tree, *command), capture_output=True, text=True, check=True).stdout
 
 
-def test_227_apt_knows_no_such_package(bare_lab: Lab, fab: Fab) -> None:
+def test_224_apt_knows_no_such_package(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
     with written(lab, "docker: {install: true, package: docker-ce}\n") as inventory:
         for verb in ("preflight", "plan", "provision"):
@@ -192,7 +192,7 @@ dpkg-deb --build /root/needs /root/needs.deb && dpkg -i /root/needs.deb
 OLD_FILE = "/var/lib/docker/volumes/old/_data/file"
 
 
-def test_229_231_232_what_is_a_users_is_named_and_stays(bare_lab: Lab, fab: Fab) -> None:
+def test_226_228_229_what_is_a_users_is_named_and_stays(bare_lab: Lab, fab: Fab) -> None:
     lab, before = bare_lab, state(bare_lab)
     run(lab, "node1", f"mkdir -p {OLD_FILE.rpartition('/')[0]} && echo mine >{OLD_FILE}")
     with written(lab) as inventory:
@@ -211,7 +211,7 @@ def test_229_231_232_what_is_a_users_is_named_and_stays(bare_lab: Lab, fab: Fab)
     assert sorted({*state(lab)["node2"]} ^ {*before["node2"]}) == []
 
 
-def test_223_a_host_that_leaves_keeps_a_docker_with_things_of_users(make_lab: MakeLab, fab: Fab) -> None:
+def test_220_a_host_that_leaves_keeps_a_docker_with_things_of_users(make_lab: MakeLab, fab: Fab) -> None:
     lab = make_lab(3, release="trixie", docker="none")
     with written(lab) as inventory:
         document(fab(lab, "provision", "--json", inventory=inventory))
@@ -225,7 +225,7 @@ def test_223_a_host_that_leaves_keeps_a_docker_with_things_of_users(make_lab: Ma
     assert run(lab, "node3", "ls -d /var/lib/overlay-provision /etc/docker/overlay 2>/dev/null || true") == ""
 
 
-def test_224_a_host_with_docker_beside_one_without(bare_lab: Lab, fab: Fab) -> None:
+def test_221_a_host_with_docker_beside_one_without(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     labs.upgrade(lab.name, "node1", release=lab.release, say=lambda _: None)  # the same, with Docker
     before = state(lab)

@@ -178,7 +178,7 @@ def test_an_endpoint_that_nobody_has_is_freed(cluster: Lab, proof: Proof) -> Non
         run(cluster, "node1", "systemctl start overlay-mend")
 
 
-def test_236_240_what_containers_should_have_is_recorded_and_whole_after_a_power_cut(cluster: Lab) -> None:
+def test_230_234_what_containers_should_have_is_recorded_and_whole_after_a_power_cut(cluster: Lab) -> None:
     left = assert_recorded(cluster, "node1")
     labs.power_cut(cluster.name, "node1")
     labs.power_on(cluster.name, "node1")

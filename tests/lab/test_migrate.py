@@ -103,7 +103,7 @@ def swarm(lab: Lab, node: str) -> list[str]:
     return run(lab, node, "docker info -f '{{.Swarm.LocalNodeState}}'").split()
 
 
-def test_261_262_263_six_containers_come_back_and_a_reset_leaves_no_trace(lab: Lab, fab: Fab) -> None:
+def test_244_245_246_six_containers_come_back_and_a_reset_leaves_no_trace(lab: Lab, fab: Fab) -> None:
     """Names, aliases, addresses, IDs: as before, on the same networks. The time that each was away is in the report."""
     start = {node.name: manifest(lab, node.name) for node in lab.nodes}
     before = containers(in_use(lab, fab))
@@ -125,7 +125,7 @@ def test_261_262_263_six_containers_come_back_and_a_reset_leaves_no_trace(lab: L
 
 
 @pytest.mark.whole
-def test_264_265_killed_at_any_step_the_next_run_ends_it(old: Lab, fab: Fab, kill: tuple[str, str]) -> None:
+def test_247_248_killed_at_any_step_the_next_run_ends_it(old: Lab, fab: Fab, kill: tuple[str, str]) -> None:
     """What is half-way is named by status and plan, and refused by provision; the next migrate ends it."""
     before = containers(old)
     assert fab(old, "migrate", "--yes", at=(*kill, "die")).returncode == -signal.SIGKILL
@@ -142,7 +142,7 @@ def test_264_265_killed_at_any_step_the_next_run_ends_it(old: Lab, fab: Fab, kil
 
 
 @pytest.mark.whole
-def test_269_hosts_that_lose_their_power_half_way(old: Lab, fab: Fab) -> None:
+def test_252_hosts_that_lose_their_power_half_way(old: Lab, fab: Fab) -> None:
     """Docker starts with what it finds, and without the networks; the migration goes on from there."""
     before = containers(old)
     assert fab(old, "migrate", "--yes", at=("node2: phase stop", "after", "die")).returncode == -signal.SIGKILL
@@ -156,7 +156,7 @@ def test_269_hosts_that_lose_their_power_half_way(old: Lab, fab: Fab) -> None:
 @pytest.mark.whole
 @pytest.mark.parametrize("docker", ["", "28"], ids=["26", "28"])
 @pytest.mark.parametrize("nodes", [("node1",), ("node1", "node2")], ids=["one", "both"])
-def test_270_a_docker_that_was_upgraded_before_the_migration(
+def test_253_a_docker_that_was_upgraded_before_the_migration(
     old: Lab, fab: Fab, nodes: tuple[str, ...], docker: str
 ) -> None:
     """The networks come from the other node, or from the store; the containers with a restart policy come back."""
@@ -172,7 +172,7 @@ def test_270_a_docker_that_was_upgraded_before_the_migration(
 
 
 @pytest.mark.whole
-def test_271_273_nothing_is_touched_where_the_next_control_plane_is_not_possible(old: Lab, fab: Fab) -> None:
+def test_254_256_nothing_is_touched_where_the_next_control_plane_is_not_possible(old: Lab, fab: Fab) -> None:
     """A port that is taken, an inventory of the former control plane, a key of a user in the store: refused at once."""
     before = containers(old)
     pki = "/etc/docker/overlay/store"

@@ -61,15 +61,15 @@ def assert_calm(lab: Lab, node: str, version: str) -> None:
 
 
 UPGRADES = {
-    "246_26_one_of_two": Upgrade("", "26.1.5", ("node2",)),
-    "246_28_one_of_two": Upgrade("28", "28.5.2", ("node1",)),
-    "247_26_both": Upgrade("", "26.1.5", NODES),
-    "247_28_both": Upgrade("28", "28.5.2", NODES),
+    "237_26_one_of_two": Upgrade("", "26.1.5", ("node2",)),
+    "237_28_one_of_two": Upgrade("28", "28.5.2", ("node1",)),
+    "238_26_both": Upgrade("", "26.1.5", NODES),
+    "238_28_both": Upgrade("28", "28.5.2", NODES),
 }
 
 
 @pytest.mark.parametrize("name", UPGRADES)
-def test_246_247_252_hosts_whose_docker_was_upgraded(make_lab: MakeLab, fab: Fab, name: str) -> None:
+def test_237_238_243_hosts_whose_docker_was_upgraded(make_lab: MakeLab, fab: Fab, name: str) -> None:
     docker, version, nodes = UPGRADES[name]
     lab = make_lab()
     for node in nodes:
@@ -124,7 +124,7 @@ def test_246_247_252_hosts_whose_docker_was_upgraded(make_lab: MakeLab, fab: Fab
         assert running.startswith(version if node in nodes else "20.10")
 
 
-def test_248_249_an_upgrade_without_a_reboot_under_live_restore_and_back(make_lab: MakeLab, fab: Fab) -> None:
+def test_239_240_an_upgrade_without_a_reboot_under_live_restore_and_back(make_lab: MakeLab, fab: Fab) -> None:
     """dockerd starts, although the one before it was on the store; with the older Docker all goes on by itself."""
     lab = make_lab()
     for node in NODES:
@@ -144,7 +144,7 @@ def test_248_249_an_upgrade_without_a_reboot_under_live_restore_and_back(make_la
     assert not run(lab, "node2", "journalctl -b -u overlay-mend -o cat -q | grep 'no cluster store' || true")
 
 
-def test_250_251_docker_is_held_until_the_reset_unless_its_user_holds_it(make_lab: MakeLab, fab: Fab) -> None:
+def test_241_242_docker_is_held_until_the_reset_unless_its_user_holds_it(make_lab: MakeLab, fab: Fab) -> None:
     lab = make_lab()
     run(lab, "node2", "apt-mark hold docker.io")
     before = {node: manifest(lab, node) for node in NODES}

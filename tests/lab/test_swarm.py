@@ -72,7 +72,7 @@ def test_status_shows_the_managers(cluster: Lab, fab: Fab) -> None:
     assert [row["daemon"] for row in report["nodes"]] == ["in the swarm"] * 2
 
 
-def test_236_240_what_containers_should_have_is_recorded(cluster: Lab) -> None:
+def test_230_234_what_containers_should_have_is_recorded(cluster: Lab) -> None:
     assert assert_recorded(cluster, "node1")
     remove_containers(cluster, "node1")
 

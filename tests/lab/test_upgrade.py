@@ -125,7 +125,7 @@ def assert_no_ping_lost(lab: Lab) -> None:
             assert {one.answer for one in heard} == {"ok"}, f"{pair} while {name} was upgraded"
 
 
-def test_281_docker_is_upgraded_under_pings(lab: Lab, fab: Fab) -> None:
+def test_258_docker_is_upgraded_under_pings(lab: Lab, fab: Fab) -> None:
     wants(lab, "26")
     plan = document(fab(lab, "plan", "--json"))
     named = {change["where"]: change for change in plan["changes"]}
@@ -143,7 +143,7 @@ def test_281_docker_is_upgraded_under_pings(lab: Lab, fab: Fab) -> None:
     assert_no_ping_lost(lab)
 
 
-def test_282_the_next_node_waits_for_containers_that_do_not_come_back(lab: Lab, fab: Fab) -> None:
+def test_259_the_next_node_waits_for_containers_that_do_not_come_back(lab: Lab, fab: Fab) -> None:
     for node in lab.nodes:
         run(lab, node.name, "echo 'sleep 1000000' >/srv/go")
         run(lab, node.name, f"docker run -d --restart always --name lame-{node.name} -v /srv:/srv busybox sh /srv/go")
@@ -156,7 +156,7 @@ def test_282_the_next_node_waits_for_containers_that_do_not_come_back(lab: Lab, 
         run(lab, node.name, f"docker rm -f lame-{node.name}")
 
 
-def test_287_an_upgrade_by_hand_is_named(lab: Lab, fab: Fab) -> None:
+def test_264_an_upgrade_by_hand_is_named(lab: Lab, fab: Fab) -> None:
     first, _ = sorted(older(lab, "28"), key=lambda name: holds(lab, name, LEADS))
     install(lab, first, "28")
     (said,) = [one for one in document(fab(lab, "plan", "--json"))["warnings"] if "no run of ours" in one["what"]]
@@ -164,7 +164,7 @@ def test_287_an_upgrade_by_hand_is_named(lab: Lab, fab: Fab) -> None:
     assert re.match(r"Docker was 2\S+ here and is 28\.", said["what"])
 
 
-def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab) -> None:
+def test_260_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab) -> None:
     """The node ends its upgrade by itself. The next run waits for that, and goes on."""
     wants(lab, "28")
     left = older(lab, "28")
@@ -184,7 +184,7 @@ def test_283_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab)
     assert "no run of ours" not in str(document(fab(lab, "plan", "--json"))["warnings"])  # it is proven
 
 
-def test_284_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
+def test_261_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
     wants(lab, "26")
     problems = document(fab(lab, "provision", "--yes", "--json"), 3)["problems"]
     assert [problem["where"] for problem in problems] == [node.name for node in lab.nodes]
@@ -192,7 +192,7 @@ def test_284_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
     assert older(lab, "28") == set()
 
 
-def test_289_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
+def test_266_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
     lab = make_lab(2, release="trixie", docker="none")
     names = [node.name for node in lab.nodes]
     for name in names:  # Debian's own programs are linked with libraries, which a static release does not need
@@ -222,7 +222,7 @@ def test_289_a_later_archive_replaces_a_docker_of_ours(make_lab: MakeLab, fab: F
     assert not any(holds(lab, name, "command -v dockerd") for name in names)
 
 
-def test_283_285_a_cluster_with_a_store_ends_an_upgrade_and_goes_no_further(make_lab: MakeLab, fab: Fab) -> None:
+def test_260_262_a_cluster_with_a_store_ends_an_upgrade_and_goes_no_further(make_lab: MakeLab, fab: Fab) -> None:
     """Debian 12 has one Docker: a package that was not completely installed is the upgrade that can be tried there."""
     lab = make_lab()
     names = [node.name for node in lab.nodes]

@@ -108,7 +108,7 @@ def shapes(containers: dict[str, Container]) -> dict[str, tuple[bool, str, Attac
 
 
 @pytest.mark.parametrize("version", SHAPES)
-def test_236_what_a_user_chose_is_told_from_what_docker_gave(node: Node, version: str) -> None:
+def test_230_what_a_user_chose_is_told_from_what_docker_gave(node: Node, version: str) -> None:
     """An address that the swarm gave, an ID among the aliases, and a keeper of ours are not of the user's choice."""
     node.holds(version)
     text = node.run("print_containers")
@@ -116,7 +116,7 @@ def test_236_what_a_user_chose_is_told_from_what_docker_gave(node: Node, version
     assert not any(secret in text for secret in ("hunter2", "PASSWORD", "sleep", "evil"))
 
 
-def test_237_a_container_that_docker_cannot_start_should_run_unless_its_user_has_stopped_it(node: Node) -> None:
+def test_231_a_container_that_docker_cannot_start_should_run_unless_its_user_has_stopped_it(node: Node) -> None:
     node.holds("20.10")
     for name in ("ali", "fix"):
         node.edit(name, '"Running":true', '"Running":false')
@@ -133,7 +133,7 @@ def test_237_a_container_that_docker_cannot_start_should_run_unless_its_user_has
     assert (found["ali"].runs, found["fix"].runs) == (False, False)
 
 
-def test_238_a_container_leaves_the_record_when_docker_has_removed_it_and_no_sooner(node: Node) -> None:
+def test_232_a_container_leaves_the_record_when_docker_has_removed_it_and_no_sooner(node: Node) -> None:
     node.holds("20.10")
     everything = node.record()
     assert shapes(everything) == SHAPES["20.10"]
@@ -153,7 +153,7 @@ def test_238_a_container_leaves_the_record_when_docker_has_removed_it_and_no_soo
     assert set(node.record()) == set(everything) - {"fix"}
 
 
-def test_237_what_docker_does_while_it_stops_is_not_recorded(node: Node) -> None:
+def test_231_what_docker_does_while_it_stops_is_not_recorded(node: Node) -> None:
     node.holds("20.10")
     path, stopping = node.config("ali"), node.folder / "stopping"
     stop = f'sed -i \'s/"Running":true/"Running":false/; s/HasBeenStartedBefore/x/\' {path}; touch {stopping}'
@@ -163,7 +163,7 @@ def test_237_what_docker_does_while_it_stops_is_not_recorded(node: Node) -> None
     assert not node.record()["ali"].runs
 
 
-def test_239_a_network_that_docker_has_forgotten_stays_recorded_and_one_that_its_user_left_does_not(node: Node) -> None:
+def test_233_a_network_that_docker_has_forgotten_stays_recorded_and_one_that_its_user_left_does_not(node: Node) -> None:
     node.holds("28")
     before = node.record()
     there = node.config("cdyn").read_text()
@@ -178,7 +178,7 @@ def test_239_a_network_that_docker_has_forgotten_stays_recorded_and_one_that_its
     assert set(node.record()) == {"stpf"}
 
 
-def test_240_a_container_keeps_its_last_address_while_it_is_down(node: Node) -> None:
+def test_234_a_container_keeps_its_last_address_while_it_is_down(node: Node) -> None:
     node.holds("20.10")
     node.record()
     node.edit("ali", '"IPAddress":"10.99.0.5"', '"IPAddress":""')
@@ -186,7 +186,7 @@ def test_240_a_container_keeps_its_last_address_while_it_is_down(node: Node) -> 
     assert on == Attachment("demo", "10.99.0.5", aliases=("web", "db"))
 
 
-def test_241_the_record_is_held_while_a_verb_takes_containers_off_their_networks(node: Node) -> None:
+def test_235_the_record_is_held_while_a_verb_takes_containers_off_their_networks(node: Node) -> None:
     node.holds("20.10")
     before = node.record()
     shutil.rmtree(node.config("fix").parent)
@@ -251,7 +251,7 @@ def test_without_dockerd_docker_is_where_it_was_recorded(node: Node) -> None:
     assert node.run("docker_root").strip() == "/var/lib/docker"
 
 
-def test_242_the_controllers_question_is_answered_without_dockerd_and_without_its_folder(node: Node) -> None:
+def test_236_the_controllers_question_is_answered_without_dockerd_and_without_its_folder(node: Node) -> None:
     node.holds("20.10")
     node.record()
     (node.folder / "root").unlink()

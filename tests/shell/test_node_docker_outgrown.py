@@ -45,14 +45,14 @@ def dockerd(version: str) -> str:
         ("", ""),
     ],
 )
-def test_246_a_dockerd_without_a_cluster_store_is_recognised(store_program: Program, said: str, noted: str) -> None:
+def test_237_a_dockerd_without_a_cluster_store_is_recognised(store_program: Program, said: str, noted: str) -> None:
     store_program.run(dockerd(said) + "configure\nnote_version")
     note = store_program.folder / "run" / "docker.outgrown"
     assert (note.read_text().strip() if note.exists() else "") == noted
 
 
 @pytest.mark.parametrize("because", ["docker.whole", "docker.cleaned"])
-def test_248_it_starts_without_the_store_whatever_was_there_before(store_program: Program, because: str) -> None:
+def test_239_it_starts_without_the_store_whatever_was_there_before(store_program: Program, because: str) -> None:
     store_program.users.write_text('{"live-restore": true}')
     there = f'configure\n: >"$OVERLAY_RUN/{because}"\ntake_turn_soon() {{ :; }}\n'
     with_store = store_program.run(f"{there}{dockerd('Docker version 20.10.24, build 1')}prepare")
@@ -70,7 +70,7 @@ docker() { echo asked >>"$OVERLAY_RUN/did"; }
 """
 
 
-def test_246_the_unit_that_joins_says_so_once_and_asks_nobody(store_program: Program) -> None:
+def test_237_the_unit_that_joins_says_so_once_and_asks_nobody(store_program: Program) -> None:
     found = store_program.run(f'{OUTGROWN}join >"$OVERLAY_RUN/said"')
     assert found == {}
     run = store_program.folder / "run"
@@ -81,7 +81,7 @@ def test_246_the_unit_that_joins_says_so_once_and_asks_nobody(store_program: Pro
     assert not (run / "docker.joined").exists()
 
 
-def test_246_the_unit_that_mends_says_so_once_and_waits(mend: MendProgram) -> None:
+def test_237_the_unit_that_mends_says_so_once_and_waits(mend: MendProgram) -> None:
     script = 'tries=0\nsleep() { tries=$((tries + 1)); [ "$tries" -lt 5 ] || exit 0; }\nmkdir -p "$run"\n'
     printed = mend.run(script + OUTGROWN.replace("configure\n", "").replace("/did", "/asked") + "watch")
     assert [line for line in printed if "Docker 26.1.5 has no cluster store" in line] == printed
@@ -89,12 +89,12 @@ def test_246_the_unit_that_mends_says_so_once_and_waits(mend: MendProgram) -> No
     assert not (mend.folder / "asked").exists()
 
 
-def test_249_the_unit_that_mends_goes_on_when_the_older_docker_is_back(mend: MendProgram) -> None:
+def test_240_the_unit_that_mends_goes_on_when_the_older_docker_is_back(mend: MendProgram) -> None:
     back = 'sleep() { rm -f "$outgrown"; : >"$joined"; }\nput_names_back() { echo goes on; exit 0; }\n'
     assert mend.run(f'mkdir -p "$run"\necho 26.1.5 >"$outgrown"\n{back}watch')[1:] == ["goes on"]
 
 
-def test_246_a_dockerd_that_is_too_new_since_its_restart_is_asked_no_more(mend: MendProgram) -> None:
+def test_237_a_dockerd_that_is_too_new_since_its_restart_is_asked_no_more(mend: MendProgram) -> None:
     """The unit was at work with the dockerd before it; it ends, and systemd starts it anew."""
     stands_in = """
 mkdir -p "$run"
@@ -111,7 +111,7 @@ kill "$follower"
     assert mend.run(stands_in) == ["asked"]
 
 
-def test_249_the_note_is_gone_with_the_newer_docker(store_program: Program) -> None:
+def test_240_the_note_is_gone_with_the_newer_docker(store_program: Program) -> None:
     new, old = (dockerd(f"Docker version {version}, build 1") for version in ("28.5.2", "20.10.24"))
     store_program.run(f"{new}prepare\n{old}prepare")
     assert not (store_program.folder / "run" / "docker.outgrown").exists()
@@ -169,29 +169,29 @@ def asked(shell: Shell, dpkg: Path, program: str = "/usr/sbin/dockerd") -> dict[
     return dict(docker_packages(parse(shell.run(f"{at}fact_docker_packages"))))
 
 
-def test_250_the_packages_of_dockerd_and_its_client_are_found_and_whether_they_are_held(
+def test_241_the_packages_of_dockerd_and_its_client_are_found_and_whether_they_are_held(
     shell: Shell, dpkg: Path
 ) -> None:
     assert asked(shell, dpkg) == {"docker.io": "install", "docker-cli": "hold"}
 
 
 @pytest.mark.parametrize("program", ["/usr/local/bin/dockerd", "/opt/docker/dockerd"])
-def test_251_a_docker_from_no_package_has_none(shell: Shell, dpkg: Path, program: str) -> None:
+def test_242_a_docker_from_no_package_has_none(shell: Shell, dpkg: Path, program: str) -> None:
     assert asked(shell, dpkg, program) == {}
 
 
-def test_251_a_host_without_dpkg_has_none(shell: Shell) -> None:
+def test_242_a_host_without_dpkg_has_none(shell: Shell) -> None:
     assert asked(shell, shell.folder / "none") == {}
 
 
-def test_250_dpkg_holds_the_package_and_a_reset_releases_it_and_no_other(shell: Shell, dpkg: Path) -> None:
+def test_241_dpkg_holds_the_package_and_a_reset_releases_it_and_no_other(shell: Shell, dpkg: Path) -> None:
     shell.run(f"{at(dpkg)}remember_hold docker.io\nhold_package docker.io")
     assert asked(shell, dpkg) == {"docker.io": "hold", "docker-cli": "hold"}
     shell.run(f"{at(dpkg)}put_back '.*'")
     assert asked(shell, dpkg) == {"docker.io": "install", "docker-cli": "hold"}
 
 
-def test_251_a_package_that_is_gone_by_now_is_nothing_to_release(shell: Shell, dpkg: Path) -> None:
+def test_242_a_package_that_is_gone_by_now_is_nothing_to_release(shell: Shell, dpkg: Path) -> None:
     shell.run(f"{at(dpkg)}remember_hold docker.io\nhold_package docker.io")
     (dpkg / "status").write_text(STATUS.replace("docker.io", "another"))
     shell.run(f"{at(dpkg)}put_back '.*'")

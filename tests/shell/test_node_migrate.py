@@ -15,7 +15,7 @@ def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return Shell(request.param, tmp_path_factory.mktemp("shell"))
 
 
-def test_272_what_is_forgotten_is_the_hosts_again_and_all_else_stays_recorded(shell: Shell) -> None:
+def test_255_what_is_forgotten_is_the_hosts_again_and_all_else_stays_recorded(shell: Shell) -> None:
     ours, other = shell.folder / "ours", shell.folder / "other"
     for path in (ours, other):
         path.write_text("of its user")
@@ -34,7 +34,7 @@ def test_272_what_is_forgotten_is_the_hosts_again_and_all_else_stays_recorded(sh
     assert said.split("\n")[:4] == ["by its user, later", "changed", "by its user, later", "of its user1"]
 
 
-def test_272_a_record_is_forgotten_by_kind(shell: Shell) -> None:
+def test_255_a_record_is_forgotten_by_kind(shell: Shell) -> None:
     said = shell.run("""
         remember hold 'package docker.io' -
         remember package 'package docker-cli' none
@@ -44,11 +44,11 @@ def test_272_a_record_is_forgotten_by_kind(shell: Shell) -> None:
     assert said == "package\tpackage docker-cli\n"
 
 
-def test_272_nothing_is_forgotten_without_a_record(shell: Shell) -> None:
+def test_255_nothing_is_forgotten_without_a_record(shell: Shell) -> None:
     assert shell.run("forget '.*'") == ""
 
 
-def test_265_a_note_is_written_whole_and_again(shell: Shell) -> None:
+def test_248_a_note_is_written_whole_and_again(shell: Shell) -> None:
     assert (
         shell.run(f"""
         {MIGRATE}
@@ -61,7 +61,7 @@ def test_265_a_note_is_written_whole_and_again(shell: Shell) -> None:
     )
 
 
-def test_265_a_note_that_cannot_be_written_ends_the_step(shell: Shell) -> None:
+def test_248_a_note_that_cannot_be_written_ends_the_step(shell: Shell) -> None:
     done = shell.try_to(f"{MIGRATE}\nput_note migration.stage stopped\n")
     assert done.returncode == 1
     assert "cannot write" in done.stderr
@@ -101,6 +101,6 @@ docker() {
     ],
     ids=["address and aliases", "neither", "it runs", "at its address", "at another", "without one", "removed since"],
 )
-def test_262_a_container_is_connected_as_before(shell: Shell, runs: str, words: str, calls: list[str]) -> None:
+def test_245_a_container_is_connected_as_before(shell: Shell, runs: str, words: str, calls: list[str]) -> None:
     shell.run(f"{MIGRATE}\nruns='{runs}'\n{DOCKER}\nconnect_again {words}")
     assert (shell.folder / "calls").read_text().splitlines() == calls

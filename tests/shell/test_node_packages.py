@@ -74,16 +74,16 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("lists", ["yes", "no"])
-def test_227_apt_is_asked_and_nothing_of_it_is_left(shell: Shell, lists: str) -> None:
+def test_224_apt_is_asked_and_nothing_of_it_is_left(shell: Shell, lists: str) -> None:
     assert answered(shell, lists=lists) == KNOWN
     assert not (shell.folder / "lists").exists()
 
 
-def test_227_apts_complaint_is_told_where_it_reaches_nothing(shell: Shell) -> None:
+def test_224_apts_complaint_is_told_where_it_reaches_nothing(shell: Shell) -> None:
     assert answered(shell, lists="no", reached="no") == ["apt yes -", "apt complaint E: no route to host "]
 
 
-def test_221_each_package_is_recorded_before_it_is_added(shell: Shell) -> None:
+def test_218_each_package_is_recorded_before_it_is_added(shell: Shell) -> None:
     done = tried(shell, "begin_installing package\ninstall_packages docker.io\ncat state/docker/record")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -97,7 +97,7 @@ def test_221_each_package_is_recorded_before_it_is_added(shell: Shell) -> None:
     assert all("--no-remove" in call for call in calls[2:])
 
 
-def test_225_apt_is_tried_again_while_its_lock_is_held(shell: Shell) -> None:
+def test_222_apt_is_tried_again_while_its_lock_is_held(shell: Shell) -> None:
     held = """
     apt_get_program() {
         echo try >>"$calls"
@@ -109,7 +109,7 @@ def test_225_apt_is_tried_again_while_its_lock_is_held(shell: Shell) -> None:
     assert tried(shell, held).stdout.strip() == "3"
 
 
-def test_227_what_apt_refuses_is_told_in_its_own_words(shell: Shell) -> None:
+def test_224_what_apt_refuses_is_told_in_its_own_words(shell: Shell) -> None:
     script = """
     apt_get_program() { echo 'Reading package lists...'; echo 'E: Unable to locate package docker.io'; return 100; }
     begin_installing package
@@ -131,7 +131,7 @@ THINGS = {
 
 
 @pytest.mark.parametrize(("things", "stays"), THINGS.items())
-def test_223_a_docker_stays_where_something_of_a_user_is_in_it(shell: Shell, things: str, stays: bool) -> None:
+def test_220_a_docker_stays_where_something_of_a_user_is_in_it(shell: Shell, things: str, stays: bool) -> None:
     script = f"""
     mkdir -p state/docker
     printf 'image\\tbusybox\\t-\\n' >state/record

@@ -64,7 +64,7 @@ def package(shell: Shell) -> list[str]:
     return decoded(done.stdout.strip().split("\t")[2]).splitlines()
 
 
-def test_286_the_package_is_told_with_what_apt_knows(shell: Shell) -> None:
+def test_263_the_package_is_told_with_what_apt_knows(shell: Shell) -> None:
     offered = ["offered 5:28.50.1-1", "offered 5:28.5.2-1", "offered 26.1.5-1"]
     assert package(shell) == ["package docker.io", "status install ok installed", "held ", *offered]
     (shell.folder / "held").write_text("docker.io\n")
@@ -82,7 +82,7 @@ def test_286_the_package_is_told_with_what_apt_knows(shell: Shell) -> None:
         ("29", "docker.io"),  # it is there, and its upgrade was interrupted
     ],
 )
-def test_281_the_latest_version_is_installed_with_its_client(shell: Shell, beginning: str, words: str) -> None:
+def test_258_the_latest_version_is_installed_with_its_client(shell: Shell, beginning: str, words: str) -> None:
     done = tried(shell, f"upgrade_package docker.io {beginning} 60")
     assert (done.returncode, done.stderr) == (0, "")
     assert calls(shell)[0] == f"upgrade:  {words}"
@@ -90,7 +90,7 @@ def test_281_the_latest_version_is_installed_with_its_client(shell: Shell, begin
     assert not (shell.folder / "state/docker").exists()
 
 
-def test_281_what_an_upgrade_adds_to_a_docker_of_ours_is_recorded(shell: Shell) -> None:
+def test_258_what_an_upgrade_adds_to_a_docker_of_ours_is_recorded(shell: Shell) -> None:
     record = shell.folder / "state/docker/record"
     record.parent.mkdir()
     record.write_text("docker\tDocker\tpackage\n")
@@ -98,14 +98,14 @@ def test_281_what_an_upgrade_adds_to_a_docker_of_ours_is_recorded(shell: Shell) 
     assert record.read_text() == "docker\tDocker\tpackage\npackage\tpackage tini-static\tun\n"
 
 
-def test_286_a_hold_of_ours_is_taken_off_for_the_upgrade(shell: Shell) -> None:
+def test_263_a_hold_of_ours_is_taken_off_for_the_upgrade(shell: Shell) -> None:
     (shell.folder / "held").write_text("docker.io\n")
     (shell.folder / "state/record").write_text("hold\tpackage docker.io\t-\n")
     tried(shell, "upgrade_package docker.io 28.5 60")
     assert calls(shell)[0] == "upgrade: docker.io  docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"
 
 
-def test_281_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: Shell) -> None:
+def test_258_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: Shell) -> None:
     done = tried(shell, "failure=100\nupgrade_package docker.io 28.5 60")
     assert done.returncode == 1
     assert done.stderr == (
@@ -113,7 +113,7 @@ def test_281_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: S
     )
 
 
-def test_282_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -> None:
+def test_259_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -> None:
     inspected = r"/web\trunning\talways\tdemo,\t\n/off\texited\tno\tbridge,\t\"Could not attach\"\n"
     with_program(shell, "docker", f'case $1 in ps) echo 1 2 ;; inspect) printf "{inspected}" ;; esac')
     assert tried(shell, "list_containers").stdout.splitlines() == [
@@ -124,7 +124,7 @@ def test_282_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -
     assert tried(shell, "list_containers").returncode == 1
 
 
-def test_282_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
+def test_259_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
     with_program(shell, "docker", 'shift 2; exec "$@"')
     with_program(shell, "ping", '[ "$5" = web ]')
     with_program(shell, "wget", 'case $* in *http://db:9/) echo "cannot connect: Connection refused" ;; esac; exit 1')
@@ -134,7 +134,7 @@ def test_282_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
     assert tried(shell, "ask_names keeper web").stdout == ""
 
 
-def test_283_an_upgrade_that_a_killed_run_has_left_is_waited_for(shell: Shell) -> None:
+def test_260_an_upgrade_that_a_killed_run_has_left_is_waited_for(shell: Shell) -> None:
     unit = shell.folder / "run/systemd/transient/overlay-upgrade.service"
     sleep = 'sleep() { echo >>slept; [ "$(grep -c "" slept)" != 3 ] || rm run/systemd/transient/*; }'
     asked = f"{sleep}\nOVERLAY_RUN=$PWD/run; await_upgrade 9; echo waited: $waited after $tries"

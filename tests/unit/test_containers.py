@@ -48,7 +48,7 @@ def test_what_docker_says_now_comes_before_what_was_recorded() -> None:
     assert merge([now], [recorded]) == (now,)
 
 
-def test_242_an_address_a_network_and_a_container_that_docker_has_forgotten_are_those_of_the_record() -> None:
+def test_236_an_address_a_network_and_a_container_that_docker_has_forgotten_are_those_of_the_record() -> None:
     stopped = replace(HAS, runs=False, attachments=(Attachment("bridge"),))
     other = replace(HAS, identity=GONE, name="gone")
     assert merge([stopped], [HAS, other]) == (replace(HAS, runs=False), other)

@@ -157,7 +157,7 @@ def test_each_node_gets_the_archive_for_its_cpu_which_is_downloaded_once(
     assert [release_for(situation, node).cpu for node in situation.cluster.nodes] == ["x86_64", "aarch64", "x86_64"]
     for node in situation.cluster.nodes:
         pushed = release_for(situation, node)
-        resources = PLANE.phases[0].resources(situation, node)
+        resources = [each for phase in PLANE.phases for each in phase.resources(situation, node)]
         (found,) = (each for each in resources if isinstance(each, Release))
         assert (found.archive, found.hashes) == (pushed.path, tuple(pushed.hashes.items()))
         services = [each for each in Etcd().resources(situation, node) if isinstance(each, Service)]

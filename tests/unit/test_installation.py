@@ -57,7 +57,7 @@ def all_without(answer: str, **values: str) -> Mapping[str, Facts]:
     return {f"node{number}": without_docker(answer, hostname=f"node{number}", **values) for number in (1, 2, 3)}
 
 
-def test_221_docker_is_a_stage_of_its_own_and_nothing_else_is_in_it(tmp_path: Path) -> None:
+def test_218_docker_is_a_stage_of_its_own_and_nothing_else_is_in_it(tmp_path: Path) -> None:
     situation = bare(tmp_path, INSTALL, node2=without_docker(offered(), programs=""))
     assert first(situation) == [
         f"node2: install package docker.io  ({DEBIAN12}, with iptables)",
@@ -65,19 +65,19 @@ def test_221_docker_is_a_stage_of_its_own_and_nothing_else_is_in_it(tmp_path: Pa
     ]
 
 
-def test_221_debian_13_has_dockers_command_line_in_a_package_of_its_own(tmp_path: Path) -> None:
+def test_218_debian_13_has_dockers_command_line_in_a_package_of_its_own(tmp_path: Path) -> None:
     answer = offered(DEBIAN13, f"docker-cli candidate {DEBIAN13}")
     (package, _) = first(bare(tmp_path, INSTALL, node2=without_docker(answer)))
     assert package == f"node2: install package docker.io  ({DEBIAN13}, with docker-cli)"
 
 
-def test_221_a_command_line_of_another_source_does_not_come_along(tmp_path: Path) -> None:
+def test_218_a_command_line_of_another_source_does_not_come_along(tmp_path: Path) -> None:
     answer = offered(DEBIAN12, f"docker-cli candidate {DEBIAN13}")
     (package, _) = first(bare(tmp_path, INSTALL, node2=without_docker(answer)))
     assert package == f"node2: install package docker.io  ({DEBIAN12})"
 
 
-def test_221_the_parser_of_apparmor_comes_along_where_it_is_on(tmp_path: Path) -> None:
+def test_218_the_parser_of_apparmor_comes_along_where_it_is_on(tmp_path: Path) -> None:
     answer = offered(DEBIAN12, "apparmor candidate 3.0")
     (package, _) = first(bare(tmp_path, INSTALL, node2=without_docker(answer, apparmor="yes")))
     assert package.endswith(", with apparmor)")
@@ -85,14 +85,14 @@ def test_221_the_parser_of_apparmor_comes_along_where_it_is_on(tmp_path: Path) -
     assert "apparmor" not in package
 
 
-def test_221_a_host_that_has_docker_gets_none(tmp_path: Path) -> None:
+def test_218_a_host_that_has_docker_gets_none(tmp_path: Path) -> None:
     situation = bare(tmp_path, INSTALL)
     following = ETCD.stages(situation, Goal.CONVERGE)
     assert installation.stages(situation, following) == tuple(following)
     assert not any(change.phase == "install" for change in make_plan(ETCD, situation))
 
 
-def test_221_the_restart_that_follows_is_foreseen(tmp_path: Path) -> None:
+def test_218_the_restart_that_follows_is_foreseen(tmp_path: Path) -> None:
     situation = bare(tmp_path, INSTALL, node2=without_docker(offered()))
     before, after = installation.stages(situation, ETCD.stages(situation, Goal.CONVERGE))
     named = foresee(ETCD, before.foresee(situation), after.foresee(situation))
@@ -109,7 +109,7 @@ def test_221_the_restart_that_follows_is_foreseen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "plane"), [(DEBIAN12, ETCD), (DEBIAN13, SWARM)])
-def test_230_the_docker_that_is_to_come_decides_the_control_plane(tmp_path: Path, version: str, plane: object) -> None:
+def test_227_the_docker_that_is_to_come_decides_the_control_plane(tmp_path: Path, version: str, plane: object) -> None:
     situation = bare(tmp_path, INSTALL, **all_without(offered(version)))
     assert planes.chosen(planes.known(), situation) is plane
     archives = {"amd64": Archive(tmp_path / f"docker-{version[:7].rstrip('+')}.tgz", "0" * 64)}
@@ -117,7 +117,7 @@ def test_230_the_docker_that_is_to_come_decides_the_control_plane(tmp_path: Path
     assert planes.chosen(planes.known(), situation) is plane
 
 
-def test_230_hosts_that_would_get_dockers_of_two_control_planes_are_refused(tmp_path: Path) -> None:
+def test_227_hosts_that_would_get_dockers_of_two_control_planes_are_refused(tmp_path: Path) -> None:
     hosts = {**all_without(offered(DEBIAN12)), "node3": without_docker(offered(DEBIAN13))}
     with pytest.raises(
         PreflightRefused, match=r"Docker 20\.10\.24 \(etcd\) on node1, node2; Docker 26\.1\.5 \(swarm\)"
@@ -125,7 +125,7 @@ def test_230_hosts_that_would_get_dockers_of_two_control_planes_are_refused(tmp_
         planes.chosen(planes.known(), bare(tmp_path, INSTALL, **hosts))
 
 
-def test_227_a_host_without_docker_is_refused_unless_it_is_to_be_installed(tmp_path: Path) -> None:
+def test_224_a_host_without_docker_is_refused_unless_it_is_to_be_installed(tmp_path: Path) -> None:
     (found,) = failures(bare(tmp_path, DockerEngine(), node2=without_docker(offered(), hostname="node2")))
     assert (found.check, found.where) == ("docker-version", "node2")
     assert "docker: {install: true}" in found.advice
@@ -144,13 +144,13 @@ def test_227_a_host_without_docker_is_refused_unless_it_is_to_be_installed(tmp_p
         (INSTALL, offered(DEBIAN13), "Docker 26.1.5, which is to be installed, is outside"),
     ],
 )
-def test_227_what_cannot_be_installed_is_refused(tmp_path: Path, engine: DockerEngine, answer: str, what: str) -> None:
+def test_224_what_cannot_be_installed_is_refused(tmp_path: Path, engine: DockerEngine, answer: str, what: str) -> None:
     found = failures(bare(tmp_path, engine, node2=without_docker(answer, hostname="node2")))
     assert [one.where for one in found if what in one.evidence] == ["node2"]
     assert all(one.advice for one in found)
 
 
-def test_227_a_version_that_is_asked_for_is_installed_though_another_is_the_candidate(tmp_path: Path) -> None:
+def test_224_a_version_that_is_asked_for_is_installed_though_another_is_the_candidate(tmp_path: Path) -> None:
     older = "20.10.5+dfsg1-1"
     answer = offered(DEBIAN12, f"docker.io version {older}")
     situation = bare(tmp_path, replace(INSTALL, version="20.10.5"), node2=without_docker(answer))
@@ -164,7 +164,7 @@ def static(folder: Path, content: bytes = b"docker") -> DockerEngine:
     return DockerEngine(install=True, archives={"amd64": Archive(path, hashlib.sha256(b"docker").hexdigest())})
 
 
-def test_228_a_static_release_brings_units_of_ours(tmp_path: Path) -> None:
+def test_225_a_static_release_brings_units_of_ours(tmp_path: Path) -> None:
     situation = bare(tmp_path, static(tmp_path), node2=without_docker(""))
     assert first(situation) == [
         "node2: install release docker 20.10.24  (in /usr/local/bin)",
@@ -174,7 +174,7 @@ def test_228_a_static_release_brings_units_of_ours(tmp_path: Path) -> None:
     ]
 
 
-def test_228_what_a_static_release_lacks_is_installed_by_apt(tmp_path: Path) -> None:
+def test_225_what_a_static_release_lacks_is_installed_by_apt(tmp_path: Path) -> None:
     situation = bare(tmp_path, static(tmp_path), node2=without_docker(offered(), programs=""))
     assert first(situation)[0] == "node2: install package iptables  (which Docker needs)"
     situation = bare(tmp_path, static(tmp_path), node2=without_docker("", programs="", hostname="node2"))
@@ -194,7 +194,7 @@ def test_228_what_a_static_release_lacks_is_installed_by_apt(tmp_path: Path) -> 
         (static, "riscv64", "docker.source has no archive for riscv64"),
     ],
 )
-def test_226_an_archive_that_is_not_the_right_one_is_refused(
+def test_223_an_archive_that_is_not_the_right_one_is_refused(
     tmp_path: Path, engine: object, machine: str, what: str
 ) -> None:
     host = without_docker("", machine=machine, hostname="node2")

@@ -66,7 +66,7 @@ def at(*paths: str, stage: str | None = None, **changed: Any) -> Facts:
 # The record
 
 
-def test_264_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_247_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     assert record.under_way(cluster) is None
     record.begin(cluster, MIGRATION)
@@ -75,7 +75,7 @@ def test_264_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"before": "etcd"}', '{"before": 1, "after": 2, "networks": [1]}'])
-def test_264_a_damaged_record_is_one_problem_that_says_where_copies_are(tmp_path: Path, text: str) -> None:
+def test_247_a_damaged_record_is_one_problem_that_says_where_copies_are(tmp_path: Path, text: str) -> None:
     cluster = sample(tmp_path)
     record.begin(cluster, MIGRATION)
     (cluster.folder / record.FILE).write_text(text)
@@ -83,7 +83,7 @@ def test_264_a_damaged_record_is_one_problem_that_says_where_copies_are(tmp_path
         record.under_way(cluster)
 
 
-def test_274_what_the_former_control_plane_kept_is_put_aside_and_the_record_last(tmp_path: Path) -> None:
+def test_257_what_the_former_control_plane_kept_is_put_aside_and_the_record_last(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     planes.record(cluster, ETCD)
     record.begin(cluster, MIGRATION)
@@ -102,7 +102,7 @@ def test_274_what_the_former_control_plane_kept_is_put_aside_and_the_record_last
 # Meanwhile
 
 
-def test_266_while_a_migration_is_under_way_others_refuse_and_say_what_ends_it(tmp_path: Path) -> None:
+def test_249_while_a_migration_is_under_way_others_refuse_and_say_what_ends_it(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     record.refuse(cluster)
     record.begin(cluster, MIGRATION)
@@ -112,14 +112,14 @@ def test_266_while_a_migration_is_under_way_others_refuse_and_say_what_ends_it(t
         record.refuse(cluster)
 
 
-def test_266_a_node_says_it_too_if_the_controller_does_not(tmp_path: Path) -> None:
+def test_249_a_node_says_it_too_if_the_controller_does_not(tmp_path: Path) -> None:
     found = {"node1": Facts(values={"migration": "yes"}), "node2": Facts()}
     (problem,) = record.warnings(sample(tmp_path), found)
     assert problem.where == "node1"
     assert "fab migrate" in problem.advice
 
 
-def test_266_the_record_of_the_control_plane_changes_during_a_migration_only(tmp_path: Path) -> None:
+def test_249_the_record_of_the_control_plane_changes_during_a_migration_only(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     planes.record(cluster, ETCD)
     planes.record(cluster, SWARM)
@@ -129,7 +129,7 @@ def test_266_the_record_of_the_control_plane_changes_during_a_migration_only(tmp
     assert planes.recorded(cluster) is SWARM
 
 
-def test_266_whatever_the_inventory_says_the_recorded_control_plane_is_shown_meanwhile(tmp_path: Path) -> None:
+def test_249_whatever_the_inventory_says_the_recorded_control_plane_is_shown_meanwhile(tmp_path: Path) -> None:
     cluster = replace(sample(tmp_path), control_plane="swarm")
     planes.record(cluster, ETCD)
     with pytest.raises(PreflightRefused, match="fab migrate"):
@@ -159,7 +159,7 @@ def test_the_control_planes_have_an_order() -> None:
     ],
     ids=["before", "recorded", "stopping", "half put back", "stopped", "left", "half cleaned", "done"],
 )
-def test_265_how_far_a_node_is(facts: Facts, stage: Stage, stopped: bool) -> None:
+def test_248_how_far_a_node_is(facts: Facts, stage: Stage, stopped: bool) -> None:
     assert (nodes.stage(ETCD, facts), nodes.is_stopped(ETCD, facts)) == (stage, stopped)
 
 
@@ -167,7 +167,7 @@ def steps(plane: Plane, situation: Situation) -> list[tuple[str, str]]:
     return [(change.where, change.phase) for change in engine.make_plan(plane, situation)]
 
 
-def test_265_each_node_takes_the_steps_that_it_has_not_taken(tmp_path: Path) -> None:
+def test_248_each_node_takes_the_steps_that_it_has_not_taken(tmp_path: Path) -> None:
     cluster = replace(sample(tmp_path), nodes=swarm_sample.NODES)
     found = {
         "node1": at(STORE_FILE, nodes.RECORD),
@@ -179,7 +179,7 @@ def test_265_each_node_takes_the_steps_that_it_has_not_taken(tmp_path: Path) -> 
     assert ETCD.phases != phases.leaving(ETCD).phases
 
 
-def test_261_networks_come_first_and_containers_before_all_that_takes_an_address() -> None:
+def test_244_networks_come_first_and_containers_before_all_that_takes_an_address() -> None:
     names = [phase.name for phase in phases.entering(SWARM, MIGRATION, ()).phases]
     order = ["docker", "swarm", "same-networks", "overlay", "containers", "start", "mend", "keeper"]
     assert [name for name in names if name in order] == order
@@ -195,7 +195,7 @@ def bare(tmp_path: Path, *networks_there: dict[str, Any]) -> Situation:
     return replace(situation, cluster=cluster, facts=facts)
 
 
-def test_261_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -> None:
+def test_244_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -> None:
     before = bare(tmp_path, told("demo", "10.99.0.0/24"), told("mine", "10.0.0.0/24"))
     foreseen = nodes.with_recorded(nodes.left(ETCD, before), MIGRATION.networks)
     plan = engine.make_plan(phases.entering(SWARM, MIGRATION, before.facts), foreseen)
@@ -211,14 +211,14 @@ def test_261_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -
     assert [(one.where, one.note) for one in plan if one.phase == "start"] == [("node1", "web")]
 
 
-def test_261_an_automatic_subnet_stays_and_the_swarms_own_networks_get_another(tmp_path: Path) -> None:
+def test_244_an_automatic_subnet_stays_and_the_swarms_own_networks_get_another(tmp_path: Path) -> None:
     before = bare(tmp_path, told("demo", "10.123.4.0/24"))
     demo = replace(DEMO, pools=(Pool("10.123.4.0/24"),))
     foreseen = nodes.with_recorded(nodes.left(ETCD, before), (demo,))
     assert {name: str(subnet) for name, subnet in assigned(foreseen).items()} == {"demo": "10.123.4.0/24"}
 
 
-def test_267_what_the_former_control_plane_holds_is_no_obstacle_and_all_else_is(tmp_path: Path) -> None:
+def test_250_what_the_former_control_plane_holds_is_no_obstacle_and_all_else_is(tmp_path: Path) -> None:
     before = bare(tmp_path)
     dockerd, other = 'users:(("dockerd",pid=7,fd=1))', 'users:(("nc",pid=8,fd=1))'
     listeners = (
@@ -238,7 +238,7 @@ def known(situation: Situation, *containers: Container, kept: tuple[SharedNetwor
     return {one.name: one for one in networks.known(situation, containers, kept)}
 
 
-def test_268_networks_are_as_docker_tells_them(tmp_path: Path) -> None:
+def test_251_networks_are_as_docker_tells_them(tmp_path: Path) -> None:
     options = {networks.MTU: "1400", "com.docker.network.driver.overlay.vxlanid_list": "256"}
     there = told("theirs", "10.77.0.0/24", Options=options, Labels={"a": "b"}, Internal=True)
     ingress, local = told("ingress", "10.1.0.0/24", Ingress=True), told("own", "10.2.0.0/24", Scope="local")
@@ -248,14 +248,14 @@ def test_268_networks_are_as_docker_tells_them(tmp_path: Path) -> None:
     assert set(found) == {"theirs", "demo"}
 
 
-def test_268_a_network_that_nothing_knows_has_the_subnet_of_its_containers(tmp_path: Path) -> None:
+def test_251_a_network_that_nothing_knows_has_the_subnet_of_its_containers(tmp_path: Path) -> None:
     found = known(bare(tmp_path), WEB, ASLEEP, container("none", Attachment("empty")))
     assert (found["mine"].pools, found["mine"].guessed) == ((Pool("10.0.0.0/24"),), True)
     assert (found["demo"].pools, found["demo"].labels) == ((Pool("10.99.0.0/24"),), {LABEL: "demo"})
     assert "empty" not in found
 
 
-def test_268_the_inventorys_subnet_counts_where_docker_knows_none(tmp_path: Path) -> None:
+def test_251_the_inventorys_subnet_counts_where_docker_knows_none(tmp_path: Path) -> None:
     situation = bare(tmp_path)
     subnet = sample(tmp_path).networks[0].subnet
     named = replace(situation, cluster=replace(situation.cluster, networks=(Network("demo", subnet),), mtu=1400))
@@ -263,17 +263,17 @@ def test_268_the_inventorys_subnet_counts_where_docker_knows_none(tmp_path: Path
     assert (found.pools, found.options, found.guessed) == ((Pool(str(subnet)),), {networks.MTU: "1400"}, False)
 
 
-def test_268_a_users_network_of_one_host_is_not_shared(tmp_path: Path) -> None:
+def test_251_a_users_network_of_one_host_is_not_shared(tmp_path: Path) -> None:
     own = told("own", "172.30.0.0/16", Scope="local", Driver="bridge")
     assert "own" not in known(bare(tmp_path, own), container("c", Attachment("own", "172.30.0.2")))
 
 
-def test_268_the_record_counts_before_all_else(tmp_path: Path) -> None:
+def test_251_the_record_counts_before_all_else(tmp_path: Path) -> None:
     there = told("demo", "10.1.2.0/24")
     assert known(bare(tmp_path, there), WEB, kept=(DEMO,))["demo"] == DEMO
 
 
-def test_268_the_store_tells_a_network_as_docker_does() -> None:
+def test_251_the_store_tells_a_network_as_docker_does() -> None:
     chosen = '[{"IPAMData": "{\\"Gateway\\": \\"10.0.0.1/24\\", \\"Pool\\": \\"10.0.0.0/24\\"}"}]'
     asked = '[{"PreferredPool": "", "SubPool": "", "Gateway": ""}]'
     value = {
@@ -299,14 +299,14 @@ def test_268_the_store_tells_a_network_as_docker_does() -> None:
         (["10.99.0.3", "10.99.0.200"], Pool("10.99.0.0/24", "10.99.0.1", "10.99.0.64/26")),
     ],
 )
-def test_263_nobody_else_is_given_an_address_that_a_user_chose(addresses: list[str], pool: Pool) -> None:
+def test_246_nobody_else_is_given_an_address_that_a_user_chose(addresses: list[str], pool: Pool) -> None:
     network = SharedNetwork("demo", (Pool("10.99.0.0/24"),))
     users = [container(str(n), Attachment("demo", one, fixed=True)) for n, one in enumerate(addresses)]
     others = [WEB, container("x", Attachment("mine", "10.0.0.2", fixed=True))]
     assert networks.kept_free(network, [*users, *others], 10).pools == (pool,)
 
 
-def test_263_a_network_of_several_pools_or_with_a_range_stays_as_it_is() -> None:
+def test_246_a_network_of_several_pools_or_with_a_range_stays_as_it_is() -> None:
     user = container("u", Attachment("demo", "10.99.0.3", fixed=True))
     for pools in ((Pool("10.99.0.0/24"), Pool("10.98.0.0/24")), (Pool("10.99.0.0/24", range="10.99.0.0/25"),)):
         network = SharedNetwork("demo", pools)
@@ -334,18 +334,18 @@ HEARD = {("demo", "fixed"): "10.99.0.50"}
     ],
     ids=["back", "removed", "not found", "another address", "no address", "not connected", "down", "ended by itself"],
 )
-def test_262_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
+def test_245_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
     outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
     assert (outcome.status, said in outcome.evidence) == ("failed" if said else "passed", True)
 
 
-def test_262_one_that_was_stopped_stays_stopped() -> None:
+def test_245_one_that_was_stopped_stays_stopped() -> None:
     seen = proof.Seen(runs=False, started=1.0, addresses={"mine": ""})
     assert proof.outcome(ASLEEP, seen, {}, {}).evidence == "stopped, as before"
     assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, {}).status == "failed"
 
 
-def test_261_the_downtime_is_from_the_first_stop_to_the_last_start() -> None:
+def test_244_the_downtime_is_from_the_first_stop_to_the_last_start() -> None:
     assert proof.away(FIXED, SEEN, {"node2": 90.0}) == 10.0
     assert proof.away(ASLEEP, SEEN, {"node1": 90.0}) is None
     assert proof.away(FIXED, replace(SEEN, started=80.0), {"node2": 90.0}) is None

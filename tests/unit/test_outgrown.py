@@ -33,7 +33,7 @@ def upgraded(situation: Situation, versions: Mapping[str, str]) -> Situation:
     return situation
 
 
-def test_246_one_of_the_hosts_has_outgrown_its_cluster(tmp_path: LocalPath) -> None:
+def test_237_one_of_the_hosts_has_outgrown_its_cluster(tmp_path: LocalPath) -> None:
     (found,) = failures(upgraded(planned_sample(tmp_path), {"node2": "26.1.5+dfsg1"}))
     assert (found.check, found.where) == ("docker-version", "node2")
     assert found.evidence == (
@@ -43,7 +43,7 @@ def test_246_one_of_the_hosts_has_outgrown_its_cluster(tmp_path: LocalPath) -> N
     assert found.advice == "fab migrate --plan shows how the cluster goes on with swarm mode"
 
 
-def test_247_every_host_has_outgrown_it(tmp_path: LocalPath) -> None:
+def test_238_every_host_has_outgrown_it(tmp_path: LocalPath) -> None:
     versions = {"node1": "26.1.5", "node2": "28.5.2", "node3": "23.0.0"}
     found = failures(upgraded(planned_sample(tmp_path), versions))
     assert [(one.check, one.where) for one in found] == [("docker-version", name) for name in versions]
@@ -51,22 +51,22 @@ def test_247_every_host_has_outgrown_it(tmp_path: LocalPath) -> None:
     assert all("fab migrate" in one.advice and "install" not in one.advice for one in found)
 
 
-def test_246_a_host_that_is_new_to_the_cluster_has_outgrown_nothing(tmp_path: LocalPath) -> None:
+def test_237_a_host_that_is_new_to_the_cluster_has_outgrown_nothing(tmp_path: LocalPath) -> None:
     situation = upgraded(bare_situation(sample(tmp_path)), {"node2": "26.1.5"})
     assert outgrown.versions(PLANE, situation) == {}
     assert "install Docker 20.10" in failures(situation)[0].advice
 
 
 @pytest.mark.parametrize("version", ["20.10.24", "22.06.0", ""])
-def test_246_a_docker_with_a_cluster_store_has_outgrown_nothing(tmp_path: LocalPath, version: str) -> None:
+def test_237_a_docker_with_a_cluster_store_has_outgrown_nothing(tmp_path: LocalPath, version: str) -> None:
     assert outgrown.problems(PLANE, upgraded(planned_sample(tmp_path), {"node2": version})) == ()
 
 
-def test_246_no_docker_is_known_to_outgrow_swarm_mode(tmp_path: LocalPath) -> None:
+def test_237_no_docker_is_known_to_outgrow_swarm_mode(tmp_path: LocalPath) -> None:
     assert outgrown.versions(SWARM, upgraded(planned_sample(tmp_path), {"node2": "99.0.0"})) == {}
 
 
-def test_246_the_program_on_a_node_and_the_control_plane_know_the_same_limit() -> None:
+def test_237_the_program_on_a_node_and_the_control_plane_know_the_same_limit() -> None:
     assert f"too_new={PLANE.docker_versions.limit[0]} " in etcd_node.functions("docker_store")
 
 
@@ -90,7 +90,7 @@ def packages(situation: Situation, text: str) -> Situation:
         (TWO.format("hold", "install"), ["docker-ce"]),
     ],
 )
-def test_250_the_packages_of_docker_are_held_and_the_plan_says_why(
+def test_241_the_packages_of_docker_are_held_and_the_plan_says_why(
     tmp_path: LocalPath, text: str, held: list[str]
 ) -> None:
     situation = packages(planned_sample(tmp_path), text)
@@ -101,11 +101,11 @@ def test_250_the_packages_of_docker_are_held_and_the_plan_says_why(
 
 
 @pytest.mark.parametrize("text", [PACKAGES.format("hold"), TWO.format("hold", "hold"), ""])
-def test_251_what_is_held_already_or_from_no_package_is_left_alone(tmp_path: LocalPath, text: str) -> None:
+def test_242_what_is_held_already_or_from_no_package_is_left_alone(tmp_path: LocalPath, text: str) -> None:
     assert holds(packages(planned_sample(tmp_path), text)) == []
 
 
-def test_251_the_inventory_may_want_no_hold(tmp_path: LocalPath) -> None:
+def test_242_the_inventory_may_want_no_hold(tmp_path: LocalPath) -> None:
     situation = packages(planned_sample(tmp_path), PACKAGES.format("install"))
     cluster = replace(situation.cluster, docker_engine=DockerEngine(hold=False))
     assert holds(replace(situation, cluster=cluster)) == []

@@ -63,7 +63,7 @@ def refused(situation: Situation, plane: Plane = SWARM) -> list[tuple[str, str, 
     return [(one.where, one.evidence, one.advice) for one in failures(outcomes)]
 
 
-def test_281_each_upgrade_is_named_with_what_it_stops(tmp_path: Path) -> None:
+def test_258_each_upgrade_is_named_with_what_it_stops(tmp_path: Path) -> None:
     situation = with_docker(wanting(at_work(tmp_path), version="28"), "26.1.5")
     busy = replace(situation.facts["node2"], containers=(WEB, ONCE))
     situation = replace(situation, facts={**situation.facts, "node2": busy})
@@ -87,7 +87,7 @@ def test_281_each_upgrade_is_named_with_what_it_stops(tmp_path: Path) -> None:
     assert not [change for change in later if change.action == "upgrade"]
 
 
-def test_281_nothing_to_upgrade_is_no_stage(tmp_path: Path) -> None:
+def test_258_nothing_to_upgrade_is_no_stage(tmp_path: Path) -> None:
     following = (Stage(as_it_is),)
     for version, wanted in (("28.5.2", "28"), ("28.5.2", "28.5.2"), ("26.1.5", ""), ("28.5.2", "26")):
         situation = with_docker(wanting(at_work(tmp_path), version=wanted), version)
@@ -103,14 +103,14 @@ def test_281_nothing_to_upgrade_is_no_stage(tmp_path: Path) -> None:
         (answer(status="hold ok installed"), None),
     ],
 )
-def test_283_an_upgrade_that_was_interrupted_is_ended(told: str, note: str | None) -> None:
+def test_260_an_upgrade_that_was_interrupted_is_ended(told: str, note: str | None) -> None:
     wanted = upgrade.Engine("docker.io", "28")
     facts = Facts(values={"dockerd": "Docker version 28.5.2, build 1"}, answers={"docker-package": told})
     difference = wanted.compare(facts)
     assert (difference and difference.note) == note
 
 
-def test_284_a_downgrade_is_refused_with_both_versions(tmp_path: Path) -> None:
+def test_261_a_downgrade_is_refused_with_both_versions(tmp_path: Path) -> None:
     situation = with_docker(wanting(at_work(tmp_path), version="26"), "28.5.2", None, "node2")
     ((where, what, advice),) = refused(with_docker(situation, "26.1.5", None, "node1", "node3"))
     assert where == "node2"
@@ -123,7 +123,7 @@ def test_284_a_downgrade_is_refused_with_both_versions(tmp_path: Path) -> None:
     ]
 
 
-def test_285_an_upgrade_beyond_the_control_plane_is_refused(tmp_path: Path) -> None:
+def test_262_an_upgrade_beyond_the_control_plane_is_refused(tmp_path: Path) -> None:
     situation = with_docker(wanting(bare(tmp_path), version="26"), "20.10.24")
     assert refused(situation, SWARM) == []
     told = refused(situation, ETCD)
@@ -135,7 +135,7 @@ def test_285_an_upgrade_beyond_the_control_plane_is_refused(tmp_path: Path) -> N
     )
 
 
-def test_285_without_a_quorum_no_docker_is_upgraded(tmp_path: Path) -> None:
+def test_262_without_a_quorum_no_docker_is_upgraded(tmp_path: Path) -> None:
     there = at_work(tmp_path)
     lost = {name: replace(facts, docker={view.INFO: facts.docker[view.INFO]}) for name, facts in there.facts.items()}
     told = refused(with_docker(wanting(replace(there, facts=lost), version="28"), "26.1.5"))
@@ -153,14 +153,14 @@ def test_285_without_a_quorum_no_docker_is_upgraded(tmp_path: Path) -> None:
         ("28", answer("held ours"), ""),
     ],
 )
-def test_286_what_apt_cannot_install_is_refused(tmp_path: Path, version: str, told: str, words: str) -> None:
+def test_263_what_apt_cannot_install_is_refused(tmp_path: Path, version: str, told: str, words: str) -> None:
     situation = with_docker(wanting(at_work(tmp_path), version=version), "26.1.5", told)
     problems = refused(situation)
     assert len(problems) == (3 if words else 0)
     assert all(words in what and advice for _, what, advice in problems)
 
 
-def test_286_what_is_not_from_an_archive_of_ours_becomes_none(tmp_path: Path) -> None:
+def test_263_what_is_not_from_an_archive_of_ours_becomes_none(tmp_path: Path) -> None:
     archives = {"amd64": Archive(NOWHERE / "docker-28.5.2.tgz", "0")}
     situation = _of_amd64(with_docker(wanting(at_work(tmp_path), archives=archives), "26.1.5"))
     assert all("it is of the package docker.io" in what for _, what, _ in refused(situation))
@@ -198,7 +198,7 @@ def test_the_control_plane_of_a_new_cluster_is_the_one_for_the_docker_it_gets(tm
     assert chosen(known(), wanting(situation, version="26")).name == "swarm"
 
 
-def test_288_the_leader_is_upgraded_last_and_nobody_together(tmp_path: Path) -> None:
+def test_265_the_leader_is_upgraded_last_and_nobody_together(tmp_path: Path) -> None:
     situation = with_docker(wanting(at_work(tmp_path), version="28"), "26.1.5")
     (phase,) = (one for one in SWARM.phases if one.name == "upgrade")
     now = upgrade.stages(situation, (Stage(as_it_is),))[0].enter(situation)
@@ -209,7 +209,7 @@ def test_288_the_leader_is_upgraded_last_and_nobody_together(tmp_path: Path) -> 
     assert [len(wave) for wave in phase.waves(apart, changes)] == [3]
 
 
-def test_288_with_three_managers_one_may_be_away(tmp_path: Path) -> None:
+def test_265_with_three_managers_one_may_be_away(tmp_path: Path) -> None:
     third = listed(NODES[2], role="manager")
     assert managers.cost_of_one(at_work(tmp_path, node3=third), NODES[0]) == ""
     assert "no majority" in managers.cost_of_one(at_work(tmp_path), NODES[0])
@@ -221,7 +221,7 @@ def found(name: str, node: str = "node1", **other: object) -> Found:
     return replace(there, **other)  # type: ignore[arg-type]
 
 
-def test_282_a_container_that_does_not_come_back_is_named() -> None:
+def test_259_a_container_that_does_not_come_back_is_named() -> None:
     ran = {("node1", "web"), ("node1", "once")}
     assert list(gate.unwell(ran, [found("web")])) == []
     assert list(gate.unwell(ran, [found("web", runs=False)])) == ["web does not run on node1"]
@@ -233,7 +233,7 @@ def test_282_a_container_that_does_not_come_back_is_named() -> None:
     assert list(gate.unwell((), [replace(gone, error="exec: no such file or directory")])) == []
 
 
-def test_282_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:
+def test_259_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:
     situation = at_work(tmp_path)
     here = [found("web"), found("db", "node2"), found("off", "node2", runs=False), found("plain", networks=frozenset())]
     asked = gate.questions(here, situation, NODES[0])
@@ -246,7 +246,7 @@ def test_282_a_container_answers_by_name_from_another_node(tmp_path: Path) -> No
     assert list(gate.silent(here, asked, NODES[0], [])) == [f"{keeper} on node1 cannot be asked"]
 
 
-def test_282_who_is_not_wholly_in_the_swarm_is_named() -> None:
+def test_259_who_is_not_wholly_in_the_swarm_is_named() -> None:
     daemons = {node.name: view.told(own(node)) for node in NODES}
     entries = {node.name: view.entry(listed(node, leader=node is NODES[0])) for node in NODES}
 
@@ -265,7 +265,7 @@ def test_282_who_is_not_wholly_in_the_swarm_is_named() -> None:
     assert said()[0] == "the swarm of node2 is pending: no leader"
 
 
-def test_287_an_upgrade_by_hand_is_said(tmp_path: Path) -> None:
+def test_264_an_upgrade_by_hand_is_said(tmp_path: Path) -> None:
     situation = with_docker(at_work(tmp_path), "28.5.2")
     assert upgrade.by_hand(situation) == ()
     before = replace(

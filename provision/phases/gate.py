@@ -26,8 +26,8 @@ SECONDS = 130
 #: Seconds for which all have to be well: one that ends at each start runs for a moment again and again.
 STEADY = 3.0
 ADVICE = (
-    "on that node: docker ps -a, docker logs NAME, journalctl -u docker.service -u overlay-mend.service; once it answers, run this "
-    "again: it goes on with the next node"
+    "on that node: docker ps -a, docker logs NAME, journalctl -u docker.service -u overlay-mend.service; "
+    "once it answers, run this again: it goes on with the next node"
 )
 
 

@@ -215,7 +215,10 @@ remove_packages() {
     for name in $names; do
         case $(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) in
         '' | un* | ?c* | pn*) ;;
-        *) printf 'the package %s stays: something needs it\n' "$name" ;;
+        *)
+            printf '%s install\n' "$name" | dpkg --set-selections # else dpkg goes on wanting to remove it
+            printf 'the package %s stays: something needs it\n' "$name"
+            ;;
         esac
     done
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Action, Change
@@ -24,11 +24,17 @@ from provision.migration.record import Migration, Pool, SharedNetwork
 from provision.network.subnets import ipv4, subnets_of
 from provision.node import library
 from provision.phases.networks import Networks
+from provision.waiting import wait_for
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from docker import DockerClient
 
     from provision.core.plane import Coordinator
+
+#: Seconds in which Docker gives a network its subnets, after it has created the network. Milliseconds as a rule.
+ALLOCATION_SECONDS = 20.0
 
 
 def leaving(before: Plane) -> Plane:
@@ -165,7 +171,7 @@ def _make(docker: DockerClient, network: SharedNetwork) -> None:
             IPAMPool(pool.subnet, iprange=pool.range or None, gateway=pool.gateway.partition("/")[0] or None)
             for pool in network.pools
         ]
-        made = docker.networks.create(
+        docker.networks.create(
             network.name,
             "overlay",
             check_duplicate=True,
@@ -175,20 +181,22 @@ def _make(docker: DockerClient, network: SharedNetwork) -> None:
             ipam=IPAMConfig(pool_configs=pools),
             options=dict(network.options),
         )
-        made.reload()
-        there = [made]
     wanted = {ipv4(pool.subnet) for pool in network.pools}
-    for one in there:
-        found = set(subnets_of({**one.attrs, "IPAM": {"Config": _pools(one.attrs)}}))
-        if found != wanted:
-            what = f"network {network.name} has the subnets {sorted(map(str, found))}, not {sorted(map(str, wanted))}"
-            advice = f"if it is not needed: docker network rm {network.name}; then run fab migrate again"
-            raise StepFailed(Problem(what, CLUSTER, advice))
+    if not wait_for(lambda: _subnets(docker, network.name) == wanted, ALLOCATION_SECONDS):
+        found = ", ".join(sorted(map(str, _subnets(docker, network.name)))) or "no subnet"
+        what = f"network {network.name} has {found}, not {', '.join(sorted(map(str, wanted)))}"
+        advice = f"if it is not needed: docker network rm {network.name}; then run fab migrate again"
+        raise StepFailed(Problem(what, CLUSTER, advice))
 
 
-def _pools(attributes: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the pools; Docker tells none where a subnet overlaps another network's, though it has created it."""
-    return (attributes.get("IPAM") or {}).get("Config") or ()
+def _subnets(docker: DockerClient, name: str) -> set[IPv4Network]:
+    """Return the subnets of a network; none as long as Docker has not given it any.
+
+    Docker creates a network first. Where a subnet overlaps another network's, it never gives any.
+    """
+    there = [one.attrs for one in docker.networks.list(names=[name]) if one.name == name]
+    pools = [pool for attributes in there for pool in (attributes.get("IPAM") or {}).get("Config") or ()]
+    return set(subnets_of({"IPAM": {"Config": pools}}))
 
 
 @dataclass(frozen=True)

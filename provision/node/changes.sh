@@ -143,13 +143,3 @@ drop_firewall() {
     rm -f /run/overlay-provision/overlay-firewall.service.inputs /run/overlay-provision/overlay_provision.loaded
     systemctl daemon-reload
 }
-
-# hold_package NAME: let no upgrade replace the package, as `apt-mark hold` does. While another program installs packages,
-# dpkg is locked.
-hold_package() {
-    deadline=$(($(date +%s) + 120))
-    until said=$(printf '%s hold\n' "$1" | dpkg --set-selections 2>&1); do
-        [ "$(date +%s)" -lt "$deadline" ] || die "dpkg does not hold the package $1: $said"
-        sleep 1
-    done
-}

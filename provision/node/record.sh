@@ -111,8 +111,18 @@ remember_hold() {
 
 # release_package NAME: let upgrades replace the package again, if it is still installed and held.
 release_package() {
-    case $(dpkg --get-selections "$1" 2>/dev/null) in *hold) ;; *) return 0 ;; esac
-    printf '%s install\n' "$1" | dpkg --set-selections
+    selection=$(dpkg --get-selections "$1" 2>/dev/null) || die "dpkg does not say whether the package $1 is held"
+    case $selection in *hold) select_package "$1" install ;; esac
+}
+
+# select_package NAME STATE: tell dpkg that the package is to `install`, or to `hold`. While another program installs
+# packages, dpkg is locked.
+select_package() {
+    deadline=$(($(date +%s) + 120))
+    until said=$(printf '%s %s\n' "$1" "$2" | dpkg --set-selections 2>&1); do
+        [ "$(date +%s)" -lt "$deadline" ] || die "dpkg does not note that the package $1 is to $2: $said"
+        sleep 1
+    done
 }
 
 # put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).
@@ -140,16 +150,16 @@ put_back() {
 # one kind or of all, and the kept copies. They are as they were before our first change, and belong to the host again.
 forget() {
     [ -f "$state/record" ] || return 0
-    : >"$state/record.new"
-    while IFS=$tab read -r kind name value; do
-        if [ "$kind" != "${2:-$kind}" ] || ! printf '%s\n' "$name" | grep -qE -- "^($1)"; then
-            printf '%s\t%s\t%s\n' "$kind" "$name" "$value" >>"$state/record.new"
-        elif [ "$kind" = kept ]; then
-            printf '%s\n' "$value" >>"$state/forgotten"
-        fi
-    done <"$state/record"
-    sync "$state/record.new" 2>/dev/null || sync
-    mv -f "$state/record.new" "$state/record" && names=
+    {
+        : >"$state/forgotten" && : >"$state/record.new" && while IFS=$tab read -r kind name value; do
+            if [ "$kind" != "${2:-$kind}" ] || ! printf '%s\n' "$name" | grep -qE -- "^($1)"; then
+                printf '%s\t%s\t%s\n' "$kind" "$name" "$value" >>"$state/record.new" || exit 1
+            elif [ "$kind" = kept ]; then
+                printf '%s\n' "$value" >>"$state/forgotten" || exit 1
+            fi
+        done <"$state/record" && sync_path "$state/record.new" && mv -f "$state/record.new" "$state/record"
+    } || die "cannot write $state/record.new; the record is unchanged"
+    names=
     [ ! -f "$state/forgotten" ] || while read -r copy; do rm -rf -- "$copy"; done <"$state/forgotten"
     rm -f "$state/forgotten"
 }

@@ -48,4 +48,4 @@ class HeldPackage(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Hold the package."""
-        return call("hold_package", self.package)
+        return call("select_package", self.package, "hold")

@@ -185,14 +185,14 @@ def test_242_a_host_without_dpkg_has_none(shell: Shell) -> None:
 
 
 def test_241_dpkg_holds_the_package_and_a_reset_releases_it_and_no_other(shell: Shell, dpkg: Path) -> None:
-    shell.run(f"{at(dpkg)}remember_hold docker.io\nhold_package docker.io")
+    shell.run(f"{at(dpkg)}remember_hold docker.io\nselect_package docker.io hold")
     assert asked(shell, dpkg) == {"docker.io": "hold", "docker-cli": "hold"}
     shell.run(f"{at(dpkg)}put_back '.*'")
     assert asked(shell, dpkg) == {"docker.io": "install", "docker-cli": "hold"}
 
 
 def test_242_a_package_that_is_gone_by_now_is_nothing_to_release(shell: Shell, dpkg: Path) -> None:
-    shell.run(f"{at(dpkg)}remember_hold docker.io\nhold_package docker.io")
+    shell.run(f"{at(dpkg)}remember_hold docker.io\nselect_package docker.io hold")
     (dpkg / "status").write_text(STATUS.replace("docker.io", "another"))
     shell.run(f"{at(dpkg)}put_back '.*'")
     assert "hold" not in (dpkg / "status").read_text().split("docker-cli")[0]

@@ -32,8 +32,8 @@ retire_docker() {
     put_back "$read_by_docker"
     forget "$read_by_docker"
     sed -n "s/^hold${tab}package \([^$tab]*\)$tab.*/\1/p" "$state/record" 2>/dev/null | while read -r package; do
-        release_package "$package" # it was held because this control plane needs this Docker
-    done
+        release_package "$package" || exit 1 # it was held because this control plane needs this Docker
+    done || exit 1
     forget 'package ' hold
 }
 

@@ -161,18 +161,20 @@ def _afterwards(stage: Stage) -> Stage:
 def _installed(situation: Situation) -> Situation:
     """Return the situation as it is found when Docker is installed, as far as that is known before."""
     there = {
-        node.name: _with_docker(situation.of(node), coming(situation, node), situation)
-        for node in situation.cluster.nodes
-        if is_missing(situation, node)
+        node.name: _with_docker(situation, node) for node in situation.cluster.nodes if is_missing(situation, node)
     }
     return replace(situation, facts={**situation.facts, **there})
 
 
-def _with_docker(facts: Facts, version: str, situation: Situation) -> Facts:
-    values = {"dockerd": f"Docker version {version},", "docker-cli": "yes"}
+def _with_docker(situation: Situation, node: Node) -> Facts:
+    facts = situation.of(node)
+    values = {"dockerd": f"Docker version {coming(situation, node)},", "docker-cli": "yes"}
     if situation.cluster.docker_engine.archives:
         texts = [f"# {unit.path}\n{(unit.content or b'').decode()}" for unit in _units()]
         values |= {"docker-unit": texts[-1], "docker-ours": "archive"}
+    else:
+        names = _of_docker(situation, node)
+        values["docker-packages"] = " -- ".join(f"Package: {name} Status: install ok installed" for name in names)
     units = {**facts.units, layout.DOCKER_UNIT: Unit("active", "enabled")}
     return replace(
         facts,
@@ -199,14 +201,19 @@ def _without_candidate(situation: Situation, node: Node, offer: Offer) -> Proble
 
 def _packages(situation: Situation, node: Node) -> tuple[Packages, ...]:
     """Return Docker's package, the one of its command line, and those that it needs."""
-    engine, offer = situation.cluster.docker_engine, Offer.of(situation.of(node))
-    version, client = _offered(situation, node), _command_line(engine.package)
-    pinned = f"={version}" if engine.version else ""
-    with_client = (client,) if version in (offer.candidates.get(client), *offer.versions.get(client, ())) else ()
-    needed = tuple(name for name in _needed(situation.of(node)))
-    beside = f", with {', '.join((*with_client, *needed))}" if with_client or needed else ""
-    names = (engine.package, *with_client)
-    return (Packages((*(f"{name}{pinned}" for name in names), *needed), f"{version}{beside}"),)
+    version, names, needed = _offered(situation, node), _of_docker(situation, node), _needed(situation.of(node))
+    pinned = f"={version}" if situation.cluster.docker_engine.version else ""
+    beside = ", ".join((*names[1:], *needed))
+    note = f"{version}, with {beside}" if beside else version
+    return (Packages((*(f"{name}{pinned}" for name in names), *needed), note),)
+
+
+def _of_docker(situation: Situation, node: Node) -> tuple[str, ...]:
+    """Return Docker's package, and the one of its command line, if apt has that in the same version."""
+    package, offer = situation.cluster.docker_engine.package, Offer.of(situation.of(node))
+    client = _command_line(package)
+    has = (offer.candidates.get(client), *offer.versions.get(client, ()))
+    return (package, client) if _offered(situation, node) in has else (package,)
 
 
 def _offered(situation: Situation, node: Node) -> str:

@@ -99,7 +99,8 @@ def test_218_the_restart_that_follows_is_foreseen(tmp_path: Path) -> None:
     assert "restart unit docker.service on node2" in named.interruptions
     assert not any(change.phase == "install" for change in named)
     # As it is found when Docker is there.
-    installed = changed(situation, "node2", with_values(dockerd=f"Docker version {DEBIAN12},"))
+    of_dpkg = {"docker-packages": "Package: docker.io Status: install ok installed"}
+    installed = changed(situation, "node2", with_values(dockerd=f"Docker version {DEBIAN12},", **of_dpkg))
     running = {"docker.service": Unit("active", "enabled", 7)}
     found = changed(installed, "node2", lambda facts: replace(facts, units=running, docker_answers=True))
     entered = after.enter(replace(found, preparing=True))

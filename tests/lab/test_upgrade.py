@@ -185,6 +185,8 @@ def test_260_a_run_killed_in_an_upgrade_is_ended_by_the_next(lab: Lab, fab: Fab)
 
 
 def test_261_an_older_docker_than_there_is_refused(lab: Lab, fab: Fab) -> None:
+    for name in older(lab, "28"):
+        install(lab, name, "28")
     wants(lab, "26")
     (problem,) = document(fab(lab, "provision", "--yes", "--json"), 3)["problems"]
     assert all(node.name in problem["where"] for node in lab.nodes)

@@ -54,19 +54,18 @@ last_words() {
     printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}"
 }
 
-# await_upgrade SECONDS: wait until an upgrade of Docker has ended that a run has left to itself, and until dockerd is in its
-# cluster again. Set $waited to `yes` if there was one.
+# await_upgrade SECONDS: wait, at most so long, until an upgrade of Docker has ended that a run has left to itself, and until
+# dockerd is in its cluster again. Set $waited to `yes` if there was one.
 await_upgrade() {
-    tries=0 waited=
-    while [ -e "${OVERLAY_RUN:-/run}/systemd/transient/overlay-upgrade.service" ] && [ "$tries" -lt "$1" ]; do
+    deadline=$(($(date +%s) + $1)) waited=
+    while [ -e "${OVERLAY_RUN:-/run}/systemd/transient/overlay-upgrade.service" ] && [ "$(date +%s)" -lt "$deadline" ]; do
         sleep 1
-        tries=$((tries + 1)) waited=yes
+        waited=yes
     done
-    while [ -n "$waited" ] && [ "$tries" -lt "$1" ]; do
-        case $(timeout 10 docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}' 2>/dev/null) in
+    while [ -n "$waited" ] && left=$((deadline - $(date +%s))) && [ "$left" -gt 0 ]; do
+        case $(timeout "$((left < 10 ? left : 10))" docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}' 2>/dev/null) in
         'active ' | 'inactive ') break ;;
         esac
         sleep 1
-        tries=$((tries + 1))
     done
 }

@@ -31,7 +31,8 @@ class OneVerb(Executor):
             verbs = [task.name for task in tasks]
             refuse(
                 f"there is one verb in a run, not {len(verbs)}: {', '.join(verbs)}",
-                " && ".join(f"fab {verb}" for verb in verbs),
+                "run them one after another, each with its own -i and flags",
+                as_json=any(task.as_kwargs.get("json") for task in tasks),
             )
         return super().execute(*tasks)
 

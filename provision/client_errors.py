@@ -5,7 +5,9 @@ The libraries are recognised by their names, not imported: most runs have no err
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +17,16 @@ from provision.errors import Problem, ProvisionError
 _JOURNAL = "on the node: journalctl -u docker.service"
 _STATUS = "fab status shows which daemons answer; then run this again"
 _CERTIFICATES = "fab certs shows where each certificate lies and when it ends; fab provision renews what is missing"
+_ROOM = "make room on the controller, where the inventory and /tmp are; then run this again"
+_OPEN_FILES = "let the controller open more files (ulimit -n); then run this again"
+#: By the number of an error: what to do about trouble that the controller has, never a daemon.
+_OF_THE_CONTROLLER: Mapping[int | None, str] = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "let the controller write there; then run this again",
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+}
 #: Docker's words about an image that it does not have.
 _NO_IMAGE = re.compile(r"no such image: (\S+)", re.IGNORECASE)
 
@@ -28,13 +40,20 @@ def explained(error: Exception, where: str = "", advice: str = "") -> Problem:
 
 def is_of_a_client(error: Exception) -> bool:
     """Say whether the error is of a client's library, a connection or a file: not a mistake in this program."""
-    return isinstance(error, OSError | EOFError) or any(_library(kind) in _CLIENTS for kind in type(error).__mro__)
+    return _is_of_the_system(error) or any(_library(kind) in _CLIENTS for kind in type(error).__mro__)
 
 
 def node_asked(error: Exception) -> str:
     """Return the node whose Docker was asked when a client of ours raised this error; empty if that is not known."""
     request = getattr(error, "request", None) or getattr(getattr(error, "response", None), "request", None)
     return str(getattr(request, "node_asked", ""))
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Say whether the system has raised the error. Libraries derive errors of their own from it, without a number."""
+    if isinstance(error, EOFError | ConnectionError | TimeoutError | ssl.SSLError | socket.gaierror):
+        return True
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def _library(kind: type) -> str:
@@ -49,7 +68,7 @@ def _problem(error: Exception) -> Problem:
     explain = next((_EXPLAINED[library] for library in libraries if library in _EXPLAINED), None)
     if explain:
         return explain(error)
-    if isinstance(error, OSError | EOFError):
+    if _is_of_the_system(error):
         return _connection(error)
     what = f"the check itself has failed ({type(error).__name__}: {_one_line(error)})"
     return Problem(what, advice="this is a mistake in overlay-provision: please report it, with the file of --bundle")
@@ -94,6 +113,9 @@ def _connection(error: Exception, daemon: str = "a daemon") -> Problem:
             or (getattr(root, "reason", None) or _one_line(root)).replace("_", " ").lower()
         )
         return Problem(f"TLS with {daemon} fails: {words}", advice=_CERTIFICATES)
+    if isinstance(root, OSError) and root.errno in _OF_THE_CONTROLLER:
+        what = f"{root.filename}: {root.strerror}" if root.filename is not None else str(root.strerror)
+        return Problem(what, "controller", _OF_THE_CONTROLLER[root.errno])
     if isinstance(root, OSError) and root.filename is not None:
         return Problem(f"{root.filename}: {root.strerror}", "controller", "is the file there, and readable by you?")
     if isinstance(root, TimeoutError) or "timed out" in str(root).lower():

@@ -60,10 +60,10 @@ def run(
     os._exit(report.exit_code)
 
 
-def refuse(what: str, advice: str) -> NoReturn:
+def refuse(what: str, advice: str, *, as_json: bool) -> NoReturn:
     """Print what is wrong with the command line, and exit."""
     error = UsageError(Problem(what, "command line", advice))
-    _print(Report("fab", error.title, error.exit_code, problems=error.problems), as_json=False)
+    _print(Report("fab", error.title, error.exit_code, problems=error.problems), as_json=as_json)
     raise SystemExit(error.exit_code)
 
 

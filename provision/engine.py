@@ -13,10 +13,10 @@ from provision.core.plan import CLUSTER, CONTROLLER, Change, Plan
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
 from provision.docker.archive import normal
-from provision.errors import PreflightRefused, Problem, StepFailed
+from provision.errors import PreflightRefused, Problem, ProvisionError, StepFailed
 from provision.inventory.model import Node
 from provision.node import library
-from provision.remote import Remote, Remotes
+from provision.remote import Remote, Remotes, merged
 from provision.report.progress import Progress
 from provision.resources import UPLOADS, Difference, Resource, Service, Upgrade
 
@@ -86,7 +86,17 @@ def completed(plane: Plane, situation: Situation, remotes: Remotes) -> Situation
 
 
 def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.Facts]:
-    """Run each node's script, and return what it answers."""
+    """Run each node's script, and return what it answers. One error holds the problems of every node."""
+    found, silent = answers_of_some(scripts, remotes)
+    if silent:
+        raise merged(list(silent.values()))
+    return found
+
+
+def answers_of_some(
+    scripts: Mapping[str, str], remotes: Remotes
+) -> tuple[Mapping[str, facts.Facts], Mapping[str, ProvisionError]]:
+    """Run each node's script. Return what the nodes answer, and the error of each node that does not."""
     # Steady: should this clock be set meanwhile, no node's would seem to be.
     epoch = time.time() - time.monotonic()
 
@@ -100,9 +110,12 @@ def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    found = remotes.each(ask)
-    # What the others have said of the cluster during an upgrade is out of date.
-    return remotes.each(ask) if any(one.values.get("awaited-upgrade") for one in found.values()) else found
+    found, silent = remotes.attempt(ask)
+    if any(one.values.get("awaited-upgrade") for one in found.values()):
+        # What the others have said of the cluster during an upgrade is out of date.
+        found, fallen_silent = remotes.attempt(ask, found)
+        silent |= fallen_silent
+    return found, silent
 
 
 def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:

@@ -190,42 +190,6 @@ fact_docker() {
     )" "$@"
 }
 
-# docker_command < UNIT: print dockerd's last command line in what `systemctl cat` prints, but not that of our drop-in.
-docker_command() {
-    file='' line=''
-    # shellcheck disable=SC2162 # without -r, a backslash at the end of a line continues it, as in the unit
-    while read line; do
-        case $line in
-        '# /'*) file=${line##*/} ;;
-        ExecStart=* | 'ExecStart '*=*) [ "$file" = 50-overlay.conf ] || command_line=${line#*=} ;;
-        esac
-    done
-    printf '%s\n' "${command_line-}"
-}
-
-# docker_variables COMMAND < UNIT: print the variables of the command line that are in the unit's environment files, after
-# the name of each file.
-docker_variables() {
-    names=$(printf '%s\n' "$1" | tr -d '{}' | tr -c 'A-Za-z0-9_$\n' '\n' | sed -n 's/^\$\(..*\)/^ *\1=/p')
-    [ -n "$names" ] || return 0
-    sed -n 's/^ *EnvironmentFile *= *-\{0,1\}//p' | while read -r file; do
-        [ ! -r "$file" ] || { printf '# %s\n' "$file" && grep "$names" "$file"; }
-    done
-}
-
-# docker_flag NAME WORDS: print the value of a flag on a command line, the last one. In a subshell, for its `set -f`.
-docker_flag() (
-    set -f
-    value='' before=''
-    # shellcheck disable=SC2086 # a word a flag
-    for word in $(printf %s "$2" | tr -d "\"'"); do
-        case $word in "--$1="*) value=${word#*=} ;; esac
-        [ "$before" != "--$1" ] || value=$word
-        before=$word
-    done
-    printf %s "$value"
-)
-
 # fact_docker_unit: print dockerd's unit, the variables of its command line, and whether systemd has a socket for it. Set
 # $docker_words, all that is on the command line.
 fact_docker_unit() {

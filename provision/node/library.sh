@@ -54,19 +54,67 @@ last_words() {
     printf '%s\n' "${errors:-$(printf '%s\n' "$said" | tail -n 8)}"
 }
 
-# await_upgrade SECONDS: wait until an upgrade of Docker has ended that a run has left to itself, and until dockerd is in its
-# cluster again. Set $waited to `yes` if there was one.
-await_upgrade() {
-    tries=0 waited=
-    while [ -e "${OVERLAY_RUN:-/run}/systemd/transient/overlay-upgrade.service" ] && [ "$tries" -lt "$1" ]; do
-        sleep 1
-        tries=$((tries + 1)) waited=yes
+# docker_command < UNIT: print dockerd's last command line in what `systemctl cat` prints, but not that of our drop-in.
+docker_command() {
+    file='' line=''
+    # shellcheck disable=SC2162 # without -r, a backslash at the end of a line continues it, as in the unit
+    while read line; do
+        case $line in
+        '# /'*) file=${line##*/} ;;
+        ExecStart=* | 'ExecStart '*=*) [ "$file" = 50-overlay.conf ] || command_line=${line#*=} ;;
+        esac
     done
-    while [ -n "$waited" ] && [ "$tries" -lt "$1" ]; do
-        case $(timeout 10 docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}' 2>/dev/null) in
+    printf '%s\n' "${command_line-}"
+}
+
+# docker_variables COMMAND < UNIT: print the variables of the command line that are in the unit's environment files, after
+# the name of each file.
+docker_variables() {
+    names=$(printf '%s\n' "$1" | tr -d '{}' | tr -c 'A-Za-z0-9_$\n' '\n' | sed -n 's/^\$\(..*\)/^ *\1=/p')
+    [ -n "$names" ] || return 0
+    sed -n 's/^ *EnvironmentFile *= *-\{0,1\}//p' | while read -r file; do
+        [ ! -r "$file" ] || { printf '# %s\n' "$file" && grep "$names" "$file"; }
+    done
+}
+
+# docker_flag NAME WORDS: print the value of a flag on a command line, the last one. In a subshell, for its `set -f`.
+docker_flag() (
+    set -f
+    value='' before=''
+    # shellcheck disable=SC2086 # a word a flag
+    for word in $(printf %s "$2" | tr -d "\"'"); do
+        case $word in "--$1="*) value=${word#*=} ;; esac
+        [ "$before" != "--$1" ] || value=$word
+        before=$word
+    done
+    printf %s "$value"
+)
+
+# configured_docker_root: print the folder in which dockerd keeps its data, as its command line or its file says. Fail where
+# the file is there and cannot be read.
+configured_docker_root() {
+    unit_text=$(systemctl cat docker.service 2>/dev/null)
+    words=$(printf '%s\n' "$unit_text" | docker_command)
+    words="$words $(printf '%s\n' "$unit_text" | docker_variables "$words" | sed '/^#/d; s/^[^=]*=//')"
+    place=$(docker_flag data-root "$words") config=$(docker_flag config-file "$words")
+    config=${config:-/etc/docker/daemon.json} in_file=
+    [ ! -e "$config" ] || in_file=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "$config") || return 1
+    place=${in_file:-$place}
+    printf '%s\n' "${place:-/var/lib/docker}"
+}
+
+# await_upgrade SECONDS: wait, at most so long, until an upgrade of Docker has ended that a run has left to itself, and until
+# dockerd is in its cluster again. Set $waited to `yes` if there was one.
+await_upgrade() {
+    deadline=$(($(date +%s) + $1)) waited=
+    while [ -e "${OVERLAY_RUN:-/run}/systemd/transient/overlay-upgrade.service" ] && [ "$(date +%s)" -lt "$deadline" ]; do
+        sleep 1
+        waited=yes
+    done
+    while [ -n "$waited" ] && left=$((deadline - $(date +%s))) && [ "$left" -gt 0 ]; do
+        case $(timeout "$((left < 10 ? left : 10))" docker info -f '{{.Swarm.LocalNodeState}} {{.Swarm.Error}}' 2>/dev/null) in
         'active ' | 'inactive ') break ;;
         esac
         sleep 1
-        tries=$((tries + 1))
     done
 }

@@ -64,9 +64,14 @@ remember_unit() {
 remember_gateway_bridge() {
     case $1 in
     inactive | failed)
-        docker_root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-        grep -qs docker_gwbridge "${docker_root:-/var/lib/docker}/network/files/local-kv.db" ||
-            remember network docker_gwbridge -
+        networks=$(configured_docker_root) || die "cannot read Docker's configuration; $untouched"
+        networks=$networks/network/files/local-kv.db found=1
+        [ ! -e "$networks" ] || { grep -q docker_gwbridge "$networks" && found=0 || found=$?; }
+        case $found in
+        0) ;;
+        1) remember network docker_gwbridge - ;;
+        *) die "cannot read $networks; $untouched" ;;
+        esac
         ;;
     *) remember_network docker_gwbridge ;;
     esac

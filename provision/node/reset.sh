@@ -3,7 +3,8 @@
 
 # leave_overlays: take every container, running or not, off the networks that hosts share.
 leave_overlays() {
-    systemctl -q is-active docker.service || return 0
+    shown=$(systemctl show -p ActiveState docker.service) || die "systemd does not answer for docker.service"
+    case ${shown#ActiveState=} in active | reloading) ;; *) return 0 ;; esac
     networks=$(timeout 60 docker network ls -q --no-trunc --filter driver=overlay) || die "docker does not list its networks"
     for network in $networks; do
         on_it=$(timeout 60 docker ps -aq --no-trunc --filter "network=$network") || die "docker does not list its containers"

@@ -6,9 +6,9 @@ has, and sudo unless the login user is root.
 
 from provision.remote.lock import Lock
 from provision.remote.remote import Remote, connect
-from provision.remote.remotes import Remotes, in_parallel
+from provision.remote.remotes import Remotes, in_parallel, merged
 from provision.remote.shell import Result
 from provision.remote.target import Login
 from provision.remote.trust import Trust, trust
 
-__all__ = ["Lock", "Login", "Remote", "Remotes", "Result", "Trust", "connect", "in_parallel", "trust"]
+__all__ = ["Lock", "Login", "Remote", "Remotes", "Result", "Trust", "connect", "in_parallel", "merged", "trust"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -75,6 +75,31 @@ class Remotes:
         remotes = list(self) if nodes is None else [self[node.name] for node in nodes]
         answers = in_parallel(function, remotes)
         return {remote.node.name: answer for remote, answer in zip(remotes, answers, strict=True)}
+
+    def attempt(
+        self, function: Callable[[Remote], T], names: Collection[str] | None = None
+    ) -> tuple[dict[str, T], dict[str, ProvisionError]]:
+        """Call the function as `each` does. Return the answers, and the error of each node that gave none, by name."""
+        refused: dict[str, ProvisionError] = {}
+        answers: dict[str, T] = {}
+
+        def call(remote: Remote) -> None:
+            try:
+                answers[remote.node.name] = function(remote)
+            except ProvisionError as error:
+                refused[remote.node.name] = error
+
+        asked = [remote for remote in self if names is None or remote.node.name in names]
+        in_parallel(call, asked)
+        order = [remote.node.name for remote in asked]
+        return (
+            {name: answers[name] for name in order if name in answers},
+            {name: refused[name] for name in order if name in refused},
+        )
+
+    def only(self, names: Collection[str]) -> Remotes:
+        """Return these nodes alone, over the same connections. Who has opened them closes them."""
+        return Remotes((remote for remote in self if remote.node.name in names), self._gateways)
 
     def lock(self, verb: str, *, shared: bool = False, run: str = "") -> Lock:
         """Return the run lock of all these nodes, for a `with`, under the run's name. LockHeld names the holder.

@@ -148,6 +148,8 @@ class Session:
     def partial_survey(self, *, supplies: bool = False) -> Iterator[Survey]:
         """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised.
 
+        A node that answers the login and then nothing counts among those that were not reached.
+
         With `supplies`, the controller gets what the nodes would need.
         """
         starts, problems = self._starts()
@@ -156,10 +158,13 @@ class Session:
             remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
         with remotes:
             with self.progress.stage("facts"):
-                situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
+                found, silent = engine.answers_of_some(scripts, remotes)
+                answering = remotes.only(found)
+                situation, missing = self._understood(starts, found, answering, supplies=supplies)
             # Where all nodes are reached through one jump host, each repeats the jump host's problem.
-            unreached = dict.fromkeys(problem for error in refused.values() for problem in error.problems)
-            yield Survey(remotes, situation, (*problems[self.plane], *missing), tuple(unreached))
+            errors = (*refused.values(), *silent.values())
+            unreached = dict.fromkeys(problem for error in errors for problem in error.problems)
+            yield Survey(answering, situation, (*problems[self.plane], *missing), tuple(unreached))
 
     def _starts(self) -> tuple[Mapping[Plane, Situation], Mapping[Plane, tuple[Problem, ...]]]:
         """Return what is known for each candidate before any node is asked, and what is wrong with that."""
@@ -171,11 +176,17 @@ class Session:
     def _asked(
         self, starts: Mapping[Plane, Situation], scripts: Mapping[str, str], remotes: Remotes, *, supplies: bool
     ) -> tuple[Situation, tuple[Problem, ...]]:
-        """Ask the nodes for all candidates at once, choose one, and return its situation, and what is missing."""
+        """Ask the nodes for all candidates at once; `_understood` returns the rest."""
         try:
             found = engine.answers(scripts, remotes)
         except StepFailed as error:  # nothing was changed before
             raise PreflightRefused(*error.problems) from error
+        return self._understood(starts, found, remotes, supplies=supplies)
+
+    def _understood(
+        self, starts: Mapping[Plane, Situation], found: Mapping[str, Facts], remotes: Remotes, *, supplies: bool
+    ) -> tuple[Situation, tuple[Problem, ...]]:
+        """Choose the candidate that these answers mean, and return its situation, and what is missing."""
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
         self._refuse_another_cluster(found)

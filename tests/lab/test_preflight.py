@@ -360,7 +360,9 @@ def test_217_a_host_that_large_packets_do_not_reach_is_refused_with_a_likely_cau
     rule = "INPUT -i eth0 -p tcp --dport 22 -m length --length 1421:65535 -j DROP"
     with seeded(bare_lab, "node2", f"iptables -I {rule}", f"iptables -D {rule}"):
         report = looked(bare_lab, fab, 3)
-    (found,) = report["problems"]
-    assert found["where"] == "node2"
-    assert "stopped responding" in found["what"]
+    (found,) = (
+        outcome for outcome in report["outcomes"] if outcome["check"] == "reachable" and outcome["where"] == "node2"
+    )
+    assert found["status"] == "failed"
+    assert "stopped responding" in found["evidence"]
     assert "ping -M do -s 1400" in found["advice"]

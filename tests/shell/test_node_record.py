@@ -16,7 +16,10 @@ docker() {
     cat >asked
     [ -z "$api" ] || printf 'HTTP/1.1 %s\\r\\n\\r\\n' "$api"
 }
-systemctl() { [ "$systemd" ] || return 1; printf "%s\\n" $systemd; }
+systemctl() {
+    [ "$systemd" ] || return 1
+    case $1 in cat) echo "ExecStart=/usr/sbin/dockerd $flags" ;; *) printf "%s\\n" $systemd ;; esac
+}
 """
 RUNS, STOPPED = "UnitFileState=enabled ActiveState=active", "ActiveState=inactive UnitFileState=disabled"
 
@@ -62,17 +65,37 @@ def test_212_a_systemd_that_does_not_answer_has_not_said_that_docker_was_off(she
 
 
 @pytest.mark.parametrize("networks", [b"\0docker_gwbridge\0", b"\0bridge\0", None])
-def test_211_a_docker_that_is_stopped_is_not_asked_but_its_files_are_read(shell: Shell, networks: bytes | None) -> None:
-    root = shell.folder / "root"
+@pytest.mark.parametrize("told", ["on its command line", "in its file"])
+def test_211_a_docker_that_is_stopped_is_not_asked_but_its_files_are_read(
+    shell: Shell, networks: bytes | None, told: str
+) -> None:
+    root, file = shell.folder / "root", shell.folder / "daemon.json"
     if networks is not None:
         (root / "network" / "files").mkdir(parents=True)
         (root / "network" / "files" / "local-kv.db").write_bytes(networks)
-    call = (
-        f'sed() {{ case $* in *data-root*) echo {root} ;; *) command sed "$@" ;; esac; }}\nremember_unit docker.service'
-    )
+    flags = f"--config-file={file}"
+    if told == "in its file":
+        file.write_text(f'{{"data-root": "{root}"}}')
+    else:
+        flags += f" --data-root {root}"
     bridge = [] if networks and b"gwbridge" in networks else ["network\tdocker_gwbridge\t-"]
+    call = f"flags='{flags}'\nremember_unit docker.service"
     assert recorded(shell, call, unit=STOPPED) == ([*bridge, "unit\tdocker.service\tdisabled inactive"], "")
     assert not (shell.folder / "asked").exists()
+
+
+def test_211_what_a_stopped_docker_has_and_nobody_can_read_is_not_absent(shell: Shell) -> None:
+    root, file = shell.folder / "root", shell.folder / "daemon.json"
+    (root / "network" / "files" / "local-kv.db").mkdir(parents=True)
+    call = f"flags='--config-file={file} --data-root={root}'\nremember_unit docker.service"
+    # Root can read every file: a read that fails is played.
+    words = "cannot read {}; nothing was changed: what was there before must be known first\n"
+    fails = f'grep() {{ case $* in *gwbridge*) return 2 ;; *) command grep "$@" ;; esac; }}\n{call}'
+    networks = root / "network" / "files" / "local-kv.db"
+    assert recorded(shell, fails, unit=STOPPED) == ([], words.format(networks))
+    file.touch()
+    fails = f'sed() {{ case $* in *data-root*) return 2 ;; *) command sed "$@" ;; esac; }}\n{call}'
+    assert recorded(shell, fails, unit=STOPPED) == ([], words.format("Docker's configuration"))
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,15 @@ def test_177_a_dockerd_that_does_not_start_is_told_with_its_last_words(shell: Sh
 
 def test_178_a_docker_that_was_removed_is_nothing_to_put_back(shell: Shell) -> None:
     assert put_back(shell, installed="no", answers="no") == ("", ["stop"])
+
+
+def test_212_a_systemd_that_does_not_answer_has_not_said_that_no_container_is_on_a_network(shell: Shell) -> None:
+    asked = 'docker() { [ "$1" != network ] || echo listed >&3; }\nleave_overlays 3>&1\necho went on'
+
+    def said(systemd: str) -> tuple[int, str, str]:
+        done = shell.try_to(f'timeout() {{ shift; "$@"; }}\nsystemctl() {{ {systemd}; }}\n{asked}')
+        return done.returncode, done.stdout, done.stderr
+
+    assert said("return 1") == (1, "", "systemd does not answer for docker.service\n")
+    assert said("echo ActiveState=inactive") == (0, "went on\n", "")
+    assert said("echo ActiveState=active") == (0, "listed\nwent on\n", "")

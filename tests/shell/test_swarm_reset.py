@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from node_shell import SHELLS
 
+from provision.node import library
 from provision.planes.swarm.node import functions
 
 #: Docker, which is in a swarm until the attempt with this number; 9 is never.
@@ -50,13 +51,20 @@ def test_a_host_tries_three_times_to_leave(
     assert len((tmp_path / "tries").read_text().splitlines()) == tries
 
 
-def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(shell: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", ["on its command line", "in its file"])
+def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(
+    shell: tuple[str, ...], tmp_path: Path, told: str
+) -> None:
     root = tmp_path / "docker"
     (root / "swarm" / "certificates").mkdir(parents=True)
-    (tmp_path / "daemon.json").write_text(f'{{"debug": true, "data-root": "{root}"}}')
-    reset = functions("reset").replace("/etc/docker/daemon.json", str(tmp_path / "daemon.json"))
+    flags = f"--config-file={tmp_path}/daemon.json"
+    if told == "in its file":
+        (tmp_path / "daemon.json").write_text(f'{{"debug": true, "data-root": "{root}"}}')
+    else:
+        flags += f" --data-root={root}"
+    reset = f"systemctl() {{ [ $1 != cat ] || echo 'ExecStart=/usr/sbin/dockerd {flags}'; }}\n{functions('reset')}"
     (tmp_path / "program").write_text(
-        f"{STANDS_IN}\ndocker_answers() {{ false; }}\nstop_dockerd() {{ ls {root} >stopped; }}\n"
+        f"{library()}\n{STANDS_IN}\ndocker_answers() {{ false; }}\nstop_dockerd() {{ ls {root} >stopped; }}\n"
         f"{reset}\nleave_network\n"
     )
     done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)

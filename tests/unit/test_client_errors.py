@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
@@ -10,6 +13,7 @@ from threading import Event
 from typing import Any
 
 import grpc
+import jinja2
 import paramiko
 import pytest
 import requests
@@ -20,7 +24,7 @@ from provision.checks import catalogue, verify
 from provision.checks.attached_shell import ShellLostError
 from provision.checks.probes import NotOnTheNetworkError
 from provision.checks.proof import Proof
-from provision.client_errors import explained
+from provision.client_errors import explained, is_of_a_client
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failed, passed
 from provision.docker.client import over_tls
@@ -156,6 +160,26 @@ def test_a_mistake_of_ours_says_that_it_is_one() -> None:
     problem = explained(KeyError("IPAM"))
     assert "the check itself has failed (KeyError: 'IPAM')" in problem.what
     assert "report it" in problem.advice
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE])
+def test_198_trouble_that_the_controller_has_is_not_blamed_on_a_daemon(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    for raised in (error, urllib3.exceptions.ProtocolError("Connection aborted.", error)):
+        problem = explained(raised, "node1")
+        assert is_of_a_client(raised)
+        assert (problem.what, problem.where) == (os.strerror(number), "controller")
+        assert "controller" in problem.advice
+    named = OSError(number, os.strerror(number), "/srv/report.xml")
+    assert explained(named, "node1").what == f"/srv/report.xml: {os.strerror(number)}"
+
+
+def test_198_an_error_that_a_library_derives_from_one_of_the_system_is_a_mistake_of_ours() -> None:
+    for error in (jinja2.TemplateNotFound("etcd.env.j2"), OSError("no number")):
+        assert not is_of_a_client(error)
+        assert "this is a mistake in overlay-provision" in explained(error).advice
+    for error in (RESET, TimeoutError("timed out"), expired(), EOFError(), socket.gaierror("no address"), NO_FILE):
+        assert is_of_a_client(error)
 
 
 def proof() -> Proof:

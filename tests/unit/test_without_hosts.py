@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -147,4 +148,8 @@ def test_a_checkout_is_compiled_once_unless_python_is_told_otherwise(tmp_path: P
 def test_216_two_verbs_on_one_line_are_refused_before_the_first(tmp_path: Path) -> None:
     message = refused(tmp_path, "trust", "--inventory", "new.yml", "provision", "--yes")
     assert "command line: there is one verb in a run, not 2: trust, provision" in message
-    assert "fab trust && fab provision" in message
+    assert "run them one after another, each with its own -i and flags" in message
+    command = [str(Path(sys.executable).with_name("fab")), "-r", str(ROOT), "reset", "provision", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert json.loads(done.stdout)["problems"][0]["where"] == "command line"

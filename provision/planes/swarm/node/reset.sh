@@ -16,9 +16,9 @@ leave_network() {
 
 # forget_swarm: remove what a dockerd keeps of the swarm, as `docker swarm leave` does. One that does not answer may run.
 forget_swarm() {
+    docker_root=$(configured_docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
     stop_dockerd
-    docker_root=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-    rm -rf "${docker_root:-/var/lib/docker}/swarm"
+    rm -rf "$docker_root/swarm"
 }
 
 # end_membership: do nothing: who has left the swarm is no member.

@@ -124,6 +124,17 @@ def test_259_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -
     assert tried(shell, "list_containers").returncode == 1
 
 
+def test_259_containers_that_cannot_be_looked_at_are_not_none(shell: Shell) -> None:
+    with_program(shell, "docker", "case $1 in ps) echo 1 ;; inspect) exit 1 ;; esac")
+    assert tried(shell, "list_containers").returncode == 1
+    # One has vanished between the two questions.
+    with_program(shell, "docker", "case $1 in ps) echo 1 ;; inspect) [ -s seen ] || { echo >seen; exit 1; }; echo /web ;; esac")
+    done = tried(shell, "list_containers")
+    assert (done.returncode, done.stdout) == (0, "/web\n")
+    with_program(shell, "docker", "")
+    assert (tried(shell, "list_containers").returncode, tried(shell, "list_containers").stdout) == (0, "")
+
+
 def test_259_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:
     with_program(shell, "docker", 'shift 2; exec "$@"')
     with_program(shell, "ping", '[ "$5" = web ]')

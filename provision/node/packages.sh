@@ -61,7 +61,11 @@ begin_installing() {
         die "cannot write to $state"
     remember docker Docker "$1"
     remember kernel forwarding "$(line_of /proc/sys/net/ipv4/ip_forward)"
-    remember kernel policy "$(iptables -S FORWARD 2>/dev/null | head -n 1)"
+    if ! command -v iptables >/dev/null; then
+        remember kernel policy '-P FORWARD ACCEPT' # the kernel's own
+    elif rules=$(iptables -S FORWARD 2>/dev/null); then
+        remember kernel policy "$(printf '%s\n' "$rules" | head -n 1)"
+    fi
     remember_path /etc/docker /etc/containerd /etc/cni /opt/containerd /run/docker /run/containerd \
         /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
     for folder in /var/lib/containerd /var/lib/docker; do
@@ -251,11 +255,11 @@ dpkg_alone() {
 }
 
 # forget_rules: remove from the kernel what Docker leaves there until the next boot: its rules for packets, its bridges,
-# and forwarding.
+# and forwarding. It lets IPv4 forward again only where the record says that it did: a firewall's own rule stays.
 forget_rules() {
-    policy=ACCEPT
-    case $(recorded kernel policy) in *DROP) policy=DROP ;; esac
     for tool in iptables ip6tables; do
+        policy=DROP
+        case $tool,$(recorded kernel policy) in iptables,*' ACCEPT') policy=ACCEPT ;; esac
         command -v "$tool-save" >/dev/null && rules=$("$tool-save" 2>/dev/null) || continue
         case $rules in *DOCKER*) ;; *) continue ;; esac
         printf '%s\n' "$rules" | grep -v -e DOCKER -e docker0 -e docker_gwbridge | sed "s/^:FORWARD DROP /:FORWARD $policy /" |

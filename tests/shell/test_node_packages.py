@@ -211,3 +211,41 @@ def test_220_a_mount_that_stays_ends_the_removal(shell: Shell) -> None:
     done = shell.try_to(text, "unshare", "--mount")
     assert done.returncode == 1
     assert done.stderr.startswith(f"{shell.folder}/lib/x is still mounted")
+
+
+@pytest.mark.parametrize(
+    ("iptables", "recorded"),
+    [
+        ("", ["kernel\tpolicy\t-P FORWARD ACCEPT"]),  # no iptables, no rule of it
+        ("iptables() { echo '-P FORWARD DROP'; echo '-A FORWARD -j mine'; }", ["kernel\tpolicy\t-P FORWARD DROP"]),
+        ("iptables() { return 4; }", []),
+    ],
+)
+def test_218_the_policy_of_forwarding_is_recorded_where_it_is_known(
+    shell: Shell, iptables: str, recorded: list[str]
+) -> None:
+    there = f"command() {{ [ '{iptables and 'yes'}' = yes ]; }}"
+    done = tried(shell, f"{iptables}\n{there}\nbegin_installing package\ngrep policy state/docker/record || true")
+    assert (done.stdout.splitlines(), done.stderr) == (recorded, "")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "policies"),
+    [
+        ("-P FORWARD ACCEPT", ["iptables :FORWARD ACCEPT [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+        ("-P FORWARD DROP", ["iptables :FORWARD DROP [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+        ("", ["iptables :FORWARD DROP [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+    ],
+)
+def test_218_only_a_policy_that_docker_has_set_is_put_back(shell: Shell, recorded: str, policies: list[str]) -> None:
+    folder = shell.folder / "bin"
+    folder.mkdir()
+    for tool in ("iptables", "ip6tables"):
+        (folder / f"{tool}-save").write_text("#!/bin/sh\nprintf ':FORWARD DROP [0:0]\\n:DOCKER - [0:0]\\n'\n")
+        (folder / f"{tool}-restore").write_text(f"#!/bin/sh\nsed 's/^/{tool} /' >>restored\n")
+        for program in (f"{tool}-save", f"{tool}-restore"):
+            (folder / program).chmod(0o755)
+    remembered = f"remember kernel policy '{recorded}'" if recorded else ":"
+    parts = PACKAGES.replace("/sys/class/net", "$PWD/net")
+    shell.try_to(f"{parts}\nPATH=$PWD/bin:$PATH\n{remembered}\nforget_rules")
+    assert (shell.folder / "restored").read_text().splitlines() == policies

@@ -175,6 +175,16 @@ def test_263_what_is_not_from_an_archive_of_ours_becomes_none(tmp_path: Path) ->
     assert all("/nonexistent/docker-28.5.2.tgz: cannot be read" in what for _, what, _ in told)
 
 
+def test_263_a_node_whose_cpu_docker_source_lacks_is_named(tmp_path: Path) -> None:
+    archives = {"arm64": Archive(NOWHERE / "docker-28.5.2.tgz", "0")}
+    situation = wanting(at_work(tmp_path), archives=archives)
+    told = refused(_of_amd64(with_docker(situation, "26.1.5")))
+    assert [where for where, _, _ in told] == ["node1", "node2", "node3"]
+    assert told[0][1] == "Docker 26.1.5 cannot become 28.5.2: docker.source has no archive for amd64"
+    assert told[0][2].startswith("add amd64: {archive:")
+    assert refused(_of_amd64(with_docker(situation, "28.5.2"))) == []
+
+
 def _of_amd64(situation: Situation) -> Situation:
     return replace(
         situation,

@@ -27,6 +27,16 @@ def docker_not_downgraded(view: NodeView) -> Iterator[Outcome]:
 
 
 @check(PREFLIGHT)
+def docker_archive(view: NodeView) -> Iterator[Outcome]:
+    """Where docker.source names a later Docker than a node has, it has one for the node's CPU."""
+    archives, there = view.situation.cluster.docker_engine.archives, installed(view.facts)
+    later = [one.version for one in archives.values() if there.is_older(one.version)]
+    if later and not installation.archive_for(view.situation, view.node):
+        what, advice = installation.no_archive(view.facts)
+        yield view.failed(f"Docker {there.version} cannot become {later[0]}: {what}", advice)
+
+
+@check(PREFLIGHT)
 def docker_upgrade(view: NodeView) -> Iterator[Outcome]:
     """Where a node's Docker is to be upgraded, the node can get the other one, and the cluster can work with it."""
     wanted, there = upgrade.engine(view.situation, view.node), installed(view.facts).version

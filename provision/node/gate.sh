@@ -1,11 +1,18 @@
 # Whether containers are well again: which run, and which answer by name. POSIX sh; needs the docker command.
 
-# list_containers: print each container's name, state, restart policy, networks, and why Docker could not start it.
+# list_containers: print each container's name, state, restart policy, networks, and why Docker could not start it. One may
+# vanish before it is looked at: then all are listed once more.
 list_containers() {
-    identities=$(timeout 20 docker ps -aq --no-trunc) || exit 1
-    # shellcheck disable=SC2086 # a word a container
-    [ -z "$identities" ] || timeout 20 docker inspect -f "{{.Name}}$tab{{.State.Status}}$tab{{.HostConfig.RestartPolicy.Name}}$tab{{range \$name, \$_ := .NetworkSettings.Networks}}{{\$name}},{{end}}$tab{{printf \"%q\" .State.Error}}" \
-        $identities | sed "s/$tab\"\"\$/$tab/"
+    shown="{{.Name}}$tab{{.State.Status}}$tab{{.HostConfig.RestartPolicy.Name}}$tab{{range \$name, \$_ := .NetworkSettings.Networks}}{{\$name}},{{end}}$tab{{printf \"%q\" .State.Error}}"
+    for _ in 1 2; do
+        identities=$(timeout 20 docker ps -aq --no-trunc) || exit 1
+        [ -n "$identities" ] || return 0
+        # shellcheck disable=SC2086 # a word a container
+        lines=$(timeout 20 docker inspect -f "$shown" $identities) || continue
+        printf '%s\n' "$lines" | sed "s/$tab\"\"\$/$tab/"
+        return 0
+    done
+    exit 1
 }
 
 # ask_names KEEPER NAME…: from inside a keeper, print the keeper and each name that does not answer, and `.` at the end.

@@ -57,11 +57,15 @@ candidate_of() {
 begin_installing() {
     [ "${state%/docker}" = "$state" ] || return 0
     state=$state/docker names=
-    (umask 077 && mkdir -p "$state" && : >"$state/installing") && sync_path "$state/installing" ||
+    (umask 077 && mkdir -p "$state" && : >"$state/installing" && rm -f "$state/removing") && sync_path "$state/installing" ||
         die "cannot write to $state"
     remember docker Docker "$1"
     remember kernel forwarding "$(line_of /proc/sys/net/ipv4/ip_forward)"
-    remember kernel policy "$(iptables -S FORWARD 2>/dev/null | head -n 1)"
+    if ! command -v iptables >/dev/null; then
+        remember kernel policy '-P FORWARD ACCEPT' # the kernel's own
+    elif rules=$(iptables -S FORWARD 2>/dev/null); then
+        remember kernel policy "$(printf '%s\n' "$rules" | head -n 1)"
+    fi
     remember_path /etc/docker /etc/containerd /etc/cni /opt/containerd /run/docker /run/containerd \
         /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
     for folder in /var/lib/containerd /var/lib/docker; do
@@ -153,20 +157,20 @@ put_docker() {
 }
 
 # list_things: if Docker is ours, print what is in it, a line each: `container`, `image` or `volume`, its name, and its label
-# if a container or volume is ours. Print `unseen` if it does not answer, and something may be in it.
+# if a container or volume is ours. Print `unseen` if it does not answer, and something may be in it. What a removal that
+# was interrupted has left is agreed to.
 list_things() {
     [ -f "$state/docker/record" ] || return 0
     if docker_answers; then
         label='{{.Label "overlay-keeper"}}{{.Label "overlay-provision.run"}}'
-        timeout 60 docker ps -a --format "container$tab{{.Names}}$tab$label"
         name='{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
-        timeout 60 docker image ls --format "image$tab$name"
-        timeout 60 docker volume ls --format "volume$tab{{.Name}}"
-    else
-        for place in containers volumes image/overlay2/imagedb/content/sha256; do
-            for found in "/var/lib/docker/$place"/*/ "/var/lib/docker/$place"/[0-9a-f]*; do
-                [ ! -e "$found" ] || { echo unseen && return 0; }
-            done
+        timeout 60 docker ps -a --format "container$tab{{.Names}}$tab$label" &&
+            timeout 60 docker image ls --format "image$tab$name" &&
+            timeout 60 docker volume ls --format "volume$tab{{.Name}}" || echo unseen
+    elif [ ! -e "$state/docker/removing" ]; then
+        for found in /var/lib/docker/containers/*/ /var/lib/docker/volumes/*/ \
+            /var/lib/docker/image/overlay2/imagedb/content/sha256/*; do
+            [ ! -e "$found" ] || { echo unseen && return 0; }
         done
     fi
 }
@@ -187,6 +191,7 @@ ${thing%:latest}
 remove_docker() (
     [ -f "$state/docker/record" ] || return 0
     state=$state/docker names=
+    : >"$state/removing" && sync_path "$state/removing" || die "cannot write to $state"
     if docker_answers; then
         timeout 60 docker ps -aq | xargs -r timeout 120 docker rm -f >/dev/null 2>&1 || true
     fi
@@ -196,11 +201,26 @@ remove_docker() (
     forget_rules
     remove_packages
     ! recorded group docker >/dev/null || ! getent group docker >/dev/null || groupdel docker
+    unmount_gone
     put_back '.*'
     systemctl daemon-reload
     systemctl reset-failed docker.service docker.socket containerd.service 2>/dev/null
     rm -rf "$state"
 )
+
+# unmount_gone: unmount what is mounted below folders that go, such as volumes: else what is in it would be deleted.
+unmount_gone() {
+    mounts_in_gone | while read -r mount; do umount -l "$(printf %b "$mount")"; done
+    mount=$(mounts_in_gone | head -n 1)
+    [ -z "$mount" ] || die "$mount is still mounted, and what is in it would be deleted: umount $mount"
+}
+
+# mounts_in_gone: print each mount below a folder that was absent or empty before us, the deepest first. A space is \0040.
+mounts_in_gone() {
+    awk -F "$tab" '$1 == "absent" || $1 == "empty" { print $2 }' "$state/record" | while read -r folder; do
+        awk -v below="$folder/" 'index($2, below) == 1 { print $2 }' /proc/self/mounts
+    done | sed 's/\\/\\0/g' | sort -r
+}
 
 # remove_packages: remove the packages that we have installed. One that others need by now stays, and is named. Docker's
 # package would delete /var/lib/docker when it is purged: the record says whether that goes.
@@ -235,11 +255,11 @@ dpkg_alone() {
 }
 
 # forget_rules: remove from the kernel what Docker leaves there until the next boot: its rules for packets, its bridges,
-# and forwarding.
+# and forwarding. It lets IPv4 forward again only where the record says that it did: a firewall's own rule stays.
 forget_rules() {
-    policy=ACCEPT
-    case $(recorded kernel policy) in *DROP) policy=DROP ;; esac
     for tool in iptables ip6tables; do
+        policy=DROP
+        case $tool,$(recorded kernel policy) in iptables,*' ACCEPT') policy=ACCEPT ;; esac
         command -v "$tool-save" >/dev/null && rules=$("$tool-save" 2>/dev/null) || continue
         case $rules in *DOCKER*) ;; *) continue ;; esac
         printf '%s\n' "$rules" | grep -v -e DOCKER -e docker0 -e docker_gwbridge | sed "s/^:FORWARD DROP /:FORWARD $policy /" |

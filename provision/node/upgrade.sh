@@ -9,23 +9,37 @@ offered_version() {
 }
 
 # upgrade_package PACKAGE BEGINNING SECONDS: install the latest version of the package that begins like this, and the same
-# of Docker's client where that is a package of its own. systemd does it in a unit of its own: it ends even if this run is
-# killed meanwhile.
+# of Docker's client where that is a package of its own. Where apt has no such version, only complete what dpkg has begun.
 upgrade_package() {
     await_upgrade "$3"
-    version=$(offered_version "$1" "$2") client=${1%.io}-cli held=
+    package=$1 beginning=$2 seconds=$3 client=${1%.io}-cli held=
     case $client in *-cli-cli) client=${client%-cli} ;; esac
-    if [ -n "$version" ] && offered_versions "$client" | grep -qxF "$version"; then client=$client=$version; else client=; fi
-    for name in "$1" ${client%%=*}; do
-        [ "$(docker_holder "$name")" != ours ] || held="$held$name "
+    version=$(offered_version "$1" "$2")
+    set --
+    if [ -n "$version" ]; then
+        set -- "$package=$version"
+        ! offered_versions "$client" | grep -qxF "$version" || set -- "$@" "$client=$version"
+        remember_added "$@"
+    fi
+    for name; do
+        [ "$(docker_holder "${name%%=*}")" != ours ] || held="$held${name%%=*} "
     done
-    set -- "$1${version:+=$version}" "$2" "$3"
-    # shellcheck disable=SC2086 # the client may be none
-    remember_added "$1" $client
-    # shellcheck disable=SC2086
-    timeout "$3" systemd-run --quiet --collect --wait --unit overlay-upgrade.service \
-        /bin/sh -c "$upgrade_unit" sh "$held" "$1" $client || {
-        printf 'Docker %s was not installed. The journal of overlay-upgrade.service ends:\n' "$2" >&2
+    run_upgrade "$seconds" "$beginning" "$held" dpkg "$@"
+    status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || status=
+    case $status in
+    *' ok installed' | *' not-installed' | '') ;;
+    *) die "the package $package is not wholly installed ($status): apt-get install --reinstall $package" ;;
+    esac
+}
+
+# run_upgrade SECONDS VERSION WORDS…: restart Docker with another version. The words are for $upgrade_unit. systemd does it in
+# a unit of its own: it ends even if this run is killed meanwhile.
+run_upgrade() {
+    seconds=$1 version=$2
+    shift 2
+    timeout "$seconds" systemd-run --quiet --collect --wait --unit overlay-upgrade.service \
+        /bin/sh -c "$upgrade_unit" sh "$@" || {
+        printf 'Docker %s was not installed. The journal of overlay-upgrade.service ends:\n' "$version" >&2
         last_words overlay-upgrade.service >&2
         exit 1
     }
@@ -43,17 +57,17 @@ remember_added() (
     sync_path "$state/record"
 )
 
-# What the unit runs, with the packages that we hold, in one word, and those to install. They are downloaded while Docker
-# runs. Docker is started again whatever becomes of them.
+# What the unit runs. Its words: the packages that we hold, in one word; `dpkg` where Docker is from a package, or nothing;
+# and the packages to install. They are downloaded while Docker runs. Docker is started again whatever becomes of them.
 # shellcheck disable=SC2016 # the unit's shell expands it
 upgrade_unit='
 set -u
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
-held=$1
-shift
+held=$1 dpkg=$2
+shift 2
 get() {
     apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        --no-install-recommends install "$@"
+        --no-install-recommends --no-remove install "$@"
 }
 started=yes
 end() {
@@ -63,20 +77,20 @@ end() {
 trap end EXIT
 trap "exit 1" HUP INT TERM
 [ -z "$held" ] || apt-mark unhold $held
-dpkg --configure -a
-get --download-only "$@" || exit
+[ -z "$dpkg" ] || dpkg --configure -a
+[ $# = 0 ] || get --download-only "$@" || exit
 started=
 systemctl stop docker.socket docker.service
-get "$@"
+[ $# = 0 ] || get "$@"
 '
 
 # upgrade_static ARCHIVE SHA256 VERSION: replace the programs of a static release of ours while the old dockerd runs on;
 # then restart it.
 upgrade_static() {
+    await_upgrade 300
     (
         state=$state/docker names=
         put_docker "$@"
     ) || exit 1
-    systemctl stop docker.socket docker.service
-    run_unit start docker.service 120
+    run_upgrade 300 "$3" '' ''
 }

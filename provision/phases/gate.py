@@ -57,12 +57,14 @@ def unwell(ran: Collection[tuple[str, str]], found: Collection[Found]) -> Iterat
 
 
 def questions(found: Collection[Found], situation: Situation, node: Node) -> Mapping[str, tuple[str, ...]]:
-    """Return, by a keeper of a node, the containers on other nodes that it asks by name. Pure."""
+    """Return, by a keeper that a node has, the containers on other nodes that it asks by name. Pure."""
+    here = {one.name for one in found if one.node == node.name}
     names = {
         network.name: {one.name for one in found if one.runs and network.name in one.networks and one.node != node.name}
         for network in situation.cluster.networks
     }
-    return {keeper_name(network, node.name): tuple(sorted(there)) for network, there in names.items() if there}
+    asked = {keeper_name(network, node.name): tuple(sorted(there)) for network, there in names.items() if there}
+    return {keeper: there for keeper, there in asked.items() if keeper in here}
 
 
 def silent(
@@ -80,15 +82,17 @@ def silent(
                 yield f"{name} on {' and '.join(places[name])} does not answer {keeper} on {node.name} by name"
 
 
-def await_containers(situation: Situation, coordinator: Coordinator, occasion: str, wave: Sequence[Node] = ()) -> None:
+def await_containers(
+    situation: Situation, coordinator: Coordinator, occasion: str, nodes: Sequence[Node], wave: Sequence[Node] = ()
+) -> None:
     """Return once what ran on the nodes of a wave that was away runs, and all containers answer by name from every
-    other node. StepFailed, bounded."""
+    other node. `nodes`: those in the cluster. StepFailed, bounded."""
     where = ", ".join(node.name for node in wave) or "cluster"
     ran = frozenset((node.name, one.name) for node in wave for one in situation.of(node).containers)
 
     def attempt() -> None:
-        found = _listed(situation, coordinator)
-        trouble = [*unwell(ran, found), *_silent(found, situation, coordinator)]
+        found = _listed(coordinator, nodes)
+        trouble = [*unwell(ran, found), *_silent(found, situation, coordinator, nodes)]
         if trouble:
             raise Unanswered("; ".join(trouble))
 
@@ -97,11 +101,11 @@ def await_containers(situation: Situation, coordinator: Coordinator, occasion: s
     waiting.until(attempt, what, where, ADVICE, steady=steady, seconds=SECONDS)
 
 
-def _listed(situation: Situation, coordinator: Coordinator) -> tuple[Found, ...]:
-    """Ask every node's Docker for its containers."""
+def _listed(coordinator: Coordinator, nodes: Sequence[Node]) -> tuple[Found, ...]:
+    """Ask these nodes' Docker for its containers."""
     script = f"{library()}\n{functions('gate')}\nlist_containers\n"
     found = []
-    for name, answer in _run(coordinator, {node.name: script for node in situation.cluster.nodes}).items():
+    for name, answer in _run(coordinator, {node.name: script for node in nodes}).items():
         for line in answer:
             container, state, policy, networks, error = line.split("\t")
             comes_back = policy not in ("", "no")
@@ -110,9 +114,10 @@ def _listed(situation: Situation, coordinator: Coordinator) -> tuple[Found, ...]
     return tuple(found)
 
 
-def _silent(found: Collection[Found], situation: Situation, coordinator: Coordinator) -> Iterator[str]:
+def _silent(
+    found: Collection[Found], situation: Situation, coordinator: Coordinator, nodes: Sequence[Node]
+) -> Iterator[str]:
     """Let each node's keepers ask for the containers of all other nodes; yield who did not answer."""
-    nodes = situation.cluster.nodes
     asked = {node.name: there for node in nodes if (there := questions(found, situation, node))}
     scripts = {
         name: "\n".join(

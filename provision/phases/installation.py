@@ -91,15 +91,13 @@ def problems(situation: Situation, node: Node) -> Iterator[Problem]:
     engine, facts = situation.cluster.docker_engine, situation.of(node)
     offer = Offer.of(facts)
     if engine.archives:
-        cpu = facts.values.get("machine", "")
         if archive := archive_for(situation, node):
             if what := unusable(archive):
                 advice = "put the archive there, or correct docker.source in the inventory: sha256sum prints the sha256"
                 yield Problem(f"{archive.path}: {what}", "controller", advice)
         else:
-            known = ARCHITECTURES.get(cpu, cpu)
-            advice = f"add {known}: {{archive: docker-VERSION.tgz, sha256: 64 digits}} there"
-            yield Problem(f"Docker is missing, and docker.source has no archive for {known}", node.name, advice)
+            what, advice = no_archive(facts)
+            yield Problem(f"Docker is missing, and {what}", node.name, advice)
         for program in sorted(_lacking(facts) - {program for program in NEEDED if NEEDED[program] in offer.candidates}):
             what = f"{program} is missing, which Docker needs, and the archive does not have"
             yield Problem(what, node.name, f"install the package {NEEDED[program]}")
@@ -108,6 +106,14 @@ def problems(situation: Situation, node: Node) -> Iterator[Problem]:
         yield Problem("Docker is missing, and there is no apt to install it", node.name, advice)
     elif not _offered(situation, node):
         yield _without_candidate(situation, node, offer)
+
+
+def no_archive(facts: Facts) -> tuple[str, str]:
+    """Say that there is no static release for a host's CPU, and what to do."""
+    cpu = facts.values.get("machine", "")
+    known = ARCHITECTURES.get(cpu, cpu)
+    advice = f"add {known}: {{archive: docker-VERSION.tgz, sha256: 64 digits}} there"
+    return f"docker.source has no archive for {known}", advice
 
 
 def unusable(archive: Archive) -> str:

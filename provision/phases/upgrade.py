@@ -63,15 +63,19 @@ class Upgrade(Phase):
     def before(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """The whole cluster is well, also where a run was killed after an upgrade."""
         if any(self._is_in(situation, node) for node in wave):
-            there = tuple(node for node in situation.cluster.nodes if self._is_in(situation, node))
+            there = self._there(situation)
             coordinator.await_back(situation, there)
-            gate.await_containers(situation, coordinator, f"before the upgrade of {wave[0].name}")
+            gate.await_containers(situation, coordinator, f"before the upgrade of {wave[0].name}", there)
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Wave) -> None:
         """The node is wholly back, and so are its containers."""
         if any(self._is_in(situation, node) for node in wave):
             coordinator.await_back(situation, wave)
-            gate.await_containers(situation, coordinator, f"after the upgrade of {wave[0].name}", wave)
+            occasion = f"after the upgrade of {wave[0].name}"
+            gate.await_containers(situation, coordinator, occasion, self._there(situation), wave)
+
+    def _there(self, situation: Situation) -> tuple[Node, ...]:
+        return tuple(node for node in situation.cluster.nodes if self._is_in(situation, node))
 
 
 def engine(situation: Situation, node: Node) -> Engine | None:

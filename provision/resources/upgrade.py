@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from provision import layout
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
 from provision.facts import Facts, Question
 from provision.facts.installed import installed
@@ -57,8 +58,12 @@ class Upgrade(Resource):
         """Return the archive, if there is one."""
         return Upload(self.archive.path, f"{UPLOADS}/docker.tgz") if self.archive else None
 
+    def remember(self) -> str:
+        """Record whether dockerd runs: an upgrade that is killed may leave it stopped."""
+        return call("remember_unit", layout.DOCKER_UNIT)
+
     def apply(self, difference: Difference) -> str:
-        """Install the package that the node's apt offers, or the programs of the release."""
+        """Install the package that the node's apt offers, or the programs of the release; or complete what is begun."""
         parts = "\n".join(map(functions, ("packages", "upgrade_facts", "upgrade")))
         upload = self.upload()
         if self.archive and upload:

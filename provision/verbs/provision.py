@@ -10,7 +10,7 @@ from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan, joined
 from provision.core.plane import Coordinator, Goal
 from provision.core.situation import Situation
-from provision.errors import Problem, StepFailed
+from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.phases import upgrade
 from provision.remote import Remotes
 from provision.report import Report
@@ -56,8 +56,8 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
             made = joined([made, plan])
             situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
-            if situation.preparing:  # only now a Docker that was missing can be looked at
-                warned(session, situation, ignored)
+            if situation.preparing:
+                _looked_at_again(session, situation, ignored)
             situation = entered(session, situation, remotes, stage)
             plan = engine.make_plan(session.plane, situation)
             consent_to_more(session, plan, named, yes=yes)
@@ -65,6 +65,15 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
             plan, situation = _carried_out(session, situation, plan, coordinator, yes=yes)
             outcomes = proven_and_settled(session, situation, coordinator, plan)
     return _report(session, verb, joined([made, plan]), outcomes, warnings)
+
+
+def _looked_at_again(session: Session, situation: Situation, ignored: Collection[str]) -> None:
+    """Only now a Docker that was missing can be looked at. StepFailed with each obstacle: something was changed."""
+    try:
+        warned(session, situation, ignored)
+    except PreflightRefused as error:
+        done = Problem("Docker is installed or upgraded", "cluster", "mend this and run provision again")
+        raise StepFailed(*error.problems, done) from None
 
 
 def proven_and_settled(

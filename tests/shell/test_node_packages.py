@@ -141,3 +141,111 @@ def test_220_a_docker_stays_where_something_of_a_user_is_in_it(shell: Shell, thi
     """
     done = tried(shell, script)
     assert (done.stdout, done.stderr) == ("stays\n" if stays else "", "")
+
+
+def things(shell: Shell, script: str) -> str:
+    """What is listed of a Docker of ours, whose folder is in the test's own."""
+    text = f"mkdir -p state/docker; : >>state/docker/record\n{script}\nlist_things"
+    done = shell.try_to(f"{PACKAGES.replace('/var/lib/docker', '$PWD/lib')}\n{STANDS_IN}\n{text}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("failing", ["ps", "image", "volume"])
+def test_220_what_docker_does_not_list_is_not_nothing(shell: Shell, failing: str) -> None:
+    answers = "docker_answers() { :; }\n"
+    assert things(shell, f"{answers}docker() {{ [ $1 != {failing} ] || return 1; }}") == "unseen\n"
+    assert things(shell, f"{answers}docker() {{ echo $1; }}") == "ps\nimage\nvolume\n"
+
+
+def test_220_a_silent_docker_is_looked_into(shell: Shell) -> None:
+    silent = "docker_answers() { return 1; }\n"
+    empty = f"{silent}mkdir -p lib/volumes lib/containers; : >lib/volumes/backingFsBlockDev; : >lib/volumes/metadata.db"
+    assert things(shell, empty) == ""
+    assert things(shell, f"{silent}mkdir lib/volumes/web") == "unseen\n"
+    assert things(shell, f"{silent}rmdir lib/volumes/web; mkdir -p lib/containers/1f") == "unseen\n"
+    image = "lib/image/overlay2/imagedb/content/sha256"
+    assert things(shell, f"{silent}rmdir lib/containers/1f; mkdir -p {image}; : >{image}/1f") == "unseen\n"
+
+
+def test_220_a_removal_that_was_interrupted_is_ended_without_a_question(shell: Shell) -> None:
+    tried(
+        shell,
+        """
+        docker_answers() { return 1; }
+        stop_dockerd() { exit 1; } # here the run is killed
+        mkdir -p state/docker && : >state/docker/record
+        remove_docker
+        """,
+    )
+    assert things(shell, "docker_answers() { return 1; }; mkdir -p lib/volumes/web") == ""
+    # A Docker that is at work again is asked, and so is one that was installed again.
+    assert things(shell, "docker_answers() { :; }; docker() { echo $1; }") == "ps\nimage\nvolume\n"
+    again = "(begin_installing package); docker_answers() { return 1; }"
+    assert things(shell, again) == "unseen\n"
+
+
+def test_220_what_is_mounted_on_a_volume_is_not_deleted(shell: Shell) -> None:
+    text = f"""{PACKAGES}
+    mkdir -p state "lib/volumes/a b/c" theirs/c inner && : >theirs/data && : >inner/data
+    remember absent "$PWD/lib" - && remember folder "$PWD/theirs" '755 0:0'
+    mount --bind theirs "lib/volumes/a b" && mount --bind inner "lib/volumes/a b/c" && mount --bind inner theirs/c
+    unmount_gone
+    put_back '.*'
+    [ ! -e lib ] || echo left
+    ls theirs inner theirs/c
+    """
+    done = shell.try_to(text, "unshare", "--mount")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["inner:", "data", "theirs:", "c", "data", "theirs/c:", "data"]
+
+
+def test_220_a_mount_that_stays_ends_the_removal(shell: Shell) -> None:
+    text = f"""{PACKAGES}
+    mkdir -p lib/x theirs && : >theirs/data
+    remember absent "$PWD/lib" -
+    mount --bind theirs lib/x
+    umount() {{ :; }}
+    unmount_gone
+    """
+    done = shell.try_to(text, "unshare", "--mount")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{shell.folder}/lib/x is still mounted")
+
+
+@pytest.mark.parametrize(
+    ("iptables", "recorded"),
+    [
+        ("", ["kernel\tpolicy\t-P FORWARD ACCEPT"]),  # no iptables, no rule of it
+        ("iptables() { echo '-P FORWARD DROP'; echo '-A FORWARD -j mine'; }", ["kernel\tpolicy\t-P FORWARD DROP"]),
+        ("iptables() { return 4; }", []),
+    ],
+)
+def test_218_the_policy_of_forwarding_is_recorded_where_it_is_known(
+    shell: Shell, iptables: str, recorded: list[str]
+) -> None:
+    there = f"command() {{ [ '{iptables and 'yes'}' = yes ]; }}"
+    done = tried(shell, f"{iptables}\n{there}\nbegin_installing package\ngrep policy state/docker/record || true")
+    assert (done.stdout.splitlines(), done.stderr) == (recorded, "")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "policies"),
+    [
+        ("-P FORWARD ACCEPT", ["iptables :FORWARD ACCEPT [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+        ("-P FORWARD DROP", ["iptables :FORWARD DROP [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+        ("", ["iptables :FORWARD DROP [0:0]", "ip6tables :FORWARD DROP [0:0]"]),
+    ],
+)
+def test_218_only_a_policy_that_docker_has_set_is_put_back(shell: Shell, recorded: str, policies: list[str]) -> None:
+    folder = shell.folder / "bin"
+    folder.mkdir()
+    for tool in ("iptables", "ip6tables"):
+        (folder / f"{tool}-save").write_text("#!/bin/sh\nprintf ':FORWARD DROP [0:0]\\n:DOCKER - [0:0]\\n'\n")
+        (folder / f"{tool}-restore").write_text(f"#!/bin/sh\nsed 's/^/{tool} /' >>restored\n")
+        for program in (f"{tool}-save", f"{tool}-restore"):
+            (folder / program).chmod(0o755)
+    remembered = f"remember kernel policy '{recorded}'" if recorded else ":"
+    parts = PACKAGES.replace("/sys/class/net", "$PWD/net")
+    shell.try_to(f"{parts}\nPATH=$PWD/bin:$PATH\n{remembered}\nforget_rules")
+    assert (shell.folder / "restored").read_text().splitlines() == policies

@@ -76,16 +76,16 @@ def test_263_the_package_is_told_with_what_apt_knows(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("beginning", "words"),
     [
-        ("28.5", "docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"),
-        ("28", "docker.io=5:28.50.1-1"),
-        ("26.1.5", "docker.io=26.1.5-1 docker-cli=26.1.5-1"),
-        ("29", "docker.io"),  # it is there, and its upgrade was interrupted
+        ("28.5", " docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"),
+        ("28", " docker.io=5:28.50.1-1"),
+        ("26.1.5", " docker.io=26.1.5-1 docker-cli=26.1.5-1"),
+        ("29", ""),  # it is there, and its upgrade was interrupted: apt has other versions only
     ],
 )
 def test_258_the_latest_version_is_installed_with_its_client(shell: Shell, beginning: str, words: str) -> None:
     done = tried(shell, f"upgrade_package docker.io {beginning} 60")
     assert (done.returncode, done.stderr) == (0, "")
-    assert calls(shell)[0] == f"upgrade:  {words}"
+    assert calls(shell)[0] == f"upgrade:  dpkg{words}"
     assert "systemctl start docker.service" in calls(shell)
     assert not (shell.folder / "state/docker").exists()
 
@@ -102,7 +102,63 @@ def test_263_a_hold_of_ours_is_taken_off_for_the_upgrade(shell: Shell) -> None:
     (shell.folder / "held").write_text("docker.io\n")
     (shell.folder / "state/record").write_text("hold\tpackage docker.io\t-\n")
     tried(shell, "upgrade_package docker.io 28.5 60")
-    assert calls(shell)[0] == "upgrade: docker.io  docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"
+    assert calls(shell)[0] == "upgrade: docker.io  dpkg docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1"
+
+
+def test_263_a_hold_of_ours_stays_where_no_package_is_installed(shell: Shell) -> None:
+    (shell.folder / "held").write_text("docker.io\n")
+    (shell.folder / "state/record").write_text("hold\tpackage docker.io\t-\n")
+    tried(shell, "upgrade_package docker.io 29 60")
+    assert calls(shell)[0] == "upgrade:  dpkg"
+
+
+def test_260_a_package_that_is_not_whole_afterwards_is_named(shell: Shell) -> None:
+    with_program(shell, "dpkg-query", "echo install reinstreq half-installed")
+    done = tried(shell, "set -e\nupgrade_package docker.io 29 60")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "the package docker.io is not wholly installed (install reinstreq half-installed): "
+        "apt-get install --reinstall docker.io\n",
+    )
+
+
+def of_unit(shell: Shell, words: str, ending: str = "") -> list[str]:
+    """What the unit does with these words."""
+    for name in ("apt-get", "dpkg"):
+        with_program(shell, name, f"echo {name} $* >>calls")
+    with_program(shell, "systemctl", f"echo systemctl $* >>calls; case $1 in stop) {ending or ':'} ;; esac")
+    tried(shell, f'/bin/sh -c "$upgrade_unit" sh {words}')  # as systemd does
+    return [
+        " ".join(word for word in call.split() if not word.startswith("-o") and "::" not in word)
+        for call in calls(shell)
+    ]
+
+
+def test_258_docker_is_started_again_whatever_becomes_of_the_packages(shell: Shell) -> None:
+    install = "apt-get -q -y --no-install-recommends --no-remove install"
+    stop, start = "systemctl stop docker.socket docker.service", "systemctl start docker.service"
+    assert of_unit(shell, "'' dpkg docker.io=1") == [
+        "dpkg --configure -a",
+        f"{install} --download-only docker.io=1",
+        stop,
+        f"{install} docker.io=1",
+        "systemctl reset-failed docker.service",
+        start,
+    ]
+
+
+def test_260_a_release_of_ours_is_restarted_even_if_that_is_interrupted(shell: Shell) -> None:
+    stop, start = "systemctl stop docker.socket docker.service", "systemctl start docker.service"
+    assert of_unit(shell, "'' ''", "kill -TERM $PPID") == [stop, "systemctl reset-failed docker.service", start]
+
+
+def test_260_a_release_of_ours_is_restarted_by_the_unit(shell: Shell) -> None:
+    done = tried(shell, "put_docker() { echo put $* >>calls; }\nset -e\nupgrade_static a.tgz 0 28.5.2")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [call for call in calls(shell) if not call.startswith(("systemctl is-", "systemctl list"))]
+    assert told[:2] == ["put a.tgz 0 28.5.2", "upgrade:  "]
+    assert "systemctl stop docker.socket docker.service" not in told
+    assert "systemctl start docker.service" in told
 
 
 def test_258_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: Shell) -> None:
@@ -122,6 +178,19 @@ def test_259_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -
     ]
     with_program(shell, "docker", "exit 1")
     assert tried(shell, "list_containers").returncode == 1
+
+
+def test_259_containers_that_cannot_be_looked_at_are_not_none(shell: Shell) -> None:
+    with_program(shell, "docker", "case $1 in ps) echo 1 ;; inspect) exit 1 ;; esac")
+    assert tried(shell, "list_containers").returncode == 1
+    # One has vanished between the two questions.
+    with_program(
+        shell, "docker", "case $1 in ps) echo 1 ;; inspect) [ -s seen ] || { echo >seen; exit 1; }; echo /web ;; esac"
+    )
+    done = tried(shell, "list_containers")
+    assert (done.returncode, done.stdout) == (0, "/web\n")
+    with_program(shell, "docker", "")
+    assert (tried(shell, "list_containers").returncode, tried(shell, "list_containers").stdout) == (0, "")
 
 
 def test_259_who_does_not_answer_a_keeper_is_named(shell: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from swarm_sample import NODES, at_work, bare, listed, own
@@ -15,6 +16,7 @@ from provision.core.outcome import failures
 from provision.core.plane import Plane, Stage, as_it_is
 from provision.core.situation import Situation
 from provision.engine import foresee, make_plan
+from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.facts import Container, Facts
 from provision.facts.installed import installed
 from provision.inventory.model import Archive, DockerEngine
@@ -25,6 +27,7 @@ from provision.planes.etcd.plane import PLANE as ETCD
 from provision.planes.swarm import gate as swarm_gate
 from provision.planes.swarm import managers, view
 from provision.planes.swarm.plane import PLANE as SWARM
+from provision.verbs import provision
 
 OFFERED = ("28.5.2+dfsg4-5", "26.1.5+dfsg1-9", "20.10.24+dfsg1-1")
 WEB = Container("1", "web", ("demo",), "always")
@@ -172,6 +175,16 @@ def test_263_what_is_not_from_an_archive_of_ours_becomes_none(tmp_path: Path) ->
     assert all("/nonexistent/docker-28.5.2.tgz: cannot be read" in what for _, what, _ in told)
 
 
+def test_263_a_node_whose_cpu_docker_source_lacks_is_named(tmp_path: Path) -> None:
+    archives = {"arm64": Archive(NOWHERE / "docker-28.5.2.tgz", "0")}
+    situation = wanting(at_work(tmp_path), archives=archives)
+    told = refused(_of_amd64(with_docker(situation, "26.1.5")))
+    assert [where for where, _, _ in told] == ["node1", "node2", "node3"]
+    assert told[0][1] == "Docker 26.1.5 cannot become 28.5.2: docker.source has no archive for amd64"
+    assert told[0][2].startswith("add amd64: {archive:")
+    assert refused(_of_amd64(with_docker(situation, "28.5.2"))) == []
+
+
 def _of_amd64(situation: Situation) -> Situation:
     return replace(
         situation,
@@ -235,15 +248,71 @@ def test_259_a_container_that_does_not_come_back_is_named() -> None:
 
 def test_259_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:
     situation = at_work(tmp_path)
-    here = [found("web"), found("db", "node2"), found("off", "node2", runs=False), found("plain", networks=frozenset())]
-    asked = gate.questions(here, situation, NODES[0])
-    assert asked == {"overlay-keeper-demo-node1": ("db",)}
     keeper = "overlay-keeper-demo-node1"
+    here = [
+        found("web"),
+        found(keeper),
+        found("db", "node2"),
+        found("off", "node2", runs=False),
+        found("plain", networks=frozenset()),
+    ]
+    asked = gate.questions(here, situation, NODES[0])
+    assert asked == {keeper: ("db",)}
+    assert gate.questions(here, situation, NODES[1]) == {}  # its keeper is not there yet
     assert list(gate.silent(here, asked, NODES[0], [f"{keeper}\t."])) == []
     assert list(gate.silent(here, asked, NODES[0], [f"{keeper}\tdb", f"{keeper}\t."])) == [
         f"db on node2 does not answer {keeper} on node1 by name"
     ]
     assert list(gate.silent(here, asked, NODES[0], [])) == [f"{keeper} on node1 cannot be asked"]
+
+
+def test_259_a_node_that_has_not_joined_yet_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    situation = at_work(tmp_path)
+    joining = replace(situation, facts={**situation.facts, "node3": bare(tmp_path).facts["node3"]})
+    (phase,) = (one for one in SWARM.phases if one.name == "upgrade")
+    asked: list[list[str]] = []
+
+    def run(_: object, scripts: dict[str, str]) -> dict[str, list[str]]:
+        asked.append(sorted(scripts))
+        return {name: [f"/overlay-keeper-demo-{name}\trunning\talways\tdemo,\t"] for name in scripts}
+
+    monkeypatch.setattr(gate, "_run", run)
+    monkeypatch.setattr(gate, "silent", lambda *_: ())
+    coordinator = Mock()
+    phase.before(joining, coordinator, (NODES[0],))
+    phase.after(joining, coordinator, (NODES[0],))
+    assert asked == [["node1", "node2"]] * 4
+
+
+def test_258_an_obstacle_found_after_the_upgrade_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object) -> None:
+        raise PreflightRefused(Problem("node2 is too old", "node2", "replace it"))
+
+    monkeypatch.setattr(provision, "warned", refusing)
+    with pytest.raises(StepFailed) as raised:
+        provision._looked_at_again(Mock(), Mock(), ())
+    assert [one.what for one in raised.value.problems] == ["node2 is too old", "Docker is installed or upgraded"]
+    assert raised.value.problems[1].advice == "mend this and run provision again"
+
+
+def test_260_whether_dockerd_ran_is_recorded_before_its_upgrade() -> None:
+    assert upgrade.Engine("docker.io", "28").remember() == "remember_unit docker.service"
+
+
+def test_262_what_was_interrupted_is_looked_at_like_an_upgrade(tmp_path: Path) -> None:
+    half = answer(status="install ok half-configured")
+    situation = with_docker(wanting(bare(tmp_path), version="26"), "26.1.5", half)
+    told = refused(situation, ETCD)
+    assert [where for where, _, _ in told] == ["node1", "node2", "node3"]
+    assert "the upgrade to Docker 26.1.5, which was interrupted, cannot be completed in this cluster" in told[0][1]
+    assert refused(situation, SWARM) == []
+    # What apt knows is no matter, nor whether the cluster has a quorum: the interruption may be the cause.
+    lost = at_work(tmp_path)
+    lost = replace(lost, facts={n: replace(f, docker={view.INFO: f.docker[view.INFO]}) for n, f in lost.facts.items()})
+    unknown = "package docker.io\nstatus install ok half-configured\noffered 29.1.0-1"
+    assert refused(with_docker(wanting(lost, version="26"), "26.1.5", unknown)) == []
+    other = answer(package="docker-ce", status="install ok half-configured")
+    assert "dockerd is of the package docker-ce" in refused(with_docker(situation, "26.1.5", other))[0][1]
 
 
 def test_259_who_is_not_wholly_in_the_swarm_is_named() -> None:

@@ -122,6 +122,8 @@ class Plane:
     ports: tuple[Port, ...]
     #: Paths on a node by which `is_on` sees that the node is on this plane.
     traces: tuple[str, ...] = ()
+    #: Paths on a node of the authorities' certificates that its check same-authority looks at.
+    authorities: tuple[str, ...] = ()
     #: Units of its own daemons on a node, beside Docker's.
     services: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.

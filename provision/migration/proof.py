@@ -68,7 +68,8 @@ def _looked(remote: Remote, migration: Migration) -> tuple[dict[str, float], dic
     script = f"{library('migrate')}\n{call('show_again', *(one.identity for one in mine))}\n"
     result = remote.run(script, what="looking at the containers")
     if result.code:
-        raise StepFailed(Problem(f"cannot look at the containers: {result.stderr.strip()[-400:]}", remote.node.name))
+        what = f"cannot look at the containers: {result.stderr.strip()[-400:]}"
+        raise StepFailed(Problem(what, remote.node.name, "systemctl status docker.service says more"))
     stopped: dict[str, float] = {}
     seen: dict[str, Seen] = {}
     for words in (line.split("\t") for line in result.stdout.splitlines()):
@@ -133,6 +134,11 @@ def outcome(
     if problems:
         advice = "remove the cause, or a container that is not wanted any more, and run fab migrate again"
         return Outcome(CHECK, where, "failed", "; ".join(problems), advice, about=ABOUT)
+    if now is None:
+        return Outcome(CHECK, where, "passed", "removed since", about=ABOUT)
+    if one.runs and not now.runs:
+        advice = f"docker logs {one.name} says why; docker start {one.name}"
+        return Outcome(CHECK, where, "warning", "was started again, and has ended by itself", advice, about=ABOUT)
     names = ", ".join(name for place in one.attachments for name in _names(one, place))
     words = f"runs; found as {names}" if one.runs and names else "runs" if one.runs else "stopped, as before"
     return Outcome(CHECK, where, "passed", words, about=ABOUT)
@@ -148,7 +154,7 @@ def _problems(
             yield f"is not connected to the network {place.network}"
     if not one.runs:
         return
-    if not now.runs and now.started < stopped.get(one.node, 0.0):
+    if not now.runs and (now.error or now.started < stopped.get(one.node, 0.0)):
         yield f"does not run{f': {now.error}' if now.error else ''}"
     if not now.runs:
         return

@@ -154,13 +154,13 @@ def test_the_control_planes_have_an_order() -> None:
         (at(nodes.RECORD, nodes.STOPPED), Stage.RECORDED, True),
         (at(nodes.RECORD, nodes.STOPPED, stage="stopped"), Stage.STOPPED, True),
         (at(nodes.RECORD, nodes.STOPPED, stage="left"), Stage.LEFT, True),
-        (at(nodes.STOPPED, stage="left"), Stage.DONE, True),
-        (at(), Stage.DONE, True),
+        (at(nodes.STOPPED, stage="left"), Stage.OUT, True),
+        (at(), Stage.OUT, False),
     ],
-    ids=["before", "recorded", "stopping", "half put back", "stopped", "left", "half cleaned", "done"],
+    ids=["before", "recorded", "stopping", "half put back", "stopped", "left", "half cleaned", "out"],
 )
 def test_248_how_far_a_node_is(facts: Facts, stage: Stage, stopped: bool) -> None:
-    assert (nodes.stage(ETCD, facts), nodes.is_stopped(ETCD, facts)) == (stage, stopped)
+    assert (nodes.stage(ETCD, facts), nodes.is_stopped(facts)) == (stage, stopped)
 
 
 def steps(plane: Plane, situation: Situation) -> list[tuple[str, str]]:
@@ -180,7 +180,7 @@ def test_248_each_node_takes_the_steps_that_it_has_not_taken(tmp_path: Path) -> 
 
 
 def test_244_networks_come_first_and_containers_before_all_that_takes_an_address() -> None:
-    names = [phase.name for phase in phases.entering(SWARM, MIGRATION, ()).phases]
+    names = [phase.name for phase in phases.entering(SWARM, MIGRATION).phases]
     order = ["docker", "swarm", "same-networks", "overlay", "containers", "start", "mend", "keeper"]
     assert [name for name in names if name in order] == order
 
@@ -198,7 +198,7 @@ def bare(tmp_path: Path, *networks_there: dict[str, Any]) -> Situation:
 def test_244_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -> None:
     before = bare(tmp_path, told("demo", "10.99.0.0/24"), told("mine", "10.0.0.0/24"))
     foreseen = nodes.with_recorded(nodes.left(ETCD, before), MIGRATION.networks)
-    plan = engine.make_plan(phases.entering(SWARM, MIGRATION, before.facts), foreseen)
+    plan = engine.make_plan(phases.entering(SWARM, MIGRATION), foreseen)
     assert [(one.resource, one.note) for one in plan if one.phase == "same-networks"] == [
         ("network demo", "as before, 10.99.0.0/24, mtu 1400"),
         ("network mine", "as before, 10.0.0.0/24"),
@@ -324,19 +324,25 @@ HEARD = {("demo", "fixed"): "10.99.0.50"}
     ("seen", "heard", "said"),
     [
         (SEEN, HEARD, ""),
-        (None, HEARD, ""),
         (SEEN, {}, "fixed is not found on demo from another node"),
         (replace(SEEN, addresses={"demo": "10.99.0.7"}), HEARD, "has 10.99.0.7 on demo, and had 10.99.0.50"),
         (replace(SEEN, addresses={"demo": ""}), HEARD, "has no address on the network demo"),
         (replace(SEEN, addresses={}), HEARD, "is not connected to the network demo"),
         (replace(SEEN, runs=False, started=80.0, error="no image"), HEARD, "does not run: no image"),
-        (replace(SEEN, runs=False), HEARD, ""),
+        (replace(SEEN, runs=False, error="no shim"), HEARD, "does not run: no shim"),
     ],
-    ids=["back", "removed", "not found", "another address", "no address", "not connected", "down", "ended by itself"],
+    ids=["back", "not found", "another address", "no address", "not connected", "down", "not started"],
 )
 def test_245_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
     outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
     assert (outcome.status, said in outcome.evidence) == ("failed" if said else "passed", True)
+
+
+def test_245_one_that_was_removed_or_has_ended_by_itself_is_not_said_to_run() -> None:
+    removed = proof.outcome(FIXED, None, {"node2": 90.0}, {})
+    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, {})
+    assert (removed.status, removed.evidence) == ("passed", "removed since")
+    assert (ended.status, ended.evidence) == ("warning", "was started again, and has ended by itself")
 
 
 def test_245_one_that_was_stopped_stays_stopped() -> None:

@@ -57,6 +57,7 @@ class EtcdPlane(Plane):
     upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
     traces = (paths.DOCKER_STORE,)
+    authorities = (f"{paths.DOCKER_PKI}/ca.crt",)
     services = (paths.ETCD_UNIT,)
     phases = (
         Installation(),

@@ -88,14 +88,15 @@ def left(before: Plane, situation: Situation) -> Situation:
 def with_recorded(situation: Situation, networks: Sequence[SharedNetwork]) -> Situation:
     """Return the situation with the recorded networks that are not there yet, and each subnet of the inventory fixed.
 
-    So that they keep their subnets, and nothing else gets them.
+    So that they keep their subnets, and nothing else gets them. None is removed, for containers come back there.
     """
     there = situation.networks
     missing = tuple(as_docker_tells(one) for one in networks if one.name not in there)
     first, *_ = situation.facts
     facts = situation.facts[first]
     known = replace(facts, networks=(*facts.networks, *missing))
-    whole = replace(situation, facts={**situation.facts, first: known})
+    staying = tuple(one.name for one in networks)
+    whole = replace(situation, facts={**situation.facts, first: known}, staying=staying)
     return replace(whole, cluster=_with_subnets(whole))
 
 

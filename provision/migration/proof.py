@@ -52,14 +52,14 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str) -
         stopped.update(answer[0])
         seen.update(answer[1])
     heard = _heard(cluster, migration, seen, remotes, run)
-    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.containers)
-    rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.containers)
+    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.staying)
+    rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.staying)
     table = Table("downtime", "Containers", ("node", "container", "id", "seconds away"), rows)
     times = [
-        seconds for one in migration.containers if (seconds := away(one, seen.get(one.identity), stopped)) is not None
+        seconds for one in migration.staying if (seconds := away(one, seen.get(one.identity), stopped)) is not None
     ]
     longest = f", away for {max(times):.1f} s at most" if times else ""
-    return Back(outcomes, (table,), f"{len(migration.containers)} containers{longest}")
+    return Back(outcomes, (table,), f"{len(migration.staying)} containers{longest}")
 
 
 def _looked(remote: Remote, migration: Migration) -> tuple[dict[str, float], dict[str, Seen]]:
@@ -91,7 +91,7 @@ def _heard(
 ) -> Mapping[tuple[str, str], str]:
     """Return what each name on each network leads to from another node, by network and name; empty if to nothing."""
     asked: dict[str, dict[str, list[str]]] = {}
-    for one in migration.containers:
+    for one in migration.staying:
         now = seen.get(one.identity)
         if now and now.runs:
             for place in one.attachments:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provision import engine, planes
+from provision import engine, layout, planes
 from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed, Unanswered
 from provision.migration import nodes, proof, record, tables
 from provision.migration.nodes import Stage
-from provision.remote import Remotes
+from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.verbs.migration_survey import Way, asked, surveyed
 from provision.verbs.provision import proven_and_settled
@@ -109,8 +109,10 @@ def _respect_users(session: Session, way: Way, remotes: Remotes) -> None:
 
 def _consent(session: Session, way: Way) -> None:
     """Ask for a yes to what stops. ConsentMissing."""
-    running = [f"{one.node}: {one.name}" for one in way.migration.containers if one.runs]
+    running = [f"{one.node}: {one.name}" for one in way.migration.staying if one.runs]
     what = f"stop Docker on every node, with {len(running)} containers ({', '.join(running)}), and start them again"
+    if ends := [f"{one.node}: {one.name}" for one in way.migration.containers if one.temporary]:
+        what += f"; {', '.join(ends)}: ends for good, for Docker removes it when it ends (--rm)"
     if not session.agreed(f"Migrate from {way.before.name} to {way.after.name}? It will {what}."):
         advice = "fab migrate --plan shows it; add --yes to agree in advance"
         raise ConsentMissing(Problem(f"migrate would {what}", "cluster", advice))
@@ -144,7 +146,7 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
     outcomes = (*outcomes, *back.outcomes)
     bad = len(list(failures(outcomes)))
     if not bad:
-        remotes.each(lambda remote: remote.run(nodes.CLEAN, changes=True, what="ending the migration"))
+        remotes.each(_cleaned)
         record.end(session.cluster, planes.RECORD)
     return Report(
         "migrate",
@@ -157,3 +159,11 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
         warnings=way.warnings,
         times=tuple(session.progress.times.items()),
     )
+
+
+def _cleaned(remote: Remote) -> None:
+    """Remove what the migration has written on a node. StepFailed."""
+    result = remote.run(nodes.CLEAN, changes=True, what="ending the migration")
+    if result.code:
+        what = f"cannot remove the record of the migration: {result.stderr.strip()[-400:]}"
+        raise StepFailed(Problem(what, remote.node.name, f"make {layout.STATE} writable"))

@@ -12,7 +12,7 @@ from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.core.situation import Situation
-from provision.docker.containers import SCRIPT, Container
+from provision.docker.containers import SCRIPT, Container, temporary
 from provision.docker.containers import read as read_containers
 from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.inventory.model import Node
@@ -132,6 +132,10 @@ def _migration(session: Session, before: Plane, after: Plane, situation: Situati
     kept = () if there or situation.networks else before.kept_networks(remotes, session.cluster)
     found = networks.known(situation, containers, there.networks if there else (), map(networks.of_docker, kept))
     names = {network.name for network in found}
+    if not any(map(nodes.is_stopped, situation.facts.values())):
+        read = [one for some in seen.values() for one in some]
+        if problems := [*networks.obstacles(after, found), *networks.forgotten(situation, read, names)]:
+            raise PreflightRefused(*problems)
     many = MORE * (len(session.cluster.nodes) + len(containers))
     free = tuple(networks.kept_free(network, containers, many) for network in found)
     return Migration(before.name, after.name, free, tuple(_on(one, names) for one in containers))
@@ -140,8 +144,16 @@ def _migration(session: Session, before: Plane, after: Plane, situation: Situati
 def _recorded_on(situation: Situation) -> Migration | None:
     """Return the record that a node holds, if one does: of a migration that another controller has begun."""
     there = ((name, facts.paths.get(nodes.RECORD)) for name, facts in situation.facts.items())
-    texts = ((name, path.text) for name, path in there if path and path.text)
-    return next((record.parsed(text, f"{name}: {nodes.RECORD}") for name, text in texts), None)
+    damaged: PreflightRefused | None = None
+    for name, path in there:
+        if path and path.text:
+            try:
+                return record.parsed(path.text, f"{name}: {nodes.RECORD}")
+            except PreflightRefused as error:
+                damaged = damaged or error
+    if damaged:
+        raise damaged
+    return None
 
 
 def _on(container: Container, names: Collection[str]) -> Container:
@@ -158,9 +170,11 @@ def _containers(situation: Situation, remotes: Remotes, wanted: Sequence[Node]) 
             what = f"cannot read the containers: {result.stderr.strip()[-400:]}"
             raise StepFailed(Problem(what, remote.node.name, "nothing was changed"))
         attached = read_containers(remote.node.name, result.stdout)
-        known = {one.identity for one in attached}
+        known, ends = {one.identity for one in attached}, temporary(result.stdout)
         plain = (one for one in situation.of(remote.node).containers if one.identity not in known and is_a_users(one))
-        others = (Container(remote.node.name, one.identity, one.name, "", True, "", ()) for one in plain)
+        others = (
+            Container(remote.node.name, one.identity, one.name, "", True, "", (), one.identity in ends) for one in plain
+        )
         return (*attached, *others)
 
     return remotes.each(read, tuple(wanted))

@@ -175,3 +175,24 @@ def test_248_a_node_that_is_cleaned_keeps_what_was_recorded_of_it(survey: Survey
     survey.changed("node2", paths={})
     assert survey.made().migration.of("node2") == (web,)
     assert isinstance(survey.made().situation, Situation)
+
+
+def test_254_a_network_that_cannot_come_along_is_refused_unless_a_node_has_stopped(survey: Survey) -> None:
+    network = {"Name": "a.b", "Scope": "global", "Driver": "overlay", "IPAM": {"Config": [{"Subnet": "10.1.0.0/24"}]}}
+    survey.changed("node1", networks=(network,))
+    with pytest.raises(PreflightRefused, match=r"network a\.b cannot come along to swarm"):
+        survey.made()
+    survey.holds("node2", nodes.STAGE, "stopped\n")
+    survey.holds("node2", nodes.RECORD, "{}")
+    record.begin(survey.cluster, record.Migration("etcd", "swarm", (), ()))
+    survey.made()
+
+
+def test_247_a_damaged_copy_on_one_node_leaves_those_of_the_others(survey: Survey) -> None:
+    text = record.Migration("etcd", "swarm", (), ()).text()
+    survey.holds("node1", nodes.RECORD, "{")
+    survey.holds("node1", nodes.STAGE, "stopped\n")
+    with pytest.raises(PreflightRefused, match=r"node1: /var/lib/overlay-provision/migration\.json"):
+        survey.made()
+    survey.holds("node2", nodes.RECORD, text)
+    assert survey.made().migration.before == "etcd"

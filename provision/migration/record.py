@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -86,6 +86,20 @@ def parsed(text: str | bytes, where: str) -> Migration:
     except (ValueError, LookupError, TypeError) as error:
         advice = "each node has a copy: /var/lib/overlay-provision/migration.json"
         raise PreflightRefused(Problem(f"is no record of a migration: {error}", where, advice)) from error
+
+
+def first(copies: Iterable[tuple[str, str]]) -> Migration | None:
+    """Return the record from the first whole copy of these places and texts. PreflightRefused if all are damaged."""
+    damaged: PreflightRefused | None = None
+    for where, text in copies:
+        try:
+            if text:
+                return parsed(text, where)
+        except PreflightRefused as error:
+            damaged = damaged or error
+    if damaged:
+        raise damaged
+    return None
 
 
 def _network(there: dict[str, Any]) -> SharedNetwork:

@@ -77,7 +77,8 @@ def _planes(session: Session) -> tuple[Plane, Plane] | Report:
         raise PreflightRefused(Problem(what, str(cluster.path), advice))
     after = planes.successor(before)
     if after is None:
-        return Report("migrate", f"nothing to migrate: the cluster is on {before.name}")
+        nothing = Report("migrate", f"nothing to migrate: the cluster is on {before.name}")
+        return _of_another_controller(session) or nothing
     if cluster.control_plane not in ("auto", after.name):
         what = f"docker.control_plane: {cluster.control_plane}, and the migration leads to {after.name}"
         advice = "write `control_plane: auto`, or leave the line out"
@@ -89,10 +90,23 @@ def _planes(session: Session) -> tuple[Plane, Plane] | Report:
     return before, after
 
 
+def _of_another_controller(session: Session) -> tuple[Plane, Plane] | None:
+    """Return the control planes of a migration that a node has a record of, though this controller has none."""
+    with session.connected() as remotes:
+        script = f"cat {nodes.RECORD} 2>/dev/null || true"
+        answers = remotes.each(lambda remote: remote.run(script, what="looking for a migration"))
+    there = record.first((f"{name}: {nodes.RECORD}", answer.stdout) for name, answer in answers.items())
+    names = (there.before, there.after) if there else ()
+    match [plane for plane in planes.known() if plane.name in names]:
+        case [before, after]:
+            return before, after
+    return None
+
+
 def _respect_users(session: Session, way: Way, remotes: Remotes) -> None:
     """Raise ConsentMissing if data of a user goes with the former control plane: Docker's own goes along."""
-    recorded = (there for there in way.situation.facts.values() if nodes.RECORD in there.paths)
-    if any(nodes.stage(way.before, there) >= Stage.STOPPED for there in recorded):
+    stages = {nodes.stage(way.before, there) for there in way.situation.facts.values()}
+    if stages & {Stage.STOPPED, Stage.LEFT} or stages == {Stage.OUT}:
         return  # it was asked for before that
     situation = replace(way.situation, local=way.before.local(session.cluster)[0])
     coordinator = way.before.open(remotes, situation)

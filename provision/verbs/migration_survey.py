@@ -95,6 +95,8 @@ def _refuse_others(session: Session, before: Plane, situation: Situation, stoppe
     """Raise PreflightRefused if a node that has not stopped is another cluster's, or another controller's."""
     found = {name: there for name, there in situation.facts.items() if name not in stopped}
     session.refuse_another_cluster(found)
+    if not any(map(before.is_on, found.values())):
+        return  # what the controller kept for it may be put aside
     theirs = replace(situation, local=before.local(session.cluster)[0], facts=found)
     checks = [one for one in before.checks() if one.name == FOREIGN]
     if obstacles := [outcome.problem for outcome in failures(node_view.run(before, theirs, checks))]:
@@ -144,16 +146,7 @@ def _migration(session: Session, before: Plane, after: Plane, situation: Situati
 def _recorded_on(situation: Situation) -> Migration | None:
     """Return the record that a node holds, if one does: of a migration that another controller has begun."""
     there = ((name, facts.paths.get(nodes.RECORD)) for name, facts in situation.facts.items())
-    damaged: PreflightRefused | None = None
-    for name, path in there:
-        if path and path.text:
-            try:
-                return record.parsed(path.text, f"{name}: {nodes.RECORD}")
-            except PreflightRefused as error:
-                damaged = damaged or error
-    if damaged:
-        raise damaged
-    return None
+    return record.first((f"{name}: {nodes.RECORD}", path.text or "") for name, path in there if path)
 
 
 def _on(container: Container, names: Collection[str]) -> Container:

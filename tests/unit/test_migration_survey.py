@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import swarm_sample
 from provision import engine, layout, planes
 from provision.checks.preflight import network
 from provision.core.situation import Situation
+from provision.docker.containers import Container
 from provision.errors import PreflightRefused, Problem, StepFailed
 from provision.facts import Facts, PathFact
 from provision.inventory.model import Node
@@ -21,8 +23,9 @@ from provision.planes.etcd import pki
 from provision.planes.etcd.plane import PLANE as ETCD
 from provision.planes.swarm.plane import PLANE as SWARM
 from provision.remote import Remotes
+from provision.report import Report
 from provision.report.progress import Progress
-from provision.verbs import migration_survey, steps
+from provision.verbs import migrate, migration_survey, steps
 from provision.verbs.session import Session
 
 CONTAINERS = "root\t/var/lib/docker\nrecorded\n"
@@ -104,8 +107,6 @@ class Silent:
         pass
 
     def stage(self, _: str) -> Any:
-        from contextlib import nullcontext
-
         return nullcontext()
 
 
@@ -168,8 +169,6 @@ def test_248_a_node_that_was_never_part_keeps_its_obstacles_and_its_containers_a
 
 
 def test_248_a_node_that_is_cleaned_keeps_what_was_recorded_of_it(survey: Survey) -> None:
-    from provision.docker.containers import Container
-
     web = Container("node2", "b" * 64, "web", "busybox", True, "no", ())
     record.begin(survey.cluster, record.Migration("etcd", "swarm", (), (web,)))
     survey.changed("node2", paths={})
@@ -196,3 +195,65 @@ def test_247_a_damaged_copy_on_one_node_leaves_those_of_the_others(survey: Surve
         survey.made()
     survey.holds("node2", nodes.RECORD, text)
     assert survey.made().migration.before == "etcd"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("", None), (record.Migration("etcd", "swarm", (), ()).text(), (ETCD, SWARM))]
+)
+def test_249_a_node_says_that_a_migration_is_under_way_where_the_controller_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: object
+) -> None:
+    cluster = replace(swarm_sample.bare(tmp_path).cluster, control_plane="auto")
+    planes.record(cluster, SWARM)
+
+    @contextmanager
+    def connected(_: Session) -> Iterator[Nodes]:
+        yield Nodes([Remote(cluster.nodes[0], None, Answer(text))])
+
+    monkeypatch.setattr(Session, "connected", connected)
+    session = Session(cluster.path, cast("Any", None), cast("Progress", Silent()))
+    session.__dict__["cluster"] = cluster
+    there = migrate._planes(session)
+    assert there == said or (said is None and "nothing to migrate" in cast("Report", there).summary)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_248_a_record_that_cannot_be_removed_is_an_error(code: int) -> None:
+    remote = cast("Any", Remote(swarm_sample.NODES[0], None, Answer("", code)))
+    if code:
+        with pytest.raises(StepFailed, match="cannot remove the record of the migration"):
+            migrate._cleaned(remote)
+    else:
+        migrate._cleaned(remote)
+
+
+@pytest.mark.parametrize(
+    ("paths", "is_asked"),
+    [
+        ({"node1": ()}, True),
+        ({"node1": (nodes.RECORD,)}, False),
+        ({"node1": (), "node2": (), "node3": ()}, False),
+    ],
+    ids=["never part", "stopped", "all are out"],
+)
+def test_256_a_node_that_was_never_part_does_not_say_that_users_were_asked(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch, paths: dict[str, tuple[str, ...]], is_asked: bool
+) -> None:
+    asked = []
+
+    def open_store(*_: object) -> Any:
+        asked.append(True)
+        raise StepFailed(Problem("no etcd runs"))
+
+    monkeypatch.setattr(ETCD, "open", open_store, raising=False)
+    way = survey.made()
+    for name, there in paths.items():
+        survey.changed(name, paths={})
+        if there:
+            survey.holds(name, nodes.RECORD, "{}")
+            survey.holds(name, nodes.STAGE, "stopped\n")
+    way = replace(way, situation=replace(way.situation, facts=survey.facts))
+    session = cast("Any", type("Session", (), {"cluster": survey.cluster}))
+    with nullcontext() if not is_asked else pytest.raises(StepFailed, match="no etcd runs"):
+        migrate._respect_users(session, way, cast("Any", None))
+    assert bool(asked) is is_asked

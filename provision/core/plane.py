@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -117,11 +118,16 @@ class Plane:
     outgrown_advice: str = ""
     #: What leads a cluster beyond these versions.
     upgrade_advice: str = ""
+    #: The names that its networks may have, and their length.
+    network_names: re.Pattern[str] = re.compile(r".+")
+    network_name_length: int = 255
     #: In the order in which they run.
     phases: tuple[Phase, ...]
     ports: tuple[Port, ...]
     #: Paths on a node by which `is_on` sees that the node is on this plane.
     traces: tuple[str, ...] = ()
+    #: Paths on a node of the authorities' certificates that its check same-authority looks at.
+    authorities: tuple[str, ...] = ()
     #: Units of its own daemons on a node, beside Docker's.
     services: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.
@@ -233,7 +239,7 @@ class Plane:
     def kept_networks(self, remotes: Remotes, cluster: Cluster) -> tuple[Mapping[str, Any], ...]:
         """Return the networks that hosts share, as Docker's API tells them, from what the cluster keeps beside Docker.
 
-        Empty if it keeps nothing, or if nobody answers.
+        Empty if it keeps nothing. PreflightRefused if nobody answers who would know.
         """
         return ()
 

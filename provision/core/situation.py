@@ -31,6 +31,8 @@ class Situation:
     preparing: bool = False
     #: Addresses of hosts that leave in this stage: the nodes let them in until they have left.
     guests: tuple[str, ...] = ()
+    #: Names of networks that stay, though the inventory does not have them.
+    staying: tuple[str, ...] = ()
 
     def of(self, node: Node) -> Facts:
         """Return the facts of a node, empty ones before it was asked."""
@@ -49,7 +51,7 @@ class Situation:
     @property
     def dropped(self) -> tuple[str, ...]:
         """Return the names of the networks that we made for this cluster, and that the inventory no longer has."""
-        wanted = {network.name for network in self.cluster.networks}
+        wanted = {*self.staying, *(network.name for network in self.cluster.networks)}
         ours = (name for name, network in self.networks.items() if made_for(network) == self.cluster.name)
         return tuple(name for name in ours if name not in wanted)
 

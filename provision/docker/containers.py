@@ -12,7 +12,7 @@ from provision.node import library
 RECORDED = "recorded"
 
 #: Ask a node for its containers; `read` reads the answer. It does not need dockerd, and prints no secret.
-SCRIPT = f"{library('containers')}\nprint_containers && echo {RECORDED} && print_recorded\n"
+SCRIPT = f"{library('containers')}\nprint_containers && print_temporary && echo {RECORDED} && print_recorded\n"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Container:
     restart: str
     """The restart policy: `no`, `always`, `unless-stopped` or `on-failure`."""
     attachments: tuple[Attachment, ...]
+    temporary: bool = False
+    """Whether Docker removes it when it ends (`--rm`), as when dockerd stops."""
 
 
 def parse(node: str, text: str) -> tuple[Container, ...]:
@@ -71,7 +73,15 @@ def merge(now: Iterable[Container], recorded: Iterable[Container]) -> tuple[Cont
 def read(node: str, answer: str) -> tuple[Container, ...]:
     """Read a node's answer to `SCRIPT`."""
     now, _, recorded = answer.partition(f"\n{RECORDED}\n")
-    return merge(parse(node, now), parse(node, recorded))
+    ends = temporary(answer)
+    there = merge(parse(node, now), parse(node, recorded))
+    return tuple(replace(one, temporary=one.runs and one.identity in ends) for one in there)
+
+
+def temporary(answer: str) -> frozenset[str]:
+    """Return the IDs of the containers that Docker removes when they end, from a node's answer to `SCRIPT`."""
+    lines = (line.split("\t") for line in answer.splitlines())
+    return frozenset(words[1] for words in lines if words[0] == "temporary" and len(words) == 2)
 
 
 def _merged(now: Container, before: Container) -> Container:

@@ -2,33 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from provision.core.plan import CLUSTER
+from provision.core.plane import Plane
 from provision.core.situation import LABEL, Situation, is_shared
 from provision.docker.containers import Container
+from provision.errors import Problem
 from provision.inventory.model import Network
 from provision.migration.record import Pool, SharedNetwork
-from provision.network.subnets import LENGTH
+from provision.network.subnets import LENGTH, ipv4
 from provision.phases.networks import MTU
 
+#: The networks that every host has for itself.
+HOSTS_OWN = ("bridge", "host", "none")
+#: The driver that gives a network its addresses, unless its user has chosen another.
+DRIVER = "default"
 #: The driver's options that a network keeps. It had its numbers (VNI) from the former control plane.
 KEPT_OPTIONS = (MTU,)
 
 
 def of_docker(network: Mapping[str, Any]) -> SharedNetwork:
     """Return a network from what Docker's API tells of it."""
-    pools = (network.get("IPAM") or {}).get("Config") or ()
+    addresses = network.get("IPAM") or {}
+    pools = addresses.get("Config") or ()
     options = network.get("Options") or {}
     return SharedNetwork(
         network["Name"],
-        tuple(Pool(pool["Subnet"], pool.get("Gateway", ""), pool.get("IPRange", "")) for pool in pools),
+        tuple(Pool(pool.get("Subnet", ""), pool.get("Gateway", ""), pool.get("IPRange", "")) for pool in pools),
         {name: options[name] for name in KEPT_OPTIONS if name in options},
         dict(network.get("Labels") or {}),
         bool(network.get("Internal")),
+        lost=tuple(_lost(network, addresses, pools)),
     )
+
+
+def _lost(
+    network: Mapping[str, Any], addresses: Mapping[str, Any], pools: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield what the next control plane does not give a network, or gives in another way."""
+    driver = addresses.get("Driver") or DRIVER
+    if driver != DRIVER:
+        yield f"addresses of the driver {driver} (--ipam-driver)"
+    if any(pool.get("AuxiliaryAddresses") for pool in pools):
+        yield "addresses that are kept for others (--aux-address)"
+    if network.get("EnableIPv6") or not all(ipv4(pool.get("Subnet", "")) for pool in pools):
+        yield "IPv6 addresses (--ipv6)"
+
+
+def obstacles(after: Plane, found: Iterable[SharedNetwork]) -> Iterator[Problem]:
+    """Yield each network that the next control plane cannot have as it is, and what to do."""
+    for network in found:
+        reasons = [f"it has {one}" for one in network.lost]
+        if not after.network_names.fullmatch(network.name) or len(network.name) > after.network_name_length:
+            reasons.append(f"its name is none that {after.name} takes")
+        if reasons:
+            what = f"network {network.name} cannot come along to {after.name}: {', and '.join(reasons)}"
+            advice = (
+                "create another network, connect its containers to that one and disconnect them from this one; then "
+                f"docker network rm {network.name}"
+            )
+            yield Problem(what, CLUSTER, advice)
+
+
+def forgotten(situation: Situation, containers: Iterable[Container], names: Collection[str]) -> Iterator[Problem]:
+    """Yield each place of a container on a network that is neither among those found nor its host's own."""
+    for one in containers:
+        facts = situation.facts[one.node]
+        own = {*HOSTS_OWN, *(network["Name"] for network in facts.networks if not is_shared(network))}
+        for place in one.attachments:
+            if place.network not in names and place.network not in own:
+                what = f"container {one.name} is on the network {place.network}, of which nothing is known any more"
+                yield Problem(what, one.node, f"docker network disconnect -f {place.network} {one.name}")
 
 
 def known(
@@ -84,7 +132,9 @@ def kept_free(network: SharedNetwork, containers: Iterable[Container], others: i
     """
     if len(network.pools) != 1 or network.pools[0].range:
         return network
-    pool, subnet = network.pools[0], IPv4Network(network.pools[0].subnet)
+    pool, subnet = network.pools[0], ipv4(network.pools[0].subnet)
+    if subnet is None:
+        return network
     chosen = {
         IPv4Address(one.address)
         for container in containers

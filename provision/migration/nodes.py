@@ -39,21 +39,21 @@ class Stage(IntEnum):
     STOPPED = 2
     #: Nothing of the former control plane is left.
     LEFT = 3
-    #: The node has no record any more: its containers are back.
-    DONE = 4
+    #: The node has no record, and nothing of the former control plane: it was never part, or its containers are back.
+    OUT = 4
 
 
 def stage(before: Plane, facts: Facts) -> Stage:
     """Return how far a node is."""
     if RECORD not in facts.paths:
-        return Stage.BEFORE if before.is_on(facts) else Stage.DONE
+        return Stage.BEFORE if before.is_on(facts) else Stage.OUT
     told = facts.paths[STAGE].text if STAGE in facts.paths else None
     return {"stopped": Stage.STOPPED, "left": Stage.LEFT}.get((told or "").strip(), Stage.RECORDED)
 
 
-def is_stopped(before: Plane, facts: Facts) -> bool:
-    """Say whether containers of a node were stopped, so that what runs there now says nothing."""
-    return stage(before, facts) > Stage.RECORDED or STOPPED in facts.paths
+def is_stopped(facts: Facts) -> bool:
+    """Say whether containers of a node were stopped, by its own files: then what runs there now says nothing."""
+    return STAGE in facts.paths or STOPPED in facts.paths
 
 
 def left(before: Plane, situation: Situation) -> Situation:
@@ -88,14 +88,15 @@ def left(before: Plane, situation: Situation) -> Situation:
 def with_recorded(situation: Situation, networks: Sequence[SharedNetwork]) -> Situation:
     """Return the situation with the recorded networks that are not there yet, and each subnet of the inventory fixed.
 
-    So that they keep their subnets, and nothing else gets them.
+    So that they keep their subnets, and nothing else gets them. None is removed, for containers come back there.
     """
     there = situation.networks
     missing = tuple(as_docker_tells(one) for one in networks if one.name not in there)
     first, *_ = situation.facts
     facts = situation.facts[first]
     known = replace(facts, networks=(*facts.networks, *missing))
-    whole = replace(situation, facts={**situation.facts, first: known})
+    staying = tuple(one.name for one in networks)
+    whole = replace(situation, facts={**situation.facts, first: known}, staying=staying)
     return replace(whole, cluster=_with_subnets(whole))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -44,14 +44,14 @@ def leaving(before: Plane) -> Plane:
     return plane
 
 
-def entering(after: Plane, migration: Migration, names: Collection[str]) -> Plane:
+def entering(after: Plane, migration: Migration) -> Plane:
     """Return the next control plane with the phases in which networks and containers come back.
 
     The networks come before those that only the inventory has. Of the containers, those whose users chose an address
-    come before all else that takes one. `names`: the nodes whose containers are not known to be back.
+    come before all else that takes one.
     """
     (place,) = (number for number, phase in enumerate(after.phases) if isinstance(phase, Networks))
-    come_back = SameNetworks(migration), after.phases[place], Connect(migration, names), Start(migration, names)
+    come_back = SameNetworks(migration), after.phases[place], Connect(migration), Start(migration)
     plane = copy.copy(after)
     plane.phases = (*after.phases[:place], *come_back, *after.phases[place + 1 :])
     return plane
@@ -224,14 +224,14 @@ class Returning(Resource):
 class ComeBack(Phase):
     """A step in which the containers of all nodes come back."""
 
-    def __init__(self, migration: Migration, names: Collection[str]) -> None:
-        """Take what was recorded; `names`: the nodes whose containers are to come back."""
-        self._migration, self._names = migration, names
+    def __init__(self, migration: Migration) -> None:
+        """Take what was recorded."""
+        self._migration = migration
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the node's containers, if there are some for this step."""
-        found = self._returning(self._migration.of(node.name)) if node.name in self._names else None
-        return (found,) if found and found.containers else ()
+        found = self._returning(self._migration.of(node.name))
+        return (found,) if found.containers else ()
 
     def _returning(self, containers: tuple[Container, ...]) -> Returning:
         raise NotImplementedError

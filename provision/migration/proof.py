@@ -52,14 +52,14 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str) -
         stopped.update(answer[0])
         seen.update(answer[1])
     heard = _heard(cluster, migration, seen, remotes, run)
-    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.containers)
-    rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.containers)
+    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.staying)
+    rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.staying)
     table = Table("downtime", "Containers", ("node", "container", "id", "seconds away"), rows)
     times = [
-        seconds for one in migration.containers if (seconds := away(one, seen.get(one.identity), stopped)) is not None
+        seconds for one in migration.staying if (seconds := away(one, seen.get(one.identity), stopped)) is not None
     ]
     longest = f", away for {max(times):.1f} s at most" if times else ""
-    return Back(outcomes, (table,), f"{len(migration.containers)} containers{longest}")
+    return Back(outcomes, (table,), f"{len(migration.staying)} containers{longest}")
 
 
 def _looked(remote: Remote, migration: Migration) -> tuple[dict[str, float], dict[str, Seen]]:
@@ -68,7 +68,8 @@ def _looked(remote: Remote, migration: Migration) -> tuple[dict[str, float], dic
     script = f"{library('migrate')}\n{call('show_again', *(one.identity for one in mine))}\n"
     result = remote.run(script, what="looking at the containers")
     if result.code:
-        raise StepFailed(Problem(f"cannot look at the containers: {result.stderr.strip()[-400:]}", remote.node.name))
+        what = f"cannot look at the containers: {result.stderr.strip()[-400:]}"
+        raise StepFailed(Problem(what, remote.node.name, "systemctl status docker.service says more"))
     stopped: dict[str, float] = {}
     seen: dict[str, Seen] = {}
     for words in (line.split("\t") for line in result.stdout.splitlines()):
@@ -90,7 +91,7 @@ def _heard(
 ) -> Mapping[tuple[str, str], str]:
     """Return what each name on each network leads to from another node, by network and name; empty if to nothing."""
     asked: dict[str, dict[str, list[str]]] = {}
-    for one in migration.containers:
+    for one in migration.staying:
         now = seen.get(one.identity)
         if now and now.runs:
             for place in one.attachments:
@@ -133,6 +134,11 @@ def outcome(
     if problems:
         advice = "remove the cause, or a container that is not wanted any more, and run fab migrate again"
         return Outcome(CHECK, where, "failed", "; ".join(problems), advice, about=ABOUT)
+    if now is None:
+        return Outcome(CHECK, where, "passed", "removed since", about=ABOUT)
+    if one.runs and not now.runs:
+        advice = f"docker logs {one.name} says why; docker start {one.name}"
+        return Outcome(CHECK, where, "warning", "was started again, and has ended by itself", advice, about=ABOUT)
     names = ", ".join(name for place in one.attachments for name in _names(one, place))
     words = f"runs; found as {names}" if one.runs and names else "runs" if one.runs else "stopped, as before"
     return Outcome(CHECK, where, "passed", words, about=ABOUT)
@@ -148,7 +154,7 @@ def _problems(
             yield f"is not connected to the network {place.network}"
     if not one.runs:
         return
-    if not now.runs and now.started < stopped.get(one.node, 0.0):
+    if not now.runs and (now.error or now.started < stopped.get(one.node, 0.0)):
         yield f"does not run{f': {now.error}' if now.error else ''}"
     if not now.runs:
         return

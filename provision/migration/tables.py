@@ -19,7 +19,8 @@ def place(one: Attachment) -> str:
 
 def _row(one: Container) -> tuple[str, ...]:
     places = "; ".join(map(place, one.attachments))
-    return one.node, one.name, places or "none that hosts share", one.restart, "runs" if one.runs else "stopped"
+    restart = "ends for good (--rm)" if one.temporary else one.restart
+    return one.node, one.name, places or "none that hosts share", restart, "runs" if one.runs else "stopped"
 
 
 def plan(migration: Migration) -> tuple[Table, ...]:

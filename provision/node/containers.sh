@@ -13,14 +13,26 @@
 containers_record=${OVERLAY_STATE:-/var/lib/overlay-provision}/containers # the variables are for tests
 containers_mark=${OVERLAY_RUN:-/run/overlay-provision}/mend.recorded        # its mtime: when Docker's files were last read
 
-# print_containers: print what Docker's files say now.
+# print_containers: print what Docker's files say now. Fails if they cannot be read.
 print_containers() {
     place=$(docker_root)
     printf 'root\t%s\n' "$place"
     for _ in 1 2 3; do # a container may be removed while its file is read
-        ! lines=$(containers_of "$place/containers") || break
+        if lines=$(containers_of "$place/containers"); then
+            [ -z "$lines" ] || printf '%s\n' "$lines"
+            return 0
+        fi
     done
-    [ -z "$lines" ] || printf '%s\n' "$lines"
+    echo "the files in $place/containers cannot be read" >&2
+    return 1
+}
+
+# print_temporary: print a line `temporary ID` for each container that Docker removes when it ends (`--rm`).
+print_temporary() {
+    place=$(docker_root)
+    for file in "$place"/containers/*/hostconfig.json; do
+        ! grep -qs '"AutoRemove":true' "$file" || { file=${file%/*} && printf 'temporary\t%s\n' "${file##*/}"; }
+    done
 }
 
 # print_recorded: print what was recorded.
@@ -109,7 +121,8 @@ containers_of() (
     for file; do
         shift
         if [ -z "$record" ] || is_newer "$file"; then
-            set -- "$@" "$file" "${file%/*}/hostconfig.json"
+            set -- "$@" "$file"
+            [ ! -e "${file%/*}/hostconfig.json" ] || set -- "$@" "${file%/*}/hostconfig.json"
         else
             set -- "$@" "${file%/*}" # a container whose lines are in the record
         fi

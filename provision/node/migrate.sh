@@ -7,7 +7,7 @@
 halt() {
     : >"$state/containers.held" || die "cannot write $state/containers.held"
     drop_keepers
-    [ -s "$state/migration.stopped" ] || put_note migration.stopped "$(date +%s.%N)"
+    [ -s "$state/migration.stopped" ] || put_note migration.stopped "$(date +%s)"
     leave_network
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
     retire_docker
@@ -30,6 +30,12 @@ put_note() {
     sync_path "$state"
 }
 
+# is_gone CONTAINER: succeed if Docker has the container no more. A Docker that does not say what it has ends the script.
+is_gone() {
+    listed=$(timeout 60 docker ps -aq --no-trunc 2>/dev/null) || die "Docker does not say which containers there are"
+    case " $(printf %s "$listed" | tr '\n' ' ') " in *" $1 "*) return 1 ;; esac
+}
+
 # connect_again CONTAINER NETWORK ADDRESS ALIAS…: connect a container as before, with an address of its own unless that is
 # empty. What Docker still has of the former network of this name goes first. A container that runs there is left alone.
 # One that cannot be connected is no error here: the proof names it.
@@ -37,7 +43,7 @@ connect_again() {
     container=$1 network=$2 address=$3
     shift 3
     here=$(docker inspect -f "{{.State.Running}} {{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}}{{end}}" \
-        "$container" 2>/dev/null) || return 0 # removed since
+        "$container" 2>/dev/null) || { ! is_gone "$container" || return 0; die "Docker does not show container $container"; }
     at=${here#* }
     [ "${here%% *}" != true ] || [ -z "$at" ] || [ "${address:-$at}" != "$at" ] || return 0
     for alias; do
@@ -57,7 +63,7 @@ start_again() {
     for container; do
         for pause in 0.3 1 1 2 3 5 5; do
             ! timeout 60 docker start "$container" >/dev/null 2>&1 || break
-            docker inspect "$container" >/dev/null 2>&1 || break # removed since
+            docker inspect "$container" >/dev/null 2>&1 || ! is_gone "$container" || break
             sleep "$pause"
         done &
     done
@@ -65,12 +71,16 @@ start_again() {
 }
 
 # show_again CONTAINER…: print when this node's containers began to stop, and each container as it is now: whether it runs,
-# since when, its address on each network, and Docker's error.
+# since when, its address on each network, and Docker's error; or that it is gone.
 show_again() {
     [ ! -s "$state/migration.stopped" ] || fact stopped "$(line_of "$state/migration.stopped")"
-    [ $# = 0 ] || docker inspect --format "container$tab{{.Id}}$tab{{.State.Running}}$tab{{.State.StartedAt}}$tab{{
-        range \$name, \$place := .NetworkSettings.Networks}}{{\$name}}={{\$place.IPAddress}} {{end}}$tab{{.State.Error}}" \
-        "$@" 2>/dev/null || true
+    for container; do
+        docker inspect --format "container$tab{{.Id}}$tab{{.State.Running}}$tab{{.State.StartedAt}}$tab{{
+            range \$name, \$place := .NetworkSettings.Networks}}{{\$name}}={{\$place.IPAddress}} {{end}}$tab{{.State.Error}}" \
+            "$container" 2>/dev/null && continue
+        is_gone "$container" || die "Docker does not show container $container"
+        fact gone "$container"
+    done
 }
 
 # find_names NETWORK IMAGE LABEL NAME…: on the network, print each name that answers to a ping, and its address.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from provision import layout
@@ -16,6 +16,7 @@ from provision.errors import ConsentMissing, PreflightRefused, Problem, StepFail
 from provision.facts.run_labels import RUN_IMAGE, RUN_VOLUME
 from provision.inventory.model import Node
 from provision.migration import record as migration
+from provision.migration.record import Migration
 from provision.node import library
 from provision.phases import network_users
 from provision.phases.departure import done, undo
@@ -41,21 +42,25 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
     # What the controller lacks to set up nodes, such as a release, is not needed to put them back.
     with session.survey("reset", absent=True, supplies=False) as (remotes, situation):
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
+        under_way = migration.under_way(session.cluster)
         if not changed:
+            if under_way and not only:  # a reset that was killed
+                _end(session)
             return Report("reset", "nothing to reset: no node has a record of ours")
         if only:
             _refuse_members(session, situation, changed)
         for warning in session.plane.outage(situation):
             session.progress.say(warning.where, warning.what)
         networks = network_users.shared(situation)
-        found = {node.name: network_users.users(situation, node, networks) for node in changed}
+        found = {node.name: _users(situation, node, networks, under_way) for node in changed}
         with session.coordinator(remotes, situation) as coordinator:
             if not delete_user_data:
                 data = [
                     *(() if only else _users_data(situation, coordinator)),
                     *_docker_data(situation, remotes, changed),
                 ]
-                _respect_users(found, data, _hidden(situation, changed))
+                away = {node.name: _stopped(situation, node, under_way) for node in changed}
+                _respect_users({name: (*found[name], *away[name]) for name in found}, data, _hidden(situation, changed))
             names = ", ".join(node.name for node in changed)
             if not yes and not session.agreed(f"Put {names} back to the state before overlay-provision?"):
                 raise ConsentMissing(Problem(f"reset changes {names}", advice="add --yes to agree in advance"))
@@ -65,8 +70,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
         stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
-        if not only and migration.under_way(session.cluster):
-            migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
+        if under_way and not only:
+            _end(session)
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",
@@ -75,6 +80,33 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         warnings=(*left, *stays),
         times=tuple(session.progress.times.items()),
     )
+
+
+def _end(session: Session) -> None:
+    """End the migration that was under way; what the controller keeps stays."""
+    migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
+
+
+def _recorded(node: Node, under_way: Migration | None) -> Iterator[tuple[str, NetworkUser]]:
+    """Yield each container of a node that a migration would bring back to a network, after its ID."""
+    for one in under_way.of(node.name) if under_way else ():
+        for place in one.attachments:
+            yield one.identity, NetworkUser(one.name, place.network, one.runs)
+
+
+def _users(
+    situation: Situation, node: Node, networks: Collection[str], under_way: Migration | None
+) -> tuple[NetworkUser, ...]:
+    """Return the containers of users on the networks, and those that a migration would bring back to them."""
+    there = {one.identity for one in situation.of(node).every_container}
+    waiting = (user for identity, user in _recorded(node, under_way) if identity in there)
+    users = (*waiting, *network_users.users(situation, node, networks))
+    return tuple({(user.container, user.network): user for user in users}.values())
+
+
+def _stopped(situation: Situation, node: Node, under_way: Migration | None) -> tuple[NetworkUser, ...]:
+    """Return those that are on the disk of a Docker that does not answer."""
+    return () if situation.of(node).docker_answers else tuple(user for _, user in _recorded(node, under_way))
 
 
 def _users_data(situation: Situation, coordinator: Coordinator) -> Sequence[Problem]:

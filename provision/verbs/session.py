@@ -189,14 +189,14 @@ class Session:
         """Choose the candidate that these answers mean, and return its situation, and what is missing."""
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
         self.candidates[:] = [plane]
-        self._refuse_another_cluster(found)
+        self.refuse_another_cluster(found)
         situation = replace(starts[plane], facts=found)
         missing: tuple[Problem, ...] = ()
         if supplies:
             situation, missing = plane.supplied(situation, lambda what: self.progress.say(CONTROLLER, what))
         return engine.completed(plane, situation, remotes), missing
 
-    def _refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
+    def refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
         """Raise PreflightRefused if a node was provisioned for a cluster of another name.
 
         The certificates, the labels of the networks, and the folder of the identity all have that name.

@@ -255,8 +255,29 @@ def test_236_the_controllers_question_is_answered_without_dockerd_and_without_it
     node.holds("20.10")
     node.record()
     (node.folder / "root").unlink()
-    text, _, calls = SCRIPT.rpartition("print_containers &&")
+    text, _, calls = SCRIPT.partition("\nprint_containers &&")
     ask = f"print_containers &&{calls}"
     assert shapes({one.name: one for one in read("node1", node.run(ask, text))}) == SHAPES["20.10"]
     shutil.rmtree(node.root)
     assert shapes({one.name: one for one in read("node1", node.run(ask, text))}) == SHAPES["20.10"]
+
+
+def test_230_one_container_without_a_hostconfig_hides_no_other(node: Node) -> None:
+    node.holds("20.10")
+    (node.config("stpd").parent / "hostconfig.json").unlink()
+    assert {one.name for one in parse("node1", node.run("print_containers"))} == set(SHAPES["20.10"])
+
+
+def test_236_containers_that_cannot_be_read_are_not_none(node: Node) -> None:
+    node.holds("20.10")
+    said = node.run("containers_of() { return 1; }; print_containers 2>&1 || echo failed")
+    assert said.splitlines()[-2:] == [f"the files in {node.root}/containers cannot be read", "failed"]
+
+
+def test_231_a_container_that_docker_removes_when_it_ends_is_told_from_others(node: Node) -> None:
+    node.holds("20.10")
+    path = node.config("ali").parent / "hostconfig.json"
+    path.write_text(path.read_text().replace('"AutoRemove":false', '"AutoRemove":true'))
+    text, _, calls = SCRIPT.partition("\nprint_containers &&")
+    there = read("node1", node.run(f"print_containers &&{calls}", text))
+    assert {one.name for one in there if one.temporary} == {"ali"}

@@ -74,6 +74,8 @@ timeout() { shift; "$@"; }
 docker() {
     case "$1 $2" in
     'inspect -f') [ "$runs" ] && echo "$runs" ;;
+    'inspect --format') [ "$runs" ] && echo "of $4" ;;
+    'ps -aq') [ "${listed-}" != silent ] && echo "${listed-}" ;;
     *) echo "$*" >>"$calls" ;;
     esac
 }
@@ -104,3 +106,24 @@ docker() {
 def test_245_a_container_is_connected_as_before(shell: Shell, runs: str, words: str, calls: list[str]) -> None:
     shell.run(f"{MIGRATE}\nruns='{runs}'\n{DOCKER}\nconnect_again {words}")
     assert (shell.folder / "calls").read_text().splitlines() == calls
+
+
+@pytest.mark.parametrize("call", ["connect_again c demo ''", "show_again c"])
+@pytest.mark.parametrize(
+    ("listed", "said"), [("silent", "which containers there are"), ("b\nc", "does not show container c")]
+)
+def test_245_a_docker_that_does_not_answer_has_not_removed_a_container(
+    shell: Shell, call: str, listed: str, said: str
+) -> None:
+    done = shell.try_to(f"{MIGRATE}\nruns=\nlisted=$(printf '{listed}')\n{DOCKER}\n{call}\necho went on")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+def test_245_a_container_that_docker_does_not_list_any_more_is_gone(shell: Shell) -> None:
+    assert shell.run(f"{MIGRATE}\nruns=\nlisted=$(printf 'b\\ncc')\n{DOCKER}\nshow_again c") == "gone\tc\n"
+    assert shell.run(f"{MIGRATE}\nruns=true\n{DOCKER}\nshow_again c") == "of c\n"
+
+
+def test_248_the_clock_is_read_in_whole_seconds_which_every_date_prints() -> None:
+    assert "%N" not in MIGRATE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import swarm_sample
@@ -14,15 +14,16 @@ from provision import engine, planes
 from provision.core.plane import Plane
 from provision.core.situation import LABEL, Situation
 from provision.docker.containers import Attachment, Container
-from provision.errors import PreflightRefused
+from provision.errors import PreflightRefused, Unanswered
 from provision.facts import Facts, Listener, PathFact, Unit
-from provision.inventory.model import Network
-from provision.migration import networks, nodes, phases, proof, record
+from provision.inventory.model import Network, Node
+from provision.migration import networks, nodes, phases, proof, record, tables
 from provision.migration.nodes import Stage
 from provision.migration.record import Migration, Pool, SharedNetwork
 from provision.network.subnets import assigned
 from provision.planes.etcd import networks as store
 from provision.planes.etcd.plane import PLANE as ETCD
+from provision.planes.etcd.store import StoreError
 from provision.planes.swarm.plane import PLANE as SWARM
 
 STORE_FILE = ETCD.traces[0]
@@ -99,6 +100,28 @@ def test_257_what_the_former_control_plane_kept_is_put_aside_and_the_record_last
     assert record.under_way(cluster) is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"before": "etcd"', '"before": 1'),
+        ('"runs": true', '"runs": "yes"'),
+        ('"name": "web"', '"name": ["web"]'),
+        ('"10.99.0.0/24"', '"ten"'),
+        ('"www"', "7"),
+        ('"1400"', "1400"),
+        ('"etcd"', '"\xff"'),
+    ],
+)
+def test_247_a_record_with_values_of_other_types_is_one_problem(tmp_path: Path, before: str, after: str) -> None:
+    cluster = sample(tmp_path)
+    record.begin(cluster, MIGRATION)
+    path = cluster.folder / record.FILE
+    assert before in path.read_text()
+    path.write_bytes(path.read_text().replace(before, after).encode("latin-1"))
+    with pytest.raises(PreflightRefused, match="is no record of a migration"):
+        record.under_way(cluster)
+
+
 # Meanwhile
 
 
@@ -154,13 +177,13 @@ def test_the_control_planes_have_an_order() -> None:
         (at(nodes.RECORD, nodes.STOPPED), Stage.RECORDED, True),
         (at(nodes.RECORD, nodes.STOPPED, stage="stopped"), Stage.STOPPED, True),
         (at(nodes.RECORD, nodes.STOPPED, stage="left"), Stage.LEFT, True),
-        (at(nodes.STOPPED, stage="left"), Stage.DONE, True),
-        (at(), Stage.DONE, True),
+        (at(nodes.STOPPED, stage="left"), Stage.OUT, True),
+        (at(), Stage.OUT, False),
     ],
-    ids=["before", "recorded", "stopping", "half put back", "stopped", "left", "half cleaned", "done"],
+    ids=["before", "recorded", "stopping", "half put back", "stopped", "left", "half cleaned", "out"],
 )
 def test_248_how_far_a_node_is(facts: Facts, stage: Stage, stopped: bool) -> None:
-    assert (nodes.stage(ETCD, facts), nodes.is_stopped(ETCD, facts)) == (stage, stopped)
+    assert (nodes.stage(ETCD, facts), nodes.is_stopped(facts)) == (stage, stopped)
 
 
 def steps(plane: Plane, situation: Situation) -> list[tuple[str, str]]:
@@ -180,7 +203,7 @@ def test_248_each_node_takes_the_steps_that_it_has_not_taken(tmp_path: Path) -> 
 
 
 def test_244_networks_come_first_and_containers_before_all_that_takes_an_address() -> None:
-    names = [phase.name for phase in phases.entering(SWARM, MIGRATION, ()).phases]
+    names = [phase.name for phase in phases.entering(SWARM, MIGRATION).phases]
     order = ["docker", "swarm", "same-networks", "overlay", "containers", "start", "mend", "keeper"]
     assert [name for name in names if name in order] == order
 
@@ -198,7 +221,7 @@ def bare(tmp_path: Path, *networks_there: dict[str, Any]) -> Situation:
 def test_244_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -> None:
     before = bare(tmp_path, told("demo", "10.99.0.0/24"), told("mine", "10.0.0.0/24"))
     foreseen = nodes.with_recorded(nodes.left(ETCD, before), MIGRATION.networks)
-    plan = engine.make_plan(phases.entering(SWARM, MIGRATION, before.facts), foreseen)
+    plan = engine.make_plan(phases.entering(SWARM, MIGRATION), foreseen)
     assert [(one.resource, one.note) for one in plan if one.phase == "same-networks"] == [
         ("network demo", "as before, 10.99.0.0/24, mtu 1400"),
         ("network mine", "as before, 10.0.0.0/24"),
@@ -209,6 +232,16 @@ def test_244_the_plan_names_networks_containers_and_who_starts(tmp_path: Path) -
         ("node2", "fixed"),
     ]
     assert [(one.where, one.note) for one in plan if one.phase == "start"] == [("node1", "web")]
+
+
+def test_245_a_container_that_docker_removes_when_it_ends_does_not_come_back(tmp_path: Path) -> None:
+    ends = replace(WEB, temporary=True)
+    migration = replace(MIGRATION, containers=(ends, FIXED))
+    foreseen = nodes.with_recorded(nodes.left(ETCD, bare(tmp_path)), migration.networks)
+    plan = engine.make_plan(phases.entering(SWARM, migration), foreseen)
+    assert [one.note for one in plan if one.phase in ("containers", "start")] == ["fixed"]
+    (_, table) = tables.plan(migration)
+    assert table.rows[0][3] == "ends for good (--rm)"
 
 
 def test_244_an_automatic_subnet_stays_and_the_swarms_own_networks_get_another(tmp_path: Path) -> None:
@@ -313,6 +346,68 @@ def test_246_a_network_of_several_pools_or_with_a_range_stays_as_it_is() -> None
         assert networks.kept_free(network, [user], 10) == network
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"Name": "a.b"}, "its name is none that swarm takes"),
+        ({"Name": "a" * 64}, "its name is none that swarm takes"),
+        ({"Name": "a-"}, "its name is none that swarm takes"),
+        ({"IPAM": {"Config": [{"Subnet": "fd00::/64"}]}}, "--ipv6"),
+        ({"IPAM": {"Config": [{"Subnet": "10.1.0.0/24", "AuxiliaryAddresses": {"a": "10.1.0.9"}}]}}, "--aux-address"),
+        ({"IPAM": {"Driver": "theirs", "Config": [{"Subnet": "10.1.0.0/24"}]}}, "the driver theirs"),
+    ],
+)
+def test_254_a_network_that_swarm_mode_does_not_take_is_an_obstacle(changed: dict[str, Any], said: str) -> None:
+    network = networks.of_docker(told("demo", "10.1.0.0/24") | changed)
+    (problem,) = networks.obstacles(SWARM, [network])
+    assert said in problem.what
+    assert f"docker network rm {network.name}" in problem.advice
+    users = [container("u", Attachment(network.name, "10.1.0.2", fixed=True))]
+    assert networks.kept_free(network, users, 10).name == network.name
+
+
+@pytest.mark.parametrize("name", ["a", "a_b", "A--9", "a" * 63])
+def test_254_a_network_that_swarm_mode_takes_is_none(name: str) -> None:
+    assert list(networks.obstacles(SWARM, [networks.of_docker(told(name, "10.1.0.0/24"))])) == []
+
+
+def test_251_a_network_that_is_neither_found_nor_the_hosts_own_is_an_obstacle(tmp_path: Path) -> None:
+    situation = bare(tmp_path, told("own", "172.30.0.0/16", Scope="local"))
+    there = [WEB, container("c", Attachment("own"), Attachment("bridge"), Attachment("lost"))]
+    problems = list(networks.forgotten(situation, there, {"demo"}))
+    assert [(one.where, "container c is on the network lost" in one.what) for one in problems] == [("node1", True)]
+
+
+class Members:
+    """Members of a store, of which some answer."""
+
+    def __init__(self, situation: Situation, *answering: str) -> None:
+        self.cluster, self.answering = situation.cluster, answering
+
+    def store(self, member: Node) -> Members:
+        if member.name not in self.answering:
+            raise StoreError(f"etcd on {member.name} does not answer")
+        return self
+
+    def get(self, key: str, *, quorum: bool) -> dict[str, Any]:
+        return {}
+
+
+def test_251_a_store_that_does_not_answer_has_not_no_networks(tmp_path: Path) -> None:
+    situation = bare(tmp_path)
+    assert store.kept(cast("Any", Members(situation, "node2"))) == ()
+    with pytest.raises(Unanswered, match="etcd on node2 does not answer"):
+        store.kept(cast("Any", Members(situation)))
+
+
+def test_244_a_network_that_left_the_inventory_stays_until_its_containers_are_back(tmp_path: Path) -> None:
+    old = SharedNetwork("old", (Pool("10.98.0.0/24"),), labels={LABEL: "demo"})
+    there = told("old", "10.98.0.0/24", Labels={LABEL: "demo"}, Scope="swarm")
+    situation = bare(tmp_path, there)
+    assert situation.dropped == ("old",)
+    assert nodes.with_recorded(situation, (DEMO, old)).dropped == ()
+
+
 # The proof
 
 
@@ -324,19 +419,25 @@ HEARD = {("demo", "fixed"): "10.99.0.50"}
     ("seen", "heard", "said"),
     [
         (SEEN, HEARD, ""),
-        (None, HEARD, ""),
         (SEEN, {}, "fixed is not found on demo from another node"),
         (replace(SEEN, addresses={"demo": "10.99.0.7"}), HEARD, "has 10.99.0.7 on demo, and had 10.99.0.50"),
         (replace(SEEN, addresses={"demo": ""}), HEARD, "has no address on the network demo"),
         (replace(SEEN, addresses={}), HEARD, "is not connected to the network demo"),
         (replace(SEEN, runs=False, started=80.0, error="no image"), HEARD, "does not run: no image"),
-        (replace(SEEN, runs=False), HEARD, ""),
+        (replace(SEEN, runs=False, error="no shim"), HEARD, "does not run: no shim"),
     ],
-    ids=["back", "removed", "not found", "another address", "no address", "not connected", "down", "ended by itself"],
+    ids=["back", "not found", "another address", "no address", "not connected", "down", "not started"],
 )
 def test_245_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
     outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
     assert (outcome.status, said in outcome.evidence) == ("failed" if said else "passed", True)
+
+
+def test_245_one_that_was_removed_or_has_ended_by_itself_is_not_said_to_run() -> None:
+    removed = proof.outcome(FIXED, None, {"node2": 90.0}, {})
+    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, {})
+    assert (removed.status, removed.evidence) == ("passed", "removed since")
+    assert (ended.status, ended.evidence) == ("warning", "was started again, and has ended by itself")
 
 
 def test_245_one_that_was_stopped_stays_stopped() -> None:

@@ -16,18 +16,20 @@ OPTIONS = "com.docker.network.generic"
 
 
 def kept(coordinator: EtcdCoordinator) -> tuple[Mapping[str, Any], ...]:
-    """Return the networks as Docker's API tells them, from the first member that answers; empty if none does.
+    """Return the networks as Docker's API tells them, from the first member that answers.
 
-    A member tells its own copy without a quorum, too.
+    A member tells its own copy without a quorum, too. Unanswered if none does.
     """
+    unanswered: Exception = Unanswered("the store has no members")
     for member in coordinator.cluster.members:
         try:
             found = coordinator.store(member).get(NETWORKS, quorum=False) or {}
-        except (Unanswered, StepFailed):
+        except (Unanswered, StepFailed) as error:
+            unanswered = error
             continue
         values = (json.loads(entry["value"]) for entry in found.get("nodes", ()) if entry.get("value"))
         return tuple(as_docker_tells(value) for value in values if value.get("networkType") == "overlay")
-    return ()
+    raise Unanswered(str(unanswered)) from unanswered
 
 
 def as_docker_tells(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -40,11 +42,12 @@ def as_docker_tells(value: Mapping[str, Any]) -> Mapping[str, Any]:
         "Internal": value.get("internal", False),
         "Labels": value.get("labels") or {},
         "Options": (value.get("generic") or {}).get(OPTIONS) or {},
-        "IPAM": {"Config": list(_pools(value))},
+        "EnableIPv6": value.get("enableIPv6", False),
+        "IPAM": {"Driver": value.get("ipamType") or "default", "Config": list(_pools(value))},
     }
 
 
-def _pools(value: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
+def _pools(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield each pool: the one that was asked for, or else the one that Docker has chosen."""
     asked = json.loads(value.get("ipamV4Config") or "[]")
     for number, info in enumerate(json.loads(value.get("ipamV4Info") or "[]")):
@@ -53,4 +56,5 @@ def _pools(value: Mapping[str, Any]) -> Iterator[Mapping[str, str]]:
             "Subnet": wanted.get("PreferredPool") or chosen["Pool"],
             "Gateway": wanted.get("Gateway", ""),
             "IPRange": wanted.get("SubPool", ""),
+            "AuxiliaryAddresses": wanted.get("AuxAddresses") or {},
         }

@@ -13,7 +13,7 @@ from provision.core.plane import Goal, Plane, Stage
 from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
-from provision.errors import PreflightRefused, Problem
+from provision.errors import PreflightRefused, Problem, Unanswered
 from provision.facts import Facts, Question, join
 from provision.inventory.model import Cluster, EtcdRelease, Node
 from provision.phases import upgrade
@@ -57,6 +57,7 @@ class EtcdPlane(Plane):
     upgrade_advice = "first leave etcd behind: fab migrate --plan, then fab migrate; then upgrade Docker"
     ports = PORTS
     traces = (paths.DOCKER_STORE,)
+    authorities = (f"{paths.DOCKER_PKI}/ca.crt",)
     services = (paths.ETCD_UNIT,)
     phases = (
         Installation(),
@@ -226,6 +227,10 @@ class EtcdPlane(Plane):
         coordinator = EtcdCoordinator(cluster, remotes, identity)
         try:
             return networks.kept(coordinator)
+        except Unanswered as error:
+            what = f"nobody tells which networks there are: Docker lists none, and no etcd answers: {error}"
+            advice = f"systemctl start {paths.ETCD_UNIT} on a majority of the members; then run this again"
+            raise PreflightRefused(Problem(what, "cluster", advice)) from error
         finally:
             coordinator.close()
 

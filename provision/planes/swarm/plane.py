@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -82,6 +83,9 @@ class SwarmPlane(Plane):
     uses_socket = True
     ports = PORTS
     traces = (paths.PEERS,)
+    # What swarmkit takes: letters and digits, and between them hyphens and underscores.
+    network_names = re.compile(r"[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?")
+    network_name_length = 63
     phases = (
         Installation(),
         Host(),

@@ -20,6 +20,7 @@ from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed, Unanswered
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import membership, paths, pki, ports
+from provision.planes.etcd.joining import joined
 from provision.planes.etcd.local import local
 from provision.planes.etcd.store import Store, StoreError
 from provision.remote import Remotes
@@ -163,8 +164,6 @@ class EtcdCoordinator:
 
     def await_back(self, situation: Situation, nodes: Sequence[Node]) -> None:
         """Return once a quorum acknowledges a write, and dockerd is on the store on each of these nodes."""
-        from provision.planes.etcd.phases.docker import joined
-
         self.await_quorum("after dockerd has restarted on " + ", ".join(node.name for node in nodes))
         self.remotes.each(joined, tuple(nodes))
 

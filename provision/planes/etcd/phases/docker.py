@@ -13,14 +13,13 @@ from provision.core.plan import Change
 from provision.core.situation import Situation
 from provision.docker.hardening import defaults
 from provision.docker.vendor import SOCKETS, Vendor
-from provision.errors import Problem, StepFailed
 from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
-from provision.node import library
 from provision.planes.etcd import membership, paths, ports
 from provision.planes.etcd.coordinator import opened
-from provision.planes.etcd.node import DOCKER_STORE, MEND, functions, program
+from provision.planes.etcd.joining import joined
+from provision.planes.etcd.node import DOCKER_STORE, MEND, program
 from provision.planes.etcd.phases.pki import docker_files, leaf_files, turned_with_docker
 from provision.resources import (
     File,
@@ -29,7 +28,6 @@ from provision.resources import (
     HeldPackage,
     Resource,
     Service,
-    call,
     docker_packages,
     packet_rules,
 )
@@ -37,15 +35,12 @@ from provision.templates import render
 
 if TYPE_CHECKING:
     from provision.core.plane import Coordinator
-    from provision.remote import Remote
 
 #: Why Docker's packages are held.
 NO_STORE = "Docker 23 has no cluster store"
 
 WAITS = "waits for the next restart"
 
-#: For a daemon to join: a quorum that has just answered, a reload, which took 0.1 to 0.5 s on the lab.
-JOIN_SECONDS = 60
 
 #: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
 NODES_IN_TURN = 4
@@ -167,18 +162,6 @@ def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_pat
     text = render(f"etcd/{unit}.j2", cluster=cluster, program=path, unit=unit, inputs=inputs, inputs_folder=INPUTS)
     files = File(path, content, 0o755), File(unit_path, text)
     return (*files, Service(unit, tuple((file.path, file.fit) for file in files), waited_for=False))
-
-
-def joined(remote: Remote) -> None:
-    """Return once dockerd is on the store. StepFailed when it is not within a minute of a quorum."""
-    result = remote.run(
-        f"{library('changes')}\n{functions('changes')}\n{call('await_joined', str(JOIN_SECONDS))}\n",
-        timeout=JOIN_SECONDS + 30,
-    )
-    if result.code:
-        words = f"dockerd does not join the store: {result.stderr.strip()[-1500:]}"
-        advice = "mend the cause, run provision again: it goes on here"
-        raise StepFailed(Problem(words, f"{remote.node.name}, phase docker", advice))
 
 
 def _vendor(situation: Situation, node: Node) -> Vendor:

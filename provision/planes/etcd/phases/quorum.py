@@ -9,7 +9,7 @@ from provision.core.phase import Phase, Wave
 from provision.core.plan import Change
 from provision.core.situation import Situation
 from provision.planes.etcd import membership
-from provision.planes.etcd.phases.docker import joined
+from provision.planes.etcd.joining import joined
 from provision.planes.etcd.phases.etcd import wait_for_members
 
 if TYPE_CHECKING:

@@ -77,6 +77,9 @@ ON_A_HOST = {
     "docker ps -a": Advice("docker ps -a"),
     "docker ps -aq -f": Advice("docker ps -aq -f label=overlay-keeper"),
     "docker rm -f": Advice("docker rm -f advice", PROBE),
+    "docker start": Advice(
+        "docker start advice", "docker create --name advice busybox sleep 60", "docker rm -f advice"
+    ),
     "docker update --restart": Advice("docker update --restart unless-stopped advice", PROBE, "docker rm -f advice"),
     "getent passwd": Advice("getent passwd root"),
     "hostnamectl set-hostname": Advice("hostnamectl set-hostname node1"),

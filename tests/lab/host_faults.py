@@ -27,6 +27,8 @@ def _rule(rule: str) -> tuple[str, str]:
     return f"iptables -I INPUT -i eth0 {rule} -j DROP", f"iptables -D INPUT -i eth0 {rule} -j DROP"
 
 
+#: Others write to the folder that it makes read-only: it is caused after them.
+READ_ONLY = "etc-read-only"
 #: No two of them touch the same thing, so that any two can be caused at once.
 FAULTS = (
     HostFault("port-taken", _SQUATTER.format(7946), "systemctl stop squatter.socket"),
@@ -39,7 +41,7 @@ FAULTS = (
         "mkdir /var/lib/etcd && mount -t tmpfs -o size=100m tmpfs /var/lib/etcd",
         "umount /var/lib/etcd && rmdir /var/lib/etcd",
     ),
-    HostFault("etc-read-only", "mount --bind /etc /etc && mount -o remount,bind,ro /etc", "umount /etc"),
+    HostFault(READ_ONLY, "mount --bind /etc /etc && mount -o remount,bind,ro /etc", "umount /etc"),
     HostFault(
         "programs-noexec",
         "mount --bind /usr/local /usr/local && mount -o remount,bind,noexec /usr/local",

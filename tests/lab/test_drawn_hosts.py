@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 from conftest import Fab, MakeLab
-from host_faults import FAULTS, HostFault
+from host_faults import FAULTS, READ_ONLY, HostFault
 from observe import document, manifest, run
 
 from provision import lab as labs
@@ -63,7 +63,7 @@ def test_190_two_faults_of_hosts_at_once(
     labs.renew(lab.name, say=lambda _: None)
     shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
     with ExitStack() as stack:
-        for fault, node in faults:
+        for fault, node in sorted(faults, key=lambda one: one[0].name == READ_ONLY):
             stack.enter_context(caused(lab, fault, node))
         before = seen(lab)
         found = fab(lab, "preflight", "--json")

@@ -219,9 +219,9 @@ def test_187_a_host_of_a_cluster_with_another_name_is_refused_with_the_way_back(
         path.write_text(text.format(cluster))
         session = Session(path, Login(), Progress(live=False))
         if cluster == name:
-            session._refuse_another_cluster(found)
+            session.refuse_another_cluster(found)
             continue
         with pytest.raises(PreflightRefused) as refused:
-            session._refuse_another_cluster(found)
+            session.refuse_another_cluster(found)
         assert {one.where for one in refused.value.problems} == set(found)
         assert f"write `cluster: {name}` again" in refused.value.problems[0].advice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +54,29 @@ class Stage:
     title: str = ""
     #: From what is found before the first stage to what this one leaves: what is not made yet has stand-ins.
     foresee: Callable[[Situation], Situation] = as_it_is
+
+
+def after_preparation(
+    following: Sequence[Stage], title: str, foreseen: Callable[[Situation], Situation] = as_it_is
+) -> tuple[Stage, ...]:
+    """Return the stages that follow, after one that only prepares the hosts.
+
+    `title`: what a stage that has none does then. `foreseen`: the situation that the preparation will leave.
+    """
+
+    def prepare(now: Situation) -> Situation:
+        return replace(now, preparing=True)
+
+    def later(stage: Stage) -> Stage:
+        def enter(now: Situation) -> Situation:
+            return stage.enter(replace(now, preparing=False))
+
+        def foresee(now: Situation) -> Situation:
+            return stage.foresee(foreseen(replace(now, preparing=False)))
+
+        return Stage(enter, stage.title or title, foresee)
+
+    return (Stage(prepare, foresee=prepare), *map(later, following))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from provision import layout
 from provision.core.phase import Phase
-from provision.core.plane import Stage
+from provision.core.plane import Stage, after_preparation
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts, Unit
@@ -147,21 +147,7 @@ def stages(situation: Situation, following: Sequence[Stage]) -> tuple[Stage, ...
     """
     if not any(is_missing(situation, node) for node in situation.cluster.nodes):
         return tuple(following)
-
-    def prepare(now: Situation) -> Situation:
-        return replace(now, preparing=True)
-
-    return (Stage(prepare, foresee=prepare), *map(_afterwards, following))
-
-
-def _afterwards(stage: Stage) -> Stage:
-    def enter(now: Situation) -> Situation:
-        return stage.enter(replace(now, preparing=False))
-
-    def foresee(now: Situation) -> Situation:
-        return stage.foresee(_installed(replace(now, preparing=False)))
-
-    return Stage(enter, stage.title or TITLE, foresee)
+    return after_preparation(following, TITLE, _installed)
 
 
 def _installed(situation: Situation) -> Situation:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from provision.core.phase import Phase, Wave
 from provision.core.plan import Change
-from provision.core.plane import Stage
+from provision.core.plane import Stage, after_preparation
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Question
@@ -144,18 +144,4 @@ def stages(situation: Situation, following: Sequence[Stage]) -> tuple[Stage, ...
     nodes = situation.cluster.nodes
     if not any((one := engine(situation, node)) and one.compare(situation.of(node)) for node in nodes):
         return tuple(following)
-
-    def prepare(now: Situation) -> Situation:
-        return replace(now, preparing=True)
-
-    return (Stage(prepare, foresee=prepare), *map(_afterwards, following))
-
-
-def _afterwards(stage: Stage) -> Stage:
-    def enter(now: Situation) -> Situation:
-        return stage.enter(replace(now, preparing=False))
-
-    def foresee(now: Situation) -> Situation:
-        return stage.foresee(replace(now, preparing=False))
-
-    return Stage(enter, stage.title or TITLE, foresee)
+    return after_preparation(following, TITLE)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from provision.core.check import Check
 from provision.core.phase import Phase
+from provision.core.recovery import Recovery, Standing
+from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.core.validity import Certificate
@@ -122,6 +124,9 @@ class Coordinator(Protocol):
 
     def status(self, situation: Situation, *, store: bool) -> Status:
         """Look at the cluster as it is now."""
+
+    def save(self, situation: Situation) -> Mapping[str, bytes]:
+        """Return the cluster's own data for a backup, by paths in the archive. Nothing stops. StepFailed."""
 
     def close(self) -> None:
         """Close what was opened."""
@@ -265,6 +270,22 @@ class Plane:
         Empty if it keeps nothing. PreflightRefused if nobody answers who would know.
         """
         return ()
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return what each node that answers is to this control plane, also without a quorum."""
+        raise NotImplementedError
+
+    def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
+        """Return the names of the containers of a host that does not answer, as far as the others know them."""
+        return ()
+
+    def recovering(self, recovery: Recovery) -> Plane:
+        """Return this control plane with the phases that lead out of the loss of a quorum."""
+        raise NotImplementedError
+
+    def restoring(self, saved: Saved) -> Plane:
+        """Return this control plane with the phases that set a cluster up from what was saved of it."""
+        raise NotImplementedError
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the running cluster."""

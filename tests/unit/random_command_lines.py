@@ -68,8 +68,8 @@ VALUES = [
 ]
 VALUES += ["[", "(?P<", "node1", "out.html", "out.xml", "out.tar.gz", "no/out.html", "release", "--json", "192.0.2.9"]
 #: Flags of Fabric. Those of the second row are read before the fabfile, in which `fab` finds us.
-CORE = ("-i", "-i", "-i", "-H", "-S", "--ssh-config", "-e", "--list", "-p", "--hide", "--dry")
-EARLY = ("--help", "--version", "-t", "-T", "-D", "-F", "-f", "-c")
+CORE = ("-i", "-i", "-i", "-H", "-S", "--ssh-config", "-e", "-p", "--hide", "--dry")
+EARLY = ("--help", "--list", "--version", "-t", "-T", "-D", "-F", "-f", "-c")
 BARE = ("-e", "--list", "-p", "--dry", "--help", "--version")
 
 
@@ -103,7 +103,7 @@ def drawn(chance: random.Random) -> Line:
     if name in ("lab.up", "lab.down"):
         words += ["--name", "../no-name-of-a-lab"]
     if chance.random() < 0.05:
-        words.append("--help")
+        words.append(chance.choice(("--help", "--list")))  # as the last one: --list may take the word after it
     return Line(tuple(words), plain, tuple(chance.choice(KINDS) for _ in NAMES))
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 MODULES = [*sorted((ROOT / "provision").rglob("*.py")), ROOT / "fabfile.py"]
 
 #: Where a module of a client library is imported, beside the place for all the rest of it.
-SSH = {"fabfile.py": {"fabric", "fabric.main"}}
+SSH = {"fabfile.py": {"fabric", "fabric.main"}, "provision/tasks/options.py": {"fabric"}}
 CLIENTS = {
     "provision/checks/suites/app.py": {"docker.errors"},
     "provision/checks/attached_shell.py": {"docker"},
@@ -172,12 +172,14 @@ RANKS = (
     ("network", "report", "resources"),
     ("phases",),
     ("migration",),
+    ("recovery", "backup"),
     ("checks",),
     ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
     ("verbs",),
     ("command_line",),
+    ("tasks",),
     ("fabfile",),
 )
 

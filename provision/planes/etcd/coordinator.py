@@ -6,7 +6,7 @@ Every client speaks TLS to a port on loopback and insists that the certificate s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -225,6 +225,10 @@ class EtcdCoordinator:
         from provision.planes.etcd.status import status
 
         return status(self, situation, store=store)
+
+    def save(self, situation: Situation) -> Mapping[str, bytes]:
+        """Return the cluster's own data for a backup."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close what was opened."""

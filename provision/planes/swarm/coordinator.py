@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -154,6 +154,10 @@ class SwarmCoordinator:
         found = status(self.remotes.each(could_not_start), situation)
         hidden = "; --store shows nothing: a swarm's keys are encrypted, and its managers do not give them"
         return replace(found, summary=found.summary + hidden) if store else found
+
+    def save(self, situation: Situation) -> Mapping[str, bytes]:
+        """Return the cluster's own data for a backup."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close the clients, and the doors."""

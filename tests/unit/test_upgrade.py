@@ -241,9 +241,11 @@ def test_259_a_container_that_does_not_come_back_is_named() -> None:
     assert list(gate.unwell(ran, [found("once", runs=False, comes_back=False)])) == []
     assert list(gate.unwell(ran, [])) == []  # its user has removed it meanwhile
     assert list(gate.unwell(ran, [found("web", "node2", runs=False)])) == []  # its user has stopped it elsewhere
-    gone = found("web", "node2", runs=False, error="Could not attach to network demo: context deadline exceeded")
-    assert list(gate.unwell((), [gone])) == [f"web does not run on node2: {gone.error}"]
-    assert list(gate.unwell((), [replace(gone, error="exec: no such file or directory")])) == []
+    error = "Could not attach to network demo: context deadline exceeded"
+    gone = found("web", "node2", runs=False, is_cut_off=True, error=error)
+    assert list(gate.unwell((), [gone])) == [f"web does not run on node2: {error}"]
+    volume = "error while mounting volume: network is unreachable"
+    assert list(gate.unwell((), [replace(gone, is_cut_off=False, error=volume)])) == []
 
 
 def test_259_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:
@@ -274,7 +276,7 @@ def test_259_a_node_that_has_not_joined_yet_is_not_asked(tmp_path: Path, monkeyp
 
     def run(_: object, scripts: dict[str, str]) -> dict[str, list[str]]:
         asked.append(sorted(scripts))
-        return {name: [f"/overlay-keeper-demo-{name}\trunning\talways\tdemo,\t"] for name in scripts}
+        return {name: [f"/overlay-keeper-demo-{name}\trunning\talways\tdemo,\t\t"] for name in scripts}
 
     monkeypatch.setattr(gate, "_run", run)
     monkeypatch.setattr(gate, "silent", lambda *_: ())

@@ -13,6 +13,7 @@ DOCKER_CONFIG = ("docker_config", "docker_config_main")
 #: gossip without peers, and ends connections in which messages wait.
 MEND = (
     "mend",
+    "library",
     "containers",
     "mend_address",
     "start_errors",

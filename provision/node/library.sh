@@ -107,6 +107,21 @@ configured_docker_root() {
     docker_root_of "$words $(printf '%s\n' "$unit_text" | docker_variables "$words" | sed '/^#/d; s/^[^=]*=//')"
 }
 
+# stop_unit UNIT: stop a unit whose data is about to be moved or deleted. Die with its state if it is not stopped then.
+stop_unit() {
+    said=$(timeout 120 systemctl stop "$1" 2>&1) || true # it may be unknown, and then nothing of it runs
+    require_stopped "$1" "$said"
+}
+
+# require_stopped UNIT [WORDS]: die, with the unit's state and systemd's words, unless the unit is stopped.
+require_stopped() {
+    unit_state=$(systemctl show -p ActiveState --value "$1" 2>/dev/null) || true
+    case $unit_state in
+    inactive | failed) ;;
+    *) die "$1 does not stop, and nothing of it is removed: its state is ${unit_state:-unknown}${2:+; $2}" ;;
+    esac
+}
+
 # await_upgrade SECONDS: wait, at most so long, until an upgrade of Docker has ended that a run has left to itself, and until
 # dockerd is in its cluster again. Set $waited to `yes` if there was one.
 await_upgrade() {

@@ -201,6 +201,7 @@ remove_docker() (
         timeout 60 docker ps -aq | xargs -r timeout 120 docker rm -f >/dev/null 2>&1 || true
     fi
     stop_dockerd
+    require_stopped docker.service
     systemctl disable -q docker.service docker.socket 2>/dev/null
     timeout 60 systemctl stop containerd.service 2>/dev/null
     forget_rules

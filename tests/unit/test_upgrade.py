@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -55,9 +56,9 @@ def with_docker(situation: Situation, version: str, told: str | None = None, *na
     return replace(situation, facts={**situation.facts, **changed})
 
 
-def wanting(situation: Situation, **engine: object) -> Situation:
+def wanting(situation: Situation, **engine: Any) -> Situation:
     """The same, with this in the inventory."""
-    return replace(situation, cluster=replace(situation.cluster, docker_engine=DockerEngine(**engine)))  # type: ignore[arg-type]
+    return replace(situation, cluster=replace(situation.cluster, docker_engine=DockerEngine(**engine)))
 
 
 def refused(situation: Situation, plane: Plane = SWARM) -> list[tuple[str, str, str]]:
@@ -229,9 +230,9 @@ def test_265_with_three_managers_one_may_be_away(tmp_path: Path) -> None:
     assert managers.cost_of_one(at_work(tmp_path), NODES[2]) == ""
 
 
-def found(name: str, node: str = "node1", **other: object) -> Found:
+def found(name: str, node: str = "node1", **other: Any) -> Found:
     there = Found(node, name, runs=True, comes_back=True, networks=frozenset({"demo", ""}))
-    return replace(there, **other)  # type: ignore[arg-type]
+    return replace(there, **other)
 
 
 def test_259_a_container_that_does_not_come_back_is_named() -> None:

@@ -56,13 +56,13 @@ class Session:
         return "cluster" in vars(self)
 
     @cached_property
-    def candidates(self) -> list[Plane]:
-        """The control planes that may be meant. A survey leaves the one that it has chosen."""
-        return list(planes.candidates(self.cluster))
+    def candidates(self) -> tuple[Plane, ...]:
+        """The control planes that may be meant; one, after `aim_at`."""
+        return planes.candidates(self.cluster)
 
     def aim_at(self, plane: Plane) -> None:
-        """Take this control plane from now on: a migration leads there."""
-        self.__dict__["candidates"] = [plane]
+        """Take this control plane from now on: a survey has chosen it, or a migration leads there."""
+        self.__dict__["candidates"] = (plane,)
 
     @property
     def plane(self) -> Plane:
@@ -188,7 +188,7 @@ class Session:
     ) -> tuple[Situation, tuple[Problem, ...]]:
         """Choose the candidate that these answers mean, and return its situation, and what is missing."""
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
-        self.candidates[:] = [plane]
+        self.aim_at(plane)
         self.refuse_another_cluster(found)
         situation = replace(starts[plane], facts=found)
         missing: tuple[Problem, ...] = ()

@@ -176,6 +176,7 @@ RANKS = (
     ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
+    ("gathering",),
     ("verbs",),
     ("command_line",),
     ("fabfile",),

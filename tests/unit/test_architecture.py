@@ -177,6 +177,7 @@ RANKS = (
     ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
+    ("gathering",),
     ("verbs",),
     ("command_line",),
     ("tasks",),

@@ -144,7 +144,7 @@ def _found(remote: Remote, script: str, names: Collection[str]) -> tuple[Mapping
 
 def _error(result: Result) -> str:
     """Return why `docker run` failed, in Docker's words, without its hint at its manual."""
-    words = " ".join(line.strip() for line in result.stderr.splitlines() if "docker run --help" not in line)
+    words = " ".join(line.strip() for line in result.stderr.splitlines() if "--help" not in line)
     return words.strip()[-400:] or f"exit code {result.code}"
 
 

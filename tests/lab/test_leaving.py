@@ -75,13 +75,20 @@ def test_140_members_leave_and_nobody_who_stays_notices(bare_lab: Lab, fab: Fab,
 
 
 @pytest.mark.whole
-def test_117_a_member_whose_address_changed_leaves_and_joins_as_another(bare_lab: Lab, fab: Fab) -> None:
+@pytest.mark.parametrize("old_address", ["gone", "kept"])
+def test_117_269_a_member_whose_address_changed_leaves_and_joins_as_another(
+    bare_lab: Lab, fab: Fab, old_address: str
+) -> None:
     lab = bare_lab
     old = inventory(lab, "before", names("123"))
     document(fab(lab, "provision", "--json", inventory=old))
     address = lab.nodes[2].address
     moved = f"{address.rpartition('.')[0]}.73"
-    run(lab, "node3", f"ip address del {address}/24 dev eth0 && ip address add {moved}/24 dev eth0")
+    if old_address == "gone":
+        run(lab, "node3", f"ip address del {address}/24 dev eth0 && ip address add {moved}/24 dev eth0")
+    else:
+        ways = (f"ip route replace {node.address} dev eth0 src {moved}" for node in lab.nodes[:2])
+        run(lab, "node3", f"ip address add {moved}/24 dev eth0 && {' && '.join(ways)}")
     new = lab.folder / "moved.yml"
     new.write_text(old.read_text().replace(f"address: {address}", f"address: {moved}"))
     document(fab(lab, "trust", "--json", inventory=new))

@@ -122,6 +122,26 @@ def test_under_live_restore_one_that_has_joined_before_is_started_on_a_store_tha
     assert store_program.run("store() { true; }\nprepare").keys() == {"live-restore"}
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_269_with_another_address_the_store_is_joined_when_the_others_have_forgotten_the_old_one(
+    store_program: Program, *, live: bool
+) -> None:
+    store_program.users.write_text(f'{{"live-restore": {str(live).lower()}}}')
+    store_program.run("configure store_keys")
+    (store_program.folder / "run" / "docker.cleaned").touch()
+    environment = store_program.folder / "store.env"
+    environment.write_text(environment.read_text().replace("192.0.2.1:2376", "192.0.2.7:2376"))
+    moved, did = (store_program.folder / "run" / name for name in ("docker.moved", "did"))
+    for _ in range(2):  # once more, should this dockerd not have come to it
+        assert store_program.run("store() { true; }\nprepare").keys() == {"live-restore"}
+        assert moved.exists()
+    wait = f"sleep() {{ echo $1 >>{did}; }}\nawait_forgotten >/dev/null"
+    store_program.run(f"{wait}\n{wait}")
+    assert (did.read_text(), moved.exists()) == ("60\n", False)
+    store_program.run("configure store_keys\nprepare")
+    assert not moved.exists()
+
+
 def test_a_reload_keeps_the_members_that_dockerd_knows(store_program: Program) -> None:
     """dockerd gets other members only at its next start."""
     before = store_program.run("configure store_keys")["cluster-store"]

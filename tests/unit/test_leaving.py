@@ -30,6 +30,7 @@ from provision.gathering import question
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local, with_identity
 from provision.planes.etcd.membership import membership
+from provision.planes.etcd.phases import docker
 from provision.planes.etcd.plane import PLANE
 
 
@@ -142,6 +143,15 @@ def test_a_dockerd_that_knows_none_of_todays_members_is_restarted(tmp_path: Loca
     for members, address in (("192.0.2.9:2379", "192.0.2.1"), ("192.0.2.2:2379", "192.0.2.8")):
         unknown = changed(situation, "node1", in_use(members, address))
         assert lines(make_plan(PLANE, unknown)) == ["node1: restart unit docker.service"]
+
+
+def test_269_a_dockerd_whose_address_changes_is_said_to_be_away_for_a_minute(tmp_path: LocalPath) -> None:
+    stale = with_unit("docker.service", inputs={})
+    here = changed(at_work(tmp_path, *FIVE[:2]), "node1", stale)
+    for address, said in (("192.0.2.1", False), ("192.0.2.8", True)):
+        situation = changed(here, "node1", in_use("192.0.2.2:2379", address))
+        (change,) = (one for one in make_plan(PLANE, situation) if one.resource == "unit docker.service")
+        assert (docker.MOVES in change.note) == said
 
 
 def test_where_no_order_keeps_a_majority_the_run_is_refused(tmp_path: LocalPath) -> None:

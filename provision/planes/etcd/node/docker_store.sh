@@ -23,6 +23,7 @@ hardening=$pki/hardening
 config=$run/daemon.json
 joined=$run/docker.joined   # exists while this dockerd is on the store
 cleaned=$run/docker.cleaned # exists if a dockerd has been on the store since the host's boot
+moved=$run/docker.moved     # exists if the dockerd before this one was on the store at another address
 whole=$run/docker.whole     # exists if the next dockerd has to start with the store, whatever its configuration says
 outgrown=$run/docker.outgrown # exists while dockerd is of a version without a cluster store: its version
 began=$run/docker.began     # the time before this dockerd's start, or before the start of one that never served
@@ -30,6 +31,7 @@ looked=$run/docker.looked   # its mtime: when Docker was last asked for containe
 too_new=23 # the first version of Docker without a cluster store
 within="timeout 3" # for a command of etcdctl
 turn=/overlay-provision/joining
+forgotten=60 # seconds in which the others' gossip forgets a dockerd: they miss it for 4 to 24 s, and keep it for 30 s
 gossip_port=7946
 aside=.overlay-join # the suffix of a container's name while its endpoint is freed
 
@@ -47,8 +49,9 @@ prepare() {
     rm -f "$joined"
     mkdir -p "$run"
     note_version
+    note_address
     [ -e "$began" ] || now >"$began"
-    if [ ! -e "$outgrown" ] && { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && take_turn_soon; then
+    if [ ! -e "$outgrown" ] && { [ -e "$whole" ] || { [ -e "$cleaned" ] && restores_live; }; } && [ ! -e "$moved" ] && take_turn_soon; then
         configure store_keys
     else
         configure
@@ -62,6 +65,12 @@ note_version() {
     version=$(stamped version "$(command -v dockerd)" || dockerd --version 2>/dev/null)
     version=${version##*Docker version } version=${version%%[!0-9.]*}
     if [ "${version%%.*}" -ge "$too_new" ] 2>/dev/null; then echo "$version" >"$outgrown"; else rm -f "$outgrown"; fi
+}
+
+# note_address: record whether the dockerd before this one was on the store at another address.
+note_address() {
+    was=$(sed -n 's/.*"cluster-advertise": "\([^"]*\)".*/\1/p' "$config" 2>/dev/null)
+    [ "${was:-$OVERLAY_ADVERTISE}" = "$OVERLAY_ADVERTISE" ] || : >"$moved"
 }
 
 # restores_live: succeed if the user's configuration sets live-restore. is_needed_whole finds out if a flag sets it.

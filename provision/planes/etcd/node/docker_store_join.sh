@@ -65,6 +65,7 @@ join() {
         return
     fi
     if ! on_store; then
+        await_forgotten
         until take_turn; do sleep 0.5; done # a host without the others may wait for days
         ! [ -e "$cleaned" ] || ! is_needed_whole || start_whole
         configure store_keys
@@ -88,6 +89,15 @@ join() {
     : >"$joined"
     find_neighbours &
     start_left
+}
+
+# await_forgotten: if dockerd has another address than before, wait until the others' gossip has forgotten the old one. Before
+# that, they refuse a host of the same name, and its dockerd leaves the gossip for good.
+await_forgotten() {
+    [ -e "$moved" ] || return 0
+    echo "dockerd has another address: it joins the store in $forgotten s, when the others have forgotten the old one"
+    sleep "$forgotten"
+    rm -f "$moved"
 }
 
 # find_neighbours: make this dockerd greet its neighbours again if none has answered. A dockerd greets a neighbour when the

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 NO_STORE = "Docker 23 has no cluster store"
 
 WAITS = "waits for the next restart"
+MOVES = "joins the store after a minute, when the others have forgotten its old address"
 
 
 #: From so many nodes on dockerds join the store one after another: of fewer no two pairs can part (docker_store.sh).
@@ -109,6 +110,7 @@ class Docker(Phase):
             tuple((path, fit[path]) for path in watched),
             seconds=120,
             stops_containers=True,
+            restart_costs=MOVES if _moves(situation, node) else "",
             gone=packet_rules.gone(situation.of(node)),
         )
 
@@ -193,13 +195,23 @@ def _earlier(endpoints: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     return tuple(chain.from_iterable(combinations(endpoints, size) for size in sizes))
 
 
+def _store_in_use(situation: Situation, node: Node) -> tuple[str, str, str]:
+    """Return the members on which dockerd was started, a space, and what it announces; empty if it is on no store."""
+    return situation.of(node).answers.get("store-in-use", "").strip().partition(" ")
+
+
+def _moves(situation: Situation, node: Node) -> bool:
+    """Return whether dockerd is on the store at another address than that of the inventory."""
+    return _store_in_use(situation, node)[2] not in ("", f"{node.address}:{ports.DOCKER_PORT}")
+
+
 def _started_on(situation: Situation, node: Node) -> frozenset[str]:
     """Return the hash of the list that dockerd was started on, where it uses the store through a member of today.
 
     Members have left since then. It finds the others, and takes up the shorter list at its next restart.
     """
     facts = situation.of(node)
-    members, _, advertised = facts.answers.get("store-in-use", "").strip().partition(" ")
+    members, _, advertised = _store_in_use(situation, node)
     in_use = set(members.split(","))
     if advertised != f"{node.address}:{ports.DOCKER_PORT}" or in_use.isdisjoint(_endpoints(situation, node)):
         return frozenset()

@@ -6,21 +6,25 @@ by_hand=overlay-recovery.service # etcd as it is forced: a transient unit, so th
 # end_etcd UNIT: end a unit of etcd at once. A graceful stop waits seven seconds for a quorum, and a kill alone may race with
 # systemd's restart.
 end_etcd() {
-    systemctl stop --no-block "$1" 2>/dev/null
-    systemctl kill -s KILL "$1" 2>/dev/null
+    systemctl stop --no-block "$1" 2>/dev/null || true
+    systemctl kill -s KILL "$1" 2>/dev/null || true
     deadline=$(($(date +%s) + 30))
-    while state=$(systemctl is-active "$1"); [ "$state" = active ] || [ "$state" = activating ] || [ "$state" = deactivating ]; do
+    while is_there "$1"; do
         [ "$(date +%s)" -lt "$deadline" ] || die "$1 does not end"
         sleep 0.02
     done
-    systemctl reset-failed "$1" 2>/dev/null
-    true
+    systemctl reset-failed "$1" 2>/dev/null || true
+}
+
+# is_there UNIT: succeed if the unit runs, or is about to start or to end.
+is_there() {
+    case $(systemctl is-active "$1" 2>/dev/null) in active | activating | deactivating | reloading) ;; *) return 1 ;; esac
 }
 
 # put_member_aside: end the node's member, and move its data and what it would begin anew with to where etcd does not look.
 put_member_aside() {
     end_etcd etcd.service
-    systemctl disable -q etcd.service 2>/dev/null
+    systemctl disable -q etcd.service 2>/dev/null || true
     set_data_aside
     rm -f /etc/etcd/bootstrap.env
     sync_path /etc/etcd
@@ -49,8 +53,8 @@ copy_data() {
     [ "$free" -gt "$((needed + 65536))" ] ||
         die "no room for a copy of etcd's data: $needed kB and 64 MB are needed, $free kB are free in /var/lib/etcd"
     rm -rf "$1.new"
-    cp -a /var/lib/etcd/data "$1.new" && sync_path "$1.new" && sync -f "$1.new" 2>/dev/null
-    mv -T "$1.new" "$1" || give_up "$1.new" "cannot copy etcd's data to $1"
+    cp -a /var/lib/etcd/data "$1.new" && sync -f "$1.new" &&
+        mv -T "$1.new" "$1" || give_up "$1.new" "cannot copy etcd's data to $1"
     sync_path /var/lib/etcd
 }
 

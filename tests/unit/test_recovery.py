@@ -172,6 +172,15 @@ def test_282_two_recoveries_of_one_cluster_are_refused(tmp_path: Path) -> None:
     generations.refuse_divided(with_lists(planned_sample(tmp_path), node1="ab", node2="a"))
 
 
+def test_282_all_nodes_that_are_left_get_the_list_of_the_one_that_is_kept(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab")
+    decided = recovery(situation.cluster, "node3")
+    content = generations.with_recovery(situation.facts["node1"], decided)
+    assert [line.split()[0] for line in content.decode().splitlines()] == ["a", "b", "ab12"]
+    again = replace(situation.facts["node1"], paths={layout.RECOVERIES: text(content.decode())})
+    assert generations.with_recovery(again, decided) == content
+
+
 # The store
 
 

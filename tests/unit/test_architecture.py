@@ -178,6 +178,7 @@ RANKS = (
     ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
+    ("gathering",),
     ("verbs",),
     ("command_line",),
     ("tasks",),

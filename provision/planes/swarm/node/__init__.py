@@ -11,7 +11,17 @@ from provision import node
 DOCKER_CONFIG = ("docker_config", "docker_config_main")
 #: The parts, in their order, of the program that records what containers should have, starts what could not start, sees
 #: gossip without peers, and ends connections in which messages wait.
-MEND = ("mend", "containers", "mend_address", "mend_start", "mend_peers", "mend_connections", "mend_watch")
+MEND = (
+    "mend",
+    "library",
+    "containers",
+    "mend_address",
+    "start_errors",
+    "mend_start",
+    "mend_peers",
+    "mend_connections",
+    "mend_watch",
+)
 
 
 def program(*names: str) -> bytes:

@@ -73,9 +73,17 @@ def outlook(cluster: Cluster, standings: Sequence[Standing]) -> Outlook:
     return Outlook(cluster, tuple(standings), listed or tuple(node.address for node in cluster.members))
 
 
-def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str]) -> tuple[Problem, ...]:
-    """Say why the cluster must not be recovered with these hosts given up. `lost`: names, or addresses."""
+def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str], keep: str = "") -> tuple[Problem, ...]:
+    """Say why the cluster must not be recovered with these hosts given up. `lost`: names, or addresses.
+
+    `keep`: the node that was named to go on with.
+    """
     problems = []
+    able = [one.node.name for one in found.holders if one.node.address in found.members]
+    if len(able) >= found.needed and not keep:
+        what = f"{', '.join(able)}: these hosts answer and have their data, and are a majority of {len(found.members)}"
+        advice = "let them find each other again: fab status; if that cannot be, --keep NODE goes on with one of them"
+        problems.append(Problem(what, "cluster", advice))
     names = {node.name for node in found.cluster.hosts}
     for name in lost:
         if name not in names and name not in found.silent:

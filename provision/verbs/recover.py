@@ -75,7 +75,7 @@ def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
     """Return which node is kept and which hosts are given up. PreflightRefused with each reason against that."""
     unreached = [node for node in session.cluster.nodes if node.name not in survey.situation.facts]
-    if problems := outlook.obstacles(found, lost, {node.name for node in unreached}):
+    if problems := outlook.obstacles(found, lost, {node.name for node in unreached}, keep):
         raise PreflightRefused(*problems)
     kept = outlook.chosen(found, keep)
     if kept is None:

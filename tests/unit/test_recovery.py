@@ -51,11 +51,9 @@ def unreached(found: outlook.Outlook) -> set[str]:
         ("12", "1", []),
         ("12", "2", []),
         ("123", "1", ["node2", "node3"]),
-        ("123", "12", []),
         ("1234", "12", []),
         ("1234", "1", ["node2", "node3", "node4"]),
         ("12345", "12", ["node3", "node4", "node5"]),
-        ("12345", "123", []),
         ("12345", "5", ["node1", "node2", "node3", "node4"]),
     ],
 )
@@ -72,7 +70,7 @@ def test_281_silent_members_that_could_be_a_majority_have_to_be_named(
 
 
 def test_281_a_host_that_answers_is_not_lost_and_one_that_nobody_knows_is_a_mistake(tmp_path: Path) -> None:
-    found = looked_at(tmp_path, "123", "12")
+    found = looked_at(tmp_path, "1234", "12")
     wrong = outlook.obstacles(found, ["node1", "nobody", "node3"], unreached(found))
     assert [(one.where, one.what) for one in wrong] == [
         ("node1", "this host answers, and is not lost"),
@@ -97,6 +95,15 @@ def test_281_a_member_with_an_empty_disk_is_lost_though_its_host_answers(tmp_pat
 def test_281_the_member_that_has_seen_most_is_kept_unless_another_is_named(tmp_path: Path) -> None:
     found = looked_at(tmp_path, "1234", "12")
     assert [outlook.chosen(found, keep) for keep in ("", "node1", "node3")] == [FIVE[1], FIVE[0], None]
+
+
+@pytest.mark.parametrize(("members", "left"), [("12", "12"), ("123", "13"), ("12345", "145"), ("12345", "12345")])
+def test_281_a_majority_that_can_come_back_is_not_given_up(tmp_path: Path, members: str, left: str) -> None:
+    """Unless a node is named to go on with."""
+    found = looked_at(tmp_path, members, left)
+    (problem,) = outlook.obstacles(found, [], unreached(found))
+    assert "these hosts answer and have their data, and are a majority" in problem.what
+    assert outlook.obstacles(found, [], unreached(found), "node1") == ()
 
 
 # The record

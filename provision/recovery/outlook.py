@@ -70,7 +70,9 @@ class Outlook:
 def outlook(cluster: Cluster, standings: Sequence[Standing]) -> Outlook:
     """Return what the nodes that answer know. The longest list of members counts: a forced member lists itself."""
     listed = max((one.members for one in standings), key=len, default=())
-    return Outlook(cluster, tuple(standings), listed or tuple(node.address for node in cluster.members))
+    order = [node.address for node in cluster.hosts]
+    ordered = sorted(listed, key=lambda address: order.index(address) if address in order else len(order))
+    return Outlook(cluster, tuple(standings), tuple(ordered) or tuple(node.address for node in cluster.members))
 
 
 def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str], keep: str = "") -> tuple[Problem, ...]:

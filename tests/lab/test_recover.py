@@ -270,9 +270,10 @@ def test_280_the_lost_host_returns_when_its_successor_has_joined(bare_lab: Lab, 
     shut_out(lab, "node2")
     assert acknowledged(lab, ["node1", "node2", "node3"], "both") == ["node1", "node3"]
     reached(lab, "node1", "web", "of-node3", "10.99.0.201")
+    run(lab, "node3", "docker rm -f of-node3")  # its address is that of the container which comes back
     given_up(lab, fab, inventory(lab, "node1", "other=node3", "node2"), "node2")
     document(fab(lab, "certs", "--rotate", "--authority", "--yes", "--json", inventory=lab.folder / "recovered.yml"))
-    reached(lab, "node1", "web", "of-node3", "of-node2")
+    reached(lab, "node1", "web", "of-node2")
 
 
 @pytest.mark.whole

@@ -13,6 +13,8 @@
 # Managers. After a link was cut, their messages may wait for a minute and more in a connection that Docker keeps to. It is
 # ended.
 #
+# Removal. A host that was away while the others gave it up leaves the swarm that it remembers: see mend_removed.sh.
+#
 # Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
 # it: see containers.sh.
 #

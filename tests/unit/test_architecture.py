@@ -29,6 +29,7 @@ CLIENTS = {
     "provision/migration/phases.py": {"docker", "docker.types"},
     "provision/phases/networks.py": {"docker", "docker.types"},
     "provision/planes/swarm/coordinator.py": {"docker"},
+    "provision/planes/swarm/phases/recover.py": {"docker"},
     "provision/planes/swarm/phases/swarm.py": {"docker"},
     "provision/planes/swarm/suites/nodes.py": {"docker.errors"},
 }

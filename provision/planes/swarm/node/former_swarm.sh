@@ -1,5 +1,6 @@
 # A host that leaves its swarm: what its containers should have, and the swarm's data, are kept. POSIX sh; containers.sh comes
 # before it.
+gossip_port=7946
 networks_record=$containers_record.networks # the swarm's networks, as Docker's API tells them
 
 # hold_containers: bring the records of containers and of their networks up to date, and hold them: the containers are about to
@@ -39,7 +40,7 @@ leave_swarm() {
 # end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.
 end_gossip() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        ss -Hlntu 'sport = :7946' 2>/dev/null | grep -q . || return 0
+        ss -Hlntu "sport = :$gossip_port" 2>/dev/null | grep -q . || return 0
         sleep 0.3
     done
     timeout 240 systemctl restart docker.service

@@ -35,7 +35,6 @@ dockerd_file=$run/mend.docker # the process of the dockerd that was seen last, a
 looked=$run/mend.looked       # its mtime: when Docker was last asked for containers that could not start
 
 managers_port=2377
-gossip_port=7946
 
 quick=2        # seconds between two looks at what is wrong
 slow=20        # seconds between two attempts to start containers, after many

@@ -100,7 +100,7 @@ class FormerSwarm(Phase):
 class Containers(Phase):
     """Containers that are off their networks come back: of a host that has joined anew, as it had recorded them."""
 
-    name = "containers"
+    name = "come-back"
     seconds = 900
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:

@@ -112,6 +112,7 @@ class SwarmPlane(Plane):
         PutBack(partial(functions, "reset")),
     )
     renewal = "Docker renews it while it reaches a manager: docker info there; fab certs --rotate makes new ones"
+    kept_data = paths.FORMER
     node_columns = ("containers started",)
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
@@ -124,6 +125,14 @@ class SwarmPlane(Plane):
     def is_on(self, facts: Facts) -> bool:
         """Say whether the node has our list of the swarm's nodes."""
         return paths.PEERS in facts.paths
+
+    def holds_data(self, facts: Facts) -> bool:
+        """Say whether the node is in a swarm that we set up, by its disk."""
+        return self.is_on(facts) and facts.values.get("swarm") == "yes"
+
+    def disowned(self, facts: Facts) -> Facts:
+        """Leave out what its daemon says of its swarm, and networks that hosts share."""
+        return recovery.disowned(facts)
 
     def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
         """Return nothing: the controller keeps nothing for this plane."""

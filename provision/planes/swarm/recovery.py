@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from provision.core.recovery import Standing
 from provision.core.resource import call
 from provision.core.situation import Situation, is_shared
 from provision.errors import Problem
+from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.migration.networks import of_docker
 from provision.migration.record import SharedNetwork
@@ -110,9 +111,17 @@ def folder(situation: Situation, node: Node) -> str:
     return f"{paths.FORMER}/{identity(situation, node) or node.name}"
 
 
-def returned(situation: Situation) -> tuple[Problem, ...]:
-    """Say which hosts were given up, and how they join again."""
+def disowned(facts: Facts) -> Facts:
+    """Return a node's facts without what its daemon says of its swarm, and without the networks of the swarm."""
+    info = {key: value for key, value in (facts.docker.get(view.INFO) or {}).items() if key != "Swarm"}
+    docker = {path: answer for path, answer in facts.docker.items() if path != view.NODES}
+    networks = tuple(one for one in facts.networks if not is_shared(one))
+    return replace(facts, docker={**docker, view.INFO: info}, networks=networks)
+
+
+def returned(situation: Situation, known: Collection[str]) -> tuple[Problem, ...]:
+    """Say which other hosts than those that are known were struck off the list, and how they join again."""
     what = "this host was struck off the swarm while it was away: its old data is not let in"
     advice = "fab provision --yes lets it join anew; its old data is kept in {}, and its containers come back"
-    nodes = (node for node in situation.cluster.nodes if was_given_up(situation, node))
+    nodes = (node for node in situation.cluster.nodes if node.name not in known and was_given_up(situation, node))
     return tuple(Problem(what, node.name, advice.format(folder(situation, node))) for node in nodes)

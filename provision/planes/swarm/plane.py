@@ -169,9 +169,9 @@ class SwarmPlane(Plane):
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say what stays on hosts that leave, which certificates have ended, and several versions of Docker."""
+        """Say which hosts were given up or leave, which certificates have ended, and several versions of Docker."""
         return (
-            *recovery.returned(situation),
+            *recovery.returned(situation, generations.returned(self, situation)),
             *leaving.warnings(situation),
             *validity.warnings(situation),
             *_several_dockers(situation),

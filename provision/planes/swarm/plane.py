@@ -38,6 +38,7 @@ from provision.planes.swarm.phases.recover import Containers, FormerSwarm
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
 from provision.ports import Port
+from provision.recovery import generations
 from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window

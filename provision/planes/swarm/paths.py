@@ -13,5 +13,7 @@ STARTED = "/run/overlay-provision/mend.started"
 HELD = f"{layout.STATE}/containers.held"
 #: The networks of a swarm that the node is about to leave, as Docker's API tells them.
 NETWORKS = f"{layout.STATE}/containers.networks"
+#: Which containers each node had on the networks when all nodes were there, a line `NAME HOST` each.
+OTHERS = f"{layout.STATE}/others"
 #: The data of swarms that the node has left, a folder each.
 FORMER = f"{layout.STATE}/former-swarms"

@@ -147,8 +147,8 @@ class SwarmPlane(Plane):
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
         own = Question(
-            paths=(paths.PEERS, paths.HELD, paths.NETWORKS),
-            shown=(paths.STARTED, paths.NETWORKS),
+            paths=(paths.PEERS, paths.HELD, paths.NETWORKS, paths.OTHERS),
+            shown=(paths.STARTED, paths.NETWORKS, paths.OTHERS),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),

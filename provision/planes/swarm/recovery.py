@@ -62,9 +62,11 @@ def follow_up(situation: Situation) -> Mapping[str, str]:
 
 
 def lost_containers(situation: Situation, address: str) -> tuple[str, ...]:
-    """Return the names of a host's containers, as the daemons of others know them."""
-    answers = (facts.answers.get(TASKS, "") for facts in situation.facts.values())
-    lines = (line.split() for answer in answers for line in answer.splitlines())
+    """Return the names of a host's containers, as other daemons know them, or as recorded before it was lost."""
+    answers = [facts.answers.get(TASKS, "") for facts in situation.facts.values()]
+    records = (facts.paths.get(paths.OTHERS) for facts in situation.facts.values())
+    texts = [*answers, *((one and one.text) or "" for one in records)]
+    lines = (line.split() for text in texts for line in text.splitlines())
     return tuple(sorted({line[0] for line in lines if line[1:] == [address] and not line[0].startswith(KEEPER)}))
 
 

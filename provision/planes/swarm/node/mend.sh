@@ -28,6 +28,7 @@ done
 export DOCKER_HOST=unix:///var/run/docker.sock
 export GOGC=off # docker's commands are short: without garbage collection they need a fifth less of the processor
 peers_file=${OVERLAY_PEERS:-/etc/docker/overlay/peers} # the nodes' addresses, one a line; the variables are for tests
+others_record=${OVERLAY_STATE:-/var/lib/overlay-provision}/others # which containers the nodes have on the networks
 run=${OVERLAY_RUN:-/run/overlay-provision}
 pidfile=${OVERLAY_PIDFILE:-/run/docker.pid}
 count_file=$run/mend.started  # the number of containers started since the boot

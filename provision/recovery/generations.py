@@ -18,7 +18,11 @@ from provision.inventory.model import Node
 from provision.resources import File, Resource
 
 #: What every node is asked.
-QUESTION = Question(paths=(layout.RECOVERIES, layout.RECOVERY), shown=(layout.RECOVERIES, layout.RECOVERY))
+QUESTION = Question(
+    paths=(layout.RECOVERIES, layout.RECOVERY),
+    hashed=(layout.RECOVERIES,),
+    shown=(layout.RECOVERIES, layout.RECOVERY),
+)
 
 
 def lines(facts: Facts) -> tuple[str, ...]:

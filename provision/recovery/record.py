@@ -106,6 +106,7 @@ def noted(recovery: Recovery) -> str:
     add = call("printf", "%s\\n", recovery.line)
     return f"""
 set -e
+umask 077
 grep -qsF {call(recovery.identity)} {layout.RECOVERIES} || {{
     (cat {layout.RECOVERIES} 2>/dev/null || true; {add}) >{new}
     sync {new}

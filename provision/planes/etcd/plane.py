@@ -9,7 +9,9 @@ from typing import Any
 
 from provision import layout
 from provision.core.check import Check, collect
+from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
+from provision.core.recovery import Recovery, Standing
 from provision.core.resource import call
 from provision.core.situation import Situation, is_shared
 from provision.core.validity import Certificate
@@ -23,7 +25,18 @@ from provision.phases.images import Images
 from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
+from provision.planes.etcd import (
+    adopting,
+    disk,
+    leaving,
+    membership,
+    paths,
+    pki,
+    recovery,
+    release,
+    strangers,
+    validity,
+)
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
 from provision.planes.etcd.node import follow_up, functions
@@ -60,7 +73,7 @@ class EtcdPlane(Plane):
     traces = (paths.DOCKER_STORE,)
     authorities = (f"{paths.DOCKER_PKI}/ca.crt",)
     services = (paths.ETCD_UNIT,)
-    phases = (
+    phases: tuple[Phase, ...] = (
         Installation(),
         Host(),
         Certificates(),
@@ -181,6 +194,11 @@ class EtcdPlane(Plane):
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:
             calls.setdefault(member, []).append(call("fact_health", *urls))
+        if membership.is_lost(situation):
+            answering = (node.address for node in situation.cluster.nodes if node.name in situation.facts)
+            wanted = [call("fact_lost_endpoints", *answering), "fact_store_networks"]
+            for name in situation.facts:
+                calls.setdefault(name, []).extend(wanted)
         if hosts := strangers.endpoints(situation):
             for node in strangers.asked(situation):
                 calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))
@@ -245,6 +263,20 @@ class EtcdPlane(Plane):
             raise PreflightRefused(Problem(what, "cluster", advice)) from error
         finally:
             coordinator.close()
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return which nodes are members, and what each of these knows."""
+        return recovery.standings(situation)
+
+    def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
+        """Return those that have an endpoint in the store."""
+        return recovery.containers(situation, address)
+
+    def recovering(self, recovery: Recovery) -> Plane:
+        """Return the plane in which one member becomes the whole store."""
+        from provision.planes.etcd.recovering import RecoveringPlane
+
+        return RecoveringPlane(recovery)
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

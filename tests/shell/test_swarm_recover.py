@@ -1,4 +1,4 @@
-"""Swarm mode on a node whose host was given up, or whose swarm is made anew: what leaves, what is kept, what comes back."""
+"""Swarm mode on a host that was given up, or whose swarm is made anew: what leaves, what is kept, what comes back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from provision.planes.swarm.node import functions
 MINE = "psf4twr4zuepw20x0wvmq4sp9"
 TOLD = (
     'level=error msg="error receiving response" error="rpc error: code = PermissionDenied desc = Permission denied: '
-    "unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was removed from swarm"
+    "unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was removed from "
+    "swarm"
 )
-UNIT = "\x1f"
 
 
 @pytest.fixture(params=SHELLS)
@@ -37,7 +37,7 @@ def mend(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
 def looks(mend: Program, journal: str) -> list[str]:
     """Look once, with this in Docker's journal. A swarm that is left is gone."""
     (mend.folder / "journal").write_text(journal)
-    leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) "$@" ;; esac; }\n'
+    leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
     return mend.run(f"{leave}journalctl() {{ cat {mend.folder}/journal; }}\nss() {{ :; }}\nleave_if_struck_off")
 
 
@@ -85,16 +85,22 @@ docker() {
     "inspect -f {{slice"*) echo "$4" ;;
     inspect*) case "$4" in *stopped*) echo 'false ' ;; *) echo "true endpoint-$4" ;; esac ;;
     "network inspect -v"*) echo "endpoint-known " ;;
-    "network connect"*) case "$*" in *10.99.0.66*) return 1 ;; esac; echo "$*" ;;
+    "network connect"*) case "$*" in *10.99.0.66*) return 1 ;; esac; echo "$*" >>"$state/said" ;;
     "network disconnect"*) ;;
     *) echo "docker $*" ;;
     esac
 }
 timeout() { shift; "$@"; }
-start_again() { [ $# = 0 ] || echo "start $*"; }
+start_again() { [ $# = 0 ] || echo "start $*" >>"$state/said"; }
 is_gone() { return 1; }
 sync_path() { :; }
 """
+
+
+def reattaching(state: Path) -> str:
+    """The functions of a node, with this Docker."""
+    die = 'die() { echo "$*"; exit 0; }'
+    return f"state={state}\ntab=$(printf '\\t')\n{functions('recover')}\n{DOCKER}\n{die}"
 
 
 @pytest.mark.parametrize("how", ["keep", "let"])
@@ -115,8 +121,9 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
     ]
     (state / "containers").write_text("\n".join(lines) + "\n")
     (state / "containers.held").touch()
-    script = f"state={state}\ntab=$(printf '\\t')\ndie() {{ echo \"$*\"; exit 1; }}\n{functions('recover')}\n{DOCKER}\nreattach {how}"
-    said = mend.run(script)
+    script = f"{reattaching(state)}\nreattach {how}"
+    assert mend.run(script) == []
+    said = (state / "said").read_text().splitlines()
     keeps = how == "keep"
     assert said == [
         f"network connect {'--ip 10.99.0.5 ' if keeps else ''}--alias web --alias a&b demo aa",
@@ -133,6 +140,7 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
     if keeps:
         assert kept.read_text() == "aa\tdemo\t10.99.0.5\ncc\tdemo\t10.99.0.66\n"
     assert mend.run(script) == []  # once more, by a run that was killed
+    assert (state / "said").read_text().splitlines() == said
 
 
 def test_288_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:

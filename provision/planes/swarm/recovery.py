@@ -32,8 +32,19 @@ def standings(situation: Situation) -> tuple[Standing, ...]:
     Where no manager answers, each worker has what is left: its networks, and the containers on them.
     """
     nodes = [node for node in situation.cluster.nodes if node.name in situation.facts]
-    managed = any(view.daemon(situation.of(node)).manager for node in nodes)
+    managed = any(manages(situation, node) for node in nodes)
     return tuple(_standing(situation, node, managed=managed) for node in nodes)
+
+
+def manages(situation: Situation, node: Node) -> bool:
+    """Say whether a node is a manager, by its daemon's word, or by its certificate where the daemon is silent.
+
+    A daemon may not answer in time while it waits for a quorum.
+    """
+    facts = situation.of(node)
+    if view.daemon(facts).state:
+        return view.daemon(facts).manager
+    return facts.values.get("swarm") == "yes" and validity.role(facts.answers.get(validity.NODE, "")) == "manager"
 
 
 def _standing(situation: Situation, node: Node, *, managed: bool) -> Standing:
@@ -41,10 +52,11 @@ def _standing(situation: Situation, node: Node, *, managed: bool) -> Standing:
     info = facts.docker.get(view.INFO) or {}
     swarm = info.get("Swarm") or {}
     managers = [one.get("Addr", "").partition(":")[0] for one in swarm.get("RemoteManagers") or ()]
-    role = "manager" if daemon.manager else "worker"
+    manager = manages(situation, node)
+    role = "manager" if manager else "worker"
     return Standing(
         node,
-        holds_data=daemon.manager or (not managed and daemon.state == "active"),
+        holds_data=manager or (not managed and daemon.state == "active"),
         has_quorum=any(view.entry(one).leader for one in facts.docker.get(view.NODES) or ()),
         members=tuple(filter(None, managers)),
         networks=frozenset(one["Name"] for one in facts.networks if is_shared(one)),

@@ -11,7 +11,7 @@ struck_off() {
     [ -r "$certificate" ] || return 0
     removed=$(journalctl -u docker.service -o cat -q --since=-30s 2>/dev/null |
         sed -n 's/.*Permission denied: node \([a-z0-9]*\) was removed from swarm.*/\1/p' | tail -n 1)
-    [ -z "$removed" ] || ! sed '/^-.*END/q; /^-/d' "$certificate" | sed '/^-/d' | base64 -d 2>/dev/null | grep -aqF "$removed" ||
+    [ -z "$removed" ] || ! sed '/^-.*END/q; /^-/d' "$certificate" | sed '/^-/d' | base64 -d 2>/dev/null | grep -qF "$removed" ||
         printf '%s\n' "$removed"
 }
 

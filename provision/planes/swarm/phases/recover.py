@@ -131,7 +131,7 @@ class Recovering(Phase):
 
     def begins_anew(self, situation: Situation) -> bool:
         """Say whether the node that is kept is no manager: it begins another swarm."""
-        return not view.daemon(situation.of(self._decided.keep)).manager
+        return not recovery.manages(situation, self._decided.keep)
 
 
 class Hold(Recovering):
@@ -185,7 +185,7 @@ class Alone(Recovering):
         what = f"{keep.name} manages the swarm alone"
         port = situation.cluster.vxlan_port
         waiting.until(lambda: _alone(door.docker(keep), keep, port), what, keep.name, ADVICE, seconds=FORCE_SECONDS)
-        staying = {view.daemon(situation.of(node)).identity for node in self.staying(situation)}
+        staying = {recovery.identity(situation, node) for node in self.staying(situation)}
         node_changes.shut_out(door, staying)
         waiting.wait_for(lambda: _all_ready(door), WORKERS_SECONDS)
 
@@ -196,7 +196,8 @@ def _alone(docker: DockerClient, node: Node, port: int) -> None:
         return
     listen = f"{node.address}:{MANAGEMENT_PORT}"
     asked(
-        lambda: docker.swarm.init(
+        # `docker.swarm` would ask for the swarm first, which fails without a leader.
+        lambda: docker.api.init_swarm(
             force_new_cluster=True,
             advertise_addr=listen,
             listen_addr=listen,

@@ -143,7 +143,7 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
     assert (state / "said").read_text().splitlines() == said
 
 
-def test_288_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:
+def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:
     state = mend.folder / "state"
     lines = ["container\tbb\tbb\tbusybox\tyes\talways", "attachment\tbb\tdemo\tn\t10.99.0.66\tyes"]
     (state / "containers").write_text("\n".join(lines) + "\n")

@@ -128,8 +128,8 @@ class SwarmPlane(Plane):
         return paths.PEERS in facts.paths
 
     def holds_data(self, facts: Facts) -> bool:
-        """Say whether the node is in a swarm that we set up, by its disk."""
-        return self.is_on(facts) and facts.values.get("swarm") == "yes"
+        """Say whether the node is in a swarm that we set up, by its disk, or its containers wait for one."""
+        return self.is_on(facts) and (facts.values.get("swarm") == "yes" or paths.HELD in facts.paths)
 
     def disowned(self, facts: Facts) -> Facts:
         """Leave out what its daemon says of its swarm, and networks that hosts share."""

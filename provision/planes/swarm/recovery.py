@@ -18,6 +18,7 @@ from provision.migration.record import SharedNetwork
 from provision.node import library
 from provision.planes.swarm import paths, validity, view
 from provision.planes.swarm.node import functions
+from provision.recovery import generations
 from provision.resources import KEEPER
 
 #: The name of the answer of `fact_swarm_tasks`: a line `NAME HOST` for each container that a daemon knows.
@@ -112,17 +113,22 @@ def identity(situation: Situation, node: Node) -> str:
 
 
 def was_given_up(situation: Situation, node: Node) -> bool:
-    """Say whether a node is back that was struck off the list while it was away: the running swarm shuts it out."""
-    facts = situation.of(node)
-    if paths.PEERS not in facts.paths or view.daemon(facts).state == "active" or not view.is_running(situation):
+    """Say whether a node is back that was struck off the list while it was away: the running swarm shuts it out.
+
+    It may have left its swarm by itself since then: see mend_removed.sh.
+    """
+    facts, state = situation.of(node), view.daemon(situation.of(node)).state
+    if paths.PEERS not in facts.paths or state == "active" or not view.is_running(situation):
         return False
+    if state == "inactive":
+        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     mine = identity(situation, node)
     return bool(mine) and mine not in {one.identity for one in view.listed(situation)}
 
 
 def folder(situation: Situation, node: Node) -> str:
     """Return the folder in which a node keeps the data of a swarm that it has left."""
-    return f"{paths.FORMER}/{identity(situation, node) or node.name}"
+    return "/".join(filter(None, (paths.FORMER, identity(situation, node))))
 
 
 def disowned(facts: Facts) -> Facts:

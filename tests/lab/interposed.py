@@ -50,7 +50,8 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make, shut_out = Remote.run, Remote.push, pki.make, pki.shut_out
-    kinds = (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval, FirstNetwork, Freed, Alone, Same)
+    of_swarm = (Swarm, SwarmRemoval, Alone, Same)
+    kinds = (Networks, Removal, Departure, SameNetworks, FirstNetwork, Freed, *of_swarm)
     change = {kind: kind.change_cluster for kind in kinds}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:

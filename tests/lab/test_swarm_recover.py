@@ -85,7 +85,7 @@ def longest_gap(lab: Lab, left: str = "node1") -> float:
 
 
 def lose(lab: Lab, *nodes: str, left: str = "node1") -> None:
-    """Cut the power of hosts, until a manager that is left knows that it has no majority. That takes it some seconds."""
+    """Cut the power of hosts, until a manager that is left knows that it has no majority: after some seconds."""
     for node in nodes:
         labs.power_cut(lab.name, node)
     await_so(lab, left, "! timeout 10 docker node ls >/dev/null 2>&1", 60)

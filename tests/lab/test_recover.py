@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Fab, MakeLab
+from documented import documented
 from invariants import await_so, holds
 from kills import kills
 from observe import document, run
@@ -22,7 +23,7 @@ from provision.lab import Lab
 #: The steps at which a recovery is killed, where node2 of two is lost.
 STEPS = (
     "node1: sending /var/lib/overlay-provision/recovery.json",
-    "node1: noting the recovery",
+    "node1: sending /var/lib/overlay-provision/recoveries",
     "controller: phase shut-out",
     "node1: phase shut-out",
     "node1: phase force",
@@ -79,6 +80,18 @@ def lost_pings(lab: Lab) -> int:
     return sent - came
 
 
+def as_written(lab: Lab, fab: Fab, path: Path, page: str, *, upto: str = "") -> list[dict[str, Any]]:
+    """Run the commands of a page in docs/, up to one; return their reports. There is nobody to ask for a yes."""
+    reports = []
+    for _, verb, *words in documented(page):
+        agreed = ["--yes"] if verb in ("recover", "provision", "certs") else []
+        code = 5 if (page, verb) == ("lost-host-returns", "status") else 0
+        reports.append(document(fab(lab, verb, *words, *agreed, "--json", inventory=path), code))
+        if [verb, *words] == upto.split():
+            break
+    return reports
+
+
 def recovered(lab: Lab, fab: Fab, path: Path, *words: str) -> dict[str, Any]:
     report = document(fab(lab, "recover", "--yes", "--json", *words, inventory=path))
     print(report["summary"])
@@ -102,8 +115,10 @@ def test_270_271_272_one_of_two_hosts_is_lost_and_replaced(bare_lab: Lab, fab: F
     labs.power_cut(lab.name, "node2")
     refused = document(fab(lab, "recover", "--json", inventory=path), 3)
     assert "give up node2 with of-node2, and go on with what node1 has" in told(refused)
-    found = recovered(lab, fab, path)
-    assert [row["containers"] for row in found["lost"]] == ["of-node2"]
+    shown, found = as_written(lab, fab, path, "one-host-lost", upto="recover")
+    print(found["summary"])
+    assert [row["containers"] for row in shown["lost"]] == ["of-node2"]
+    assert {one["status"] for one in found["outcomes"]} == {"passed"}
     assert lost_pings(lab) == 0
     run(lab, "node1", "docker network create -d overlay --subnet 10.98.7.0/24 first && docker network rm first")
     run(lab, "node1", f"{START} of-node2 --ip 10.99.0.201 --network-alias as-node2 busybox sleep 999999")
@@ -126,7 +141,7 @@ def given_up(lab: Lab, fab: Fab, path: Path, node: str) -> None:
         assert any(what.startswith("this host was given up in the recovery of") for what in said), (verb, report)
     document(fab(lab, "provision", "--json", inventory=path), 3)
     await_so(lab, node, "! systemctl is-active -q etcd", 30)
-    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    as_written(lab, fab, path, "lost-host-returns", upto="provision")
     run(lab, node, "ls -d /var/lib/etcd/removed-*")
     reached(lab, "node1", "web", f"of-{node}")
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
@@ -258,3 +273,23 @@ def test_280_the_lost_host_returns_when_its_successor_has_joined(bare_lab: Lab, 
     given_up(lab, fab, inventory(lab, "node1", "other=node3", "node2"), "node2")
     document(fab(lab, "certs", "--rotate", "--authority", "--yes", "--json", inventory=lab.folder / "recovered.yml"))
     reached(lab, "node1", "web", "of-node3", "of-node2")
+
+
+@pytest.mark.whole
+def test_282_283_two_recoveries_on_two_sides_are_named_and_one_is_kept(bare_lab: Lab, fab: Fab) -> None:
+    """The other one's member is stopped, its data put aside, and it joins anew."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    for kept, lost in (("node1", "node2"), ("node2", "node1")):
+        labs.power_cut(lab.name, lost)
+        recovered(lab, fab, path)
+        labs.power_cut(lab.name, kept)
+        labs.power_on(lab.name, lost)
+    labs.power_on(lab.name, "node2")
+    for verb, code in (("status", 5), ("plan", 3), ("provision", 3), ("recover", 3)):
+        assert "there are two clusters now" in told(document(fab(lab, verb, "--json", inventory=path), code)), verb
+    recovered(lab, fab, path, "--keep", "node1")
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node2", "ls -d /var/lib/etcd/removed-*")
+    reached(lab, "node1", "web", "of-node2")
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []

@@ -31,6 +31,7 @@ STEPS = (
 #: The further steps where a worker is left.
 OF_A_WORKER = ("node2: phase others", "cluster: phase swarm", "cluster: phase same-networks", "node2: phase reattach")
 START = "docker run -d --restart always --stop-signal KILL --network demo --name"
+STATE = "/var/lib/overlay-provision"
 #: Seconds that a test waits for names on all hosts: gossip may need a minute.
 NAMES = 75
 #: A write that the managers of a node's swarm agree on.
@@ -69,8 +70,10 @@ def in_use(lab: Lab, fab: Fab, managers: list[str], workers: Iterable[str] = (),
     seen = "case $line in *seq=*) read -r now _ </proc/uptime; echo $now ;; esac"
     pings = f"while :; do ping -i 0.1 {address} 2>/dev/null; done | while read -r line; do {seen}; done >/tmp/pings"
     run(lab, left, f"docker exec -d db sh -c '{pings}'")
-    record = "grep -c '^container' /var/lib/overlay-provision/containers | grep -qx 2"
-    await_so(lab, left, record, 30)
+    run(lab, left, "systemctl restart overlay-mend")  # it looks at once
+    recorded = [f"grep -qw of-{node} {STATE}/others" for node in (*managers, *workers) if node != left]
+    counted = f"grep -c '^container' {STATE}/containers | grep -qx 2"
+    await_so(lab, left, " && ".join([*recorded, counted]), 40)
     return path
 
 

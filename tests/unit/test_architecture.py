@@ -28,6 +28,7 @@ CLIENTS = {
     "provision/core/plane.py": {"docker"},
     "provision/migration/phases.py": {"docker", "docker.types"},
     "provision/phases/networks.py": {"docker", "docker.types"},
+    "provision/planes/etcd/phases/recovery.py": {"docker", "docker.types"},
     "provision/planes/swarm/coordinator.py": {"docker"},
     "provision/planes/swarm/phases/recover.py": {"docker"},
     "provision/planes/swarm/phases/swarm.py": {"docker"},

@@ -172,7 +172,7 @@ class Alone(Recovering):
         """Return the change."""
         keep, lost = self._decided.keep.name, ", ".join(one.name for one in self._decided.lost)
         if self.begins_anew(situation):
-            note = f"another one, which {keep} manages; networks that none of the nodes left has a container on are lost"
+            note = f"another one, which {keep} manages; networks without a container on these nodes are lost"
             return (Change(CLUSTER, self.name, "swarm", "create", note=note),)
         note = f"{keep} manages it alone; {lost}: removed for good; the join tokens are made anew"
         return (Change(CLUSTER, self.name, "swarm", "replace", note=note),)

@@ -277,8 +277,13 @@ def test_295_two_lost_managers_return_together_and_rule_no_swarm_of_their_own(ba
     recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
     run(lab, "node1", "docker network create -d overlay mine")
     labs.power_on(lab.name, "node2", "node3", wait=False)
+    tries = "while :; do timeout 30 docker network create -d overlay theirs$(date +%s%N) >>/run/acknowledged; done"
+    for node in ("node2", "node3"):
+        await_so(lab, node, f"systemd-run -q --unit test-writer sh -c '{tries}'", 60)
     for node in ("node2", "node3"):
         await_so(lab, node, "[ \"$(timeout 5 docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ]", 120)
+        lines = run(lab, node, "systemctl stop test-writer; wc -l </run/acknowledged").strip()
+        print(f"{node} acknowledged {lines} writes before it left its swarm")
     acknowledged = [node for node in ("node1", "node2", "node3") if holds(lab, node, WRITE)]
     assert acknowledged == ["node1"]
     given_up(lab, fab, path, "node2", "node3")

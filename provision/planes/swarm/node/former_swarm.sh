@@ -8,7 +8,8 @@ networks_record=$containers_record.networks # the swarm's networks, as Docker's 
 hold_containers() {
     [ ! -e "$containers_record.held" ] || return 0
     record_all || [ -s "$containers_record" ] || return
-    ids=$(timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
+    # A dockerd that starts answers late.
+    ids=$(systemctl -q is-active docker.service && timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
     # shellcheck disable=SC2086 # a word a network
     inspected=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null) || inspected=
     (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return

@@ -28,7 +28,9 @@ turn() {
     tell_time
     pause=$quick
     record_containers
-    is_up && greet || return 0
+    is_up || return 0
+    [ "$pid" = "$known" ] || leave_if_struck_off # before anybody is answered, as a dockerd that starts answers late
+    greet || return 0
     if [ "$now" -ge "$removed_at" ] || [ "$now" -lt "$hurrying" ]; then
         leave_if_struck_off
         removed_at=$((now + calm))

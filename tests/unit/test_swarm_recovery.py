@@ -140,6 +140,19 @@ def test_293_it_is_recognised_by_its_certificate_while_its_docker_does_not_answe
     assert failed(there) == []
 
 
+def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_path: Path) -> None:
+    held = PathFact("regular file", 0o600, "root:root")
+    there = put(at_work(tmp_path), "node1", paths={paths.PEERS: held, layout.RECOVERIES: SHOWN})
+    there = put(
+        there, "node2", docker={view.INFO: own(SECOND, "inactive")}, paths={paths.PEERS: held, paths.HELD: held}
+    )
+    assert generations.returned(PLANE, there)[0] == "node2"
+    there = generations.of_those_present(PLANE, there)
+    assert recovery.was_given_up(there, SECOND)
+    known = {paths.PEERS: held, paths.HELD: held, layout.RECOVERIES: SHOWN}
+    assert not recovery.was_given_up(put(there, "node2", paths=known), SECOND)
+
+
 def test_293_a_host_without_data_of_a_swarm_or_in_the_list_was_not_given_up(tmp_path: Path) -> None:
     there = away(tmp_path)
     assert not recovery.was_given_up(put(there, "node2", values={}), SECOND)

@@ -117,13 +117,13 @@ def was_given_up(situation: Situation, node: Node) -> bool:
 
     It may have left its swarm by itself since then: see mend_removed.sh.
     """
-    facts, state = situation.of(node), view.daemon(situation.of(node)).state
-    if paths.PEERS not in facts.paths or state == "active" or not view.is_running(situation):
+    facts = situation.of(node)
+    if paths.PEERS not in facts.paths or view.daemon(facts).state == "active" or not view.is_running(situation):
         return False
-    if state == "inactive":
-        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     mine = identity(situation, node)
-    return bool(mine) and mine not in {one.identity for one in view.listed(situation)}
+    if not mine:
+        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
+    return mine not in {one.identity for one in view.listed(situation)}
 
 
 def folder(situation: Situation, node: Node) -> str:

@@ -15,7 +15,7 @@ from provision import layout
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.facts import Facts, PathFact
+from provision.facts import Facts, Listener, PathFact, Unit
 from provision.planes.swarm import paths, recovery, view
 from provision.planes.swarm.plane import PLANE
 from provision.recovery import generations
@@ -137,7 +137,9 @@ def test_293_it_is_recognised_by_its_certificate_while_its_docker_does_not_answe
     certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node2")
     there = put(away(tmp_path), "node2", docker={}, docker_answers=False, answers={"swarm-node": certificate})
     assert recovery.was_given_up(there, SECOND)
-    assert failed(there) == []
+    manager = Listener("tcp", "192.0.2.2", 2377, 'users:(("dockerd",pid=109,fd=7))')
+    units = {layout.DOCKER_UNIT: Unit("active", process=109)}
+    assert failed(put(there, "node2", listeners=(manager,), units=units)) == []
 
 
 def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ MANAGEMENT_PORT = 2377
 
 
 def in_a_swarm(facts: Facts, _unit: str) -> bool:
-    """Say whether the node's daemon is in a swarm; a check of its own says whether the swarm is ours."""
-    return view.daemon(facts).state == "active"
+    """Say whether the node's daemon is in a swarm, or waits to be; a check of its own says whether that is ours."""
+    return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes"
 
 
 _MANAGEMENT = Port(MANAGEMENT_PORT, "tcp", layout.DOCKER_UNIT, "the swarm's managers", "mutual TLS", members=True)

@@ -9,7 +9,7 @@ from provision import engine, planes
 from provision.backup import archive, destination, identity, phases, record
 from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
-from provision.core.plan import Plan, joined
+from provision.core.plan import Change, Plan, joined
 from provision.core.table import Table
 from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
@@ -103,22 +103,29 @@ def _planned(session: Session, way: Way, plan: Plan) -> Report:
     return Report(
         "restore",
         f"{steps.changes(plan)} would set up {session.cluster.name} from the backup of {way.saved.moment}",
-        changes=tuple(replace(change, diff="") for change in plan),
+        changes=tuple(_shown(change, way) for change in plan),
         tables=_tables(way),
         warnings=way.warnings,
         times=tuple(session.progress.times.items()),
     )
 
 
+def _shown(change: Change, way: Way) -> Change:
+    """Return a change as the plan shows it: what stops with a restart of Docker, and is started again, is not lost."""
+    back = {(one.node, one.name) for one in way.surviving if one.runs}
+    return replace(change, diff="", stops=tuple(name for name in change.stops if (change.where, name) not in back))
+
+
 def _report(session: Session, way: Way, plan: Plan, outcomes: tuple[Outcome, ...]) -> Report:
     bad = len(list(failures(outcomes)))
+    saved, there = ({one.identity for one in some} for some in (way.saved.containers, way.surviving))
     proofs = f"{bad} of {len(outcomes)} proofs failed" if bad else f"all {len(outcomes)} proofs hold"
     return Report(
         "restore",
         f"{session.cluster.name} is as in the backup of {way.saved.moment}: {len(way.saved.networks)} networks, "
-        f"{len(way.surviving)} of {len(way.saved.containers)} containers; {proofs}",
+        f"{len(saved & there)} of {len(saved)} containers; {proofs}",
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=plan.changes,
+        changes=tuple(_shown(change, way) for change in plan),
         outcomes=outcomes,
         tables=_tables(way),
         warnings=way.warnings,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from provision import layout
 from provision.backup.record import MARK
-from provision.core.phase import Phase
+from provision.core.phase import Phase, Wave
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Goal, Stage, after_preparation, as_it_is
 from provision.core.resource import Difference, Resource, call
@@ -25,6 +25,7 @@ from provision.planes.etcd import paths, tree
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import Local
 from provision.planes.etcd.node import functions
+from provision.planes.etcd.phases.docker import Docker
 from provision.planes.etcd.phases.etcd import Etcd, wait_for_members
 from provision.planes.etcd.plane import EtcdPlane
 from provision.resources.system import stopped_a_while
@@ -77,7 +78,7 @@ def _phases(saved: Saved) -> Iterator[Phase]:
     """Yield the plane's phases, and those of a restore. Nothing waits for networks: the saved ones are known."""
     for phase in EtcdPlane.phases:
         kind = type(phase)
-        yield kind(lambda _: False) if kind in (Networks, Keepers) else phase
+        yield kind(lambda _: False) if kind in (Networks, Keepers) else Together() if kind is Docker else phase
         if kind is Installation:
             yield Aside(saved)
         if kind is Etcd:
@@ -104,11 +105,16 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
             facts,
             paths={path: there for path, there in facts.paths.items() if path != paths.ETCD_BOOTSTRAP},
             answers=answers | {"store-log": "no"},
-            units=units | {layout.DOCKER_UNIT: replace(docker, inputs={})},
+            units=units | {layout.DOCKER_UNIT: replace(docker, inputs=_without_store(docker.inputs))},
         )
 
     found = {name: cleared(facts) if _is_former(facts, saved) else facts for name, facts in situation.facts.items()}
     return replace(situation, facts=found)
+
+
+def _without_store(inputs: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a dockerd was started with, as if it had read another list of members: so that it is restarted."""
+    return {path: digest for path, digest in inputs.items() if path != paths.DOCKER_STORE}
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,14 @@ class Aside(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the former store."""
         return (FormerStore(self._saved),)
+
+
+class Together(Docker):
+    """All dockerds restart at once: one that runs on tells the others of containers that have other addresses now."""
+
+    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
+        """Return all nodes, together."""
+        return Phase.waves(self, situation, changes)
 
 
 class Keys(Phase):

@@ -26,12 +26,10 @@ from provision.verbs.session import Session
 
 def run_restore(session: Session, *, file: str, plan: bool, yes: bool, lost: Sequence[str]) -> Report:
     """Read the archive, look at the hosts, show what would be done; after a yes, set the cluster up again."""
-    saved = archive.read(destination.read(file))
-    plane, restore, _ = restore_survey.fitting(session.cluster, saved)
-    saved = replace(saved, restore=restore.identity)
-    session.aim_at(plane.restoring(saved))
+    fit = restore_survey.fitting(session.cluster, archive.read(destination.read(file)))
+    session.aim_at(fit.plane.restoring(fit.saved))
     with session.partial_survey() as survey:
-        way = restore_survey.surveyed(session, saved, survey, lost)
+        way = restore_survey.surveyed(session, fit, survey, lost)
         first = steps.entered(session, way.situation, survey.remotes, way.stages[0])
         plans = (
             engine.make_plan(session.plane, first),
@@ -66,9 +64,9 @@ def _consent(session: Session, way: Way, plan: Plan) -> None:
 
 def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
     """Make the record, put the identity in place, go through the stages, and prove what came of them."""
-    record.begin(session.cluster, way.restore)
-    identity.put(session.cluster.folder, way.identity)
-    planes.record(session.cluster, way.plane)
+    record.begin(session.cluster, way.fit.restore)
+    identity.put(session.cluster.folder, way.fit.identity)
+    planes.record(session.cluster, way.fit.plane)
     situation = restore_survey.with_local(session, way.situation)
     made: list[Plan] = []
     for stage, named in zip(way.stages, plans, strict=True):
@@ -80,7 +78,7 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
             situation = engine.carry_out(session.plane, situation, todo, coordinator, session.progress)
         if stage is not way.stages[-1]:
             situation = engine.gather(session.plane, situation, remotes)
-    session.aim_at(way.plane)
+    session.aim_at(way.fit.plane)
     with session.coordinator(remotes, situation) as coordinator:
         outcomes = proven_and_settled(session, situation, coordinator, joined(made))
     back = _back(session, way, remotes)
@@ -92,7 +90,7 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
 
 def _back(session: Session, way: Way, remotes: Remotes) -> tuple[Outcome, ...]:
     """Prove that each container whose disk has survived is back, with its address, and found by its names."""
-    found = proof.proven(session.cluster, phases.as_migration(way.plane, way.surviving), remotes, session.run)
+    found = proof.proven(session.cluster, phases.as_migration(way.fit.plane, way.surviving), remotes, session.run)
     return tuple(
         replace(one, check="restore/containers-are-back", advice=one.advice.replace("fab migrate", record.VERB))
         for one in found.outcomes

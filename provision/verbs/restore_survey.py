@@ -26,14 +26,23 @@ from provision.verbs.session import Session, Survey
 
 
 @dataclass(frozen=True)
-class Way:
-    """What is saved, the control plane without the phases of a restore, the restore, and what leads there."""
+class Fit:
+    """A backup that fits: its control plane, without the phases of a restore; the restore, and what that needs here."""
 
     saved: Saved
     plane: Plane
     restore: Restore
-    #: The files of the identity's folder that are put in place.
+    #: Whether a restore that was killed goes on.
+    goes_on: bool
+    #: The files of the identity's folder that the controller lacks.
     identity: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A backup that fits, what was found on the nodes, and what leads from there to the restored cluster."""
+
+    fit: Fit
     situation: Situation
     stages: tuple[Stage, ...]
     #: The containers whose disks have survived, on the nodes where they are.
@@ -42,9 +51,14 @@ class Way:
     given_up: tuple[str, ...]
     warnings: tuple[Problem, ...]
 
+    @property
+    def saved(self) -> Saved:
+        """What was saved."""
+        return self.fit.saved
 
-def fitting(cluster: Cluster, saved: Saved) -> tuple[Plane, Restore, Mapping[str, bytes]]:
-    """Return the control plane of a backup, the restore, and the files of the identity that the controller lacks.
+
+def fitting(cluster: Cluster, saved: Saved) -> Fit:
+    """Return the backup with the restore that begins or goes on.
 
     PreflightRefused if it is another cluster's, or of a control plane that the cluster cannot have.
     """
@@ -66,25 +80,23 @@ def fitting(cluster: Cluster, saved: Saved) -> tuple[Plane, Restore, Mapping[str
         raise BackupError(Problem(what, str(cluster.folder), advice))
     goes_on = record.under_way(cluster) is not None
     restore = record.of(cluster, saved)
-    return there, restore, identity.missing(cluster, saved.identity, goes_on=goes_on)
+    files = identity.missing(cluster, saved.identity, goes_on=goes_on)
+    return Fit(replace(saved, restore=restore.identity), there, restore, goes_on, files)
 
 
-def surveyed(session: Session, saved: Saved, survey: Survey, lost: Sequence[str]) -> Way:
+def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) -> Way:
     """Look at the nodes that answer, and for obstacles; return what leads to the restored cluster. PreflightRefused."""
-    plane, restore, files = fitting(session.cluster, saved)
+    saved = fit.saved
     situation = _answering(session, survey, lost)
-    situation = with_local(session, situation, saved if files else None)
-    given_up = () if record.under_way(session.cluster) else _living(session, situation, lost)
+    situation = with_local(session, situation, saved if fit.identity else None)
+    given_up = () if fit.goes_on else _living(session, situation, lost)
     surviving = foreseen.surviving(situation, saved)
     session.aim_at(phases.returning(session.plane, surviving))
-    situation = steps.with_flows(session, tunnels.tried(plane, situation, survey.remotes), survey.remotes)
+    situation = steps.with_flows(session, tunnels.tried(session.plane, situation, survey.remotes), survey.remotes)
     stages = tuple(_with_networks(stage, saved) for stage in steps.stages_to(session, Goal.CONVERGE)(situation))
     warnings = steps.warned(session, stages[-1].foresee(situation))
     return Way(
-        saved,
-        plane,
-        restore,
-        files,
+        fit,
         situation,
         stages,
         surviving,

@@ -21,6 +21,7 @@ from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
 from provision.recovery import outlook
+from provision.recovery import record as recovery
 from provision.verbs import steps
 from provision.verbs.session import Session, Survey
 
@@ -63,6 +64,7 @@ def fitting(cluster: Cluster, saved: Saved) -> Fit:
     PreflightRefused if it is another cluster's, or of a control plane that the cluster cannot have.
     """
     migration.refuse(cluster)
+    recovery.refuse(cluster)
     if saved.cluster != cluster.name:
         what = f"the backup is of the cluster {saved.cluster}, and the inventory names {cluster.name}"
         raise BackupError(Problem(what, str(cluster.path), f"name another backup; or write `cluster: {saved.cluster}`"))

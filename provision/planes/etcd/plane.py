@@ -13,7 +13,7 @@ from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
 from provision.core.resource import call
 from provision.core.saved import Saved
-from provision.core.situation import Situation
+from provision.core.situation import Situation, is_shared
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem, Unanswered
 from provision.facts import Facts, Question, join
@@ -37,6 +37,7 @@ from provision.planes.etcd.phases.pki import Certificates
 from provision.planes.etcd.phases.quorum import Quorum
 from provision.planes.etcd.phases.strangers import Strangers
 from provision.planes.etcd.ports import PORTS
+from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window
 
@@ -68,6 +69,7 @@ class EtcdPlane(Plane):
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
+        Generations(),
         upgrade.Upgrade(_is_in, lambda _, node: node.member, lambda *_: ""),
         Docker(),
         Images(lambda situation: bool(situation.guests)),
@@ -81,6 +83,7 @@ class EtcdPlane(Plane):
     )
     renewal = "fab provision renews leaves, fab certs --rotate --authority makes new authorities"
     node_columns = ("rows mended",)
+    kept_data = f"{paths.DATA}/removed-…"
     daemon_keys = frozenset(
         {
             *("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey"),
@@ -98,6 +101,15 @@ class EtcdPlane(Plane):
     def is_on(self, facts: Facts) -> bool:
         """Say whether the node's dockerd is told of the store."""
         return paths.DOCKER_STORE in facts.paths
+
+    def holds_data(self, facts: Facts) -> bool:
+        """Say whether the node has a log of the store that we set up."""
+        return paths.ETCD_BOOTSTRAP in facts.paths and facts.answers.get("store-log", "").strip() == "yes"
+
+    def disowned(self, facts: Facts) -> Facts:
+        """Leave out what its member says, and networks that hosts share."""
+        answers = {name: answer for name, answer in facts.answers.items() if name not in membership.TOLD}
+        return replace(facts, answers=answers, networks=tuple(one for one in facts.networks if not is_shared(one)))
 
     def local(self, cluster: Cluster) -> tuple[Local, tuple[Problem, ...]]:
         """Return the release and the identity; a release that will not do is a problem, a damaged identity an error."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from provision.core.plane import Coordinator
 
-#: A key of ours: the restore whose keys are in the store.
-RESTORED = "/overlay-provision/restored"
+#: What the mark on a node says beside the restore, when the keys are in the store.
+DONE = "keys"
 
 
 class Restoring(EtcdPlane):
@@ -57,9 +57,8 @@ class Restoring(EtcdPlane):
         return replace(kept, token=f"overlay-{self._saved.restore}"), problems
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask, beside all else, for the restore whose keys are in the store."""
-        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=(call("fact_key", "restored", RESTORED),))
-        return join([super().question(situation, node), own])
+        """Ask, beside all else, how far this restore is."""
+        return join([super().question(situation, node), Question(paths=(MARK,), shown=(MARK,))])
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return a stage that puts the former store aside, where there is one, and the one that makes it anew."""
@@ -87,10 +86,15 @@ def _phases(saved: Saved) -> Iterator[Phase]:
 
 def _is_former(facts: Facts, saved: Saved) -> bool:
     """Say whether a node has a store of before this restore, or a dockerd that was started on one."""
-    mark = facts.paths.get(MARK)
-    if mark and (mark.text or "").strip() == saved.restore:
+    if saved.restore in _mark(facts):
         return False
     return paths.ETCD_BOOTSTRAP in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
+
+
+def _mark(facts: Facts) -> list[str]:
+    """Return the words of the mark on a node: of which restore, and whether that has put the keys back."""
+    there = facts.paths.get(MARK)
+    return ((there and there.text) or "").split()
 
 
 def without_former(situation: Situation, saved: Saved) -> Situation:
@@ -177,7 +181,7 @@ class Keys(Phase):
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the keys, unless this restore has put them there."""
-        if any(self._saved.restore in facts.answers.get("restored", "") for facts in situation.facts.values()):
+        if any(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values()):
             return ()
         return (Change(CLUSTER, self.name, "keys of the backup", "create", note=tree.told(self._keys)),)
 
@@ -186,17 +190,16 @@ class Keys(Phase):
         return tree.of(self._saved)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Write them, and then the mark that they are there."""
+        """Write them, and then on every node that they are there."""
         door = opened(coordinator)
         wait_for_members(door, situation.cluster.members)
         store = door.store()
-        if (store.get(RESTORED) or {}).get("value") == self._saved.restore:
-            return
         for key, value in tree.to_write(self._keys):
             (store.put_new if tree.changes_with_use(key) else store.put)(key, value)
         for name, content in self._keys.v3.items():
             door.v3(store.node, partial(_put, name, content))
-        store.put(RESTORED, self._saved.restore)
+        mark = f"{self._saved.restore} {DONE}\n".encode()
+        door.remotes.each(lambda remote: remote.push(mark, MARK))
 
 
 def _put(name: bytes, content: bytes, client: etcd3.Etcd3Client) -> None:

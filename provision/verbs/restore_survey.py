@@ -143,11 +143,7 @@ def with_local(session: Session, situation: Situation, unpacked: Saved | None = 
 
 def _living(session: Session, situation: Situation, lost: Collection[str]) -> tuple[str, ...]:
     """Return what a living cluster loses. PreflightRefused unless each of its nodes is named as lost."""
-    try:
-        standings = session.plane.standings(situation)
-    except NotImplementedError:  # draft
-        standings = ()
-    found = outlook.outlook(session.cluster, standings)
+    found = outlook.outlook(session.cluster, session.plane.standings(situation))
     living = [one for one in found.standings if one.has_quorum and one.networks]
     silent = [found.name_of(one) for one in found.silent] if found.may_live else []
     problems = [_problem(one) for one in living if one.node.name not in lost]

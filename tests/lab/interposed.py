@@ -22,6 +22,7 @@ from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
 from provision.planes.etcd.phases.members import Removal
+from provision.planes.etcd.restoring import Keys
 from provision.planes.swarm.phases.leave import Removal as SwarmRemoval
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.remote import Remote
@@ -47,7 +48,9 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make = Remote.run, Remote.push, pki.make
-    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval)}
+    change = {
+        kind: kind.change_cluster for kind in (Networks, Removal, Departure, SameNetworks, Keys, Swarm, SwarmRemoval)
+    }
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):

@@ -11,6 +11,7 @@ from provision import layout
 from provision.core.check import Check, collect
 from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
+from provision.core.recovery import Recovery, Standing
 from provision.core.resource import call
 from provision.core.saved import Saved
 from provision.core.situation import Situation, is_shared
@@ -25,7 +26,18 @@ from provision.phases.images import Images
 from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
+from provision.planes.etcd import (
+    adopting,
+    disk,
+    leaving,
+    membership,
+    paths,
+    pki,
+    recovery,
+    release,
+    strangers,
+    validity,
+)
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
 from provision.planes.etcd.node import follow_up, functions
@@ -183,6 +195,11 @@ class EtcdPlane(Plane):
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:
             calls.setdefault(member, []).append(call("fact_health", *urls))
+        if membership.is_lost(situation):
+            answering = (node.address for node in situation.cluster.nodes if node.name in situation.facts)
+            wanted = [call("fact_lost_endpoints", *answering), "fact_store_networks"]
+            for name in situation.facts:
+                calls.setdefault(name, []).extend(wanted)
         if hosts := strangers.endpoints(situation):
             for node in strangers.asked(situation):
                 calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))
@@ -253,6 +270,20 @@ class EtcdPlane(Plane):
         from provision.planes.etcd.restoring import Restoring
 
         return Restoring(saved)
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return which nodes are members, and what each of these knows."""
+        return recovery.standings(situation)
+
+    def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
+        """Return those that have an endpoint in the store."""
+        return recovery.containers(situation, address)
+
+    def recovering(self, recovery: Recovery) -> Plane:
+        """Return the plane in which one member becomes the whole store."""
+        from provision.planes.etcd.recovering import RecoveringPlane
+
+        return RecoveringPlane(recovery)
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

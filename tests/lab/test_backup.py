@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
 import stat
@@ -99,31 +101,55 @@ def fresh(lab: Lab, *nodes: str) -> None:
     (lab.folder / "known_hosts").unlink(missing_ok=True)
 
 
-def test_301_302_303_304_all_thrown_away_and_restored_on_fresh_hosts_with_other_addresses(
-    lab: Lab, fab: Fab, old: Path, tmp_path: Path
+def followed(
+    page: str, number: int, inventory: Path, folder: Path, commands: Path
+) -> subprocess.CompletedProcess[bytes]:
+    """Run one of the blocks of commands of a page, in a folder with `cluster.tar.gz`. `commands`: stand-ins."""
+    block = re.findall(r"(?s)```sh\n(.*?)```", (ROOT / "docs" / page).read_text())[number]
+    text = block.replace("-i inventory.yml", f"-i {inventory}").replace("cluster.tar.gz", f"{folder}/cluster.tar.gz")
+    return subprocess.run(  # noqa: S603
+        ("bash", "-e", "-c", f'fab() {{ (cd {ROOT} && command fab "$@"); }}\n{text}'),
+        cwd=folder,
+        env={**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Path:
+    """A folder with stand-ins for age and gpg, which encrypt nothing."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    scripts = {"age": 'case $1 in -d) cat "$4" ;; *) cat ;; esac', "gpg": 'cat >"$7"'}
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_301_302_303_304_311_all_thrown_away_and_restored_on_fresh_hosts_with_other_addresses(
+    lab: Lab, fab: Fab, old: Path, tmp_path: Path, commands: Path
 ) -> None:
     """The same names, subnets and IDs; addresses of containers are free; nothing stopped for the backup."""
     file, began, known = tmp_path / "cluster.tar.gz", dockerds(lab), networks(lab, "node1")
-    document(fab(lab, "backup", str(file), "--json", inventory=old))
-    assert dockerds(lab) == began
+    said = followed("backups.md", 0, old, tmp_path, commands).stdout
+    assert b"root on every node" in said
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    # Through a pipe: the archive alone.
-    words = (str(Path(sys.executable).with_name("fab")), "-i", str(old), "backup", "-", "--json")
-    piped = subprocess.run(words, cwd=ROOT, capture_output=True, check=True, stdin=subprocess.DEVNULL)
-    assert subprocess.run(("tar", "tz"), input=piped.stdout, capture_output=True, check=True).stdout.count(b"\n") > 10
-    assert b'"verb": "backup"' in piped.stderr
-    # A cluster that lives is not restored over.
+    followed("backups.md", 1, old, tmp_path, commands)
+    for name in ("cluster.tar.gz.age", "cluster.tar.gz.gpg"):
+        subprocess.run(("tar", "-tzf", tmp_path / name), capture_output=True, check=True)
+    followed("backups.md", 2, old, tmp_path, commands)
+    # A cluster that lives is not restored over; a damaged file is refused before any host is asked.
     refused = document(fab(lab, "restore", str(file), "--yes", "--json", inventory=old), 3)["problems"]
     assert [one["where"] for one in refused] == ["node1", "node2"]
     assert "add --lost node1" in refused[0]["advice"]
+    (tmp_path / "cut.tar.gz").write_bytes(file.read_bytes()[:-100])
+    (cut,) = document(fab(lab, "restore", str(tmp_path / "cut.tar.gz"), "--json", inventory=old), 3)["problems"]
+    assert "its end is missing" in cut["what"]
     assert dockerds(lab) == began
-    # A damaged file is refused before any host is asked.
-    cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(file.read_bytes()[:-100])
-    assert (
-        "its end is missing"
-        in document(fab(lab, "restore", str(cut), "--json", inventory=old), 3)["problems"][0]["what"]
-    )
     # Everything is lost: the hosts, and the controller's folder.
     for node in ("node1", "node2"):
         labs.power_cut(lab.name, node)
@@ -132,16 +158,17 @@ def test_301_302_303_304_all_thrown_away_and_restored_on_fresh_hosts_with_other_
     planned = document(fab(lab, "restore", str(file), "--plan", "--json", inventory=path))
     assert {change["phase"] for change in planned["changes"]} >= {"etcd", "keys", "docker", "keeper"}
     assert fab(lab, "restore", str(file), inventory=path).returncode == 3  # nobody says yes
+    followed("all-hosts-lost.md", 1, path, tmp_path, commands)
+    assert (tmp_path / "inventory.yml").read_bytes() == old.read_bytes()
+    (tmp_path / "key.txt").touch()
+    followed("all-hosts-lost.md", 2, path, tmp_path, commands)
     assert not (lab.folder / ".overlay").exists()
-    document(fab(lab, "restore", str(file), "--yes", "--json", inventory=path))
+    followed("all-hosts-lost.md", 0, path, tmp_path, commands)
     assert [networks(lab, node) for node in ("node3", "node4")] == [known, known]
-    run(
-        lab,
-        "node3",
-        "docker run -d --name fixed --network demo --ip 10.99.0.50 --stop-signal KILL busybox sleep 1000000",
-    )
+    start = "docker run -d --stop-signal KILL"
+    run(lab, "node3", f"{start} --name fixed --network demo --ip 10.99.0.50 busybox sleep 1000000")
     run(lab, "node4", "docker run --rm --network demo busybox ping -c 1 -W 5 fixed")
-    run(lab, "node4", "docker run -d --name low --network mine --ip 10.77.0.3 --stop-signal KILL busybox sleep 1000000")
+    run(lab, "node4", f"{start} --name low --network mine --ip 10.77.0.3 busybox sleep 1000000")
     run(lab, "node3", "docker run --rm --network mine busybox ping -c 1 -W 5 low")
     run(lab, "node3", "docker network create -d overlay more && docker run --rm --network more busybox true")
     assert document(fab(lab, "plan", "--json", inventory=path))["changes"] == []

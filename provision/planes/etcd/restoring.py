@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision import layout
 from provision.backup.record import MARK
@@ -31,8 +31,6 @@ from provision.planes.etcd.plane import EtcdPlane
 from provision.resources.system import stopped_a_while
 
 if TYPE_CHECKING:
-    import etcd3
-
     from provision.core.plane import Coordinator
 
 #: What the mark on a node says beside the restore, when the keys are in the store.
@@ -202,5 +200,5 @@ class Keys(Phase):
         door.remotes.each(lambda remote: remote.push(mark, MARK))
 
 
-def _put(name: bytes, content: bytes, client: etcd3.Etcd3Client) -> None:
+def _put(name: bytes, content: bytes, client: Any) -> None:
     client.put(name, content)

@@ -55,7 +55,8 @@ def _to_go_on(problem: Problem, file: str) -> Problem:
 
 def _consent(session: Session, way: Way, plan: Plan) -> None:
     """Ask for a yes to what is done and to what is given up. ConsentMissing."""
-    also = "".join(f"; {one}" for one in dict.fromkeys((*plan.consents, *way.given_up)))
+    shown = Plan(tuple(_shown(change, way) for change in plan))
+    also = "".join(f"; {one}" for one in dict.fromkeys((*way.given_up, *shown.interruptions)))
     what = f"set up {session.cluster.name} from the backup of {way.saved.moment}{also}"
     if not session.agreed(f"Restore? It will {what}."):
         advice = "fab restore FILE --plan shows it; add --yes to agree in advance"

@@ -16,7 +16,7 @@ from provision.core.recovery import Standing
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.docker.containers import Container
-from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Problem
+from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
@@ -110,6 +110,10 @@ def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) ->
 def _answering(session: Session, survey: Survey, lost: Collection[str]) -> Situation:
     """Return the situation of the nodes that answer. ConnectionFailed unless all others are named as lost."""
     situation = survey.situation
+    known = {node.name for node in session.cluster.nodes}
+    if unknown := [name for name in lost if name not in known and not name[:1].isdigit()]:
+        what = f"no node has the name {', '.join(unknown)}"
+        raise UsageError(Problem(what, "--lost", "name a node of the inventory, or the address of another host"))
     silent = [node for node in session.cluster.nodes if node.name not in situation.facts]
     if not situation.facts or not {node.name for node in silent} <= set(lost):
         names = " ".join(f"--lost {node.name}" for node in silent)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from provision import layout
 from provision.core.phase import Phase
 from provision.core.plane import Plane
+from provision.core.recovery import Recovery
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
@@ -18,7 +19,11 @@ from provision.inventory.model import Node
 from provision.resources import File, Resource
 
 #: What every node is asked.
-QUESTION = Question(paths=(layout.RECOVERIES, layout.RECOVERY), shown=(layout.RECOVERIES, layout.RECOVERY))
+QUESTION = Question(
+    paths=(layout.RECOVERIES, layout.RECOVERY),
+    hashed=(layout.RECOVERIES,),
+    shown=(layout.RECOVERIES, layout.RECOVERY),
+)
 
 
 def lines(facts: Facts) -> tuple[str, ...]:
@@ -30,6 +35,12 @@ def lines(facts: Facts) -> tuple[str, ...]:
 def all_lines(situation: Situation) -> tuple[str, ...]:
     """Return the longest list that a node has."""
     return max(map(lines, situation.facts.values()), key=len, default=())
+
+
+def with_recovery(facts: Facts, recovery: Recovery) -> bytes:
+    """Return the list that all nodes that are left get: that of the node that is kept, and the recovery."""
+    earlier = (line for line in lines(facts) if line != recovery.line)
+    return "".join(f"{line}\n" for line in (*earlier, recovery.line)).encode()
 
 
 def returned(plane: Plane, situation: Situation) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 
 from provision import layout
 from provision.core.recovery import LostHost, Recovery
-from provision.core.resource import call
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Cluster
@@ -98,18 +97,3 @@ def end(cluster: Cluster) -> None:
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error
-
-
-def noted(recovery: Recovery) -> str:
-    """Return a script that adds the recovery to a node's list, unless it is there."""
-    new = f"{layout.RECOVERIES}.new"
-    add = call("printf", "%s\\n", recovery.line)
-    return f"""
-set -e
-grep -qsF {call(recovery.identity)} {layout.RECOVERIES} || {{
-    (cat {layout.RECOVERIES} 2>/dev/null || true; {add}) >{new}
-    sync {new}
-    mv -f {new} {layout.RECOVERIES}
-    sync {layout.STATE}
-}}
-"""

@@ -118,7 +118,7 @@ def _recovered(
     with remotes.lock("recover", run=session.run):
         before = proof.running(remotes)
         record.begin(session.cluster, recovery)
-        _noted(remotes, recovery)
+        _noted(remotes, situation, recovery)
         coordinator = plane.open(remotes, situation)
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
@@ -136,17 +136,11 @@ def _recovered(
     return _report(found, recovery, todo, survey, summary, outcomes)
 
 
-def _noted(remotes: Remotes, recovery: Recovery) -> None:
-    """Write the record and a line of the list on each node, before anything changes there. StepFailed."""
-    content = record.text(recovery).encode()
+def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
+    """Write the record and the list of recoveries on each node, before anything changes there. StepFailed."""
+    content, lines = record.text(recovery).encode(), generations.with_recovery(situation.of(recovery.keep), recovery)
     remotes.each(lambda remote: remote.push(content, layout.RECOVERY))
-    noted = remotes.each(lambda remote: remote.run(record.noted(recovery), changes=True, what="noting the recovery"))
-    wrong = {name: result.stderr.strip()[-400:] for name, result in noted.items() if result.code}
-    if wrong:
-        advice = f"make {layout.STATE} writable; then {record.VERB} goes on"
-        raise StepFailed(
-            *(Problem(f"cannot note the recovery: {words}", name, advice) for name, words in wrong.items())
-        )
+    remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES))
 
 
 def _to_go_on(problem: Problem) -> Problem:

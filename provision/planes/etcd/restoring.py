@@ -55,8 +55,9 @@ class Restoring(EtcdPlane):
         return replace(kept, token=f"overlay-{self._saved.restore}"), problems
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask, beside all else, how far this restore is."""
-        return join([super().question(situation, node), Question(paths=(MARK,), shown=(MARK,))])
+        """Ask, beside all else, how far this restore is, and which networks a store has that is at work."""
+        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_store_networks",))
+        return join([super().question(situation, node), own])
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return a stage that puts the former store aside, where there is one, and the one that makes it anew."""

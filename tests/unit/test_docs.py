@@ -1,0 +1,38 @@
+"""The commands in docs/ are verbs and flags that exist. Tests on hosts run them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from documented import PAGES, documented
+from invoke import Collection
+from invoke.parser import Parser
+
+import fabfile
+
+
+def contexts() -> Parser:
+    return Parser(contexts=Collection.from_module(fabfile).to_contexts())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_every_command_of_a_page_can_be_parsed(page: Path) -> None:
+    commands = documented(page.stem)
+    assert commands
+    for words in commands:
+        assert words[0] == "fab"
+        contexts().parse_argv(list(words[1:]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_a_flag_that_does_not_exist_would_be_seen() -> None:
+    with pytest.raises(Exception, match="no-such-flag"):
+        contexts().parse_argv(shlex.split("recover --no-such-flag"))

@@ -22,11 +22,8 @@ from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
 from provision.planes.etcd.phases.members import Removal
-<<<<<<< HEAD
-from provision.planes.etcd.restoring import Keys
-=======
 from provision.planes.etcd.phases.recovery import FirstNetwork, Freed
->>>>>>> h1
+from provision.planes.etcd.restoring import Keys
 from provision.planes.swarm.phases.leave import Removal as SwarmRemoval
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.remote import Remote
@@ -51,16 +48,9 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         if name == step and when == "after":
             do()
 
-<<<<<<< HEAD
-    run, push, make = Remote.run, Remote.push, pki.make
-    change = {
-        kind: kind.change_cluster for kind in (Networks, Removal, Departure, SameNetworks, Keys, Swarm, SwarmRemoval)
-    }
-=======
     run, push, make, shut_out = Remote.run, Remote.push, pki.make, pki.shut_out
-    kinds = (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval, FirstNetwork, Freed)
+    kinds = (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval, FirstNetwork, Freed, Keys)
     change = {kind: kind.change_cluster for kind in kinds}
->>>>>>> h1
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):

@@ -106,9 +106,9 @@ def followed(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one of the blocks of commands of a page, in a folder with `cluster.tar.gz`. `commands`: stand-ins."""
     block = re.findall(r"(?s)```sh\n(.*?)```", (ROOT / "docs" / page).read_text())[number]
-    text = block.replace("-i inventory.yml", f"-i {inventory}").replace("cluster.tar.gz", f"{folder}/cluster.tar.gz")
+    text = block.replace("cluster.tar.gz", f"{folder}/cluster.tar.gz")
     return subprocess.run(
-        ("bash", "-e", "-c", f'fab() {{ (cd {ROOT} && command fab "$@"); }}\n{text}'),
+        ("bash", "-e", "-c", f'fab() {{ (cd {ROOT} && command fab -i {inventory} "$@"); }}\n{text}'),
         cwd=folder,
         env={**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from provision import engine, planes
+from provision import engine, layout, planes
 from provision.backup import archive, destination, identity, phases, record
 from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Change, Plan, joined
+from provision.core.recovery import LostHost, Recovery
 from provision.core.table import Table
 from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
 from provision.migration.networks import of_docker
 from provision.migration.phases import told
+from provision.recovery import generations
 from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import restore_survey, steps
@@ -84,9 +87,21 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
         outcomes = proven_and_settled(session, situation, coordinator, joined(made))
     back = _back(session, way, remotes)
     if not any(failures((*outcomes, *back))):
-        remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"))
-        record.end(session.cluster)
+        _end(session, way, remotes)
     return _report(session, way, joined(made), (*outcomes, *back))
+
+
+def _end(session: Session, way: Way, remotes: Remotes) -> None:
+    """End the restore. The nodes keep a line of it, as of a recovery: a host without that was away meanwhile."""
+    lines = generations.all_lines(way.situation)
+    if not any(way.fit.restore.identity in line for line in lines):
+        nodes, moment = way.situation.cluster.nodes, datetime.now(UTC).isoformat(timespec="seconds")
+        lost = tuple(LostHost(one.name, one.address) for one in session.cluster.nodes if one not in nodes)
+        lines = (*lines, Recovery(nodes[0], lost, identity=way.fit.restore.identity, moment=moment).line)
+    text = "".join(f"{line}\n" for line in lines).encode()
+    remotes.each(lambda remote: remote.push(text, layout.RECOVERIES))
+    remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"))
+    record.end(session.cluster)
 
 
 def _back(session: Session, way: Way, remotes: Remotes) -> tuple[Outcome, ...]:

@@ -107,15 +107,17 @@ def followed(
     """Run one of the blocks of commands of a page, in a folder with `cluster.tar.gz`. `commands`: stand-ins."""
     block = re.findall(r"(?s)```sh\n(.*?)```", (ROOT / "docs" / page).read_text())[number]
     text = block.replace("cluster.tar.gz", f"{folder}/cluster.tar.gz")
-    return subprocess.run(
+    done = subprocess.run(
         ("bash", "-e", "-c", f'fab() {{ (cd {ROOT} && command fab -i {inventory} "$@"); }}\n{text}'),
         cwd=folder,
         env={**os.environ, "PATH": f"{commands}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        check=True,
+        check=False,
         start_new_session=True,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 # What containers should have: networks, aliases, addresses, restart policy; and the durable record of that. POSIX sh.
+# library.sh comes before it.
 #
 # Docker's own files tell more than its API, and without dockerd: in swarm mode the API shows the address that a running
 # container has as one that its user chose, fixed or not; config.v2.json says `IPAMOperational` for one that the swarm gave.
@@ -9,13 +10,16 @@
 # container  ID NAME IMAGE RUNS RESTART                  RUNS: yes or no
 # attachment ID NETWORK NETWORK-ID ADDRESS FIXED ALIAS…  FIXED: yes or no; ALIAS: those of its user
 #
+# A container that was connected again so that it keeps its address asks for the address, though its user has not chosen it.
+# Such addresses are in a file `containers.kept`, a line `ID NETWORK ADDRESS` each.
+#
 # Containers that are on none but Docker's own networks are left out, and so are ours and those of services.
 containers_record=${OVERLAY_STATE:-/var/lib/overlay-provision}/containers # the variables are for tests
 containers_mark=${OVERLAY_RUN:-/run/overlay-provision}/mend.recorded        # its mtime: when Docker's files were last read
 
 # print_containers: print what Docker's files say now. Fails if they cannot be read.
 print_containers() {
-    place=$(docker_root)
+    place=$(docker_root) || return
     printf 'root\t%s\n' "$place"
     for _ in 1 2 3; do # a container may be removed while its file is read
         if lines=$(containers_of "$place/containers"); then
@@ -29,7 +33,7 @@ print_containers() {
 
 # print_temporary: print a line `temporary ID` for each container that Docker removes when it ends (`--rm`).
 print_temporary() {
-    place=$(docker_root)
+    place=$(docker_root) || return
     for file in "$place"/containers/*/hostconfig.json; do
         ! grep -qs '"AutoRemove":true' "$file" || { file=${file%/*} && printf 'temporary\t%s\n' "${file##*/}"; }
     done
@@ -41,12 +45,13 @@ print_recorded() {
 }
 
 # docker_root: print Docker's folder: as dockerd says, else as it said when it was last recorded, else as it is configured.
+# Fails if that cannot be read.
 docker_root() {
     place=
     ! systemctl -q is-active docker.service || place=$(timeout 20 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
     [ "$place" ] || place=$(print_recorded | sed -n 's/^root[[:space:]]//p')
-    [ "$place" ] || place=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-    printf '%s\n' "${place:-/var/lib/docker}"
+    [ "$place" ] || place=$(configured_docker_root) || return
+    printf '%s\n' "$place"
 }
 
 # record_containers: bring the record up to date, if Docker has written one of its files since the last look. While nothing
@@ -127,7 +132,7 @@ containers_of() (
             set -- "$@" "${file%/*}" # a container whose lines are in the record
         fi
     done
-    awk -v record="$record" -v lives="$lives " "$containers_program" "$@" 2>/dev/null
+    awk -v record="$record" -v kept="$containers_record.kept" -v lives="$lives " "$containers_program" "$@" 2>/dev/null
 )
 
 # A JSON text is read in pieces between quotes: each is outside a string, or part of one. `where` is the path of keys to the
@@ -144,6 +149,7 @@ BEGIN {
         had[field[2], ++had_count[field[2]]] = line
         had_address[field[2], field[3]] = field[5]
     }
+    while ((getline line < kept) > 0) not_chosen[line]
     for (i = 1; i < ARGC; i++)
         if (sub("/config[.]v2[.]json$", "", ARGV[i])) { container[++count] = ARGV[i]; ARGV[i] = ARGV[i] "/config.v2.json" }
         else if (ARGV[i] !~ "/") { container[++count] = ARGV[i]; ARGV[i] = "" }
@@ -224,7 +230,7 @@ function describe(it,  i, network, fixed, last, now, lines, still) {
     if (restart[it] == "") restart[it] = "no"
     for (i = 1; i <= networks[it]; i++) {
         network = network_of[it, i]; still[network]
-        fixed = asked[it, network] != "" && given[it, network] != "true"
+        fixed = asked[it, network] != "" && given[it, network] != "true" && !((it OFS network OFS asked[it, network]) in not_chosen)
         now = address[it, network]
         if (now == "" && fixed) now = asked[it, network]
         if (now == "") now = had_address[it, network]

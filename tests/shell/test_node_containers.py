@@ -249,6 +249,8 @@ def test_without_dockerd_docker_is_where_it_was_recorded(node: Node) -> None:
     assert node.run("docker_root").strip() == str(node.root)
     (node.state / "containers").unlink()
     assert node.run("docker_root").strip() == "/var/lib/docker"
+    unit = f"ExecStart=/usr/sbin/dockerd --data-root={node.root}"
+    assert node.run(f"systemctl() {{ [ $1 != cat ] || echo '{unit}'; }}\ndocker_root").strip() == str(node.root)
 
 
 def test_236_the_controllers_question_is_answered_without_dockerd_and_without_its_folder(node: Node) -> None:
@@ -281,3 +283,15 @@ def test_231_a_container_that_docker_removes_when_it_ends_is_told_from_others(no
     text, _, calls = SCRIPT.partition("\nprint_containers &&")
     there = read("node1", node.run(f"print_containers &&{calls}", text))
     assert {one.name for one in there if one.temporary} == {"ali"}
+
+
+def test_288_an_address_that_a_container_was_to_keep_is_not_of_its_users_choice(node: Node) -> None:
+    node.holds("26.1")
+    before = node.record()
+    chosen = next(on for on in before["fix"].attachments if on.network == "demo")
+    (node.state / "containers.kept").write_text(f"{before['fix'].identity}\tdemo\t{chosen.address}\n")
+    node.edit("fix", "}", "} ")
+    assert node.record()["fix"].attachments == (Attachment("demo", chosen.address, fixed=False),)
+    (node.state / "containers.kept").write_text(f"{before['fix'].identity}\tdemo\t10.99.0.77\n")
+    node.edit("fix", "}", "} ")
+    assert node.record() == before

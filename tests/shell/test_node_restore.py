@@ -22,7 +22,7 @@ def put_aside(shell: Shell) -> None:
     text = functions("changes")
     for path in ("/var/lib/etcd", "/etc/etcd", "/run/overlay-provision"):
         text = text.replace(path, f"{shell.folder}{path}")
-    shell.run(f'systemctl() {{ echo "$*" >>called; }}\n{text}\nset_store_aside {shell.folder}/mark {IDENTITY}')
+    shell.run(f'{text}\nstop_unit() {{ echo "stop $1" >>called; }}\nset_store_aside {shell.folder}/mark {IDENTITY}')
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -271,6 +272,18 @@ def test_a_backup_is_written_whole_or_not_at_all(tmp_path: LocalPath, monkeypatc
 def test_a_place_where_no_file_can_be_is_refused_before_the_hosts_are_asked(file: str) -> None:
     with pytest.raises(UsageError):
         destination.checked(file, None)
+
+
+class Terminal(io.BytesIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_backup_is_not_written_to_a_terminal_but_to_a_pipe() -> None:
+    with pytest.raises(UsageError, match="terminal"):
+        destination.checked("-", Terminal())
+    pipe = io.BytesIO()
+    assert destination.checked("-", pipe) is pipe
 
 
 def test_nothing_to_read_is_said(tmp_path: LocalPath) -> None:

@@ -163,14 +163,22 @@ def test_an_archive_with_another_entry_is_refused(one: tarfile.TarInfo) -> None:
         archive.read(with_entry(one))
 
 
+def test_a_file_that_is_there_twice_is_refused_even_if_both_are_the_same() -> None:
+    with pytest.raises(BackupError, match="there twice"):
+        archive.read(with_entry(entry("inventory.yml"), SAVED.inventory))
+
+
 def test_an_archive_that_would_take_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "LIMIT", 1 << 20)
     with pytest.raises(BackupError, match="more than 1 MB"):
         archive.read(archive._compressed(bytes(2 << 20)))
 
 
-@pytest.mark.parametrize("make", [lambda data: data + b"x", lambda data: data + data, lambda _: b""])
-def test_an_archive_with_more_or_nothing_is_refused(make: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [lambda data: data + b"x", lambda data: data + data, lambda _: b"", lambda data: data[:-1], lambda data: data[:-8]],
+)
+def test_an_archive_that_ends_too_late_or_too_early_is_refused(make: Callable[[bytes], bytes]) -> None:
     with pytest.raises(BackupError):
         archive.read(make(WHOLE))
 

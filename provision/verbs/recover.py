@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from provision import engine, layout
+from provision.backup import record as restore
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
 from provision.core.recovery import LostHost, Recovery
@@ -32,6 +33,7 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
         if not survey.situation.facts:
             raise ConnectionFailed(*survey.unreached)
         migration.refuse(session.cluster, survey.situation.facts)
+        restore.refuse(session.cluster, survey.situation.facts)
         begun = record.under_way(session.cluster, survey.situation.facts)
         found = outlook.outlook(session.cluster, session.plane.standings(survey.situation))
         goes_on = begun is not None and keep in ("", begun.keep.name)

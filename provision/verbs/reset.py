@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from provision import layout
+from provision.backup import record as restore
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import LABEL, Situation
@@ -84,8 +85,9 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
 
 
 def _end(session: Session, under_way: Migration | None) -> None:
-    """End the migration or the recovery that was under way; what the controller keeps stays."""
+    """End the migration, recovery or restore that was under way; what the controller keeps stays."""
     recovery.end(session.cluster)
+    restore.end(session.cluster)
     if under_way:
         migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
 

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from provision import gathering, inventory, planes
+from provision.backup import record as restore
 from provision.checks import catalogue
 from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
@@ -128,6 +129,7 @@ class Session:
         if lock != "reset":
             migration.refuse(self.cluster)
             recovery.refuse(self.cluster)
+            restore.refuse(self.cluster)
         starts, problems = self._starts()
         if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
@@ -144,6 +146,7 @@ class Session:
                 if lock != "reset":
                     migration.refuse(self.cluster, situation.facts)
                     recovery.refuse(self.cluster, situation.facts)
+                    restore.refuse(self.cluster, situation.facts)
                     generations.refuse_divided(situation)
                 if supplies and (wrong := (*problems[self.plane], *missing)):
                     raise PreflightRefused(*wrong)

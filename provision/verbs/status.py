@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from provision import inventory, layout
+from provision.backup import record as restore
 from provision.checks import outgrown
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
@@ -43,6 +44,7 @@ def run_status(session: Session, *, store: bool) -> Report:
     problems = (
         *migration.warnings(session.cluster, situation.facts),
         *recovery.warnings(session.cluster, situation.facts),
+        *restore.warnings(session.cluster, situation.facts),
         *generations.divided(situation),
         *generations.warnings(plane, situation),
         *survey.unreached,

@@ -18,13 +18,18 @@ def contexts() -> Parser:
     return Parser(contexts=Collection.from_module(fabfile).to_contexts())
 
 
+def parts(words: list[str]) -> list[list[str]]:
+    """The commands of a pipe, without the file that takes its output."""
+    line, *_ = " ".join(words).partition(" > ")
+    return [part.split() for part in line.split("|")]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_every_command_of_a_page_can_be_parsed(page: Path) -> None:
-    commands = documented(page.stem)
+    commands = [part for words in documented(page.stem) for part in parts(words) if part[0] == "fab"]
     assert commands
     for words in commands:
-        assert words[0] == "fab"
-        contexts().parse_argv(list(words[1:]))
+        contexts().parse_argv(words[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
 from provision.core.recovery import Recovery, Standing
 from provision.core.resource import call
+from provision.core.saved import Saved
 from provision.core.situation import Situation, is_shared
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem, Unanswered
@@ -263,6 +264,12 @@ class EtcdPlane(Plane):
             raise PreflightRefused(Problem(what, "cluster", advice)) from error
         finally:
             coordinator.close()
+
+    def restoring(self, saved: Saved) -> Plane:
+        """Return this control plane with the phases in which the store is made anew, with the saved keys."""
+        from provision.planes.etcd.restoring import Restoring
+
+        return Restoring(saved)
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return which nodes are members, and what each of these knows."""

@@ -9,7 +9,9 @@ from functools import partial
 
 from provision import layout
 from provision.core.check import Check, collect
+from provision.core.phase import Phase
 from provision.core.plane import Coordinator, Goal, Plane, Stage
+from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
@@ -86,7 +88,7 @@ class SwarmPlane(Plane):
     # What swarmkit takes: letters and digits, and between them hyphens and underscores.
     network_names = re.compile(r"[a-zA-Z0-9](?:[-_a-zA-Z0-9]*[a-zA-Z0-9])?")
     network_name_length = 63
-    phases = (
+    phases: tuple[Phase, ...] = (
         Installation(),
         Host(),
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
@@ -195,6 +197,12 @@ class SwarmPlane(Plane):
     def node_functions(self, purpose: str) -> str:
         """Return this plane's shell functions for a bundle or a reset."""
         return functions(purpose)
+
+    def restoring(self, saved: Saved) -> Plane:
+        """Return swarm mode with the phases that set the saved swarm up on the first manager."""
+        from provision.planes.swarm.restoring import RestoringPlane
+
+        return RestoringPlane(saved)
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the swarm."""

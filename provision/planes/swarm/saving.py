@@ -6,7 +6,7 @@ import json
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from io import BytesIO
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 FILES, ABOUT = "swarm/manager.tar.gz", "swarm/about.json"
 #: The folders of Docker's `swarm` that are saved.
 FOLDERS = ("raft", "certificates")
-#: A node's certificate and its key, which also opens the log.
+#: A node's certificate; its key, which also opens the log; and the authority.
 CERTIFICATE, KEY = f"certificates/{validity.NODE}.crt", f"certificates/{validity.NODE}.key"
+AUTHORITY = f"certificates/{validity.AUTHORITY}.crt"
 
 
 def save(door: SwarmCoordinator, situation: Situation) -> Mapping[str, bytes]:
@@ -87,11 +88,16 @@ class SavedManager:
     #: What tells this backup from another.
     identity: str
     #: An archive of its log and certificates: plain files, which every tar can unpack, and which only root can read.
-    files: bytes
-    #: The end of the certificate with which it starts.
-    end: datetime
+    archive: bytes = field(repr=False)
+    #: Its certificate, key and authority, by their paths in the archive.
+    certificates: Mapping[str, bytes] = field(repr=False)
     #: The UDP port of packets between the swarm's containers; None if it is not known.
     port: int | None = None
+
+    @property
+    def end(self) -> datetime:
+        """The end of the certificate with which it starts."""
+        return certificates.load_all(self.certificates[CERTIFICATE])[0].not_valid_after_utc
 
 
 def read(saved: Mapping[str, bytes]) -> SavedManager:
@@ -99,31 +105,30 @@ def read(saved: Mapping[str, bytes]) -> SavedManager:
     if FILES not in saved:
         raise ValueError(f"{FILES} is missing")
     try:
-        files, certificate = _rewritten(saved[FILES])
+        archive, found = _rewritten(saved[FILES])
         port = json.loads(saved.get(ABOUT, b"{}")).get("port")
     except (tarfile.TarError, EOFError, OSError, ValueError, AttributeError) as error:
         raise ValueError(f"{FILES}: {error}") from error
-    found = certificates.load_all(certificate)
-    if not found:
+    if not certificates.load_all(found[CERTIFICATE]):
         raise ValueError(f"{FILES}: {CERTIFICATE} is no certificate")
-    return SavedManager(sha256(saved[FILES]).hexdigest()[:16], files, found[0].not_valid_after_utc, port)
+    return SavedManager(sha256(saved[FILES]).hexdigest()[:16], archive, found, port)
 
 
-def _rewritten(archive: bytes) -> tuple[bytes, bytes]:
-    """Read an archive to its end. Return it without holes, owners and modes of its own; and the node's certificate."""
-    made, names, certificate = BytesIO(), set(), b""
+def _rewritten(archive: bytes) -> tuple[bytes, Mapping[str, bytes]]:
+    """Read an archive to its end. Return it without holes, owners and modes of its own; and the certificates."""
+    made, found, has_log = BytesIO(), {}, False
     with (
         tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as there,
         tarfile.open(fileobj=made, mode="w:gz", format=tarfile.USTAR_FORMAT, compresslevel=1) as plain,
     ):
         for member in _members(there):
             plain.addfile(_of_root(member), there.extractfile(member))
-            names.add(member.name)
-            if member.name == CERTIFICATE and (content := there.extractfile(member)):
-                certificate = content.read()
-    if not {CERTIFICATE, KEY} <= names or not any(name.endswith(".wal") for name in names):
+            has_log = has_log or member.name.endswith(".wal")
+            if member.name in (CERTIFICATE, KEY, AUTHORITY) and (content := there.extractfile(member)):
+                found[member.name] = content.read()
+    if len(found) < 3 or not has_log:
         raise ValueError("a manager's log or certificates are missing")
-    return made.getvalue(), certificate
+    return made.getvalue(), found
 
 
 def _members(there: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

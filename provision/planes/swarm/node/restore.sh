@@ -8,6 +8,7 @@ put_swarm_aside() {
     : >"$state/containers.held" || die "cannot write $state/containers.held"
     systemctl stop overlay-mend.service 2>/dev/null || true # the phase mend starts it
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
+    ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
     kept=$1/swarm.before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
     while [ -e "$kept" ]; do kept=${kept%.[0-9]}.$number number=$((number + 1)); done

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provision.core.phase import Phase, Wave
-from provision.core.plan import Change
+from provision.core.plan import CLUSTER, Change
+from provision.core.plane import Coordinator
 from provision.core.resource import Difference, Resource, call
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.facts import Facts, Question
 from provision.inventory.model import Node
 from provision.node import library
-from provision.planes.swarm import paths, view
+from provision.planes.swarm import own_address, paths, view
+from provision.planes.swarm.coordinator import opened
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.swarm import founder
 from provision.planes.swarm.ports import MANAGEMENT_PORT
@@ -77,7 +79,7 @@ class RestoredSwarm(Resource):
         """Put the saved files in place, and let Docker take them up."""
         port = str(MANAGEMENT_PORT)
         words = (self.root, self.manager.identity, self.node.address, port, str(self.vxlan_port))
-        encoded = encodebytes(self.manager.files).decode()
+        encoded = encodebytes(self.manager.archive).decode()
         return f"{_functions()}\n{call('restore_swarm', *words)} <<'.'\n{encoded}."
 
 
@@ -127,14 +129,29 @@ class Restored(Phase):
         if node == founder(situation):
             port = self._manager.port or situation.cluster.vxlan_port
             return (RestoredSwarm(node, self._manager, self._saved.moment, root, port),)
-        return (FormerSwarm(root, has_a_swarm(situation.of(node)) and not self._is_in(situation, node)),)
+        return (FormerSwarm(root, has_a_swarm(situation.of(node)) and self._entry(situation, node) is None),)
 
-    def _is_in(self, situation: Situation, node: Node) -> bool:
-        """Say whether a node is in the restored swarm: a run that was killed had let it join."""
+    def _entry(self, situation: Situation, node: Node) -> view.Listed | None:
+        """Return a node as the restored swarm lists it, if a run that was killed had set the swarm up."""
         first = situation.of(founder(situation))
+        if _mark(first) != f"forced {self._manager.identity}":
+            return None
         listed = map(view.entry, first.docker.get(view.NODES) or ())
         identity = view.daemon(situation.of(node)).identity
-        return _mark(first) == f"forced {self._manager.identity}" and identity in {one.identity for one in listed}
+        return next((one for one in listed if one.identity == identity), None)
+
+    def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
+        """Return that the manager is at its own address, until its entry says so."""
+        node = founder(situation)
+        entry = self._entry(situation, node)
+        if entry and own_address.is_kept(node, entry, view.snapshot_interval(situation.of(node))):
+            return ()
+        note = "other managers find it there"
+        return (Change(CLUSTER, self.name, f"address of {node.name} in the swarm", "update", note=note),)
+
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
+        """Correct the address that the swarm's log has of its only manager."""
+        own_address.correct(opened(coordinator), founder(situation), self._manager)
 
     def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
         """The first manager comes last: two with one identity may not be at work together."""

@@ -1,0 +1,184 @@
+"""A swarm saved and set up anew: whose files are saved, what a backup has to hold, and what is planned on each node."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from swarm_sample import NODES, at_work, bare, certificate, listed, listing, own
+
+from provision.core.plan import Change
+from provision.core.saved import Saved
+from provision.core.situation import Situation
+from provision.engine import make_plan
+from provision.errors import PreflightRefused, StepFailed
+from provision.facts import PathFact
+from provision.planes.swarm import paths, view
+from provision.planes.swarm.own_address import _HEADERS, EACH
+from provision.planes.swarm.plane import PLANE
+from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, read, source
+
+NOW = datetime.now(UTC)
+NODE1, NODE2, NODE3 = NODES
+
+
+def archive(end: datetime = NOW + timedelta(days=90), **changed: bytes | None) -> bytes:
+    """A manager's files; `changed`: another content of one, by the last word of its name, or None for none."""
+    contents: dict[str, bytes | None] = {
+        "raft/wal-v3-encrypted/0-0.wal": b"log" + bytes(100_000),
+        CERTIFICATE: certificate(NOW - timedelta(days=100), end, "swarm-manager").encode(),
+        KEY: b"key",
+        AUTHORITY: b"authority",
+    }
+    contents = {name: changed.get(name.rpartition(".")[2], content) for name, content in contents.items()}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        for name, content in contents.items():
+            if content is not None:
+                info = tarfile.TarInfo(name)
+                info.size, info.uid, info.mode = len(content), 1000, 0o777
+                tar.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+def saved(files: bytes | None = None, port: int = 4789) -> Saved:
+    about = json.dumps({"port": port}).encode()
+    return Saved("swarm", "lab", "2026-01-02T03:04:05Z", files={FILES: files or archive(), ABOUT: about})
+
+
+def with_info(situation: Situation, name: str, info: Mapping[str, Any]) -> Situation:
+    facts = situation.facts[name]
+    changed = replace(facts, docker={**facts.docker, view.INFO: info})
+    return replace(situation, facts={**situation.facts, name: changed})
+
+
+def at(situation: Situation, name: str, mark: str = "", **values: str) -> Situation:
+    """The same, with a node that is so far with a restore, and with these values among its facts."""
+    facts = situation.facts[name]
+    mark_file = {paths.RESTORED: PathFact("file", 0o600, "root:root", text=f"{mark}\n")} if mark else {}
+    changed = replace(facts, paths={**facts.paths, **mark_file}, values={**facts.values, **values})
+    return replace(situation, facts={**situation.facts, name: changed})
+
+
+def planned(situation: Situation, backup: Saved) -> list[Change]:
+    plan = make_plan(PLANE.restoring(backup), situation)
+    return [change for change in plan if change.phase == "restore"]
+
+
+def test_315_the_leader_is_copied_and_else_another_manager(tmp_path: Path) -> None:
+    followed = at_work(tmp_path, node1=listed(NODE1), node2=listed(NODE2, leader=True))
+    assert source(followed) == NODE2
+    assert source(listing(followed, [listed(NODE1), {**listed(NODE2, leader=True), "ID": "of another"}])) == NODE1
+
+
+def test_316_nothing_is_saved_without_a_leader_or_of_a_locked_swarm(tmp_path: Path) -> None:
+    lost = at_work(tmp_path, node1=listed(NODE1))
+    with pytest.raises(StepFailed, match="no manager of the swarm knows a leader"):
+        source(lost)
+    info = own(NODE1)
+    info["Swarm"]["Cluster"] = {"Spec": {"EncryptionConfig": {"AutoLockManagers": True}}}
+    with pytest.raises(StepFailed, match="autolock"):
+        source(with_info(at_work(tmp_path), "node1", info))
+
+
+def test_321_what_is_saved_becomes_files_of_root_alone(tmp_path: Path) -> None:
+    manager = read(saved().files)
+    with tarfile.open(fileobj=io.BytesIO(manager.archive)) as there:
+        there.extractall(tmp_path, filter="fully_trusted")
+        assert {(member.uid, member.mode) for member in there} == {(0, 0o600)}
+    assert (tmp_path / KEY).read_bytes() == b"key"
+    assert "certificates" not in repr(manager)
+    assert manager.end == (NOW + timedelta(days=90)).replace(microsecond=0)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        archive()[:-20],
+        archive()[: len(archive()) // 2],
+        b"no archive",
+        archive(key=None),
+        archive(crt=None),
+        archive(wal=None),
+        archive(crt=b"no certificate"),
+    ],
+    ids=["short", "half", "foreign", "no key", "no certificate", "no log", "damaged"],
+)
+def test_321_a_manager_that_is_not_whole_is_refused_before_anything_is_touched(files: bytes) -> None:
+    with pytest.raises(PreflightRefused, match="the backup has no whole copy of a swarm's manager"):
+        PLANE.restoring(saved(files))
+
+
+@pytest.mark.parametrize("kind", ["above", "elsewhere", "link"])
+def test_321_a_file_that_leads_elsewhere_is_refused(kind: str) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+        info = tarfile.TarInfo({"above": "raft/../../x", "elsewhere": "/etc/passwd", "link": "raft/x"}[kind])
+        if kind == "link":
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc"
+        tar.addfile(info)
+    with pytest.raises(ValueError, match="nothing of a manager's|neither a file nor a folder"):
+        read({FILES: made.getvalue()})
+
+
+def test_320_a_certificate_that_has_ended_is_refused_with_its_date(tmp_path: Path) -> None:
+    end = NOW - timedelta(days=1)
+    with pytest.raises(PreflightRefused, match=f"has ended on {end:%Y-%m-%d %H:%M} UTC"):
+        planned(bare(tmp_path), saved(archive(end)))
+
+
+def test_326_a_swarm_with_another_port_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PreflightRefused, match="overlay.vxlan_port is 4789, but the saved swarm was made with 4790"):
+        planned(bare(tmp_path), saved(port=4790))
+
+
+def test_317_fresh_hosts_get_the_swarm_on_the_first_manager(tmp_path: Path) -> None:
+    one, address = planned(bare(tmp_path), saved())
+    assert (one.where, one.action, one.consent, one.stops) == ("node1", "create", "", ())
+    assert (address.where, address.resource) == ("cluster", "address of node1 in the swarm")
+
+
+def test_322_what_a_host_has_of_another_swarm_is_put_aside_with_consent(tmp_path: Path) -> None:
+    """Others before the first manager: two with one identity may not be at work together."""
+    there = at_work(tmp_path)
+    plan = planned(there, saved())
+    assert [(one.where, one.action) for one in plan] == [
+        ("node1", "create"),
+        ("node2", "remove"),
+        ("node3", "remove"),
+        ("cluster", "update"),
+    ]
+    assert all("swarm.before-restore" in one.consent for one in plan[:3])
+    phase = PLANE.restoring(saved()).phases[-1]
+    by_node = {name: [one for one in plan if one.where == name] for name in there.facts}
+    assert phase.waves(there, by_node) == ((NODE2, NODE3), (NODE1,))
+    stopped = at(bare(tmp_path), "node2", swarm="yes")
+    assert [one.where for one in planned(stopped, saved())] == ["node1", "node2", "cluster"]
+
+
+def test_319_a_restore_goes_on_where_it_was_killed(tmp_path: Path) -> None:
+    """The force is not repeated, and a node that has joined the restored swarm is not put aside."""
+    backup = saved()
+    identity = read(backup.files).identity
+    placed = planned(at(bare(tmp_path), "node1", f"placed {identity}"), backup)
+    assert [(one.where, one.consent) for one in placed] == [("node1", ""), ("cluster", "")]
+    forced = at(at_work(tmp_path), "node1", f"forced {identity}")
+    assert planned(forced, backup) == []
+    assert planned(at(at_work(tmp_path), "node1", "forced other"), backup) != []
+    moved = listing(forced, [{**listed(NODE1), "ManagerStatus": {"Addr": "192.0.2.99:2377"}}, listed(NODE2)])
+    assert [(one.where, one.action) for one in planned(moved, backup)] == [("node3", "remove"), ("cluster", "update")]
+    info = own(NODE1)
+    info["Swarm"]["Cluster"] = {"Spec": {"Raft": {"SnapshotInterval": EACH}}}
+    assert [one.where for one in planned(with_info(forced, "node1", info), backup)] == ["cluster"]
+
+
+def test_a_key_loses_what_its_manager_keeps_in_front_of_it() -> None:
+    key = b"-----BEGIN EC PRIVATE KEY-----\nkek-version: 0\nraft-dek: a+/=\n\nMHcC\n-----END EC PRIVATE KEY-----\n"
+    assert _HEADERS.sub(b"", key) == b"-----BEGIN EC PRIVATE KEY-----\nMHcC\n-----END EC PRIVATE KEY-----\n"

@@ -5,7 +5,8 @@ ProvisionError
 │   └── InventoryError     2   inventory.yml: every mistake, each with file and line
 ├── PreflightRefused       3   an obstacle found before anything was touched
 │   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
-│   └── ConsentMissing     3   a change that needs a confirmation, and nobody who gives it
+│   ├── ConsentMissing     3   a change that needs a confirmation, and nobody who gives it
+│   └── BackupError        3   a backup that is damaged, or another cluster's, or of another format
 ├── StepFailed             4   a step failed on a node
 └── LockHeld               6   another run is changing these nodes
 
@@ -89,6 +90,10 @@ class ConsentMissing(PreflightRefused):
     """A change needs a confirmation, and there is no terminal to ask on, or the answer was no."""
 
     title = "refused: a yes is missing"
+
+
+class BackupError(PreflightRefused):
+    """A backup cannot be restored: it is damaged, another cluster's, or of another format."""
 
 
 class StepFailed(ProvisionError):

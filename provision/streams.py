@@ -9,7 +9,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import TracebackType
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from provision.errors import Exit
 
@@ -35,6 +35,14 @@ def guard() -> None:
             stream.reconfigure(errors="backslashreplace")  # for ASCII terminals
     sys.excepthook = _refused
     atexit.register(_flush)
+
+
+def taken() -> BinaryIO:
+    """Return standard output, for data. What is printed from now on goes to standard error."""
+    sys.stdout.flush()
+    data = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return data
 
 
 def _refused(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

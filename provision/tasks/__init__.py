@@ -8,7 +8,7 @@ from provision.tasks import cluster, hosts, lab, life
 
 namespace = Collection(
     *(cluster.preflight, cluster.plan, cluster.provision, cluster.verify, cluster.status),
-    *(life.certs, life.migrate, life.recover, life.reset),
+    *(life.certs, life.migrate, life.recover, life.backup, life.restore, life.reset),
     *(hosts.run_on_nodes, hosts.init, hosts.trust),
 )
 namespace.add_collection(Collection("lab", lab.up, lab.down, lab.lab_status))

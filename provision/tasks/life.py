@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from provision import streams
 from provision.command_line import run
-from provision.tasks.options import HELP, IGNORE, YES, verb
+from provision.tasks.options import HELP, IGNORE, YES, checked, verb
 
 
 @verb(
@@ -143,4 +144,57 @@ def recover(
         keep=keep,
         plan=plan,
         yes=yes,
+    )
+
+
+@verb(
+    positional=["file"],
+    iterable=["inventory"],
+    help=HELP | {"file": "the archive, FILE.tar.gz; - is standard output"},
+)
+def backup(context: Any, file: str, inventory: list[str], json: bool = False) -> None:
+    """Save all that sets the cluster up again in one archive, while everything runs.
+
+    Whoever can read the archive is root on every node: fab backup - | age -r KEY > FILE.age, or | gpg -e -r KEY.
+    """
+    from provision.verbs.backup import run_backup
+
+    stream = streams.taken() if checked(file, "backup") == "-" else None
+    run(context, run_backup, inventory=inventory, as_json=json, file=file, stream=stream)
+
+
+@verb(
+    positional=["file"],
+    iterable=["inventory", "lost"],
+    help=HELP
+    | YES
+    | {
+        "file": "an archive of fab backup; - is standard input",
+        "plan": "only show what would be set up, and what is given up",
+        "lost": "a host whose cluster is given up; repeat the flag for more",
+    },
+)
+def restore(
+    context: Any,
+    file: str,
+    inventory: list[str],
+    json: bool = False,
+    plan: bool = False,
+    yes: bool = False,
+    *,
+    lost: list[str],
+) -> None:
+    """Set the cluster up again from a backup, on the same hosts or on others."""
+    from provision.verbs.restore import run_restore
+
+    run(
+        context,
+        run_restore,
+        only_looks=plan,
+        inventory=inventory,
+        as_json=json,
+        file=checked(file, "restore"),
+        plan=plan,
+        yes=yes,
+        lost=lost,
     )

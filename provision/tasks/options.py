@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fabric import Task, task
+
+from provision.command_line import refuse
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -25,6 +29,15 @@ def verb(**options: Any) -> Callable[[Function], Function]:
     """Return a decorator that makes a function a task. `options`: see fabric.task."""
     decorator: Callable[[Function], Function] = task(klass=Verb, **options)
     return decorator
+
+
+def checked(file: str, verb: str) -> str:
+    """Return the FILE of a verb. Invoke takes an option that it does not know for it: that is refused, but --help."""
+    if file in ("-h", "--help"):
+        os.execv(sys.executable, (sys.executable, sys.argv[0], "--help", verb))  # noqa: S606  (no shell is needed)
+    if file.startswith("-") and file != "-":
+        refuse(f"{verb} has no option {file}", f"see fab --help {verb}", as_json=False)
+    return file
 
 
 HELP = {

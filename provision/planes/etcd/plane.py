@@ -9,8 +9,10 @@ from typing import Any
 
 from provision import layout
 from provision.core.check import Check, collect
+from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
 from provision.core.resource import call
+from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem, Unanswered
@@ -59,7 +61,7 @@ class EtcdPlane(Plane):
     traces = (paths.DOCKER_STORE,)
     authorities = (f"{paths.DOCKER_PKI}/ca.crt",)
     services = (paths.ETCD_UNIT,)
-    phases = (
+    phases: tuple[Phase, ...] = (
         Installation(),
         Host(),
         Certificates(),
@@ -233,6 +235,12 @@ class EtcdPlane(Plane):
             raise PreflightRefused(Problem(what, "cluster", advice)) from error
         finally:
             coordinator.close()
+
+    def restoring(self, saved: Saved) -> Plane:
+        """Return this control plane with the phases in which the store is made anew, with the saved keys."""
+        from provision.planes.etcd.restoring import Restoring
+
+        return Restoring(saved)
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

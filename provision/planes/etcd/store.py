@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from provision import waiting
 from provision.errors import Unanswered
@@ -49,7 +50,13 @@ class Store:
 
     def put(self, key: str, value: str) -> None:
         """Write a v2 key: acknowledged by a quorum when this returns."""
-        self._accepted(*self._ask("PUT", f"/v2/keys{key}", fields={"value": value}))
+        self._accepted(*self._ask("PUT", f"/v2/keys{quote(key)}", fields={"value": value}))
+
+    def put_new(self, key: str, value: str) -> None:
+        """Write a v2 key, unless it is there."""
+        status, answer = self._ask("PUT", f"/v2/keys{quote(key)}?prevExist=false", fields={"value": value})
+        if status != 412:
+            self._accepted(status, answer)
 
     def delete(self, key: str) -> None:
         """Delete a v2 key and all below it; none there is no error."""

@@ -36,6 +36,12 @@ fact_endpoints() {
     own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer endpoints
 }
 
+# fact_key NAME KEY: print the value of a key that Docker's version of the API has, as this node's own member has it.
+fact_key() {
+    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
+    own_keys get "$2" | fact_encoded answer "$1"
+}
+
 # endpoints_elsewhere ADDRESS… < JSON: print `NETWORK ID HOST NAME` for each of these endpoints. etcd gives an endpoint as a
 # JSON text, with its fields in alphabetical order.
 endpoints_elsewhere() {

@@ -1,0 +1,59 @@
+"""Where an archive is written to and read from: a file, or a standard stream (`-`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from provision.bundle import archive as files
+from provision.errors import Problem, StepFailed, UsageError
+from provision.pki.files import sync_folder
+
+#: Standard output, or standard input.
+STREAM = "-"
+
+
+def checked(file: str, stream: BinaryIO | None) -> Path | BinaryIO:
+    """Return where the archive is written to. UsageError if it cannot be written there.
+
+    `stream`: standard output, if the archive goes there.
+    """
+    if stream:
+        if stream.isatty():
+            advice = "fab backup FILE; or pipe it on: fab backup - | age -r KEY > FILE.age"
+            raise UsageError(Problem("a backup is not written to a terminal", "backup -", advice))
+        return stream
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        what = "there is something else than a file at this place"
+        raise UsageError(Problem(what, f"backup {file}", "name another file; - is standard output"))
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UsageError(Problem("cannot be written there", f"backup {file}", "name a file in another folder"))
+    return path
+
+
+def write(where: Path | BinaryIO, data: bytes) -> None:
+    """Write the archive durably, readable by its owner alone, completely or not at all. StepFailed if that fails."""
+    try:
+        if isinstance(where, Path):
+            files.write(where, data)
+            sync_folder(where.parent)
+        else:
+            with where:
+                where.write(data)
+    except OSError as error:
+        what = f"the backup cannot be written: {error.strerror or error}"
+        advice = "make room there, or name another file; an earlier backup of this name is as it was"
+        raise StepFailed(Problem(what, str(where) if isinstance(where, Path) else "standard output", advice)) from error
+
+
+def read(file: str) -> bytes:
+    """Return the contents of the file, or of standard input. UsageError if that cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if file == STREAM else Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            Problem(f"cannot be read: {error.strerror}", f"restore {file}", "name a readable file")
+        ) from error

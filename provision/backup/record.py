@@ -1,0 +1,83 @@
+"""The record of a restore: its file in the identity's folder says that one is under way."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+
+from provision import layout
+from provision.backup import identity
+from provision.core.saved import Saved
+from provision.errors import PreflightRefused, Problem
+from provision.inventory.model import Cluster
+from provision.pki import files
+
+#: In the identity's folder, as long as a restore is under way.
+FILE = "restore.json"
+VERB = "fab restore FILE"
+#: On a node whose former cluster was put aside: the identity of the restore that did so.
+MARK = f"{layout.STATE}/restore"
+
+
+@dataclass(frozen=True)
+class Restore:
+    """A restore: the archive's checksum, when it was made, and the identity of the restore itself."""
+
+    checksum: str
+    moment: str
+    identity: str
+
+
+def under_way(cluster: Cluster) -> Restore | None:
+    """Return the restore that is under way, by the controller's record. PreflightRefused if it cannot be read."""
+    path = cluster.folder / FILE
+    try:
+        there = json.loads(path.read_bytes())
+        return Restore(str(there["checksum"]), str(there["moment"]), str(there["identity"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        advice = f"rm {path}, then {VERB} begins anew"
+        raise PreflightRefused(
+            Problem(f"the record of a restore cannot be read: {error}", str(path), advice)
+        ) from error
+
+
+def warnings(cluster: Cluster) -> tuple[Problem, ...]:
+    """Say that a restore is under way, if one is, and what to run."""
+    there = under_way(cluster)
+    if there is None:
+        return ()
+    what = f"a restore of the backup of {there.moment} (sha256 {there.checksum[:12]}…) is under way"
+    return (Problem(what, "cluster", f"{VERB}, with the same file, ends it"),)
+
+
+def refuse(cluster: Cluster) -> None:
+    """Raise PreflightRefused while a restore is under way."""
+    if problems := warnings(cluster):
+        raise PreflightRefused(*problems)
+
+
+def of(cluster: Cluster, saved: Saved) -> Restore:
+    """Return the restore that goes on, or a new one. PreflightRefused while one of another archive is under way."""
+    there = under_way(cluster)
+    if there and there.checksum != saved.checksum:
+        what = f"a restore of another backup, that of {there.moment} (sha256 {there.checksum[:12]}…), is under way"
+        advice = f"name that file; or, to restore this one in its place: rm {cluster.folder / FILE}"
+        raise PreflightRefused(Problem(what, "cluster", advice))
+    return there or Restore(saved.checksum, saved.moment, secrets.token_hex(8))
+
+
+def begin(cluster: Cluster, restore: Restore) -> None:
+    """Write the record, durably. PreflightRefused where that fails."""
+    identity.put(cluster.folder, {FILE: json.dumps(asdict(restore), indent=1).encode()})
+
+
+def end(cluster: Cluster) -> None:
+    """Remove the record: the restore is over."""
+    try:
+        (cluster.folder / FILE).unlink(missing_ok=True)
+        files.sync_folder(cluster.folder)
+    except OSError as error:
+        raise files.refused(error, cluster.folder) from error

@@ -1,0 +1,140 @@
+"""restore: a cluster that was lost is set up again from a backup, on the same hosts or on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from provision import engine, planes
+from provision.backup import archive, destination, identity, phases, record
+from provision.backup.record import MARK
+from provision.core.outcome import Outcome, failures
+from provision.core.plan import Plan, joined
+from provision.core.table import Table
+from provision.errors import ConsentMissing, Exit, Problem, StepFailed
+from provision.migration import proof
+from provision.migration.networks import of_docker
+from provision.migration.phases import told
+from provision.remote import Remotes
+from provision.report import Report
+from provision.verbs import restore_survey, steps
+from provision.verbs.backup import contents
+from provision.verbs.provision import proven_and_settled
+from provision.verbs.restore_survey import Way
+from provision.verbs.session import Session
+
+
+def run_restore(session: Session, *, file: str, plan: bool, yes: bool, lost: Sequence[str]) -> Report:
+    """Read the archive, look at the hosts, show what would be done; after a yes, set the cluster up again."""
+    saved = archive.read(destination.read(file))
+    plane, restore, _ = restore_survey.fitting(session.cluster, saved)
+    saved = replace(saved, restore=restore.identity)
+    session.aim_at(plane.restoring(saved))
+    with session.partial_survey() as survey:
+        way = restore_survey.surveyed(session, saved, survey, lost)
+        first = steps.entered(session, way.situation, survey.remotes, way.stages[0])
+        plans = (
+            engine.make_plan(session.plane, first),
+            *steps.foreseen(session, way.situation, survey.remotes, way.stages),
+        )
+        if plan:
+            return _planned(session, way, joined(plans))
+        if not yes:
+            _consent(session, way, joined(plans))
+        with survey.remotes.lock("restore", shared=False, run=session.run):
+            try:
+                return _restored(session, way, plans, survey.remotes, yes=yes)
+            except StepFailed as error:
+                raise StepFailed(*(_to_go_on(problem, file) for problem in error.problems)) from None
+
+
+def _to_go_on(problem: Problem, file: str) -> Problem:
+    """Return the problem with what goes on with a restore: `provision` does not."""
+    verb = f"fab restore {file}"
+    advice = problem.advice.replace("run provision again", f"run {verb} again").replace("fab migrate", verb)
+    return replace(problem, advice=advice if verb in advice else f"{verb} goes on from here; {advice}")
+
+
+def _consent(session: Session, way: Way, plan: Plan) -> None:
+    """Ask for a yes to what is done and to what is given up. ConsentMissing."""
+    also = "".join(f"; {one}" for one in dict.fromkeys((*plan.consents, *way.given_up)))
+    what = f"set up {session.cluster.name} from the backup of {way.saved.moment}{also}"
+    if not session.agreed(f"Restore? It will {what}."):
+        advice = "fab restore FILE --plan shows it; add --yes to agree in advance"
+        raise ConsentMissing(Problem(f"restore would {what}", "cluster", advice))
+
+
+def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
+    """Make the record, put the identity in place, go through the stages, and prove what came of them."""
+    record.begin(session.cluster, way.restore)
+    identity.put(session.cluster.folder, way.identity)
+    planes.record(session.cluster, way.plane)
+    situation = restore_survey.with_local(session, way.situation)
+    made: list[Plan] = []
+    for stage, named in zip(way.stages, plans, strict=True):
+        situation = steps.entered(session, situation, remotes, stage)
+        todo = engine.make_plan(session.plane, situation)
+        steps.consent_to_more(session, todo, named, yes=yes)
+        made.append(todo)
+        with session.coordinator(remotes, situation) as coordinator:
+            situation = engine.carry_out(session.plane, situation, todo, coordinator, session.progress)
+        if stage is not way.stages[-1]:
+            situation = engine.gather(session.plane, situation, remotes)
+    session.aim_at(way.plane)
+    with session.coordinator(remotes, situation) as coordinator:
+        outcomes = proven_and_settled(session, situation, coordinator, joined(made))
+    back = _back(session, way, remotes)
+    if not any(failures((*outcomes, *back))):
+        remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"))
+        record.end(session.cluster)
+    return _report(session, way, joined(made), (*outcomes, *back))
+
+
+def _back(session: Session, way: Way, remotes: Remotes) -> tuple[Outcome, ...]:
+    """Prove that each container whose disk has survived is back, with its address, and found by its names."""
+    found = proof.proven(session.cluster, phases.as_migration(way.plane, way.surviving), remotes, session.run)
+    return tuple(
+        replace(one, check="restore/containers-are-back", advice=one.advice.replace("fab migrate", record.VERB))
+        for one in found.outcomes
+    )
+
+
+def _planned(session: Session, way: Way, plan: Plan) -> Report:
+    return Report(
+        "restore",
+        f"{steps.changes(plan)} would set up {session.cluster.name} from the backup of {way.saved.moment}",
+        changes=tuple(replace(change, diff="") for change in plan),
+        tables=_tables(way),
+        warnings=way.warnings,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _report(session: Session, way: Way, plan: Plan, outcomes: tuple[Outcome, ...]) -> Report:
+    bad = len(list(failures(outcomes)))
+    proofs = f"{bad} of {len(outcomes)} proofs failed" if bad else f"all {len(outcomes)} proofs hold"
+    return Report(
+        "restore",
+        f"{session.cluster.name} is as in the backup of {way.saved.moment}: {len(way.saved.networks)} networks, "
+        f"{len(way.surviving)} of {len(way.saved.containers)} containers; {proofs}",
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
+        changes=plan.changes,
+        outcomes=outcomes,
+        tables=_tables(way),
+        warnings=way.warnings,
+        times=tuple(session.progress.times.items()),
+    )
+
+
+def _tables(way: Way) -> tuple[Table, ...]:
+    networks = tuple((one["Name"], str(one.get("Id", "")), told(of_docker(one))) for one in way.saved.networks)
+    there = {one.identity: one.node for one in way.surviving}
+    rows = tuple(
+        (one.node, one.name, there.get(one.identity) or "its disk is gone: its names and addresses are free")
+        for one in way.saved.containers
+    )
+    return (
+        contents(way.saved),
+        Table("networks", "Networks of the backup", ("network", "id", "as it was"), networks),
+        Table("containers", "Containers of the backup", ("was on", "container", "comes back on"), rows),
+    )

@@ -14,6 +14,7 @@ from provision.core.table import Table
 from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
 from provision.migration.networks import of_docker
+from provision.migration.nodes import HELD
 from provision.migration.phases import told
 from provision.remote import Remotes
 from provision.report import Report
@@ -85,7 +86,7 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
         outcomes = proven_and_settled(session, situation, coordinator, joined(made))
     back = _back(session, way, remotes)
     if not any(failures((*outcomes, *back))):
-        remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"))
+        remotes.each(lambda remote: remote.run(f"rm -f {MARK} {HELD}", changes=True, what="ending the restore"))
         record.end(session.cluster)
     return _report(session, way, joined(made), (*outcomes, *back))
 

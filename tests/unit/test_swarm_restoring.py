@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from swarm_sample import NODES, at_work, bare, certificate, listed, listing, own
 
-from provision.core.plan import Change
+from provision.backup.record import MARK
+from provision.core.plane import Goal
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.engine import make_plan
-from provision.errors import PreflightRefused, StepFailed
+from provision.errors import BackupError, PreflightRefused, StepFailed
 from provision.facts import PathFact
-from provision.planes.swarm import paths, view
+from provision.planes.swarm import view
 from provision.planes.swarm.own_address import _HEADERS, EACH
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, read, source
@@ -50,7 +51,8 @@ def archive(end: datetime = NOW + timedelta(days=90), **changed: bytes | None) -
 
 def saved(files: bytes | None = None, port: int = 4789) -> Saved:
     about = json.dumps({"port": port}).encode()
-    return Saved("swarm", "lab", "2026-01-02T03:04:05Z", files={FILES: files or archive(), ABOUT: about})
+    content = {FILES: files or archive(), ABOUT: about}
+    return Saved("swarm", "lab", "2026-01-02T03:04:05Z", files=content, restore="1234")
 
 
 def with_info(situation: Situation, name: str, info: Mapping[str, Any]) -> Situation:
@@ -62,14 +64,18 @@ def with_info(situation: Situation, name: str, info: Mapping[str, Any]) -> Situa
 def at(situation: Situation, name: str, mark: str = "", **values: str) -> Situation:
     """The same, with a node that is so far with a restore, and with these values among its facts."""
     facts = situation.facts[name]
-    mark_file = {paths.RESTORED: PathFact("file", 0o600, "root:root", text=f"{mark}\n")} if mark else {}
+    mark_file = {MARK: PathFact("file", 0o600, "root:root", text=f"{mark}\n")} if mark else {}
     changed = replace(facts, paths={**facts.paths, **mark_file}, values={**facts.values, **values})
     return replace(situation, facts={**situation.facts, name: changed})
 
 
-def planned(situation: Situation, backup: Saved) -> list[Change]:
-    plan = make_plan(PLANE.restoring(backup), situation)
-    return [change for change in plan if change.phase == "restore"]
+def planned(situation: Situation, backup: Saved) -> list[str]:
+    """What is planned for the swarm in each stage."""
+    plane, changes = PLANE.restoring(backup), []
+    for stage in plane.stages(situation, Goal.CONVERGE):
+        plan = make_plan(plane, stage.foresee(situation))
+        changes += [change for change in plan if change.phase in ("aside", "swarm")]
+    return [f"{one.where}: {one.action} {one.resource}{' (asks)' if one.consent else ''}" for one in changes]
 
 
 def test_315_the_leader_is_copied_and_else_another_manager(tmp_path: Path) -> None:
@@ -88,12 +94,11 @@ def test_316_nothing_is_saved_without_a_leader_or_of_a_locked_swarm(tmp_path: Pa
         source(with_info(at_work(tmp_path), "node1", info))
 
 
-def test_321_what_is_saved_becomes_files_of_root_alone(tmp_path: Path) -> None:
+def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
     manager = read(saved().files)
     with tarfile.open(fileobj=io.BytesIO(manager.archive)) as there:
-        there.extractall(tmp_path, filter="fully_trusted")
         assert {(member.uid, member.mode) for member in there} == {(0, 0o600)}
-    assert (tmp_path / KEY).read_bytes() == b"key"
+        assert (there.extractfile(KEY) or io.BytesIO()).read() == b"key"
     assert "certificates" not in repr(manager)
     assert manager.end == (NOW + timedelta(days=90)).replace(microsecond=0)
 
@@ -112,7 +117,7 @@ def test_321_what_is_saved_becomes_files_of_root_alone(tmp_path: Path) -> None:
     ids=["short", "half", "foreign", "no key", "no certificate", "no log", "damaged"],
 )
 def test_321_a_manager_that_is_not_whole_is_refused_before_anything_is_touched(files: bytes) -> None:
-    with pytest.raises(PreflightRefused, match="the backup has no whole copy of a swarm's manager"):
+    with pytest.raises(BackupError, match="the backup has no whole copy of a swarm's manager"):
         PLANE.restoring(saved(files))
 
 
@@ -124,7 +129,7 @@ def test_321_a_file_that_leads_elsewhere_is_refused(kind: str) -> None:
         if kind == "link":
             info.type, info.linkname = tarfile.SYMTYPE, "/etc"
         tar.addfile(info)
-    with pytest.raises(ValueError, match="nothing of a manager's|neither a file nor a folder"):
+    with pytest.raises(ValueError, match=r"nothing of a manager's|neither a file nor a folder"):
         read({FILES: made.getvalue()})
 
 
@@ -135,48 +140,43 @@ def test_320_a_certificate_that_has_ended_is_refused_with_its_date(tmp_path: Pat
 
 
 def test_326_a_swarm_with_another_port_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PreflightRefused, match="overlay.vxlan_port is 4789, but the saved swarm was made with 4790"):
+    with pytest.raises(PreflightRefused, match=r"overlay\.vxlan_port is 4789, but the saved swarm was made with 4790"):
         planned(bare(tmp_path), saved(port=4790))
 
 
+CREATE = "cluster: create swarm"
+JOINS = [f"cluster: add {one.name} in the swarm" for one in NODES[1:]]
+LEAVES = [f"{one.name}: remove former swarm (asks)" for one in NODES]
+
+
 def test_317_fresh_hosts_get_the_swarm_on_the_first_manager(tmp_path: Path) -> None:
-    one, address = planned(bare(tmp_path), saved())
-    assert (one.where, one.action, one.consent, one.stops) == ("node1", "create", "", ())
-    assert (address.where, address.resource) == ("cluster", "address of node1 in the swarm")
+    assert planned(bare(tmp_path), saved()) == [CREATE, *JOINS]
 
 
 def test_322_what_a_host_has_of_another_swarm_is_put_aside_with_consent(tmp_path: Path) -> None:
-    """Others before the first manager: two with one identity may not be at work together."""
-    there = at_work(tmp_path)
-    plan = planned(there, saved())
-    assert [(one.where, one.action) for one in plan] == [
-        ("node1", "create"),
-        ("node2", "remove"),
-        ("node3", "remove"),
-        ("cluster", "update"),
-    ]
-    assert all("swarm.before-restore" in one.consent for one in plan[:3])
-    phase = PLANE.restoring(saved()).phases[-1]
-    by_node = {name: [one for one in plan if one.where == name] for name in there.facts}
-    assert phase.waves(there, by_node) == ((NODE2, NODE3), (NODE1,))
-    stopped = at(bare(tmp_path), "node2", swarm="yes")
-    assert [one.where for one in planned(stopped, saved())] == ["node1", "node2", "cluster"]
+    """Before the saved one is set up: two nodes with one identity may not be at work together."""
+    assert planned(at_work(tmp_path), saved()) == [*LEAVES, CREATE, *JOINS]
+    assert planned(at(bare(tmp_path), "node2", swarm="yes"), saved()) == [LEAVES[1], CREATE, *JOINS]
 
 
 def test_319_a_restore_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     """The force is not repeated, and a node that has joined the restored swarm is not put aside."""
-    backup = saved()
-    identity = read(backup.files).identity
-    placed = planned(at(bare(tmp_path), "node1", f"placed {identity}"), backup)
-    assert [(one.where, one.consent) for one in placed] == [("node1", ""), ("cluster", "")]
-    forced = at(at_work(tmp_path), "node1", f"forced {identity}")
-    assert planned(forced, backup) == []
-    assert planned(at(at_work(tmp_path), "node1", "forced other"), backup) != []
-    moved = listing(forced, [{**listed(NODE1), "ManagerStatus": {"Addr": "192.0.2.99:2377"}}, listed(NODE2)])
-    assert [(one.where, one.action) for one in planned(moved, backup)] == [("node3", "remove"), ("cluster", "update")]
+    aside = at(at(bare(tmp_path), "node2", "1234 aside"), "node1", "1234 placed")
+    assert planned(aside, saved()) == [CREATE, *JOINS]
+    forced = at(at_work(tmp_path), "node1", "1234 forced")
+    assert planned(forced, saved()) == []
+    alone = listing(forced, [listed(NODE1, leader=True)])
+    assert planned(alone, saved())[:2] == LEAVES[1:]
+    moved = [{**listed(NODE1, leader=True), "ManagerStatus": {"Addr": "192.0.2.99:2377"}}, *map(listed, NODES[1:])]
+    assert planned(listing(forced, moved), saved()) == [CREATE]
     info = own(NODE1)
     info["Swarm"]["Cluster"] = {"Spec": {"Raft": {"SnapshotInterval": EACH}}}
-    assert [one.where for one in planned(with_info(forced, "node1", info), backup)] == ["cluster"]
+    assert planned(with_info(forced, "node1", info), saved()) == [CREATE]
+
+
+def test_319_what_another_restore_has_left_is_a_former_swarm(tmp_path: Path) -> None:
+    there = at(at_work(tmp_path), "node1", "4321 forced")
+    assert planned(there, saved()) == [*LEAVES, CREATE, *JOINS]
 
 
 def test_a_key_loses_what_its_manager_keeps_in_front_of_it() -> None:

@@ -2,13 +2,15 @@
 
 Docker's `--force-new-cluster` leaves the address in the swarm's log as it was (swarmkit, `createConfigChangeEnts`), so
 that no other manager would find this one. The method with which managers join takes a member's new address from the
-member itself. The member ignores that entry of its log when it starts again; a snapshot of the log has the new address.
+member itself. The member ignores that entry of its log when it starts again, and a manager that reads the log from its
+beginning looks for the former address first, and gets no further. So the log is replaced by a snapshot, which has the
+new address.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from provision import waiting
@@ -24,8 +26,9 @@ from provision.planes.swarm.ports import MANAGEMENT_PORT
 from provision.planes.swarm.saving import AUTHORITY, CERTIFICATE, KEY, SavedManager
 
 JOIN = "RaftMembership/Join"
-#: How many entries of the log come before a snapshot: while the address is corrected, and as Docker has it by default.
-EACH, USUAL = 1, 10_000
+#: After how many entries of its log Docker takes a snapshot, and how many it keeps, as it is by default; and meanwhile.
+USUAL = {"SnapshotInterval": 10_000, "LogEntriesForSlowFollowers": 500}
+EACH = 1
 #: What a manager keeps in front of its key, for itself alone.
 _HEADERS = re.compile(rb"(?m)^[A-Za-z-]+: .*\n|^\n")
 
@@ -40,13 +43,13 @@ def is_kept(node: Node, entry: view.Listed, interval: int | None) -> bool:
 
 def correct(door: SwarmCoordinator, node: Node, manager: SavedManager) -> None:
     """Let the only manager of a swarm have the address of the inventory, for good. StepFailed."""
-    api = door.docker(node).api
-    usual = int(asked(api.inspect_swarm)["Spec"]["Raft"]["SnapshotInterval"])
-    if is_kept(node, _entry(door, node), usual):
+    there = asked(door.docker(node).api.inspect_swarm)["Spec"]["Raft"]
+    if is_kept(node, _entry(door, node), there["SnapshotInterval"]):
         return
-    _after_snapshot(door, node, partial(_take_snapshots, door, node, EACH))
+    usual = {name: there[name] for name in USUAL} if there["SnapshotInterval"] != EACH else USUAL
+    _after_snapshot(door, node, partial(_configure, door, node, dict.fromkeys(USUAL, EACH)))
     _after_snapshot(door, node, partial(_join, door, node, manager))
-    _until(partial(_take_snapshots, door, node, USUAL if usual == EACH else usual), node)
+    _until(partial(_configure, door, node, usual), node)
 
 
 def _until(attempt: Callable[[], object], node: Node) -> None:
@@ -90,12 +93,12 @@ def _join(door: SwarmCoordinator, node: Node, manager: SavedManager) -> None:
         raise Unanswered(f"{JOIN}: {reply}")
 
 
-def _take_snapshots(door: SwarmCoordinator, node: Node, interval: int) -> None:
-    """Let Docker take a snapshot of its log after so many entries. Unanswered."""
+def _configure(door: SwarmCoordinator, node: Node, raft: Mapping[str, int]) -> None:
+    """Say after how many entries Docker takes a snapshot of its log, and how many of them it keeps. Unanswered."""
     api = door.docker(node).api
     swarm = asked(api.inspect_swarm)
-    raft = {**swarm["Spec"]["Raft"], "SnapshotInterval": interval}
-    asked(lambda: api.update_swarm(swarm["Version"]["Index"], {**swarm["Spec"], "Raft": raft}))
+    spec = {**swarm["Spec"], "Raft": {**swarm["Spec"]["Raft"], **raft}}
+    asked(lambda: api.update_swarm(swarm["Version"]["Index"], spec))
 
 
 def _snapshots(door: SwarmCoordinator, node: Node) -> str:

@@ -9,5 +9,3 @@ PEERS = f"{layout.DOCKER_OURS}/peers"
 CONFIG_PROGRAM = f"{layout.PROGRAMS}/docker-config"
 #: How many containers it has started since the boot; it makes the file when it starts the first one.
 STARTED = "/run/overlay-provision/mend.started"
-#: On the node on which a swarm is set up from a backup: how far that is. See node/restore.sh.
-RESTORED = f"{layout.STATE}/restored"

@@ -200,9 +200,9 @@ class SwarmPlane(Plane):
 
     def restoring(self, saved: Saved) -> Plane:
         """Return swarm mode with the phases that set the saved swarm up on the first manager."""
-        from provision.planes.swarm.restoring import RestoringPlane
+        from provision.planes.swarm.restoring import Restoring
 
-        return RestoringPlane(saved)
+        return Restoring(saved)
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the swarm."""

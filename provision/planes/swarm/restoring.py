@@ -1,33 +1,52 @@
-"""Swarm mode with the phases that set a swarm up from a backup."""
+"""Swarm mode as a restore uses it: the saved swarm is set up on the first manager, and the other nodes join it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from provision.backup.record import MARK
+from provision.core.phase import Phase
+from provision.core.plane import Goal, Stage, after_preparation, as_it_is
 from provision.core.saved import Saved
 from provision.core.situation import Situation
-from provision.errors import PreflightRefused, Problem
-from provision.phases.firewall import Firewall
+from provision.errors import BackupError, Problem
+from provision.facts import Question, join
+from provision.inventory.model import Node
 from provision.phases.installation import Installation
-from provision.planes.swarm.phases.docker import Docker
-from provision.planes.swarm.phases.host import Host
-from provision.planes.swarm.phases.restored import Restored
+from provision.phases.keepers import Keepers
+from provision.phases.networks import Networks
+from provision.planes.swarm.phases.leave import Removal
+from provision.planes.swarm.phases.restored import Aside, RestoredSwarm, is_former, without_former
+from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.plane import SwarmPlane
-from provision.planes.swarm.saving import read
+from provision.planes.swarm.saving import SavedManager, read
 
 
-class RestoringPlane(SwarmPlane):
-    """The first stage of a restore: the saved swarm is at work on one node. The rest is as in any `provision`."""
+class Restoring(SwarmPlane):
+    """The swarm of a backup."""
 
     def __init__(self, saved: Saved) -> None:
-        """Take what was saved. PreflightRefused if it is not whole."""
+        """Take what was saved. BackupError if it is not whole."""
+        self._saved = saved
         try:
             self._manager = read(saved.files)
         except ValueError as error:
             what = f"the backup has no whole copy of a swarm's manager: {error}"
-            raise PreflightRefused(Problem(what, "backup", "take another backup")) from error
-        hosts = (phase for phase in SwarmPlane.phases if isinstance(phase, (Installation, Host, Firewall, Docker)))
-        self.phases = (*hosts, Restored(saved, self._manager))
+            raise BackupError(Problem(what, "backup", "name another backup; nothing was changed")) from error
+        self.phases = tuple(_phases(saved, self._manager))
+
+    def question(self, situation: Situation, node: Node) -> Question:
+        """Ask, beside all else, how far a node is with the restore."""
+        return join([super().question(situation, node), Question(paths=(MARK,), shown=(MARK,))])
+
+    def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
+        """Return a stage that puts former swarms aside, where there is one, and the one that sets the saved one up."""
+        following = (Stage(as_it_is),)
+        if not any(is_former(situation, node, self._saved) for node in situation.cluster.nodes):
+            return following
+        title = "the saved swarm is set up"
+        return after_preparation(following, title, lambda now: without_former(now, self._saved))
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Say why Docker would not take up the saved swarm."""
@@ -40,10 +59,7 @@ class RestoringPlane(SwarmPlane):
         what = (
             f"the certificate of the saved manager has ended on {end:%Y-%m-%d %H:%M} UTC: Docker does not start with it"
         )
-        advice = (
-            "take a later backup. Without one: fab provision makes a new swarm, and networks of the same names and "
-            "subnets if the inventory has them"
-        )
+        advice = "name a later backup; or fab provision makes a new swarm, with the inventory's networks"
         return Problem(what, "backup", advice)
 
     def _another_port(self, situation: Situation) -> Problem | None:
@@ -52,3 +68,19 @@ class RestoringPlane(SwarmPlane):
             return None
         what = f"overlay.vxlan_port is {wanted}, but the saved swarm was made with {there}, and Docker cannot change it"
         return Problem(what, "cluster", f"write `vxlan_port: {there}`")
+
+
+def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:
+    """Yield the plane's phases, and those of a restore. Nothing waits for networks: the saved ones are known.
+
+    The entries of the former nodes are struck off where the saved swarm is set up.
+    """
+    for phase in SwarmPlane.phases:
+        if isinstance(phase, Swarm):
+            yield RestoredSwarm(saved, manager)
+        elif isinstance(phase, (Networks, Keepers)):
+            yield type(phase)(lambda _: False)
+        elif not isinstance(phase, Removal):
+            yield phase
+        if isinstance(phase, Installation):
+            yield Aside(saved)

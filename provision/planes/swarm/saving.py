@@ -8,7 +8,6 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -85,8 +84,6 @@ def is_locked(situation: Situation) -> bool:
 class SavedManager:
     """What a backup has of a manager."""
 
-    #: What tells this backup from another.
-    identity: str
     #: An archive of its log and certificates: plain files, which every tar can unpack, and which only root can read.
     archive: bytes = field(repr=False)
     #: Its certificate, key and authority, by their paths in the archive.
@@ -111,7 +108,7 @@ def read(saved: Mapping[str, bytes]) -> SavedManager:
         raise ValueError(f"{FILES}: {error}") from error
     if not certificates.load_all(found[CERTIFICATE]):
         raise ValueError(f"{FILES}: {CERTIFICATE} is no certificate")
-    return SavedManager(sha256(saved[FILES]).hexdigest()[:16], archive, found, port)
+    return SavedManager(archive, found, port)
 
 
 def _rewritten(archive: bytes) -> tuple[bytes, Mapping[str, bytes]]:

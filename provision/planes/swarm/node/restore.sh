@@ -1,6 +1,7 @@
 # Set a swarm up anew from what was saved of a manager. POSIX sh; library.sh, record.sh, changes.sh, reset.sh and migrate.sh of
-# provision/node come before it. How far a node is, is in the file `restored` beside its record: `placed ID` when the saved
-# files are in place, and `forced ID` when the swarm is at work. ID: the backup's.
+# provision/node come before it. How far a node is, is in the file `restore` beside its record, after the identity of the
+# restore: `aside` when it has left its former swarm, `placed` when the saved files are in place, and `forced` when the saved
+# swarm is at work.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 # put_swarm_aside ROOT: stop dockerd, and keep what Docker's folder has of a swarm under another name there.
@@ -16,25 +17,28 @@ put_swarm_aside() {
     sync_path "$1"
 }
 
-# start_without_swarm: start dockerd, which is in no swarm then.
-start_without_swarm() {
+# leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then.
+leave_former_swarm() {
+    put_swarm_aside "$1"
+    put_note restore "$2 aside"
     run_unit start docker.service 120
 }
 
-# restore_swarm ROOT ID ADDRESS PORT VXLAN-PORT < base64: set the swarm up on this node, from where an earlier run has stopped.
+# restore_swarm ROOT RESTORE ADDRESS PORT VXLAN-PORT < base64: set the saved swarm up on this node, from where an earlier run
+# has stopped.
 restore_swarm() {
-    case $(line_of "$state/restored") in
-    "forced $2") return 0 ;;
-    "placed $2") ;;
+    case $(line_of "$state/restore") in
+    "$2 forced") return 0 ;;
+    "$2 placed") ;;
     *)
         put_swarm_aside "$1"
         place_swarm "$1"
-        put_note restored "placed $2"
+        put_note restore "$2 placed"
         ;;
     esac
-    start_without_swarm
+    run_unit start docker.service 120
     force_swarm "$3" "$4" "$5"
-    put_note restored "forced $2"
+    put_note restore "$2 forced"
 }
 
 # place_swarm ROOT < base64: put the saved files in place. Without docker-state.json, which has the former addresses, dockerd

@@ -1,30 +1,53 @@
-"""A swarm set up anew from a backup, on the first manager; what other nodes have of a swarm is put aside."""
+"""A swarm set up anew from a backup, on the first manager; what nodes have of a former swarm is put aside before."""
 
 from __future__ import annotations
 
 from base64 import encodebytes
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from provision.core.phase import Phase, Wave
+from provision.backup.record import MARK
+from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.resource import Difference, Resource, call
 from provision.core.saved import Saved
-from provision.core.situation import Situation
-from provision.facts import Facts, Question
+from provision.core.situation import Situation, is_shared
+from provision.errors import Problem, StepFailed
+from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.node import library
-from provision.planes.swarm import own_address, paths, view
-from provision.planes.swarm.coordinator import opened
+from provision.planes.swarm import own_address, validity, view
+from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.node import functions
-from provision.planes.swarm.phases.swarm import founder
+from provision.planes.swarm.phases.swarm import Swarm, founder
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 from provision.planes.swarm.saving import SavedManager
-from provision.resources.system import stopped_for_good
+from provision.resources.system import stopped_a_while, stopped_for_good
 
-#: The name under which Docker's folder keeps what it had of a swarm.
+#: Beside Docker's `swarm`: what that was before.
 ASIDE = "swarm.before-restore"
+#: Seconds in which Docker takes up the saved swarm: 2 to 27 on hosts.
+SECONDS = 600
+
+
+def mark(facts: Facts) -> tuple[str, str]:
+    """Return the restore that a node takes part in, and how far it is: `aside`, `placed` or `forced`."""
+    there = facts.paths.get(MARK)
+    identity, _, stage = ((there.text or "").strip() if there else "").partition(" ")
+    return identity, stage
+
+
+def is_forced(situation: Situation, saved: Saved) -> bool:
+    """Say whether the saved swarm is at work on the first manager."""
+    return mark(situation.of(founder(situation))) == (saved.restore, "forced")
+
+
+def is_former(situation: Situation, node: Node, saved: Saved) -> bool:
+    """Say whether a node has a swarm that is not the restored one."""
+    facts = situation.of(node)
+    if mark(facts)[0] == saved.restore or not has_a_swarm(facts):
+        return False
+    return not (is_forced(situation, saved) and _entry(situation, node))
 
 
 def has_a_swarm(facts: Facts) -> bool:
@@ -32,129 +55,114 @@ def has_a_swarm(facts: Facts) -> bool:
     return facts.values.get("swarm") == "yes" or view.daemon(facts).state not in ("", "inactive")
 
 
-def _mark(facts: Facts) -> str:
-    """Return how far a node is with a restore: `placed ID` or `forced ID`; empty where there is none."""
-    there = facts.paths.get(paths.RESTORED)
-    return (there.text or "").strip() if there else ""
+def _entry(situation: Situation, node: Node) -> view.Listed | None:
+    """Return a node as the first manager lists it."""
+    listed = map(view.entry, situation.of(founder(situation)).docker.get(view.NODES) or ())
+    identity = view.daemon(situation.of(node)).identity
+    return next((one for one in listed if one.identity == identity), None)
 
 
-def _consent(what: str, facts: Facts) -> str:
-    root = facts.values.get("docker-root", "")
-    return f"put what {what} aside, as {root}/{ASIDE}.TIME; its Docker and its containers stop for that"
+def without_former(situation: Situation, saved: Saved) -> Situation:
+    """Return the situation as it will be found when every former swarm is put aside. Pure."""
 
-
-@dataclass(frozen=True)
-class RestoredSwarm(Resource):
-    """The saved swarm at work on a node, which is its only manager then."""
-
-    node: Node
-    manager: SavedManager
-    moment: str
-    root: str
-    vxlan_port: int
-
-    @property
-    def name(self) -> str:
-        """What the plan calls it."""
-        return "the saved swarm"
-
-    def question(self) -> Question:
-        """Ask how far it is."""
-        return Question(shown=(paths.RESTORED,))
-
-    def compare(self, facts: Facts) -> Difference | None:
-        """Return a difference until the swarm is at work. What another swarm has left needs a yes."""
-        mark, identity = _mark(facts), self.manager.identity
-        if mark == f"forced {identity}":
-            return None
-        is_of_before = has_a_swarm(facts) and mark != f"placed {identity}"
-        return Difference(
-            "create",
-            note=f"as it was on {self.moment}; {self.node.name} alone manages it until the others have joined",
-            stops=stopped_for_good(facts) if is_of_before else (),
-            consent=_consent("Docker has of a swarm", facts) if is_of_before else "",
+    def cleared(facts: Facts) -> Facts:
+        told = ("swarm-address", validity.NODE, validity.AUTHORITY)
+        info = facts.docker.get(view.INFO) or {}
+        return replace(
+            facts,
+            values={name: value for name, value in facts.values.items() if name != "swarm"},
+            answers={name: answer for name, answer in facts.answers.items() if name not in told},
+            docker={view.INFO: {**info, "Swarm": {"LocalNodeState": "inactive"}}},
+            networks=tuple(one for one in facts.networks if not is_shared(one)),
         )
 
-    def apply(self, difference: Difference) -> str:
-        """Put the saved files in place, and let Docker take them up."""
-        port = str(MANAGEMENT_PORT)
-        words = (self.root, self.manager.identity, self.node.address, port, str(self.vxlan_port))
-        encoded = encodebytes(self.manager.archive).decode()
-        return f"{_functions()}\n{call('restore_swarm', *words)} <<'.'\n{encoded}."
+    former = {node.name for node in situation.cluster.nodes if is_former(situation, node, saved)}
+    facts = {name: cleared(there) if name in former else there for name, there in situation.facts.items()}
+    return replace(situation, facts=facts)
 
 
 @dataclass(frozen=True)
 class FormerSwarm(Resource):
-    """What a node has of a swarm that is not the restored one: it is kept, and the node is in no swarm then."""
+    """What a node has of a former swarm: it is kept beside, and the node is in no swarm then."""
 
     root: str
+    restore: str
     is_there: bool
 
     @property
     def name(self) -> str:
-        """What the plan calls it."""
-        return "the former swarm"
+        """`former swarm`."""
+        return "former swarm"
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference as long as Docker has it."""
         if not self.is_there:
             return None
-        consent = _consent("Docker has of a swarm", facts)
-        return Difference(
-            "remove", note="the node joins the restored one", stops=stopped_for_good(facts), consent=consent
-        )
+        kept = f"kept as {self.root}/{ASIDE}.TIME"
+        note = "; ".join(filter(None, [kept, stopped_a_while(facts)]))
+        return Difference("remove", note=note, stops=stopped_for_good(facts), consent="put the former swarm aside")
 
     def apply(self, difference: Difference) -> str:
         """Put it aside, and start dockerd in no swarm."""
-        return f"{_functions()}\n{call('put_swarm_aside', self.root)}\nstart_without_swarm"
+        return f"{_functions()}\n{call('leave_former_swarm', self.root, self.restore)}"
 
 
 def _functions() -> str:
     return f"{library('reset', 'migrate')}{functions('restore')}"
 
 
-class Restored(Phase):
-    """The swarm of a backup on the first manager, when no other node has anything of a former one."""
+class Aside(Phase):
+    """Every node leaves its former swarm: of two with one identity, only one may be at work."""
 
-    name = "restore"
-    seconds = 600
+    name = "aside"
+    prepares = True
+
+    def __init__(self, saved: Saved) -> None:
+        """Take what was saved."""
+        self._saved = saved
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the former swarm."""
+        root = situation.of(node).values.get("docker-root", "")
+        return (FormerSwarm(root, self._saved.restore, is_former(situation, node, self._saved)),)
+
+
+class RestoredSwarm(Swarm):
+    """The saved swarm, set up on its first manager; every other node joins it."""
 
     def __init__(self, saved: Saved, manager: SavedManager) -> None:
         """Take what was saved."""
         self._saved, self._manager = saved, manager
 
-    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the saved swarm on the first manager; on any other node, the former one, which goes."""
-        root = situation.of(node).values.get("docker-root", "")
-        if node == founder(situation):
-            port = self._manager.port or situation.cluster.vxlan_port
-            return (RestoredSwarm(node, self._manager, self._saved.moment, root, port),)
-        return (FormerSwarm(root, has_a_swarm(situation.of(node)) and self._entry(situation, node) is None),)
-
-    def _entry(self, situation: Situation, node: Node) -> view.Listed | None:
-        """Return a node as the restored swarm lists it, if a run that was killed had set the swarm up."""
-        first = situation.of(founder(situation))
-        if _mark(first) != f"forced {self._manager.identity}":
-            return None
-        listed = map(view.entry, first.docker.get(view.NODES) or ())
-        identity = view.daemon(situation.of(node)).identity
-        return next((one for one in listed if one.identity == identity), None)
-
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return that the manager is at its own address, until its entry says so."""
+        """Return that the saved swarm is set up, and then what changes in any swarm."""
+        changes = (one for one in super().cluster_changes(situation) if one.action != "create")
+        note = f"as saved on {self._saved.moment}; {founder(situation).name} manages it, at its own address"
+        made = Change(CLUSTER, self.name, "swarm", "create", note=note)
+        return tuple(changes) if self._is_done(situation) else (made, *changes)
+
+    def _is_done(self, situation: Situation) -> bool:
         node = founder(situation)
-        entry = self._entry(situation, node)
-        if entry and own_address.is_kept(node, entry, view.snapshot_interval(situation.of(node))):
-            return ()
-        note = "other managers find it there"
-        return (Change(CLUSTER, self.name, f"address of {node.name} in the swarm", "update", note=note),)
+        entry, interval = _entry(situation, node), view.snapshot_interval(situation.of(node))
+        return is_forced(situation, self._saved) and entry is not None and own_address.is_kept(node, entry, interval)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Correct the address that the swarm's log has of its only manager."""
-        own_address.correct(opened(coordinator), founder(situation), self._manager)
+        """Set the saved swarm up, from where a run that was killed has stopped; or make any other change."""
+        if change.action != "create":
+            super().change_cluster(situation, coordinator, change)
+            return
+        door, node = opened(coordinator), founder(situation)
+        self._set_up(situation, door, node)
+        own_address.correct(door, node, self._manager)
+        door.await_quorum("after the saved swarm was set up")
 
-    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
-        """The first manager comes last: two with one identity may not be at work together."""
-        first = founder(situation)
-        others = tuple(node for node in situation.cluster.nodes if changes.get(node.name) and node != first)
-        return (others, (first,) if changes.get(first.name) else ())
+    def _set_up(self, situation: Situation, door: SwarmCoordinator, node: Node) -> None:
+        root = situation.of(node).values.get("docker-root", "")
+        vxlan = str(self._manager.port or situation.cluster.vxlan_port)
+        words = (root, self._saved.restore, node.address, str(MANAGEMENT_PORT), vxlan)
+        encoded = encodebytes(self._manager.archive).decode()
+        script = f"{library('record', 'changes')}{_functions()}\n{call('restore_swarm', *words)} <<'.'\n{encoded}.\n"
+        result = door.remotes[node.name].run(script, timeout=SECONDS, changes=True, what="setting up the saved swarm")
+        if result.code:
+            what = f"the saved swarm is not set up: {result.stderr.strip()[-800:]}"
+            raise StepFailed(Problem(what, node.name, f"{ADVICE}; then run provision again: it goes on here"))

@@ -31,8 +31,10 @@ restore_swarm() {
     "$2 forced") return 0 ;;
     "$2 placed") ;;
     *)
+        unpack_swarm "$1"
         put_swarm_aside "$1"
-        place_swarm "$1"
+        mv "$1/swarm.restored" "$1/swarm" || die "cannot put the saved swarm in place in $1"
+        sync_path "$1"
         put_note restore "$2 placed"
         ;;
     esac
@@ -41,14 +43,12 @@ restore_swarm() {
     put_note restore "$2 forced"
 }
 
-# place_swarm ROOT < base64: put the saved files in place. Without docker-state.json, which has the former addresses, dockerd
-# starts in no swarm.
-place_swarm() {
+# unpack_swarm ROOT < base64: unpack the saved files beside their place. Without docker-state.json, which has the former
+# addresses, dockerd starts in no swarm.
+unpack_swarm() {
     rm -rf "$1/swarm.restored" && mkdir -m 700 "$1/swarm.restored" || die "cannot make $1/swarm.restored"
     base64 -d | tar -xzf - -C "$1/swarm.restored" || give_up "$1/swarm.restored" "cannot unpack the saved swarm in $1"
     sync
-    mv "$1/swarm.restored" "$1/swarm" || die "cannot put the saved swarm in place in $1"
-    sync_path "$1"
 }
 
 # force_swarm ADDRESS PORT VXLAN-PORT: let this node alone manage the saved swarm. No other node can have joined it yet, so

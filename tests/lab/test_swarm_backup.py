@@ -26,6 +26,9 @@ touch /run/load
 (i=0; while [ -e /run/load ]; do i=$((i + 1)); docker network create -d overlay load$i && docker network rm load$i
 done) </dev/null >/dev/null 2>&1 &
 """
+LOSE = "systemctl stop docker.socket docker && rm -r /var/lib/docker/swarm && systemctl start docker"
+#: How many backups are taken under load, and restored.
+TIMES = 20
 #: The steps at which a restore is killed.
 STEPS = (
     *(f"{node}: phase aside" for node in ("node1", "node2")),
@@ -142,11 +145,7 @@ def used(lab: Lab, fab: Fab, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def lose_swarm(lab: Lab) -> None:
     """Lose what both hosts have of the swarm; the disks of their containers stay."""
     for node in lab.nodes:
-        run(
-            lab,
-            node.name,
-            "systemctl stop docker.socket docker && rm -r /var/lib/docker/swarm && systemctl start docker",
-        )
+        run(lab, node.name, LOSE)
 
 
 def assert_back(lab: Lab, fab: Fab, there: tuple[dict[str, Any], list[list[str]]]) -> None:
@@ -206,3 +205,20 @@ def test_324_power_fails_half_way(used: tuple[Lab, Path], fab: Fab) -> None:
     labs.power_on(lab.name, *(node.name for node in lab.nodes))
     restored(lab, fab, lab.inventory, file)
     assert_back(lab, fab, there)
+
+
+@pytest.mark.whole
+def test_325_every_backup_under_load_is_restored(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
+    lab = make_lab(3, release="trixie")
+    before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3")
+    in_use(lab, fab, before)
+    there, files = networks(lab, "node1"), [tmp_path / f"{number}.tar.gz" for number in range(TIMES)]
+    with load(lab):
+        for file in files:
+            assert fab(lab, "backup", str(file), inventory=before).returncode == 0
+    for node in ("node1", "node2"):
+        labs.power_cut(lab.name, node)
+    for file in files:
+        restored(lab, fab, after, file)
+        assert networks(lab, "node3") == there
+        run(lab, "node3", LOSE)

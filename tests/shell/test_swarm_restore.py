@@ -41,7 +41,7 @@ STRUCK_OFF = [
     "docker node rm --force other1",
     "docker node rm --force other2",
 ]
-STOP = ["systemctl stop overlay-mend.service", "systemctl stop docker.service docker.socket"]
+HOLD, STOP = "systemctl stop overlay-mend.service", "systemctl stop docker.service docker.socket"
 UP = "start docker.service"
 
 
@@ -90,14 +90,13 @@ def restored(shell: tuple[str, ...], root: Path, text: bytes | None = None, befo
 
 def test_317_a_fresh_host_manages_the_saved_swarm_alone(shell: tuple[str, ...], root: Path) -> None:
     """No token is printed. What is in place is root's alone."""
-    assert restored(shell, root) == [*STOP, UP, FORCE, *STRUCK_OFF]
+    assert restored(shell, root) == [STOP, UP, FORCE, *STRUCK_OFF]
     assert {path.name for path in root.iterdir()} == {"swarm"}
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*.*")) == [
         *("swarm/certificates/swarm-node.key", "swarm/raft/0.wal")
     ]
     modes = {path.stat().st_mode & 0o777 for path in root.rglob("*")}
     assert modes == {0o700, 0o600}
-    assert (root.parent / "state" / "containers.held").exists()
 
 
 def test_322_what_there_was_of_a_swarm_is_kept(shell: tuple[str, ...], root: Path) -> None:
@@ -114,10 +113,11 @@ def test_322_a_node_leaves_its_former_swarm(shell: tuple[str, ...], root: Path) 
         (root / "swarm").mkdir(exist_ok=True)
         (root / "swarm" / "state.json").write_text(str(number))
         assert done(shell, root, f"leave_former_swarm {root} 12ab").returncode == 0
-        assert (root.parent / "log").read_text().splitlines() == [*STOP, UP]
+        assert (root.parent / "log").read_text().splitlines() == [HOLD, STOP, UP]
     assert sorted(path.read_text() for path in root.glob("swarm.before-restore.*/state.json")) == ["0", "1"]
     assert (root.parent / "state" / "restore").read_text() == "12ab aside\n"
     assert not (root / "swarm").exists()
+    assert (root.parent / "state" / "containers.held").exists()
 
 
 @pytest.mark.parametrize("led", [False, True])
@@ -139,7 +139,7 @@ def test_319_what_is_done_is_not_done_again(shell: tuple[str, ...], root: Path) 
 def test_319_another_restore_begins_anew(shell: tuple[str, ...], root: Path) -> None:
     (root.parent / "state" / "restore").write_text("34cd forced\n")
     (root / "swarm" / "docker-state.json").write_text("former")
-    assert restored(shell, root) == [*STOP, UP, FORCE, *STRUCK_OFF]
+    assert restored(shell, root) == [STOP, UP, FORCE, *STRUCK_OFF]
 
 
 def test_321_an_archive_that_cannot_be_unpacked_changes_nothing(shell: tuple[str, ...], root: Path) -> None:
@@ -156,5 +156,5 @@ def test_317_a_docker_that_refuses_is_told(shell: tuple[str, ...], root: Path) -
     ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789", before="refuses=yes")
     assert (ended.stdout, ended.returncode) == ("", 1)
     assert ended.stderr == "Docker does not take up the saved swarm: it is refused\n"
-    assert (root.parent / "log").read_text().splitlines() == [*STOP, UP, *[FORCE] * 3]
+    assert (root.parent / "log").read_text().splitlines() == [STOP, UP, *[FORCE] * 3]
     assert (root.parent / "state" / "restore").read_text() == "12ab placed\n"

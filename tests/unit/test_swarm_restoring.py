@@ -20,9 +20,10 @@ from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import BackupError, PreflightRefused, StepFailed
-from provision.facts import PathFact
+from provision.facts import Listener, PathFact, Unit
 from provision.planes.swarm import view
 from provision.planes.swarm.own_address import _HEADERS, EACH
+from provision.planes.swarm.phases.restored import without_former
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, read, source
 
@@ -172,6 +173,26 @@ def test_319_a_restore_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     info = own(NODE1)
     info["Swarm"]["Cluster"] = {"Spec": {"Raft": {"SnapshotInterval": EACH}}}
     assert planned(with_info(forced, "node1", info), saved()) == [CREATE]
+
+
+def test_318_containers_wait_until_they_are_connected_again(tmp_path: Path) -> None:
+    """The program that would start them stops before the swarm is there, and starts after they are back."""
+    there = bare(tmp_path)
+    facts = there.facts["node2"]
+    running = replace(facts, units={**facts.units, "overlay-mend.service": Unit("active", "enabled")})
+    plan = make_plan(PLANE.restoring(saved()), replace(there, facts={**there.facts, "node2": running}))
+    mine = [(one.phase, one.action) for one in plan if one.where == "node2" and one.phase in ("swarm", "mend")]
+    assert (mine[0], mine[-1]) == (("swarm", "update"), ("mend", "start"))
+
+
+def test_322_ports_of_a_former_swarm_are_nobody_elses(tmp_path: Path) -> None:
+    there = at_work(tmp_path)
+    theirs = Listener("tcp", "192.0.2.1", 2377, 'users:(("other",pid=77,fd=3))')
+    mine = [replace(theirs, owner='users:(("dockerd",pid=42,fd=3))'), Listener("udp", "*", 4789, "unknown")]
+    unit = {"docker.service": Unit("active", process=42)}
+    facts = replace(there.facts["node1"], units=unit, listeners=(theirs, *mine))
+    left = without_former(replace(there, facts={**there.facts, "node1": facts}), saved())
+    assert left.facts["node1"].listeners == (theirs,)
 
 
 def test_319_what_another_restore_has_left_is_a_former_swarm(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.swarm.phases.leave import Removal
-from provision.planes.swarm.phases.restored import Aside, RestoredSwarm, is_former, without_former
+from provision.planes.swarm.phases.mend import Mend
+from provision.planes.swarm.phases.restored import Aside, MendLast, RestoredSwarm, is_former, without_former
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.plane import SwarmPlane
 from provision.planes.swarm.saving import SavedManager, read
@@ -78,6 +79,8 @@ def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:
     for phase in SwarmPlane.phases:
         if isinstance(phase, Swarm):
             yield RestoredSwarm(saved, manager)
+        elif isinstance(phase, Mend):
+            yield MendLast()
         elif isinstance(phase, (Networks, Keepers)):
             yield type(phase)(lambda _: False)
         elif not isinstance(phase, Removal):

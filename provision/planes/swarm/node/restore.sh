@@ -4,10 +4,14 @@
 # swarm is at work.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
+# hold_containers: until the phase mend, nothing starts containers on swarm networks, and their record stays as it is.
+hold_containers() {
+    : >"$state/containers.held" || die "cannot write $state/containers.held"
+    systemctl stop overlay-mend.service 2>/dev/null || true
+}
+
 # put_swarm_aside ROOT: stop dockerd, and keep what Docker's folder has of a swarm under another name there.
 put_swarm_aside() {
-    : >"$state/containers.held" || die "cannot write $state/containers.held"
-    systemctl stop overlay-mend.service 2>/dev/null || true # the phase mend starts it
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
@@ -19,6 +23,7 @@ put_swarm_aside() {
 
 # leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then.
 leave_former_swarm() {
+    hold_containers
     put_swarm_aside "$1"
     put_note restore "$2 aside"
     run_unit start docker.service 120

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import encodebytes
 from dataclasses import dataclass, replace
 
+from provision import layout
 from provision.backup.record import MARK
 from provision.core.phase import Phase
 from provision.core.plan import CLUSTER, Change
@@ -19,9 +20,11 @@ from provision.node import library
 from provision.planes.swarm import own_address, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.node import functions
+from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm, founder
-from provision.planes.swarm.ports import MANAGEMENT_PORT
+from provision.planes.swarm.ports import MANAGEMENT_PORT, of_cluster
 from provision.planes.swarm.saving import SavedManager
+from provision.resources import Service
 from provision.resources.system import stopped_a_while, stopped_for_good
 
 #: Beside Docker's `swarm`: what that was before.
@@ -65,15 +68,23 @@ def _entry(situation: Situation, node: Node) -> view.Listed | None:
 def without_former(situation: Situation, saved: Saved) -> Situation:
     """Return the situation as it will be found when every former swarm is put aside. Pure."""
 
+    ports = {port.number: port for port in of_cluster(situation.cluster)}
+
     def cleared(facts: Facts) -> Facts:
         told = ("swarm-address", validity.NODE, validity.AUTHORITY)
         info = facts.docker.get(view.INFO) or {}
+        dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
         return replace(
             facts,
             values={name: value for name, value in facts.values.items() if name != "swarm"},
             answers={name: answer for name, answer in facts.answers.items() if name not in told},
             docker={view.INFO: {**info, "Swarm": {"LocalNodeState": "inactive"}}},
             networks=tuple(one for one in facts.networks if not is_shared(one)),
+            listeners=tuple(
+                one
+                for one in facts.listeners
+                if one.port not in ports or not (dockerd in one.owner or ports[one.port].in_kernel)
+            ),
         )
 
     former = {node.name for node in situation.cluster.nodes if is_former(situation, node, saved)}
@@ -127,12 +138,44 @@ class Aside(Phase):
         return (FormerSwarm(root, self._saved.restore, is_former(situation, node, self._saved)),)
 
 
+@dataclass(frozen=True)
+class Held(Resource):
+    """Nothing starts containers before they are connected again: one might get an address that a user chose."""
+
+    @property
+    def name(self) -> str:
+        """`containers held`."""
+        return "containers held"
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Return a difference as long as the program beside dockerd runs."""
+        running = facts.unit(layout.MEND_UNIT).running
+        return Difference("update", note=f"{layout.MEND_UNIT} stops until they are back") if running else None
+
+    def apply(self, difference: Difference) -> str:
+        """Stop the program."""
+        return f"{_functions()}\nhold_containers"
+
+
+class MendLast(Mend):
+    """The program beside dockerd, which starts again when the containers are back."""
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the same as in any run; the service is stopped before this phase."""
+        there = super().resources(situation, node)
+        return tuple(replace(one, stopped=True) if isinstance(one, Service) else one for one in there)
+
+
 class RestoredSwarm(Swarm):
     """The saved swarm, set up on its first manager; every other node joins it."""
 
     def __init__(self, saved: Saved, manager: SavedManager) -> None:
         """Take what was saved."""
         self._saved, self._manager = saved, manager
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return that containers wait until they are connected again."""
+        return (Held(),)
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return that the saved swarm is set up, and then what changes in any swarm."""

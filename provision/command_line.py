@@ -157,7 +157,7 @@ def _report(call: Callable[[], Report], verb: str) -> Report:
     try:
         return _settled(call, verb)
     except KeyboardInterrupt:
-        again = "migrate" if verb == "migrate" else "provision"
+        again = verb if verb in ("migrate", "recover", "backup", "restore") else "provision"
         advice = f"a step that is under way on a node ends with the connection; run {again} again to continue"
         return Report(verb, "interrupted", Exit.INTERRUPTED, problems=(Problem("interrupted", advice=advice),))
     except Exception:  # a bug: its report needs the traceback

@@ -16,6 +16,7 @@ from provision.docker.archive import normal
 from provision.errors import PreflightRefused, Problem, ProvisionError, StepFailed
 from provision.inventory.model import Node
 from provision.node import library
+from provision.recovery import generations
 from provision.remote import Remote, Remotes, merged
 from provision.report.progress import Progress
 from provision.resources import UPLOADS, Difference, Resource, Service, Upgrade
@@ -62,7 +63,7 @@ def question(plane: Plane, situation: Situation, node: Node) -> facts.Question:
     others = tuple(other.address for other in situation.cluster.nodes if other != node)
     drop_in = (layout.DOCKER_DROP_IN,)  # of a host that leaves, too: it names the cluster
     shared = facts.Question(ports=ports, images=images, neighbours=others, paths=drop_in, shown=drop_in)
-    own = (shared, plane.question(situation, node))
+    own = (shared, generations.QUESTION, plane.question(situation, node))
     return facts.join([*(resource.question() for resource in resources), *own])
 
 
@@ -81,8 +82,12 @@ def gather(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
 
 
 def completed(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
-    """Return the situation with what the first answers have made worth knowing."""
-    return with_policies(plane, followed_up(plane, situation, remotes), remotes)
+    """Return the situation with what the first answers have made worth knowing.
+
+    A node that was away during a recovery says nothing of the cluster.
+    """
+    present = generations.of_those_present(plane, situation)
+    return with_policies(plane, followed_up(plane, present, remotes), remotes)
 
 
 def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.Facts]:

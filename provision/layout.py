@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 STATE = "/var/lib/overlay-provision"
+#: A recovery that is under way, and a line for each one that there was.
+RECOVERY = f"{STATE}/recovery.json"
+RECOVERIES = f"{STATE}/recoveries"
 DOCKER = "/etc/docker"
 DOCKER_UNIT = "docker.service"
 DOCKER_DROP_IN_FOLDER = f"/etc/systemd/system/{DOCKER_UNIT}.d"

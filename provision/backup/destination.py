@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from provision.backup.archive import LIMIT
 from provision.bundle import archive as files
 from provision.errors import Problem, StepFailed, UsageError
 from provision.pki.files import sync_folder
@@ -50,10 +51,19 @@ def write(where: Path | BinaryIO, data: bytes) -> None:
 
 
 def read(file: str) -> bytes:
-    """Return the contents of the file, or of standard input. UsageError if that cannot be read."""
+    """Return the contents of the file, or of standard input. UsageError if that cannot be read, or is no archive."""
     try:
-        return sys.stdin.buffer.read() if file == STREAM else Path(file).read_bytes()
+        if file == STREAM:
+            return _bounded(sys.stdin.buffer)
+        with Path(file).open("rb") as stream:
+            return _bounded(stream)
     except OSError as error:
-        raise UsageError(
-            Problem(f"cannot be read: {error.strerror}", f"restore {file}", "name a readable file")
-        ) from error
+        what = f"cannot be read: {error.strerror}"
+        raise UsageError(Problem(what, f"restore {file}", "name a readable file")) from error
+
+
+def _bounded(stream: BinaryIO) -> bytes:
+    data = stream.read(LIMIT)
+    if len(data) == LIMIT:
+        raise UsageError(Problem(f"has more than {LIMIT >> 20} MB", "restore", "name a file of fab backup"))
+    return data

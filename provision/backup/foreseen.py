@@ -8,11 +8,12 @@ from typing import Any
 
 from provision.core.plan import CLUSTER
 from provision.core.saved import Saved
-from provision.core.situation import Situation
+from provision.core.situation import Situation, made_for
 from provision.docker.containers import Container
 from provision.errors import Problem
 from provision.inventory.model import Network
 from provision.network.subnets import subnets_of
+from provision.phases.network_users import is_a_users
 
 #: The driver's option for encryption, as in phases/networks.py.
 ENCRYPTED = "encrypted"
@@ -51,24 +52,38 @@ def differences(situation: Situation, saved: Saved) -> Iterator[Problem]:
     wanted = {one.name: one for one in situation.cluster.networks}
     for there in saved.networks:
         network = wanted.get(there["Name"])
-        if network is None:
+        if network is None and made_for(there) == situation.cluster.name:
             what = f"network {there['Name']} is in the backup, and not in the inventory: it comes back"
-            yield Problem(what, CLUSTER, "add it to the inventory, or fab provision removes it if this tool made it")
-        elif network != _as_saved(network, there) and network.subnet:
+            yield Problem(what, CLUSTER, "add it to the inventory, or fab provision removes it")
+        elif network and network != _as_saved(network, there) and network.subnet:
             subnets = ", ".join(map(str, subnets_of(there)))
             what = f"network {network.name} comes back with {subnets}; the inventory has {network.subnet}"
             yield Problem(what, CLUSTER, "change the inventory; else fab provision makes the network anew")
 
 
 def surviving(situation: Situation, saved: Saved) -> tuple[Container, ...]:
-    """Return the saved containers that are still on a disk, each with the node where it is."""
-    where = {
-        one.identity: node.name
-        for node in situation.cluster.nodes
-        for one in (*situation.of(node).containers, *situation.of(node).stopped)
-    }
-    return tuple(
-        replace(one, node=where[one.identity])
+    """Return the containers that come back, on the nodes where they are: of the saved ones, those that are still on a
+    disk, or may be where Docker does not say; of others, those that run now: a restart of Docker stops them, too.
+    """
+    there = situation.facts.items()
+    where = {one.identity: name for name, facts in there for one in (*facts.containers, *facts.stopped)}
+    silent = {name for name, facts in there if not facts.containers_known}
+    back = [
+        _on(replace(one, node=where.get(one.identity, one.node)), saved)
         for one in saved.containers
-        if one.identity in where and not one.temporary
+        if not one.temporary and (one.identity in where or one.node in silent)
+    ]
+    known = {one.identity for one in back}
+    others = (
+        Container(name, one.identity, one.name, "", True, "", ())
+        for name, facts in there
+        for one in facts.containers
+        if one.identity not in known and is_a_users(one)
     )
+    return (*back, *others)
+
+
+def _on(container: Container, saved: Saved) -> Container:
+    """Return the container with its places on the saved networks: the others, its host still has."""
+    names = {one["Name"] for one in saved.networks}
+    return replace(container, attachments=tuple(one for one in container.attachments if one.network in names))

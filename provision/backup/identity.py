@@ -9,8 +9,8 @@ from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster
 from provision.pki import files
 
-#: A file that a restore writes there itself, and diagnostics: no part of the identity.
-LEFT_OUT = ("restore.json", "bundles")
+#: What says that a verb is under way, and diagnostics: no part of the identity.
+LEFT_OUT = ("migration.json", "recovery.json", "restore.json", "bundles")
 #: The key of an authority: another key is another authority.
 KEY = "ca.key"
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from provision import layout
 from provision.backup import identity
 from provision.core.saved import Saved
 from provision.errors import PreflightRefused, Problem
+from provision.facts import Facts
 from provision.inventory.model import Cluster
 from provision.pki import files
 
@@ -44,18 +46,19 @@ def under_way(cluster: Cluster) -> Restore | None:
         ) from error
 
 
-def warnings(cluster: Cluster) -> tuple[Problem, ...]:
+def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
     """Say that a restore is under way, if one is, and what to run."""
-    there = under_way(cluster)
-    if there is None:
-        return ()
-    what = f"a restore of the backup of {there.moment} (sha256 {there.checksum[:12]}…) is under way"
-    return (Problem(what, "cluster", f"{VERB}, with the same file, ends it"),)
+    if there := under_way(cluster):
+        what = f"a restore of the backup of {there.moment} (sha256 {there.checksum[:12]}…) is under way"
+        return (Problem(what, "cluster", f"{VERB}, with the same file, ends it"),)
+    advice = f"{VERB} ends it, from the controller that began it"
+    names = [name for name, facts in found.items() if facts.values.get("restore")]
+    return tuple(Problem("a restore is under way, by this node's record", name, advice) for name in names)
 
 
-def refuse(cluster: Cluster) -> None:
-    """Raise PreflightRefused while a restore is under way."""
-    if problems := warnings(cluster):
+def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
+    """Raise PreflightRefused while a restore is under way, by the controller's record or by what a node holds."""
+    if problems := warnings(cluster, found or {}):
         raise PreflightRefused(*problems)
 
 
@@ -75,9 +78,11 @@ def begin(cluster: Cluster, restore: Restore) -> None:
 
 
 def end(cluster: Cluster) -> None:
-    """Remove the record: the restore is over."""
+    """Remove the record, if there is one: the restore is over. PreflightRefused where that fails."""
+    path = cluster.folder / FILE
     try:
-        (cluster.folder / FILE).unlink(missing_ok=True)
-        files.sync_folder(cluster.folder)
+        if path.exists():
+            path.unlink()
+            files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error

@@ -160,6 +160,8 @@ class Plane:
     services: tuple[str, ...] = ()
     #: What renews the cluster's certificates, and what to do if it has not.
     renewal: str = "fab provision"
+    #: The folder on a node in which data from before a recovery is kept, when the node joins anew.
+    kept_data: str = ""
     #: Columns that the plane adds to the table of nodes.
     node_columns: tuple[str, ...] = ()
     #: Whether its nodes are in swarm mode; else none may be.
@@ -270,6 +272,14 @@ class Plane:
         Empty if it keeps nothing. PreflightRefused if nobody answers who would know.
         """
         return ()
+
+    def holds_data(self, facts: Facts) -> bool:
+        """Say whether a node has data of the cluster, with which it could go on without the others."""
+        return False
+
+    def disowned(self, facts: Facts) -> Facts:
+        """Return a node's facts without what it says of the cluster: it was away while that was recovered."""
+        return facts
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return what each node that answers is to this control plane, also without a quorum."""

@@ -44,3 +44,15 @@ class Recovery:
     #: Other nodes with the cluster's data that answer: they are stopped first, and join again without it.
     others: tuple[Node, ...] = ()
     identity: str = ""
+    #: When it was decided, in ISO 8601, UTC.
+    moment: str = ""
+
+    @property
+    def line(self) -> str:
+        """What the nodes keep of it for good: see recovery/generations.py."""
+        return f"{self.identity} {self.moment} lost: {', '.join(f'{one.name} {one.address}' for one in self.lost)}"
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """The addresses of the lost hosts."""
+        return frozenset(one.address for one in self.lost)

@@ -142,13 +142,14 @@ def is_fit(
     leaf: Leaf,
     certificate: bytes,
     key: bytes,
-    signer: Signer,
+    signer: Signer | None,
     moment: datetime,
     since: datetime | None = None,
     left: timedelta = RENEW_BEFORE,
 ) -> bool:
     """Return whether a certificate and key are exactly this leaf, and valid for longer than `left`.
 
+    `signer`: who has to have signed the certificate; None for anybody.
     `since`: the certificate must also have been signed at or after this moment.
     """
     from cryptography import x509
@@ -156,7 +157,8 @@ def is_fit(
 
     try:
         found = x509.load_pem_x509_certificate(certificate)
-        found.verify_directly_issued_by(signer.certificate)
+        if signer:
+            found.verify_directly_issued_by(signer.certificate)
         return (
             found.public_key() == load_key(key).public_key()
             and found.not_valid_before_utc <= moment < found.not_valid_after_utc - left

@@ -1,1 +1,1 @@
-"""A cluster that has lost its quorum, and hosts for good: who is left, what is lost, and who is kept."""
+"""Recovery of a cluster that has lost its quorum: what is decided, its record, and who was away meanwhile."""

@@ -18,11 +18,8 @@ class Outlook:
     cluster: Cluster
     #: Of the nodes that answer.
     standings: tuple[Standing, ...]
-    #: Members that do not answer, by address. Of a node that is in the inventory, `name_of` knows the name.
-    silent: tuple[str, ...]
-    #: How many members there were, and how many of them a majority is.
-    members: int
-    needed: int
+    #: The addresses of the members, as the nodes that answer list them; or else of the inventory's.
+    members: tuple[str, ...]
 
     @property
     def has_quorum(self) -> bool:
@@ -30,13 +27,30 @@ class Outlook:
         return any(one.has_quorum for one in self.standings)
 
     @property
-    def holders(self) -> tuple[Standing, ...]:
-        """The nodes that answer and have the cluster's data, the best one first.
+    def silent(self) -> tuple[str, ...]:
+        """The addresses of members that do not answer."""
+        answering = {one.node.address for one in self.standings}
+        return tuple(address for address in self.members if address not in answering)
 
-        The best one has seen the most: its networks and its progress. Members have the same order in the inventory.
+    @property
+    def emptied(self) -> tuple[str, ...]:
+        """The addresses of members whose hosts answer and have none of their data: new machines, or lost disks."""
+        empty = {one.node.address for one in self.standings if not one.holds_data}
+        return tuple(address for address in self.members if address in empty)
+
+    @property
+    def holders(self) -> tuple[Standing, ...]:
+        """The nodes that answer and have the cluster's data, the best one first: it has seen most changes.
+
+        Nodes that were part of different recoveries cannot be compared like this: `generations.divided`.
         """
         found = [one for one in self.standings if one.holds_data]
         return tuple(sorted(found, key=lambda one: (-one.progress, -len(one.networks))))
+
+    @property
+    def needed(self) -> int:
+        """How many members a majority is."""
+        return majority(len(self.members))
 
     @property
     def may_live(self) -> bool:
@@ -47,17 +61,20 @@ class Outlook:
         """Return the name of a host by its address, or the address if the inventory does not have it."""
         return next((node.name for node in self.cluster.hosts if node.address == address), address)
 
+    def alone_in(self, node: Node) -> tuple[str, ...]:
+        """Return the networks that other nodes know, and this one does not."""
+        own = next((one.networks for one in self.standings if one.node == node), frozenset())
+        return tuple(sorted(frozenset().union(*(one.networks for one in self.standings)) - own))
+
 
 def outlook(cluster: Cluster, standings: Sequence[Standing]) -> Outlook:
     """Return what the nodes that answer know. The longest list of members counts: a forced member lists itself."""
-    known = max((one.members for one in standings), key=len, default=())
-    answering = {one.node.address for one in standings}
-    silent = tuple(address for address in known if address not in answering)
-    return Outlook(cluster, tuple(standings), silent, len(known), majority(len(known)))
+    listed = max((one.members for one in standings), key=len, default=())
+    return Outlook(cluster, tuple(standings), listed or tuple(node.address for node in cluster.members))
 
 
 def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str]) -> tuple[Problem, ...]:
-    """Say why the cluster must not, or cannot, be recovered with these hosts given up. `lost`: names."""
+    """Say why the cluster must not be recovered with these hosts given up. `lost`: names, or addresses."""
     problems = []
     names = {node.name for node in found.cluster.hosts}
     for name in lost:
@@ -70,7 +87,7 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str])
     if found.may_live and unnamed:
         what = (
             f"{', '.join(unnamed)}: silent, and perhaps at work without the others: "
-            f"{len(found.silent)} of {found.members} members, and {found.needed} are a majority"
+            f"{len(found.silent)} of {len(found.members)} members, and {found.needed} are a majority"
         )
         flags = " ".join(f"--lost {name}" for name in unnamed)
         problems.append(Problem(what, "cluster", f"bring them back; or, if they are lost for good, add {flags}"))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provision import engine, layout, planes
+from provision.backup import record as restore
 from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
@@ -69,6 +70,7 @@ def _to_go_on(problem: Problem) -> Problem:
 def _planes(session: Session) -> tuple[Plane, Plane] | Report:
     """Return the control planes before and after, or the report that there is nothing to migrate. PreflightRefused."""
     cluster = session.cluster
+    restore.refuse(cluster)
     there = record.under_way(cluster)
     before = next((one for one in planes.known() if there and one.name == there.before), planes.recorded(cluster))
     if before is None:

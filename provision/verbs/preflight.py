@@ -9,6 +9,7 @@ from provision.checks import node_view
 from provision.core.outcome import Outcome, failures
 from provision.errors import Exit
 from provision.network import tunnels
+from provision.recovery import generations
 from provision.report import Report
 from provision.verbs.session import Session, Survey
 from provision.verbs.steps import with_flows
@@ -41,6 +42,8 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
         warnings=(
             *inventory.warnings(session.cluster),
             *session.plane.warnings(situation),
+            *generations.warnings(session.plane, situation),
+            *generations.divided(situation),
             *session.plane.outage(situation),
         ),
         times=tuple(session.progress.times.items()),

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from provision import engine
+from provision import engine, layout
+from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan
-from provision.core.plane import Plane
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.core.table import Table
-from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem
-from provision.recovery import outlook
+from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.migration import record as migration
+from provision.recovery import generations, outlook, proof, record
 from provision.recovery.outlook import Outlook
+from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs.session import Session, Survey
+
+#: What to do for a host that is gone.
+NEXT = "a new host at the address of each, or another one in the inventory in its place; then fab provision"
 
 
 def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool) -> Report:
@@ -24,84 +31,141 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
     with session.partial_survey() as survey:
         if not survey.situation.facts:
             raise ConnectionFailed(*survey.unreached)
-        situation = _of_those_that_answer(session, survey)
-        found = outlook.outlook(session.cluster, session.plane.standings(situation))
-        if found.has_quorum:
-            return _nothing_to_do(found, survey)
-        recovery = _decided(session, survey, found, lost, keep)
+        migration.refuse(session.cluster, survey.situation.facts)
+        recovery = record.under_way(session.cluster, survey.situation.facts)
+        found = outlook.outlook(session.cluster, session.plane.standings(survey.situation))
+        if recovery is None:
+            if problems := () if keep else generations.divided(survey.situation):
+                raise PreflightRefused(*problems)
+            if found.has_quorum and not generations.divided(survey.situation):
+                return _nothing_to_do(found, survey)
+            recovery = _decided(session, survey, found, lost, keep)
+        situation = _of_those_left(survey.situation, recovery)
         plane = session.plane.recovering(recovery)
         todo = engine.make_plan(plane, situation)
-        if not plan:
-            if not yes:
-                _consent(session, recovery)
-            _carry_out(session, plane, situation, todo, survey)
-        return _report(found, recovery, todo, done=not plan)
+        if plan:
+            return _report(found, recovery, todo, survey, f"{recovery.keep.name} would go on; nothing is changed yet")
+        if yes or record.under_way(session.cluster, survey.situation.facts):
+            remotes = survey.remotes.only(situation.facts)
+            return _recovered(session, found, recovery, situation, todo, survey, remotes)
+        _consent(session, found, recovery)
+    return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
 
 
-def _of_those_that_answer(session: Session, survey: Survey) -> Situation:
-    nodes = tuple(node for node in session.cluster.nodes if node.name in survey.situation.facts)
-    return replace(survey.situation, cluster=replace(session.cluster, nodes=nodes))
+def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
+    """Return the situation with the nodes that answer and are not given up."""
+    cluster, facts = situation.cluster, situation.facts
+    nodes = tuple(one for one in cluster.nodes if one.name in facts and one.address not in recovery.addresses)
+    if recovery.keep not in nodes:
+        advice = "bring it back: the recovery has begun with it"
+        raise PreflightRefused(Problem("the node that is kept does not answer", recovery.keep.name, advice))
+    left = {node.name: facts[node.name] for node in nodes}
+    return replace(situation, cluster=replace(cluster, nodes=nodes), facts=left)
 
 
 def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
     """Return the report that a majority lives, and what to do with hosts that do not answer."""
     who = ", ".join(one.node.name for one in found.standings if one.has_quorum)
-    advice = "to replace one: a fresh host at its address, or its entry deleted; then fab provision"
-    silent = tuple(replace(problem, advice=f"{problem.advice}; {advice}") for problem in survey.unreached)
+    silent = tuple(replace(one, advice=f"{one.advice}; to replace it: {NEXT}") for one in survey.unreached)
     return Report("recover", f"nothing to recover: {who} has a quorum", tables=(_standings(found),), warnings=silent)
 
 
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
     """Return which node is kept and which hosts are given up. PreflightRefused with each reason against that."""
-    unreached = {node.name for node in session.cluster.nodes} - set(survey.situation.facts)
-    if problems := outlook.obstacles(found, lost, unreached):
+    unreached = [node for node in session.cluster.nodes if node.name not in survey.situation.facts]
+    if problems := outlook.obstacles(found, lost, {node.name for node in unreached}):
         raise PreflightRefused(*problems)
     kept = outlook.chosen(found, keep)
     if kept is None:
         what = f"--keep {keep}: it does not have the cluster's data" if keep else "no node has the cluster's data"
         raise PreflightRefused(Problem(what, "cluster", "fab restore FILE sets the cluster up from a backup"))
-    addresses = dict.fromkeys([*found.silent, *(n.address for n in session.cluster.nodes if n.name in unreached)])
+    addresses = dict.fromkeys((*found.silent, *(node.address for node in unreached), *found.emptied))
     gone = tuple(
         LostHost(found.name_of(one), one, session.plane.lost_containers(survey.situation, one)) for one in addresses
     )
     others = tuple(one.node for one in found.holders if one.node != kept)
-    return Recovery(kept, gone, others, secrets.token_hex(8))
+    moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
 
-def _consent(session: Session, recovery: Recovery) -> None:
+def _consent(session: Session, found: Outlook, recovery: Recovery) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
     gone = "; ".join(
         f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
     )
-    what = f"give up {gone}, and go on with what {recovery.keep.name} has"
+    what = f"give up {gone or 'nothing'}, and go on with what {recovery.keep.name} has"
     if others := ", ".join(node.name for node in recovery.others):
-        what += f"; {others}: the store's data there is put aside, and the host joins anew"
+        what += f"; {others}: the cluster's data there is put aside, and the host joins anew"
+    if unknown := ", ".join(found.alone_in(recovery.keep)):
+        what += f"; {recovery.keep.name} does not know these networks: {unknown}"
     if not session.agreed(f"Recover? It will {what}."):
         advice = "fab recover --plan shows it; add --yes to agree in advance"
         raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice))
 
 
-def _carry_out(session: Session, plane: Plane, situation: Situation, todo: Plan, survey: Survey) -> None:
-    with survey.remotes.lock("recover", shared=False, run=session.run):
-        coordinator = plane.open(survey.remotes, situation)
+def _recovered(
+    session: Session,
+    found: Outlook,
+    recovery: Recovery,
+    situation: Situation,
+    todo: Plan,
+    survey: Survey,
+    remotes: Remotes,
+) -> Report:
+    """Record the decision, carry it out, prove the result, and end the record."""
+    began = time.monotonic()
+    plane = session.plane.recovering(recovery)
+    with remotes.lock("recover", run=session.run):
+        before = proof.running(remotes)
+        record.begin(session.cluster, recovery)
+        _noted(remotes, situation, recovery)
+        coordinator = plane.open(remotes, situation)
         try:
-            engine.carry_out(plane, situation, todo, coordinator, session.progress)
+            situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
+            kept = next((one.networks for one in found.standings if one.node == recovery.keep), frozenset())
+            outcomes = proof.proven(situation, coordinator, before, kept)
+        except StepFailed as error:
+            raise StepFailed(*map(_to_go_on, error.problems)) from None
         finally:
             coordinator.close()
+        if not any(failures(outcomes)):
+            remotes.each(lambda remote: remote.run(record.CLEAN, changes=True, what="ending the recovery"))
+            record.end(session.cluster)
+    took = time.monotonic() - began
+    summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster; next: {NEXT}"
+    return _report(found, recovery, todo, survey, summary, outcomes)
 
 
-def _report(found: Outlook, recovery: Recovery, todo: Plan, *, done: bool) -> Report:
-    names = ", ".join(one.name for one in recovery.lost)
-    summary = (
-        f"recovered: {recovery.keep.name} has the cluster, without {names}; "
-        f"next: a new host in place of each, under the same or another name and address, and fab provision"
-    )
+def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
+    """Write the record and the list of recoveries on each node, before anything changes there. StepFailed."""
+    content, lines = record.text(recovery).encode(), generations.with_recovery(situation.of(recovery.keep), recovery)
+    remotes.each(lambda remote: remote.push(content, layout.RECOVERY))
+    remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES))
+
+
+def _to_go_on(problem: Problem) -> Problem:
+    """Return the problem with what goes on with a recovery: `provision` does not."""
+    advice = problem.advice.replace("run provision again", f"run {record.VERB} again")
+    return replace(problem, advice=advice if record.VERB in advice else f"{record.VERB} goes on from here; {advice}")
+
+
+def _report(
+    found: Outlook,
+    recovery: Recovery,
+    todo: Plan,
+    survey: Survey,
+    summary: str,
+    outcomes: tuple[Outcome, ...] = (),
+) -> Report:
+    bad = any(failures(outcomes))
     return Report(
         "recover",
-        summary if done else f"{recovery.keep.name} would go on without {names}; nothing is changed yet",
-        Exit.DONE,
+        f"{summary}; but a proof failed, and {record.VERB} may be run again" if bad else summary,
+        Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=todo.changes,
+        outcomes=outcomes,
         tables=(_standings(found), _lost(recovery)),
+        warnings=survey.unreached,
     )
 
 
@@ -117,7 +181,7 @@ def _standings(found: Outlook) -> Table:
         for one in found.standings
     )
     silent = tuple((found.name_of(one), "?", "?", "", "does not answer") for one in found.silent)
-    return Table("members", "Who is left", ("node", "has the data", "quorum", "networks", ""), rows + silent)
+    return Table("left", "Who is left", ("node", "data", "quorum", "networks", "told"), rows + silent)
 
 
 def _lost(recovery: Recovery) -> Table:

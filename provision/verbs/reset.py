@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from provision import layout
+from provision.backup import record as restore
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Coordinator
 from provision.core.situation import LABEL, Situation
@@ -72,6 +73,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
         if under_way and not only:
             _end(session)
+        if not only:
+            restore.end(session.cluster)
     _refuse_a_new_failure(situation, left)
     return Report(
         "reset",

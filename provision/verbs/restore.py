@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
-from provision import engine, planes
+from provision import engine, layout, planes
 from provision.backup import archive, destination, identity, phases, record
 from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
-from provision.core.plan import Plan, joined
+from provision.core.plan import Change, Plan, joined
+from provision.core.recovery import LostHost, Recovery
 from provision.core.table import Table
 from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
 from provision.migration.networks import of_docker
 from provision.migration.nodes import HELD
 from provision.migration.phases import told
+from provision.recovery import generations
 from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import restore_survey, steps
@@ -27,12 +30,10 @@ from provision.verbs.session import Session
 
 def run_restore(session: Session, *, file: str, plan: bool, yes: bool, lost: Sequence[str]) -> Report:
     """Read the archive, look at the hosts, show what would be done; after a yes, set the cluster up again."""
-    saved = archive.read(destination.read(file))
-    plane, restore, _ = restore_survey.fitting(session.cluster, saved)
-    saved = replace(saved, restore=restore.identity)
-    session.aim_at(plane.restoring(saved))
+    fit = restore_survey.fitting(session.cluster, archive.read(destination.read(file)))
+    session.aim_at(fit.plane.restoring(fit.saved))
     with session.partial_survey() as survey:
-        way = restore_survey.surveyed(session, saved, survey, lost)
+        way = restore_survey.surveyed(session, fit, survey, lost)
         first = steps.entered(session, way.situation, survey.remotes, way.stages[0])
         plans = (
             engine.make_plan(session.plane, first),
@@ -58,7 +59,8 @@ def _to_go_on(problem: Problem, file: str) -> Problem:
 
 def _consent(session: Session, way: Way, plan: Plan) -> None:
     """Ask for a yes to what is done and to what is given up. ConsentMissing."""
-    also = "".join(f"; {one}" for one in dict.fromkeys((*plan.consents, *way.given_up)))
+    shown = Plan(tuple(_shown(change, way) for change in plan))
+    also = "".join(f"; {one}" for one in dict.fromkeys((*way.given_up, *shown.interruptions)))
     what = f"set up {session.cluster.name} from the backup of {way.saved.moment}{also}"
     if not session.agreed(f"Restore? It will {what}."):
         advice = "fab restore FILE --plan shows it; add --yes to agree in advance"
@@ -67,9 +69,9 @@ def _consent(session: Session, way: Way, plan: Plan) -> None:
 
 def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
     """Make the record, put the identity in place, go through the stages, and prove what came of them."""
-    record.begin(session.cluster, way.restore)
-    identity.put(session.cluster.folder, way.identity)
-    planes.record(session.cluster, way.plane)
+    record.begin(session.cluster, way.fit.restore)
+    identity.put(session.cluster.folder, way.fit.identity)
+    planes.record(session.cluster, way.fit.plane)
     situation = restore_survey.with_local(session, way.situation)
     made: list[Plan] = []
     for stage, named in zip(way.stages, plans, strict=True):
@@ -81,19 +83,31 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
             situation = engine.carry_out(session.plane, situation, todo, coordinator, session.progress)
         if stage is not way.stages[-1]:
             situation = engine.gather(session.plane, situation, remotes)
-    session.aim_at(way.plane)
+    session.aim_at(way.fit.plane)
     with session.coordinator(remotes, situation) as coordinator:
         outcomes = proven_and_settled(session, situation, coordinator, joined(made))
     back = _back(session, way, remotes)
     if not any(failures((*outcomes, *back))):
-        remotes.each(lambda remote: remote.run(f"rm -f {MARK} {HELD}", changes=True, what="ending the restore"))
-        record.end(session.cluster)
+        _end(session, way, remotes)
     return _report(session, way, joined(made), (*outcomes, *back))
+
+
+def _end(session: Session, way: Way, remotes: Remotes) -> None:
+    """End the restore. The nodes keep a line of it, as of a recovery: a host without that was away meanwhile."""
+    lines = generations.all_lines(way.situation)
+    if not any(way.fit.restore.identity in line for line in lines):
+        nodes, moment = way.situation.cluster.nodes, datetime.now(UTC).isoformat(timespec="seconds")
+        lost = tuple(LostHost(one.name, one.address) for one in session.cluster.nodes if one not in nodes)
+        lines = (*lines, Recovery(nodes[0], lost, identity=way.fit.restore.identity, moment=moment).line)
+    text = "".join(f"{line}\n" for line in lines).encode()
+    remotes.each(lambda remote: remote.push(text, layout.RECOVERIES))
+    remotes.each(lambda remote: remote.run(f"rm -f {MARK} {HELD}", changes=True, what="ending the restore"))
+    record.end(session.cluster)
 
 
 def _back(session: Session, way: Way, remotes: Remotes) -> tuple[Outcome, ...]:
     """Prove that each container whose disk has survived is back, with its address, and found by its names."""
-    found = proof.proven(session.cluster, phases.as_migration(way.plane, way.surviving), remotes, session.run)
+    found = proof.proven(session.cluster, phases.as_migration(way.fit.plane, way.surviving), remotes, session.run)
     return tuple(
         replace(one, check="restore/containers-are-back", advice=one.advice.replace("fab migrate", record.VERB))
         for one in found.outcomes
@@ -104,22 +118,29 @@ def _planned(session: Session, way: Way, plan: Plan) -> Report:
     return Report(
         "restore",
         f"{steps.changes(plan)} would set up {session.cluster.name} from the backup of {way.saved.moment}",
-        changes=tuple(replace(change, diff="") for change in plan),
+        changes=tuple(_shown(change, way) for change in plan),
         tables=_tables(way),
         warnings=way.warnings,
         times=tuple(session.progress.times.items()),
     )
 
 
+def _shown(change: Change, way: Way) -> Change:
+    """Return a change as the plan shows it: what stops with a restart of Docker, and is started again, is not lost."""
+    back = {(one.node, one.name) for one in way.surviving if one.runs}
+    return replace(change, diff="", stops=tuple(name for name in change.stops if (change.where, name) not in back))
+
+
 def _report(session: Session, way: Way, plan: Plan, outcomes: tuple[Outcome, ...]) -> Report:
     bad = len(list(failures(outcomes)))
+    saved, there = ({one.identity for one in some} for some in (way.saved.containers, way.surviving))
     proofs = f"{bad} of {len(outcomes)} proofs failed" if bad else f"all {len(outcomes)} proofs hold"
     return Report(
         "restore",
         f"{session.cluster.name} is as in the backup of {way.saved.moment}: {len(way.saved.networks)} networks, "
-        f"{len(way.surviving)} of {len(way.saved.containers)} containers; {proofs}",
+        f"{len(saved & there)} of {len(saved)} containers; {proofs}",
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
-        changes=plan.changes,
+        changes=tuple(_shown(change, way) for change in plan),
         outcomes=outcomes,
         tables=_tables(way),
         warnings=way.warnings,

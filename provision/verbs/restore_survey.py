@@ -16,24 +16,34 @@ from provision.core.recovery import Standing
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.docker.containers import Container
-from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Problem
+from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
 from provision.recovery import outlook
+from provision.recovery import record as recovery
 from provision.verbs import steps
 from provision.verbs.session import Session, Survey
 
 
 @dataclass(frozen=True)
-class Way:
-    """What is saved, the control plane without the phases of a restore, the restore, and what leads there."""
+class Fit:
+    """A backup that fits: its control plane, without the phases of a restore; the restore, and what that needs here."""
 
     saved: Saved
     plane: Plane
     restore: Restore
-    #: The files of the identity's folder that are put in place.
+    #: Whether a restore that was killed goes on.
+    goes_on: bool
+    #: The files of the identity's folder that the controller lacks.
     identity: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A backup that fits, what was found on the nodes, and what leads from there to the restored cluster."""
+
+    fit: Fit
     situation: Situation
     stages: tuple[Stage, ...]
     #: The containers whose disks have survived, on the nodes where they are.
@@ -42,13 +52,19 @@ class Way:
     given_up: tuple[str, ...]
     warnings: tuple[Problem, ...]
 
+    @property
+    def saved(self) -> Saved:
+        """What was saved."""
+        return self.fit.saved
 
-def fitting(cluster: Cluster, saved: Saved) -> tuple[Plane, Restore, Mapping[str, bytes]]:
-    """Return the control plane of a backup, the restore, and the files of the identity that the controller lacks.
+
+def fitting(cluster: Cluster, saved: Saved) -> Fit:
+    """Return the backup with the restore that begins or goes on.
 
     PreflightRefused if it is another cluster's, or of a control plane that the cluster cannot have.
     """
     migration.refuse(cluster)
+    recovery.refuse(cluster)
     if saved.cluster != cluster.name:
         what = f"the backup is of the cluster {saved.cluster}, and the inventory names {cluster.name}"
         raise BackupError(Problem(what, str(cluster.path), f"name another backup; or write `cluster: {saved.cluster}`"))
@@ -66,25 +82,23 @@ def fitting(cluster: Cluster, saved: Saved) -> tuple[Plane, Restore, Mapping[str
         raise BackupError(Problem(what, str(cluster.folder), advice))
     goes_on = record.under_way(cluster) is not None
     restore = record.of(cluster, saved)
-    return there, restore, identity.missing(cluster, saved.identity, goes_on=goes_on)
+    files = identity.missing(cluster, saved.identity, goes_on=goes_on)
+    return Fit(replace(saved, restore=restore.identity), there, restore, goes_on, files)
 
 
-def surveyed(session: Session, saved: Saved, survey: Survey, lost: Sequence[str]) -> Way:
+def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) -> Way:
     """Look at the nodes that answer, and for obstacles; return what leads to the restored cluster. PreflightRefused."""
-    plane, restore, files = fitting(session.cluster, saved)
+    saved = fit.saved
     situation = _answering(session, survey, lost)
-    situation = with_local(session, situation, saved if files else None)
-    given_up = () if record.under_way(session.cluster) else _living(session, situation, lost)
+    situation = with_local(session, situation, saved if fit.identity else None)
+    given_up = () if fit.goes_on else _living(session, situation, lost)
     surviving = foreseen.surviving(situation, saved)
     session.aim_at(phases.returning(session.plane, surviving))
-    situation = steps.with_flows(session, tunnels.tried(plane, situation, survey.remotes), survey.remotes)
+    situation = steps.with_flows(session, tunnels.tried(session.plane, situation, survey.remotes), survey.remotes)
     stages = tuple(_with_networks(stage, saved) for stage in steps.stages_to(session, Goal.CONVERGE)(situation))
     warnings = steps.warned(session, stages[-1].foresee(situation))
     return Way(
-        saved,
-        plane,
-        restore,
-        files,
+        fit,
         situation,
         stages,
         surviving,
@@ -96,6 +110,10 @@ def surveyed(session: Session, saved: Saved, survey: Survey, lost: Sequence[str]
 def _answering(session: Session, survey: Survey, lost: Collection[str]) -> Situation:
     """Return the situation of the nodes that answer. ConnectionFailed unless all others are named as lost."""
     situation = survey.situation
+    known = {node.name for node in session.cluster.nodes}
+    if unknown := [name for name in lost if name not in known and not name[:1].isdigit()]:
+        what = f"no node has the name {', '.join(unknown)}"
+        raise UsageError(Problem(what, "--lost", "name a node of the inventory, or the address of another host"))
     silent = [node for node in session.cluster.nodes if node.name not in situation.facts]
     if not situation.facts or not {node.name for node in silent} <= set(lost):
         names = " ".join(f"--lost {node.name}" for node in silent)
@@ -129,11 +147,7 @@ def with_local(session: Session, situation: Situation, unpacked: Saved | None = 
 
 def _living(session: Session, situation: Situation, lost: Collection[str]) -> tuple[str, ...]:
     """Return what a living cluster loses. PreflightRefused unless each of its nodes is named as lost."""
-    try:
-        standings = session.plane.standings(situation)
-    except NotImplementedError:  # draft
-        standings = ()
-    found = outlook.outlook(session.cluster, standings)
+    found = outlook.outlook(session.cluster, session.plane.standings(situation))
     living = [one for one in found.standings if one.has_quorum and one.networks]
     silent = [found.name_of(one) for one in found.silent] if found.may_live else []
     problems = [_problem(one) for one in living if one.node.name not in lost]

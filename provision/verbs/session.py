@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from provision import engine, inventory, planes
+from provision.backup import record as restore
 from provision.checks import catalogue
 from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
@@ -22,6 +23,8 @@ from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFa
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.migration import record as migration
+from provision.recovery import generations
+from provision.recovery import record as recovery
 from provision.remote import Login, Remotes
 from provision.report.progress import Progress
 
@@ -125,6 +128,8 @@ class Session:
         """
         if lock != "reset":
             migration.refuse(self.cluster)
+            recovery.refuse(self.cluster)
+            restore.refuse(self.cluster)
         starts, problems = self._starts()
         if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
@@ -140,6 +145,9 @@ class Session:
                     situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
                 if lock != "reset":
                     migration.refuse(self.cluster, situation.facts)
+                    recovery.refuse(self.cluster, situation.facts)
+                    restore.refuse(self.cluster, situation.facts)
+                    generations.refuse_divided(situation)
                 if supplies and (wrong := (*problems[self.plane], *missing)):
                     raise PreflightRefused(*wrong)
                 yield remotes, situation

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from provision import inventory, layout
+from provision.backup import record as restore
 from provision.checks import outgrown
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
@@ -16,6 +17,8 @@ from provision.inventory.model import Node
 from provision.migration import record as migration
 from provision.network.subnets import assigned
 from provision.ports import Port
+from provision.recovery import generations
+from provision.recovery import record as recovery
 from provision.report import Report
 from provision.resources import packet_rules
 from provision.verbs.session import Session
@@ -40,6 +43,10 @@ def run_status(session: Session, *, store: bool) -> Report:
     too_new = outgrown.problems(plane, situation)
     problems = (
         *migration.warnings(session.cluster, situation.facts),
+        *recovery.warnings(session.cluster, situation.facts),
+        *restore.warnings(session.cluster, situation.facts),
+        *generations.divided(situation),
+        *generations.warnings(plane, situation),
         *survey.unreached,
         *too_new,
         *packet_rules.problems(situation),

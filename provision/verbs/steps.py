@@ -17,6 +17,7 @@ from provision.core.situation import Situation
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
 from provision.phases import installation, upgrade
+from provision.recovery import generations
 from provision.remote import Remotes
 from provision.report import Report
 from provision.resources import packet_rules
@@ -82,6 +83,7 @@ def warned(session: Session, situation: Situation, ignored: Collection[str] = ()
     return (
         *inventory.warnings(session.cluster),
         *session.plane.warnings(situation),
+        *generations.warnings(session.plane, situation),
         *upgrade.by_hand(situation),
         *session.plane.outage(situation),
         *(outcome.problem for outcome in outcomes if outcome.status == "warning"),

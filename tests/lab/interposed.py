@@ -22,6 +22,8 @@ from provision.phases.departure import Departure
 from provision.phases.networks import Networks
 from provision.planes.etcd import pki
 from provision.planes.etcd.phases.members import Removal
+from provision.planes.etcd.phases.recovery import FirstNetwork, Freed
+from provision.planes.etcd.restoring import Keys
 from provision.planes.swarm.phases.leave import Removal as SwarmRemoval
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.remote import Remote
@@ -46,8 +48,9 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         if name == step and when == "after":
             do()
 
-    run, push, make = Remote.run, Remote.push, pki.make
-    change = {kind: kind.change_cluster for kind in (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval)}
+    run, push, make, shut_out = Remote.run, Remote.push, pki.make, pki.shut_out
+    kinds = (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval, FirstNetwork, Freed, Keys)
+    change = {kind: kind.change_cluster for kind in kinds}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:
         with around(f"{self.node.name}: {options.get('what')}"):
@@ -65,7 +68,12 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         with around("controller: phase pki"):
             return make(*arguments, **options)
 
+    def interposed_shut_out(*arguments: Any, **options: Any) -> Any:
+        with around("controller: phase shut-out"):
+            return shut_out(*arguments, **options)
+
     Remote.run, Remote.push, pki.make = interposed_run, interposed_push, interposed_make
+    pki.shut_out = interposed_shut_out
     for kind in change:
         kind.change_cluster = interposed_change  # type: ignore[method-assign]
     # Fabric's program ends with os._exit: the exit code is replaced there if the step was not reached.

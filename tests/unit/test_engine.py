@@ -35,6 +35,7 @@ from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import with_identity
 from provision.planes.etcd.pki import Identity
 from provision.planes.etcd.plane import PLANE
+from provision.recovery import generations
 from provision.resources import NoRuleset
 
 Change = Callable[[Facts], Facts]
@@ -301,7 +302,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
     asked = engine.question(PLANE, situation, situation.cluster.node("node1"))
     expected = planned_sample(tmp_path).facts["node1"]
-    assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE}
+    assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE, *generations.QUESTION.paths}
     assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
     assert set(asked.units) == {paths.ETCD_UNIT, layout.DOCKER_UNIT, paths.JOIN_UNIT, layout.MEND_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}

@@ -16,6 +16,9 @@ from provision.planes.etcd import paths, ports
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import CONTROLLER_DOCKER, Authority
 
+#: The answers of a node's own member.
+TOLD = ("members", "member-status", "endpoints")
+
 
 def peer_url(node: Node) -> str:
     """Return the URL on which the other members reach this one."""

@@ -11,9 +11,10 @@ from provision import layout
 from provision.core.check import Check, collect
 from provision.core.phase import Phase
 from provision.core.plane import Goal, Plane, Stage
+from provision.core.recovery import Recovery, Standing
 from provision.core.resource import call
 from provision.core.saved import Saved
-from provision.core.situation import Situation
+from provision.core.situation import Situation, is_shared
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem, Unanswered
 from provision.facts import Facts, Question, join
@@ -25,7 +26,18 @@ from provision.phases.images import Images
 from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.etcd import adopting, disk, leaving, membership, paths, pki, release, strangers, validity
+from provision.planes.etcd import (
+    adopting,
+    disk,
+    leaving,
+    membership,
+    paths,
+    pki,
+    recovery,
+    release,
+    strangers,
+    validity,
+)
 from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import Local, local, with_identity
 from provision.planes.etcd.node import follow_up, functions
@@ -37,6 +49,7 @@ from provision.planes.etcd.phases.pki import Certificates
 from provision.planes.etcd.phases.quorum import Quorum
 from provision.planes.etcd.phases.strangers import Strangers
 from provision.planes.etcd.ports import PORTS
+from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window
 
@@ -68,6 +81,7 @@ class EtcdPlane(Plane):
         Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
         Lost(),
         Etcd(),
+        Generations(),
         upgrade.Upgrade(_is_in, lambda _, node: node.member, lambda *_: ""),
         Docker(),
         Images(lambda situation: bool(situation.guests)),
@@ -81,6 +95,7 @@ class EtcdPlane(Plane):
     )
     renewal = "fab provision renews leaves, fab certs --rotate --authority makes new authorities"
     node_columns = ("rows mended",)
+    kept_data = f"{paths.DATA}/removed-…"
     daemon_keys = frozenset(
         {
             *("hosts", "tls", "tlsverify", "tlscacert", "tlscert", "tlskey"),
@@ -98,6 +113,15 @@ class EtcdPlane(Plane):
     def is_on(self, facts: Facts) -> bool:
         """Say whether the node's dockerd is told of the store."""
         return paths.DOCKER_STORE in facts.paths
+
+    def holds_data(self, facts: Facts) -> bool:
+        """Say whether the node has a log of the store that we set up."""
+        return paths.ETCD_BOOTSTRAP in facts.paths and facts.answers.get("store-log", "").strip() == "yes"
+
+    def disowned(self, facts: Facts) -> Facts:
+        """Leave out what its member says, and networks that hosts share."""
+        answers = {name: answer for name, answer in facts.answers.items() if name not in membership.TOLD}
+        return replace(facts, answers=answers, networks=tuple(one for one in facts.networks if not is_shared(one)))
 
     def local(self, cluster: Cluster) -> tuple[Local, tuple[Problem, ...]]:
         """Return the release and the identity; a release that will not do is a problem, a damaged identity an error."""
@@ -171,6 +195,11 @@ class EtcdPlane(Plane):
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:
             calls.setdefault(member, []).append(call("fact_health", *urls))
+        if membership.is_lost(situation):
+            answering = (node.address for node in situation.cluster.nodes if node.name in situation.facts)
+            wanted = [call("fact_lost_endpoints", *answering), "fact_store_networks"]
+            for name in situation.facts:
+                calls.setdefault(name, []).extend(wanted)
         if hosts := strangers.endpoints(situation):
             for node in strangers.asked(situation):
                 calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))
@@ -241,6 +270,20 @@ class EtcdPlane(Plane):
         from provision.planes.etcd.restoring import Restoring
 
         return Restoring(saved)
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return which nodes are members, and what each of these knows."""
+        return recovery.standings(situation)
+
+    def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
+        """Return those that have an endpoint in the store."""
+        return recovery.containers(situation, address)
+
+    def recovering(self, recovery: Recovery) -> Plane:
+        """Return the plane in which one member becomes the whole store."""
+        from provision.planes.etcd.recovering import RecoveringPlane
+
+        return RecoveringPlane(recovery)
 
     def open(self, remotes: Remotes, situation: Situation) -> EtcdCoordinator:
         """Return the door to the store and to each Docker API."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision import layout
 from provision.backup.record import MARK
-from provision.core.phase import Phase
+from provision.core.phase import Phase, Wave
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Goal, Stage, after_preparation, as_it_is
 from provision.core.resource import Difference, Resource, call
@@ -25,17 +25,16 @@ from provision.planes.etcd import paths, tree
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import Local
 from provision.planes.etcd.node import functions
+from provision.planes.etcd.phases.docker import Docker
 from provision.planes.etcd.phases.etcd import Etcd, wait_for_members
 from provision.planes.etcd.plane import EtcdPlane
 from provision.resources.system import stopped_a_while
 
 if TYPE_CHECKING:
-    import etcd3
-
     from provision.core.plane import Coordinator
 
-#: A key of ours: the restore whose keys are in the store.
-RESTORED = "/overlay-provision/restored"
+#: What the mark on a node says beside the restore, when the keys are in the store.
+DONE = "keys"
 
 
 class Restoring(EtcdPlane):
@@ -56,8 +55,8 @@ class Restoring(EtcdPlane):
         return replace(kept, token=f"overlay-{self._saved.restore}"), problems
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask, beside all else, for the restore whose keys are in the store."""
-        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=(call("fact_key", "restored", RESTORED),))
+        """Ask, beside all else, how far this restore is, and which networks a store has that is at work."""
+        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_store_networks",))
         return join([super().question(situation, node), own])
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
@@ -77,7 +76,7 @@ def _phases(saved: Saved) -> Iterator[Phase]:
     """Yield the plane's phases, and those of a restore. Nothing waits for networks: the saved ones are known."""
     for phase in EtcdPlane.phases:
         kind = type(phase)
-        yield kind(lambda _: False) if kind in (Networks, Keepers) else phase
+        yield kind(lambda _: False) if kind in (Networks, Keepers) else Together() if kind is Docker else phase
         if kind is Installation:
             yield Aside(saved)
         if kind is Etcd:
@@ -86,10 +85,15 @@ def _phases(saved: Saved) -> Iterator[Phase]:
 
 def _is_former(facts: Facts, saved: Saved) -> bool:
     """Say whether a node has a store of before this restore, or a dockerd that was started on one."""
-    mark = facts.paths.get(MARK)
-    if mark and (mark.text or "").strip() == saved.restore:
+    if saved.restore in _mark(facts):
         return False
     return paths.ETCD_BOOTSTRAP in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
+
+
+def _mark(facts: Facts) -> list[str]:
+    """Return the words of the mark on a node: of which restore, and whether that has put the keys back."""
+    there = facts.paths.get(MARK)
+    return ((there and there.text) or "").split()
 
 
 def without_former(situation: Situation, saved: Saved) -> Situation:
@@ -104,11 +108,16 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
             facts,
             paths={path: there for path, there in facts.paths.items() if path != paths.ETCD_BOOTSTRAP},
             answers=answers | {"store-log": "no"},
-            units=units | {layout.DOCKER_UNIT: replace(docker, inputs={})},
+            units=units | {layout.DOCKER_UNIT: replace(docker, inputs=_without_store(docker.inputs))},
         )
 
     found = {name: cleared(facts) if _is_former(facts, saved) else facts for name, facts in situation.facts.items()}
     return replace(situation, facts=found)
+
+
+def _without_store(inputs: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a dockerd was started with, as if it had read another list of members: so that it is restarted."""
+    return {path: digest for path, digest in inputs.items() if path != paths.DOCKER_STORE}
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,14 @@ class Aside(Phase):
         return (FormerStore(self._saved),)
 
 
+class Together(Docker):
+    """All dockerds restart at once: one that runs on tells the others of containers that have other addresses now."""
+
+    def waves(self, situation: Situation, changes: Mapping[str, Sequence[Change]]) -> tuple[Wave, ...]:
+        """Return all nodes, together."""
+        return Phase.waves(self, situation, changes)
+
+
 class Keys(Phase):
     """The saved keys are in the store, before any dockerd joins."""
 
@@ -163,7 +180,7 @@ class Keys(Phase):
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the keys, unless this restore has put them there."""
-        if any(self._saved.restore in facts.answers.get("restored", "") for facts in situation.facts.values()):
+        if any(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values()):
             return ()
         return (Change(CLUSTER, self.name, "keys of the backup", "create", note=tree.told(self._keys)),)
 
@@ -172,18 +189,17 @@ class Keys(Phase):
         return tree.of(self._saved)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Write them, and then the mark that they are there."""
+        """Write them, and then on every node that they are there."""
         door = opened(coordinator)
         wait_for_members(door, situation.cluster.members)
         store = door.store()
-        if (store.get(RESTORED) or {}).get("value") == self._saved.restore:
-            return
         for key, value in tree.to_write(self._keys):
             (store.put_new if tree.changes_with_use(key) else store.put)(key, value)
         for name, content in self._keys.v3.items():
             door.v3(store.node, partial(_put, name, content))
-        store.put(RESTORED, self._saved.restore)
+        mark = f"{self._saved.restore} {DONE}\n".encode()
+        door.remotes.each(lambda remote: remote.push(mark, MARK))
 
 
-def _put(name: bytes, content: bytes, client: etcd3.Etcd3Client) -> None:
+def _put(name: bytes, content: bytes, client: Any) -> None:
     client.put(name, content)

@@ -6,7 +6,7 @@ the host is lost, no dockerd does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -32,9 +32,15 @@ def endpoints(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
     """Return the endpoints of strangers, by the host's address. A host that is about to leave is no stranger."""
     leave = {host.address for host in departure.leaving(situation)}
     members = (facts for facts in situation.facts.values() if member_status(facts).get("leader"))
-    lines = (line.split() for facts in members for line in facts.answers.get("endpoints", "").splitlines())
-    found = sorted({Endpoint(host, name, network, identity) for network, identity, host, name in lines})
-    return {host: tuple(of_host) for host, of_host in groupby(found, lambda one: one.host) if host not in leave}
+    found = parsed(line for facts in members for line in facts.answers.get("endpoints", "").splitlines())
+    return {host: of_host for host, of_host in found.items() if host not in leave}
+
+
+def parsed(lines: Iterable[str]) -> Mapping[str, tuple[Endpoint, ...]]:
+    """Return endpoints by the host's address, from the lines of a node's answer."""
+    fields = (line.split() for line in lines)
+    found = sorted({Endpoint(host, name, network, identity) for network, identity, host, name in fields})
+    return {host: tuple(of_host) for host, of_host in groupby(found, lambda one: one.host)}
 
 
 def asked(situation: Situation) -> tuple[Node, ...]:

@@ -36,6 +36,7 @@ from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
 from provision.ports import Port
+from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window
 
@@ -96,6 +97,7 @@ class SwarmPlane(Plane):
         upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         Docker(),
         Swarm(),
+        Generations(),
         Authority(),
         Networks(is_lost),
         Images(),

@@ -42,14 +42,14 @@ set_data_aside() {
     sync_path /var/lib/etcd
 }
 
-# set_store_aside MARK IDENTITY: move the data of a store that is to be made anew aside, and let dockerd be restarted: it
-# is as if it had been started by somebody else. The mark says that this was done for the restore of this identity.
+# set_store_aside MARK IDENTITY: move the data of a store that is to be made anew aside, and let dockerd be restarted, as if
+# it had read another list of members. The mark says that this was done for the restore of this identity.
 set_store_aside() {
     set_data_aside
-    for file in /etc/etcd/bootstrap.env /run/overlay-provision/docker.service.inputs; do
-        rm -f "$file" || die "cannot remove $file"
-    done
+    rm -f /etc/etcd/bootstrap.env || die "cannot remove /etc/etcd/bootstrap.env"
     [ ! -d /etc/etcd ] || sync_path /etc/etcd
+    inputs=/run/overlay-provision/docker.service.inputs
+    [ ! -f "$inputs" ] || sed -i '\|/store\.env$|d' "$inputs" || die "cannot write $inputs"
     (umask 077 && printf '%s\n' "$2" >"$1.new") && sync_path "$1.new" && mv -f "$1.new" "$1" || die "cannot write $1"
     sync_path "$(dirname "$1")"
 }

@@ -36,12 +36,6 @@ fact_endpoints() {
     own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer endpoints
 }
 
-# fact_key NAME KEY: print the value of a key that Docker's version of the API has, as this node's own member has it.
-fact_key() {
-    is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
-    own_keys get "$2" | fact_encoded answer "$1"
-}
-
 # endpoints_elsewhere ADDRESS… < JSON: print `NETWORK ID HOST NAME` for each of these endpoints. etcd gives an endpoint as a
 # JSON text, with its fields in alphabetical order.
 endpoints_elsewhere() {
@@ -52,11 +46,11 @@ endpoints_elsewhere() {
         done
 }
 
-# fact_store_data: print whether etcd's folder contains anything but the data of a removed member that was set aside, and
+# fact_store_data: print whether etcd's folder contains anything but data that was set aside or copied by a recovery, and
 # what each new ext4 file system contains.
 fact_store_data() {
     for entry in /var/lib/etcd/* /var/lib/etcd/.[!.]*; do
-        case $entry in */removed-* | */lost+found) continue ;; esac
+        case $entry in */removed-* | */before-recovery-* | */lost+found) continue ;; esac
         if [ -e "$entry" ] || [ -h "$entry" ]; then
             echo yes | fact_encoded answer store-data
             return
@@ -75,4 +69,17 @@ fact_store_log() {
 fact_store_in_use() {
     sed -n 's/.*"cluster-store": "etcd:\/\/\([^"]*\)", "cluster-advertise": "\([^"]*\)".*/\1 \2/p' \
         /run/overlay-provision/daemon.json 2>/dev/null | fact_encoded answer store-in-use
+}
+
+# fact_lost_endpoints ADDRESS…: print the endpoints of hosts without one of these addresses, without a quorum too.
+fact_lost_endpoints() {
+    [ -f /etc/etcd/etcd.env ] || return 0
+    own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer lost-endpoints
+}
+
+# fact_store_networks: print the names of the networks that this node's own member has, without a quorum too.
+fact_store_networks() {
+    [ -f /etc/etcd/etcd.env ] || return 0
+    own_keys ls --recursive /docker/network/v1.0/network | sed 's/"key":/\n&/g' | tr -d '\134' |
+        sed -n 's|^"key":"[^"]*/[0-9a-f]*","value":"{.*"name":"\([^"]*\)".*|\1|p' | fact_encoded answer store-networks
 }

@@ -98,9 +98,15 @@ class Certificates(Phase):
 
 def trusted_files(situation: Situation, node: Node) -> tuple[File, ...]:
     """Return the authorities' certificates that etcd reads when it starts."""
+    identity = local(situation).identity
+
+    def trusted(authority: str) -> bytes | None:
+        clients = authority == pki.Authority.CLIENT
+        return identity.trusted_clients(node) if clients else identity.trusted(authority)
+
+    places = etcd_places(node)
     return tuple(
-        File(place.authority, local(situation).identity.trusted(place.leaf.authority), 0o444, opaque=True, public=True)
-        for place in etcd_places(node)
+        File(place.authority, trusted(place.leaf.authority), 0o444, opaque=True, public=True) for place in places
     )
 
 

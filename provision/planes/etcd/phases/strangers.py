@@ -35,7 +35,8 @@ class Strangers(Phase):
             found for host, found in strangers.to_free(situation).items() if _change(situation, host, found) == change
         )
         for endpoint in next(freed):
-            attempt = partial(_free, opened(coordinator), _order(situation, endpoint), endpoint)
+            nodes = order(situation.cluster.nodes, situation, endpoint)
+            attempt = partial(free, opened(coordinator), nodes, endpoint)
             what = f"Docker frees the endpoint of {endpoint.name}"
             waiting.until(attempt, what, CLUSTER, f"journalctl -u docker; then {paths.ADVICE}")
 
@@ -47,16 +48,16 @@ def _change(situation: Situation, host: str, found: tuple[Endpoint, ...]) -> Cha
     return Change(CLUSTER, Strangers.name, f"endpoints of {host}", "free", note=names, consent=asked if users else "")
 
 
-def _order(situation: Situation, endpoint: Endpoint) -> Sequence[Node]:
+def order(nodes: Sequence[Node], situation: Situation, endpoint: Endpoint) -> Sequence[Node]:
     """Return the nodes; those that run a container of this name come last, because it is renamed for a moment."""
 
     def has_name(node: Node) -> bool:
         return any(one.name == endpoint.name for one in situation.of(node).containers)
 
-    return sorted(situation.cluster.nodes, key=has_name)
+    return sorted(nodes, key=has_name)
 
 
-def _free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoint) -> None:
+def free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoint) -> None:
     """Let one node after another compare the ID and free the endpoint. StepFailed if it is still there afterwards."""
     script = "\n".join(
         (

@@ -34,7 +34,8 @@ def foreseen(cluster: Cluster, step: Step) -> Identity:
         # An authority that was taken over has no key: the first leaf of its kind may come only now.
         needs += tuple(Need(f"leaf {leaf}", "renew" if found.will_hold(leaf) else "create") for leaf in issued)
     authorities = both if step is Step.LEAVES else {name: trusted[1:] for name, trusted in both.items()}
-    return replace(found, step=step, signers=new, authorities=authorities, issued=issued, needs=needs)
+    pinned = found.pinned if step is Step.LEAVES else None
+    return replace(found, step=step, signers=new, authorities=authorities, issued=issued, needs=needs, pinned=pinned)
 
 
 @cache

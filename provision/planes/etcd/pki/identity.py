@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from provision.errors import PreflightRefused, Problem
-from provision.inventory.model import Cluster
+from provision.inventory.model import Cluster, Node
 from provision.pki import certificates
 from provision.pki.certificates import LEAF_LIFETIME, RENEW_BEFORE, Signer
 from provision.pki.leaf import Issued, Leaf
-from provision.planes.etcd.pki import rotation
-from provision.planes.etcd.pki.leaves import CONTROLLER_DOCKER, CONTROLLER_STORE, Authority, leaves
+from provision.planes.etcd.pki import pins, rotation
+from provision.planes.etcd.pki.leaves import CONTROLLER_DOCKER, CONTROLLER_STORE, Authority, leaves, store_leaf
+from provision.planes.etcd.pki.pins import Pins
 from provision.planes.etcd.pki.rotation import RotationTarget, Step
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class Need(NamedTuple):
     """One thing that `make` would do. `what`: its object, such as `authority docker` or `leaf docker/controller`.
 
-    `action`: `create`, `renew`, `tighten`, or the step of a rotation.
+    `action`: `create`, `renew`, `tighten`, `pin`, or the step of a rotation.
     """
 
     what: str
@@ -55,6 +56,9 @@ class Identity:
     needs: tuple[Need, ...]
     #: The controller's leaves that the daemons accept now, those that are about to be renewed included.
     accepted: frozenset[Leaf] = frozenset()
+    #: The leaves that etcd accepts one by one, after a recovery; and who signs those of its new clients.
+    pinned: Pins | None = None
+    client_signer: Signer | None = None
 
     @classmethod
     def read(cls, cluster: Cluster, now: datetime | None = None, target: RotationTarget | None = None) -> Identity:
@@ -68,8 +72,11 @@ class Identity:
         signers: dict[str, Signer] = {
             name: signer for name in Authority if (signer := _read_signer(folder / name, step))
         }
+        pinned = pins.read(folder) if step in (Step.TRUST, Step.LEAVES) else None
+        clients = _read_signer(folder / Authority.CLIENT, Step.LEAVES) if pinned else None
         wanted = leaves(cluster)
-        found = ((leaf, _read_leaf(folder, leaf, signers.get(leaf.authority), moment, target)) for leaf in wanted)
+        reading = _Reading(folder, signers, moment, target, pinned if step is Step.TRUST else None, clients)
+        found = ((leaf, reading.leaf(leaf)) for leaf in wanted)
         issued = {leaf: one for leaf, one in found if one}
         unfit = [leaf for leaf in wanted if leaf not in issued and can_sign(signers.get(leaf.authority))]
         turning = rotation.is_pending(folder, tuple(Authority), step)
@@ -78,12 +85,13 @@ class Identity:
             *aging(signers, moment, step),
             *(Need(f"authority {name}", step) for name in Authority if turning and step),
             *(_need(folder, leaf) for leaf in unfit),
+            *(Need(f"leaf {leaf}", "pin") for leaf in reading.unpinned(cluster, issued)),
         )
         authorities = {str(name): _read_trusted(folder / name, step) for name in Authority}
         own = (CONTROLLER_STORE, CONTROLLER_DOCKER)
         accepted = frozenset(leaf for leaf in own if _is_accepted(folder, leaf, authorities[leaf.authority], moment))
         kept = tuple(_kept(folder, wanted, step))
-        return cls(folder, moment, target, step, signers, authorities, issued, kept, needs, accepted)
+        return cls(folder, moment, target, step, signers, authorities, issued, kept, needs, accepted, pinned, clients)
 
     def get(self, leaf: Leaf) -> Issued | None:
         """Return an issued leaf; None if it is missing or no longer fit."""
@@ -105,6 +113,19 @@ class Identity:
         if self.certificate(authority) is None or len(found) < len(rotation.trusted(self.folder, self.step)):
             return None
         return b"".join(map(certificates.certificate_pem, found))
+
+    def trusted_clients(self, node: Node) -> bytes | None:
+        """Return what a member trusts of clients: after a recovery, pinned leaves in place of the old authority."""
+        trusted = self.trusted(Authority.CLIENT)
+        if self.pinned is None or trusted is None:
+            return trusted
+        accepted = self.pinned.of(node)
+        new = certificates.certificate_pem(self.authorities[Authority.CLIENT][-1])
+        return None if accepted is None else b"".join((new, *accepted))
+
+    def signer(self, leaf: Leaf) -> Signer | None:
+        """Return who signs a leaf: after a recovery, the new authority those of the store's clients."""
+        return self.client_signer if _is_of_client(leaf) and self.client_signer else self.signers.get(leaf.authority)
 
     def paths(self, leaf: Leaf) -> tuple[Path, Path]:
         """Return the paths of a leaf's certificate and key, for clients that read files."""
@@ -194,18 +215,49 @@ def _damaged(base: Path, what: str) -> PreflightRefused:
     return PreflightRefused(Problem(what, str(base), advice))
 
 
-def _read_leaf(
-    folder: Path, leaf: Leaf, signer: Signer | None, moment: datetime, target: RotationTarget
-) -> Issued | None:
-    if signer is None:
-        return None
-    try:
-        certificate, key = (path.read_bytes() for path in files_of(folder, leaf))
-    except OSError:
-        return None
-    if not certificates.is_fit(leaf, certificate, key, signer, moment, target.leaves_since):
-        return None
-    return Issued(certificate, key, certificates.certificate_pem(signer.certificate))
+@dataclass(frozen=True)
+class _Reading:
+    """What decides whether a leaf is fit. `pinned`: None where only the signer counts."""
+
+    folder: Path
+    signers: Mapping[str, Signer]
+    moment: datetime
+    target: RotationTarget
+    pinned: Pins | None
+    clients: Signer | None
+
+    def leaf(self, leaf: Leaf) -> Issued | None:
+        """Return a leaf if it is fit."""
+        signer = self.signers.get(leaf.authority)
+        try:
+            certificate, key = (path.read_bytes() for path in files_of(self.folder, leaf))
+        except OSError:
+            return None
+        if signer is None:
+            return None
+        counts: Signer | None = signer
+        if self.pinned and _is_of_client(leaf):
+            counts = None if self._is_pinned(certificate) else self.clients
+        if not certificates.is_fit(leaf, certificate, key, counts, self.moment, self.target.leaves_since):
+            return None
+        return Issued(certificate, key, certificates.certificate_pem(signer.certificate))
+
+    def _is_pinned(self, certificate: bytes) -> bool:
+        common = self.pinned.common if self.pinned else frozenset()
+        return any(certificates.certificate_pem(one) in common for one in certificates.load_all(certificate)[:1])
+
+    def unpinned(self, cluster: Cluster, issued: Mapping[Leaf, Issued]) -> Iterator[Leaf]:
+        """Yield the leaves of members that these do not accept yet."""
+        own = self.pinned.own if self.pinned else {}
+        for leaf in map(store_leaf, cluster.members if self.pinned else ()):
+            there = certificates.load_all(issued[leaf].certificate)[0] if leaf in issued else None
+            if there is None or own.get(leaf.name) != certificates.certificate_pem(there):
+                yield leaf
+
+
+def _is_of_client(leaf: Leaf) -> bool:
+    """Say whether a leaf is that of a mere client of the store."""
+    return leaf.authority == Authority.CLIENT and not leaf.server
 
 
 def _is_accepted(folder: Path, leaf: Leaf, trusted: Sequence[x509.Certificate], moment: datetime) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from provision.inventory.model import Cluster
 from provision.pki import certificates, files
 from provision.pki.certificates import Signer
-from provision.planes.etcd.pki import rotation
+from provision.planes.etcd.pki import pins, rotation
 from provision.planes.etcd.pki.identity import Identity, aging, can_sign, files_of
 from provision.planes.etcd.pki.leaves import Authority, leaves
 from provision.planes.etcd.pki.rotation import RotationTarget, Step
@@ -51,15 +51,51 @@ def _supply(cluster: Cluster, identity: Identity, moment: datetime) -> None:
     if step:
         _turn(cluster, step, moment)
     for leaf in leaves(cluster):
-        if leaf not in identity.issued and can_sign(signers[leaf.authority]):
+        signer = identity.signer(leaf) if identity.client_signer else signers[leaf.authority]
+        if leaf not in identity.issued and signer and can_sign(signer):
             certificate_path, key_path = files_of(folder, leaf)
             key = certificates.new_key()
-            certificate = certificates.sign_leaf(leaf, key, signers[leaf.authority], moment)
+            certificate = certificates.sign_leaf(leaf, key, signer, moment)
             # If the run is killed between these two, key and certificate do not match, and the next run replaces both.
             files.write(key_path, certificates.key_pem(key), 0o400)
             files.write(certificate_path, certificates.certificate_pem(certificate), 0o444)
+    if identity.pinned and step is Step.TRUST:
+        pins.write_own(cluster)
     for name in Authority:
         files.sync_folder(folder / name)
+
+
+def shut_out(cluster: Cluster, recovery: str, now: datetime | None = None) -> Identity:
+    """Begin the rotation of a recovery: etcd accepts no clients but those of these nodes, and the controller.
+
+    A second recovery replaces the new authority of clients once more. It may be killed anywhere, and done again.
+    Not in a later step of a rotation, in which some dockerds trust each authority alone: `can_shut_out`.
+    """
+    moment = now or datetime.now(UTC)
+    base = cluster.folder / Authority.CLIENT
+    try:
+        with files.locked(cluster.folder.parent):
+            make_folders(cluster.folder)
+            if not has_shut_out(cluster, recovery):
+                for kind in ("crt", "key"):
+                    (base / f"next.{kind}").unlink(missing_ok=True)
+                _make_authority(cluster, Authority.CLIENT, base / "next.crt", base / "next.key", moment)
+                pins.write(cluster, recovery)
+                _turn(cluster, Step.TRUST, moment)
+    except OSError as error:
+        raise files.refused(error, cluster.folder) from error
+    return make(cluster, now)
+
+
+def can_shut_out(cluster: Cluster) -> bool:
+    """Say whether no rotation is in a step in which the new authorities sign."""
+    return rotation.recorded(cluster.folder) in (None, Step.TRUST)
+
+
+def has_shut_out(cluster: Cluster, recovery: str) -> bool:
+    """Say whether the rotation of this recovery has begun."""
+    there = pins.read(cluster.folder)
+    return there is not None and there.recovery == recovery and rotation.recorded(cluster.folder) is not None
 
 
 def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
@@ -79,6 +115,7 @@ def _turn(cluster: Cluster, step: Step, moment: datetime) -> None:
     if step is Step.DROP:
         for base in bases.values():
             rotation.drop(base)
+            pins.clear(base)
             files.sync_folder(base)
         (folder / rotation.RECORD).unlink()
         files.sync_folder(folder)

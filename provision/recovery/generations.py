@@ -1,0 +1,101 @@
+"""Which recoveries each node was part of, and so which nodes were away during one. Pure.
+
+Every recovery adds a line to a list on the nodes that were left. A node whose list is shorter, and which has data of
+the cluster, was given up, and has returned: what its data says of the cluster counts no more, however new it looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from provision import layout
+from provision.core.phase import Phase
+from provision.core.plane import Plane
+from provision.core.recovery import Recovery
+from provision.core.situation import Situation
+from provision.errors import PreflightRefused, Problem
+from provision.facts import Facts, Question
+from provision.inventory.model import Node
+from provision.resources import File, Resource
+
+#: What every node is asked.
+QUESTION = Question(
+    paths=(layout.RECOVERIES, layout.RECOVERY),
+    hashed=(layout.RECOVERIES,),
+    shown=(layout.RECOVERIES, layout.RECOVERY),
+)
+
+
+def lines(facts: Facts) -> tuple[str, ...]:
+    """Return a node's list, the oldest recovery first."""
+    there = facts.paths.get(layout.RECOVERIES)
+    return tuple(((there and there.text) or "").splitlines())
+
+
+def all_lines(situation: Situation) -> tuple[str, ...]:
+    """Return the longest list that a node has."""
+    return max(map(lines, situation.facts.values()), key=len, default=())
+
+
+def with_recovery(facts: Facts, recovery: Recovery) -> bytes:
+    """Return the list that all nodes that are left get: that of the node that is kept, and the recovery."""
+    earlier = (line for line in lines(facts) if line != recovery.line)
+    return "".join(f"{line}\n" for line in (*earlier, recovery.line)).encode()
+
+
+def returned(plane: Plane, situation: Situation) -> tuple[str, ...]:
+    """Return the names of the nodes that have data from before a recovery in which they were given up."""
+    longest = all_lines(situation)
+    return tuple(
+        name
+        for name, facts in situation.facts.items()
+        if plane.holds_data(facts) and lines(facts) != longest and lines(facts) == longest[: len(lines(facts))]
+    )
+
+
+def divided(situation: Situation) -> tuple[Problem, ...]:
+    """Say that nodes were part of different recoveries: there are two clusters, and a person chooses one."""
+    longest = all_lines(situation)
+    other = [name for name, facts in situation.facts.items() if lines(facts) != longest[: len(lines(facts))]]
+    if not other:
+        return ()
+    what = f"{', '.join(other)}: recovered apart from the other nodes: there are two clusters now"
+    return (Problem(what, "cluster", "fab recover --keep NODE settles it: the others join that node's cluster anew"),)
+
+
+def of_those_present(plane: Plane, situation: Situation) -> Situation:
+    """Return the situation in which nodes that have returned say nothing of the cluster."""
+    away = returned(plane, situation)
+    facts = {name: plane.disowned(found) if name in away else found for name, found in situation.facts.items()}
+    return replace(situation, facts=facts) if away else situation
+
+
+def warnings(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
+    """Say which nodes have returned, and how they join again."""
+    longest = all_lines(situation)
+    problems = []
+    for name in returned(plane, situation):
+        moment = longest[len(lines(situation.facts[name]))].split()[1:2]
+        what = f"this host was given up in the recovery of {''.join(moment)}: its old data is not let in"
+        advice = f"fab provision --yes lets it join anew; its old data is kept in {plane.kept_data}"
+        problems.append(Problem(what, name, advice))
+    return tuple(problems)
+
+
+def refuse_divided(situation: Situation) -> None:
+    """Raise PreflightRefused where nodes were part of different recoveries."""
+    if problems := divided(situation):
+        raise PreflightRefused(*problems)
+
+
+class Generations(Phase):
+    """Every node has the list of recoveries, once there was one; a node takes it when its old data is put aside."""
+
+    name = "recoveries"
+
+    def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
+        """Return the list, if a node has it."""
+        longest = all_lines(situation)
+        if not longest:
+            return ()
+        return (File(layout.RECOVERIES, "".join(f"{line}\n" for line in longest).encode(), 0o600),)

@@ -1,0 +1,342 @@
+"""The loss of a quorum as values: what may be done, who was away, what is recorded, who is shut out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cluster_sample import answering, lines, planned, planned_sample, store_member
+from handshakes import accepts
+from pki_sample import node, sample
+
+from provision import layout
+from provision.core.recovery import LostHost, Recovery, Standing
+from provision.core.situation import Situation
+from provision.engine import make_plan
+from provision.errors import PreflightRefused
+from provision.facts import Facts, PathFact
+from provision.inventory.model import Cluster
+from provision.pki import certificates
+from provision.planes.etcd import paths, pki
+from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.phases.pki import docker_places, etcd_places
+from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
+from provision.planes.etcd.plane import PLANE
+from provision.recovery import generations, outlook, record
+
+FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
+WORKER = node("node6", "192.0.2.6", member=False)
+
+
+def looked_at(tmp_path: Path, members: str, answering: str, *, worker: bool = True) -> outlook.Outlook:
+    """Members by their numbers, and those of them that answer, without a quorum. A worker answers, or does not."""
+    there = tuple(FIVE[int(number) - 1] for number in members)
+    cluster = replace(sample(tmp_path), nodes=(*there, WORKER))
+    listed = tuple(one.address for one in there)
+    standings = [Standing(FIVE[int(one) - 1], holds_data=True, members=listed, progress=int(one)) for one in answering]
+    return outlook.outlook(cluster, [*standings, *([Standing(WORKER)] if worker else [])])
+
+
+def unreached(found: outlook.Outlook) -> set[str]:
+    return {one.name for one in found.cluster.nodes} - {one.node.name for one in found.standings}
+
+
+# What may be done
+
+
+@pytest.mark.parametrize(
+    ("members", "left", "needed"),
+    [
+        ("12", "1", []),
+        ("12", "2", []),
+        ("123", "1", ["node2", "node3"]),
+        ("123", "12", []),
+        ("1234", "12", []),
+        ("1234", "1", ["node2", "node3", "node4"]),
+        ("12345", "12", ["node3", "node4", "node5"]),
+        ("12345", "123", []),
+        ("12345", "5", ["node1", "node2", "node3", "node4"]),
+    ],
+)
+@pytest.mark.parametrize("worker", [True, False])
+def test_281_silent_members_that_could_be_a_majority_have_to_be_named(
+    tmp_path: Path, members: str, left: str, needed: list[str], worker: bool
+) -> None:
+    """A host that is no member makes none."""
+    found = looked_at(tmp_path, members, left, worker=worker)
+    problems = outlook.obstacles(found, [], unreached(found))
+    flags = " ".join(f"--lost {name}" for name in needed)
+    assert [problem.advice.partition("add ")[2] for problem in problems] == ([flags] if needed else [])
+    assert outlook.obstacles(found, needed, unreached(found)) == ()
+
+
+def test_281_a_host_that_answers_is_not_lost_and_one_that_nobody_knows_is_a_mistake(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, "123", "12")
+    wrong = outlook.obstacles(found, ["node1", "nobody", "node3"], unreached(found))
+    assert [(one.where, one.what) for one in wrong] == [
+        ("node1", "this host answers, and is not lost"),
+        (str(found.cluster.path), "--lost nobody: no node has this name"),
+    ]
+
+
+def test_281_a_member_that_the_inventory_does_not_name_is_named_by_its_address(tmp_path: Path) -> None:
+    found = replace(looked_at(tmp_path, "123", "1"), cluster=replace(sample(tmp_path), nodes=FIVE[:1]))
+    (problem,) = outlook.obstacles(found, [], ())
+    assert problem.advice.endswith("--lost 192.0.2.2 --lost 192.0.2.3")
+    assert outlook.obstacles(found, ["192.0.2.2", "192.0.2.3"], ()) == ()
+
+
+def test_281_a_member_with_an_empty_disk_is_lost_though_its_host_answers(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, "12", "1")
+    found = replace(found, standings=(*found.standings, Standing(FIVE[1])))
+    assert (found.silent, found.emptied) == ((), ("192.0.2.2",))
+    assert outlook.obstacles(found, [], ()) == ()
+
+
+def test_281_the_member_that_has_seen_most_is_kept_unless_another_is_named(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, "1234", "12")
+    assert [outlook.chosen(found, keep) for keep in ("", "node1", "node3")] == [FIVE[1], FIVE[0], None]
+
+
+# The record
+
+
+def recovery(cluster: Cluster, *lost: str, identity: str = "ab12") -> Recovery:
+    gone = tuple(LostHost(one.name, one.address, ("web",)) for one in cluster.nodes if one.name in lost)
+    keep = next(one for one in cluster.nodes if one.name not in lost)
+    return Recovery(keep, gone, (), identity, "2026-01-02T03:04:05Z")
+
+
+def test_276_the_record_is_read_as_it_was_written_by_the_controller_and_from_a_node(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    decided = recovery(cluster, "node2")
+    assert record.under_way(cluster, {}) is None
+    record.begin(cluster, decided)
+    assert record.under_way(cluster, {}) == decided
+    with pytest.raises(PreflightRefused, match=r"a recovery is under way(.|\n)*fab recover ends it"):
+        record.refuse(cluster)
+    record.end(cluster)
+    record.refuse(cluster)
+    there = {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})}
+    assert record.under_way(cluster, there) == decided
+    with pytest.raises(PreflightRefused, match="best from the controller that began it"):
+        record.refuse(cluster, there)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"keep": "node1"}', '{"keep": "node9", "lost": [], "others": []}'])
+def test_276_a_damaged_record_is_one_problem(tmp_path: Path, content: str) -> None:
+    with pytest.raises(PreflightRefused, match=r"is no record of a recovery(.|\n)*has a copy"):
+        record.parsed(content, sample(tmp_path), "here")
+
+
+# Who was away
+
+
+def text(content: str) -> PathFact:
+    return PathFact("file", 0o600, "root:root", text=content)
+
+
+def with_lists(situation: Situation, **lists: str) -> Situation:
+    """Nodes with these lists of recoveries, a letter for each line."""
+    facts = dict(situation.facts)
+    for name, letters in lists.items():
+        content = "".join(f"{letter} moment{letter} lost: one 192.0.2.9\n" for letter in letters)
+        facts[name] = replace(facts[name], paths={**facts[name].paths, layout.RECOVERIES: text(content)})
+    return replace(situation, facts=facts)
+
+
+def test_273_a_node_with_data_and_a_shorter_list_has_returned_and_says_nothing_of_the_cluster(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab", node2="a")
+    assert generations.returned(PLANE, situation) == ("node2",)
+    (problem,) = generations.warnings(PLANE, situation)
+    assert (problem.where, "given up in the recovery of momentb" in problem.what) == ("node2", True)
+    assert "fab provision --yes" in problem.advice
+    heard = generations.of_those_present(PLANE, situation)
+    assert not {"members", "member-status"} & heard.facts["node2"].answers.keys()
+    assert heard.facts["node1"] == situation.facts["node1"]
+
+
+def test_273_a_node_without_data_has_not_returned_and_gets_the_list(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="a", node2="a")
+    assert generations.returned(PLANE, situation) == ()
+    changes = [change for change in make_plan(PLANE, situation) if change.phase == "recoveries"]
+    assert [(change.where, change.action) for change in changes if change.action == "create"] == [("node3", "create")]
+
+
+def test_282_two_recoveries_of_one_cluster_are_refused(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab", node2="ac", node3="a")
+    assert generations.returned(PLANE, situation) == ()
+    with pytest.raises(PreflightRefused, match=r"node2: recovered apart(.|\n)*fab recover --keep NODE"):
+        generations.refuse_divided(situation)
+    generations.refuse_divided(with_lists(planned_sample(tmp_path), node1="ab", node2="a"))
+
+
+def test_282_all_nodes_that_are_left_get_the_list_of_the_one_that_is_kept(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab")
+    decided = recovery(situation.cluster, "node3")
+    content = generations.with_recovery(situation.facts["node1"], decided)
+    assert [line.split()[0] for line in content.decode().splitlines()] == ["a", "b", "ab12"]
+    again = replace(situation.facts["node1"], paths={layout.RECOVERIES: text(content.decode())})
+    assert generations.with_recovery(again, decided) == content
+
+
+# The store
+
+
+def left(situation: Situation, *gone: str) -> Situation:
+    """The hosts that are left of a cluster at work: without a leader."""
+    staying = tuple(one for one in situation.cluster.nodes if one.name not in gone)
+    members = tuple(map(store_member, situation.cluster.members))
+    facts = {one.name: situation.of(one) for one in staying}
+    for one in staying:
+        if one.member:
+            facts[one.name] = answering(members=members, status={"raftIndex": 7, "version": "3.5.30"})(facts[one.name])
+            facts[one.name] = replace(facts[one.name], containers_known=True)
+    return replace(situation, cluster=replace(situation.cluster, nodes=staying), facts=facts)
+
+
+def test_270_the_plan_of_a_recovery(tmp_path: Path) -> None:
+    whole = planned_sample(tmp_path)
+    decided = recovery(whole.cluster, "node2")
+    situation = left(whole, "node2")
+    held = "c" * 64 + " " + "d" * 64 + " 192.0.2.2 web\n"
+    facts = {**situation.facts}
+    facts["node1"] = replace(facts["node1"], answers={**facts["node1"].answers, "lost-endpoints": held})
+    situation = replace(situation, facts=facts)
+    assert PLANE.lost_containers(situation, "192.0.2.2") == ("web",)
+    plan = make_plan(PLANE.recovering(decided), situation)
+    assert lines(plan) == [
+        "controller: replace authority etcd-client",
+        "node1: update file /etc/etcd/pki/peer-ca.crt",
+        "node1: update file /etc/etcd/pki/client-ca.crt",
+        "node1: update file /etc/etcd/bootstrap.env",
+        "node1: restart only member of the store",
+        "cluster: create network that is removed again",
+        "cluster: free endpoints of 192.0.2.2",
+    ]
+
+
+def test_276_what_was_done_is_not_done_again(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    decided = recovery(cluster, "node2")
+    staying = replace(cluster, nodes=tuple(one for one in cluster.nodes if one.name != "node2"))
+    identity = pki.shut_out(staying, decided.identity)
+    situation = planned(staying, identity)
+    known = {name: replace(facts, containers_known=True) for name, facts in situation.facts.items()}
+    changes = lines(make_plan(PLANE.recovering(decided), replace(situation, facts=known)))
+    assert changes == ["node1: update file /etc/etcd/bootstrap.env", "cluster: create network that is removed again"]
+
+
+def test_283_other_members_that_answer_are_stopped_and_their_data_put_aside(tmp_path: Path) -> None:
+    whole = planned(replace(sample(tmp_path), nodes=FIVE[:4]))
+    decided = replace(recovery(whole.cluster, "node3", "node4"), others=(FIVE[1],))
+    changes = lines(make_plan(PLANE.recovering(decided), left(whole, "node3", "node4")))
+    stopped, forced = "node2: remove member of the store", "node1: restart only member of the store"
+    assert changes.index(stopped) < changes.index(forced)
+
+
+# Who is shut out
+
+
+def shown(situation: Situation, name: str, which: int = 1) -> bytes:
+    """The certificate that a node's dockerd shows the store."""
+    place = docker_places(situation.cluster.node(name))[which]
+    issued = local(situation).identity.get(place.leaf)
+    assert issued is not None
+    return issued.certificate
+
+
+def trusts(situation: Situation, member: str, leaf: bytes) -> bool:
+    """What Go does with a leaf: it may be among those that are trusted itself, and somebody's name has to be there."""
+    trusted = local(situation).identity.trusted_clients(situation.cluster.node(member))
+    assert trusted is not None
+    (found,) = certificates.load_all(leaf)
+    roots = certificates.load_all(trusted)
+    assert found.issuer in [root.subject for root in roots]  # else a dockerd shows nothing
+    return found in roots or accepts(trusted, leaf)
+
+
+def test_284_a_lost_hosts_leaf_opens_nothing_and_those_of_the_others_do(tmp_path: Path) -> None:
+    whole = planned_sample(tmp_path)
+    old = {name: shown(whole, name) for name in ("node1", "node2", "node3")}
+    staying = replace(whole.cluster, nodes=tuple(one for one in whole.cluster.nodes if one.name != "node2"))
+    now = with_identity(replace(whole, cluster=staying), pki.shut_out(staying, "ab12"))
+    assert [trusts(now, "node1", old[name]) for name in ("node1", "node2", "node3")] == [True, False, True]
+    assert {name: shown(now, name) for name in ("node1", "node3")} == {name: old[name] for name in ("node1", "node3")}
+    own = local(now).identity.get(pki.store_leaf(staying.node("node1")))
+    controller = local(now).identity.get(pki.CONTROLLER_STORE)
+    assert own
+    assert controller
+    assert trusts(now, "node1", own.certificate)
+    assert trusts(now, "node1", controller.certificate)
+    # Its successor, under the same name: a client's leaf of the new authority, a server's that every dockerd trusts.
+    later = with_identity(whole, pki.make(whole.cluster))
+    assert shown(later, "node2") != old["node2"]
+    assert trusts(later, "node1", shown(later, "node2"))
+    assert not trusts(later, "node2", old["node2"])
+    assert local(later).identity.trusted_clients(staying.node("node1")) == local(now).identity.trusted_clients(
+        staying.node("node1")
+    )
+    server = local(later).identity.get(etcd_places(whole.cluster.node("node2"))[1].leaf)
+    docker = local(whole).identity.certificate(Authority.CLIENT)
+    assert server
+    assert docker
+    assert accepts(docker, server.certificate)
+    assert trusts(later, "node2", server.certificate)
+    assert pki.make(whole.cluster).missing() == ()
+
+
+def test_284_a_second_recovery_shuts_out_who_came_after_the_first(tmp_path: Path) -> None:
+    whole = planned_sample(tmp_path)
+    first = replace(whole.cluster, nodes=tuple(one for one in whole.cluster.nodes if one.name != "node2"))
+    pki.shut_out(first, "ab12")
+    joined = with_identity(whole, pki.make(whole.cluster))
+    came = shown(joined, "node2")
+    now = with_identity(replace(whole, cluster=first), pki.shut_out(first, "cd34"))
+    assert not trusts(now, "node1", came)
+    assert all(trusts(now, "node1", shown(now, name)) for name in ("node1", "node3"))
+    assert pki.has_shut_out(whole.cluster, "cd34")
+    assert not pki.has_shut_out(whole.cluster, "ab12")
+
+
+def test_284_the_rotation_goes_on_and_ends_with_nothing_pinned(tmp_path: Path) -> None:
+    whole = planned_sample(tmp_path)
+    first = replace(whole.cluster, nodes=tuple(one for one in whole.cluster.nodes if one.name != "node2"))
+    pki.shut_out(first, "ab12")
+    situation = planned(whole.cluster, pki.make(whole.cluster))
+    trusted = [local(situation).identity.trusted_clients(one) for one in whole.cluster.members]
+    leaves = pki.make(whole.cluster, target=RotationTarget(Step.LEAVES))
+    assert [leaves.trusted_clients(one) for one in whole.cluster.members] == trusted
+    foreseen = pki.foreseen(whole.cluster, Step.DROP)
+    assert foreseen.trusted_clients(whole.cluster.members[0]) == foreseen.trusted(Authority.CLIENT)
+    pki.make(whole.cluster, target=RotationTarget(Step.DROP))
+    assert Identity.read(whole.cluster).step is None
+    assert not list((whole.cluster.folder / Authority.CLIENT).glob("*pinned*"))
+    assert not pki.has_shut_out(whole.cluster, "ab12")
+
+
+@pytest.mark.parametrize("missing", ["next.key", "next.crt", "pinned.crt", "both.crt"])
+def test_276_a_controller_that_was_killed_while_it_made_the_authority(tmp_path: Path, missing: str) -> None:
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    pki.shut_out(cluster, "ab12")
+    (cluster.folder / "rotation").unlink()
+    (cluster.folder / Authority.CLIENT / missing).unlink()
+    identity = pki.shut_out(cluster, "ab12")
+    assert identity.missing() == ()
+    assert pki.has_shut_out(cluster, "ab12")
+
+
+def test_284_not_in_a_later_step_of_a_rotation(tmp_path: Path) -> None:
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    assert pki.can_shut_out(cluster)
+    for step, can in ((Step.TRUST, True), (Step.LEAVES, False)):
+        pki.make(cluster, target=RotationTarget(step))
+        assert pki.can_shut_out(cluster) is can
+
+
+def test_283_data_put_aside_is_no_foreign_store() -> None:
+    assert paths.DATA in PLANE.kept_data

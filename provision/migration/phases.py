@@ -20,7 +20,7 @@ from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.migration import nodes
 from provision.migration.nodes import Stage
-from provision.migration.record import Migration, Pool, SharedNetwork
+from provision.migration.record import VERB, Migration, Pool, SharedNetwork
 from provision.network.subnets import ipv4, subnets_of
 from provision.node import library
 from provision.phases.networks import Networks
@@ -147,7 +147,7 @@ class SameNetworks(Phase):
         """Create the network, unless a run that was killed has created it. StepFailed if it is another one."""
         network = next(one for one in self._migration.networks if self._change(one) == change)
         maker = coordinator.makers[0]
-        make = partial(_make, coordinator.docker(maker), network)
+        make = partial(make_network, coordinator.docker(maker), network, VERB)
         retry(make, f"Docker makes the network {network.name}", maker.name)
 
 
@@ -162,7 +162,8 @@ def _told_of_pool(pool: Pool) -> str:
     return f"{pool.subnet}{f' (addresses that nobody chose: from {pool.range})' if pool.range else ''}"
 
 
-def _make(docker: DockerClient, network: SharedNetwork) -> None:
+def make_network(docker: DockerClient, network: SharedNetwork, verb: str) -> None:
+    """Create a network as recorded, unless it is there. StepFailed if it gets other subnets; `verb` goes on then."""
     from docker.types import IPAMConfig, IPAMPool
 
     there = [one for one in docker.networks.list(names=[network.name]) if one.name == network.name]
@@ -185,7 +186,7 @@ def _make(docker: DockerClient, network: SharedNetwork) -> None:
     if not wait_for(lambda: _subnets(docker, network.name) == wanted, ALLOCATION_SECONDS):
         found = ", ".join(sorted(map(str, _subnets(docker, network.name)))) or "no subnet"
         what = f"network {network.name} has {found}, not {', '.join(sorted(map(str, wanted)))}"
-        advice = f"if it is not needed: docker network rm {network.name}; then run fab migrate again"
+        advice = f"if it is not needed: docker network rm {network.name}; then run {verb} again"
         raise StepFailed(Problem(what, CLUSTER, advice))
 
 

@@ -9,6 +9,9 @@
 # container  ID NAME IMAGE RUNS RESTART                  RUNS: yes or no
 # attachment ID NETWORK NETWORK-ID ADDRESS FIXED ALIAS…  FIXED: yes or no; ALIAS: those of its user
 #
+# A container that was connected again so that it keeps its address asks for the address, though its user has not chosen it.
+# Such addresses are in a file `containers.kept`, a line `ID NETWORK ADDRESS` each.
+#
 # Containers that are on none but Docker's own networks are left out, and so are ours and those of services.
 containers_record=${OVERLAY_STATE:-/var/lib/overlay-provision}/containers # the variables are for tests
 containers_mark=${OVERLAY_RUN:-/run/overlay-provision}/mend.recorded        # its mtime: when Docker's files were last read
@@ -127,7 +130,7 @@ containers_of() (
             set -- "$@" "${file%/*}" # a container whose lines are in the record
         fi
     done
-    awk -v record="$record" -v lives="$lives " "$containers_program" "$@" 2>/dev/null
+    awk -v record="$record" -v kept="$containers_record.kept" -v lives="$lives " "$containers_program" "$@" 2>/dev/null
 )
 
 # A JSON text is read in pieces between quotes: each is outside a string, or part of one. `where` is the path of keys to the
@@ -144,6 +147,7 @@ BEGIN {
         had[field[2], ++had_count[field[2]]] = line
         had_address[field[2], field[3]] = field[5]
     }
+    while ((getline line < kept) > 0) not_chosen[line]
     for (i = 1; i < ARGC; i++)
         if (sub("/config[.]v2[.]json$", "", ARGV[i])) { container[++count] = ARGV[i]; ARGV[i] = ARGV[i] "/config.v2.json" }
         else if (ARGV[i] !~ "/") { container[++count] = ARGV[i]; ARGV[i] = "" }
@@ -224,7 +228,7 @@ function describe(it,  i, network, fixed, last, now, lines, still) {
     if (restart[it] == "") restart[it] = "no"
     for (i = 1; i <= networks[it]; i++) {
         network = network_of[it, i]; still[network]
-        fixed = asked[it, network] != "" && given[it, network] != "true"
+        fixed = asked[it, network] != "" && given[it, network] != "true" && !((it OFS network OFS asked[it, network]) in not_chosen)
         now = address[it, network]
         if (now == "" && fixed) now = asked[it, network]
         if (now == "") now = had_address[it, network]

@@ -40,7 +40,7 @@ def proven(
     return (
         _quorum(coordinator),
         *_containers(before, running(coordinator.remotes)),
-        *_networks(coordinator.remotes, nodes, networks),
+        *_networks(coordinator.remotes, tuple(node for node in nodes if node in coordinator.makers), networks),
         *_packets(coordinator.remotes, nodes, networks),
     )
 

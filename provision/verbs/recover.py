@@ -123,7 +123,7 @@ def _recovered(
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
             kept = next((one.networks for one in found.standings if one.node == recovery.keep), frozenset())
-            outcomes = proof.proven(situation, coordinator, before, kept)
+            outcomes = proof.proven(_staying(situation, recovery), coordinator, before, kept)
         except StepFailed as error:
             raise StepFailed(*map(_to_go_on, error.problems)) from None
         finally:
@@ -134,6 +134,12 @@ def _recovered(
     took = time.monotonic() - began
     summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster; next: {NEXT}"
     return _report(found, recovery, todo, survey, summary, outcomes)
+
+
+def _staying(situation: Situation, recovery: Recovery) -> Situation:
+    """Return the situation without the nodes that join anew."""
+    nodes = tuple(node for node in situation.cluster.nodes if node not in recovery.others)
+    return replace(situation, cluster=replace(situation.cluster, nodes=nodes))
 
 
 def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:

@@ -16,7 +16,6 @@ from provision.core.table import Table
 from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
 from provision.migration.networks import of_docker
-from provision.migration.nodes import HELD
 from provision.migration.phases import told
 from provision.recovery import generations
 from provision.remote import Remotes
@@ -101,7 +100,7 @@ def _end(session: Session, way: Way, remotes: Remotes) -> None:
         lines = (*lines, Recovery(nodes[0], lost, identity=way.fit.restore.identity, moment=moment).line)
     text = "".join(f"{line}\n" for line in lines).encode()
     remotes.each(lambda remote: remote.push(text, layout.RECOVERIES))
-    remotes.each(lambda remote: remote.run(f"rm -f {MARK} {HELD}", changes=True, what="ending the restore"))
+    remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"))
     record.end(session.cluster)
 
 

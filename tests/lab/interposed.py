@@ -25,6 +25,8 @@ from provision.planes.etcd.phases.members import Removal
 from provision.planes.etcd.phases.recovery import FirstNetwork, Freed
 from provision.planes.etcd.restoring import Keys
 from provision.planes.swarm.phases.leave import Removal as SwarmRemoval
+from provision.planes.swarm.phases.recover import Alone
+from provision.planes.swarm.phases.recover import SameNetworks as Same
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.remote import Remote
 
@@ -49,7 +51,8 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
             do()
 
     run, push, make, shut_out = Remote.run, Remote.push, pki.make, pki.shut_out
-    kinds = (Networks, Removal, Departure, SameNetworks, Swarm, SwarmRemoval, FirstNetwork, Freed, Keys)
+    of_swarm = (Swarm, SwarmRemoval, Alone, Same)
+    kinds = (Networks, Removal, Departure, SameNetworks, FirstNetwork, Freed, Keys, *of_swarm)
     change = {kind: kind.change_cluster for kind in kinds}
 
     def interposed_run(self: Remote, script: str, **options: Any) -> Any:

@@ -273,3 +273,23 @@ def test_280_the_lost_host_returns_when_its_successor_has_joined(bare_lab: Lab, 
     given_up(lab, fab, inventory(lab, "node1", "other=node3", "node2"), "node2")
     document(fab(lab, "certs", "--rotate", "--authority", "--yes", "--json", inventory=lab.folder / "recovered.yml"))
     reached(lab, "node1", "web", "of-node3", "of-node2")
+
+
+@pytest.mark.whole
+def test_282_283_two_recoveries_on_two_sides_are_named_and_one_is_kept(bare_lab: Lab, fab: Fab) -> None:
+    """The other one's member is stopped, its data put aside, and it joins anew."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    for kept, lost in (("node1", "node2"), ("node2", "node1")):
+        labs.power_cut(lab.name, lost)
+        recovered(lab, fab, path)
+        labs.power_cut(lab.name, kept)
+        labs.power_on(lab.name, lost)
+    labs.power_on(lab.name, "node2")
+    for verb, code in (("status", 5), ("plan", 3), ("provision", 3), ("recover", 3)):
+        assert "there are two clusters now" in told(document(fab(lab, verb, "--json", inventory=path), code)), verb
+    recovered(lab, fab, path, "--keep", "node1")
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node2", "ls -d /var/lib/etcd/removed-*")
+    reached(lab, "node1", "web", "of-node2")
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []

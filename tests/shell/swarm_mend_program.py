@@ -55,6 +55,7 @@ class Program:
             "OVERLAY_PEERS": str(self.folder / "expected"),
             "OVERLAY_RUN": str(self.folder),
             "OVERLAY_PIDFILE": str(self.folder / "docker.pid"),
+            "OVERLAY_STATE": str(self.folder / "state"),
             "PATH": "/usr/bin:/bin",
         }
 

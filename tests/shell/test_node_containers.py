@@ -281,3 +281,15 @@ def test_231_a_container_that_docker_removes_when_it_ends_is_told_from_others(no
     text, _, calls = SCRIPT.partition("\nprint_containers &&")
     there = read("node1", node.run(f"print_containers &&{calls}", text))
     assert {one.name for one in there if one.temporary} == {"ali"}
+
+
+def test_288_an_address_that_a_container_was_to_keep_is_not_of_its_users_choice(node: Node) -> None:
+    node.holds("26.1")
+    before = node.record()
+    chosen = next(on for on in before["fix"].attachments if on.network == "demo")
+    (node.state / "containers.kept").write_text(f"{before['fix'].identity}\tdemo\t{chosen.address}\n")
+    node.edit("fix", "}", "} ")
+    assert node.record()["fix"].attachments == (Attachment("demo", chosen.address, fixed=False),)
+    (node.state / "containers.kept").write_text(f"{before['fix'].identity}\tdemo\t10.99.0.77\n")
+    node.edit("fix", "}", "} ")
+    assert node.record() == before

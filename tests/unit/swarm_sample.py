@@ -90,9 +90,10 @@ def without(situation: Situation, name: str) -> Situation:
     return listing(situation, entries)
 
 
-def certificate(begin: datetime, end: datetime, unit: str = "swarm-worker") -> str:
+def certificate(begin: datetime, end: datetime, unit: str = "swarm-worker", identity: str = "id-node") -> str:
     """A certificate as Docker makes one for a node."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)])
+    names = ((NameOID.ORGANIZATIONAL_UNIT_NAME, unit), (NameOID.COMMON_NAME, identity))
+    name = x509.Name([x509.NameAttribute(kind, text) for kind, text in names])
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

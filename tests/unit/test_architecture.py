@@ -28,7 +28,9 @@ CLIENTS = {
     "provision/core/plane.py": {"docker"},
     "provision/migration/phases.py": {"docker", "docker.types"},
     "provision/phases/networks.py": {"docker", "docker.types"},
+    "provision/planes/etcd/phases/recovery.py": {"docker", "docker.types"},
     "provision/planes/swarm/coordinator.py": {"docker"},
+    "provision/planes/swarm/phases/recover.py": {"docker"},
     "provision/planes/swarm/phases/swarm.py": {"docker"},
     "provision/planes/swarm/suites/nodes.py": {"docker.errors"},
 }

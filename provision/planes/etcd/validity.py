@@ -74,5 +74,7 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
         problems.append(Problem(what, "cluster", f"{cure} makes new ones; fab certs says where each lies"))
     if step:
         what = f"a rotation of the authorities is at step {step.number} of {len(pki.Step)}"
+        if identity.pinned:
+            what += "; a recovery has begun it, and the hosts that were lost are shut out already"
         problems.append(Problem(what, CONTROLLER, "fab certs --rotate --authority goes on with it"))
     return tuple(problems)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from shlex import quote
 from typing import Any
 
@@ -75,6 +76,16 @@ def demote_unasked(door: SwarmCoordinator, identity: str, name: str) -> None:
     _until(lambda: _set_role(door, identity, "worker"), f"{name} becomes a worker")
     what = f"{name} is no manager for {DEMOTED_SECONDS:.0f} s"
     waiting.until(lambda: _manages_nothing(door, identity), what, "cluster", ADVICE, steady=DEMOTED_SECONDS)
+
+
+def shut_out(door: SwarmCoordinator, staying: Collection[str]) -> None:
+    """Strike all nodes off the list but those of these IDs; the join tokens are made anew before that. StepFailed."""
+    gone = [one["ID"] for one in asked(door.manager().api.nodes) if one["ID"] not in staying]
+    if gone:
+        _until(lambda: _renew_tokens(door), "Docker makes the join tokens anew, before lost nodes are struck off")
+    for identity in gone:
+        _until(partial(_strike_off, door, identity), f"the manager strikes {identity} off")
+    door.await_quorum("after lost nodes were struck off")
 
 
 def _entry(door: SwarmCoordinator, identity: str) -> dict[str, Any] | None:

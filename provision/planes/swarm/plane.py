@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from provision import layout
 from provision.core.check import Check, collect
 from provision.core.phase import Phase
 from provision.core.plane import Coordinator, Goal, Plane, Stage
+from provision.core.recovery import Recovery, Standing
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
@@ -24,18 +25,21 @@ from provision.phases.images import Images
 from provision.phases.installation import Installation, docker_version
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
-from provision.planes.swarm import leaving, managers, paths, validity, view
+from provision.planes.swarm import leaving, managers, paths, recovery, validity, view
 from provision.planes.swarm.coordinator import SwarmCoordinator
 from provision.planes.swarm.local import Local
 from provision.planes.swarm.node import functions
+from provision.planes.swarm.phases import recover
 from provision.planes.swarm.phases.authority import Authority
 from provision.planes.swarm.phases.docker import Docker
 from provision.planes.swarm.phases.host import Host
 from provision.planes.swarm.phases.leave import Leave, Lost
 from provision.planes.swarm.phases.mend import Mend
+from provision.planes.swarm.phases.recover import Containers, FormerSwarm
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.ports import PORTS, encrypted, of_cluster
 from provision.ports import Port
+from provision.recovery import generations
 from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window
@@ -95,11 +99,13 @@ class SwarmPlane(Plane):
         Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
         Lost(),
         upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
+        FormerSwarm(),
         Docker(),
         Swarm(),
         Generations(),
         Authority(),
         Networks(is_lost),
+        Containers(),
         Images(),
         Mend(),
         Keepers(is_lost),
@@ -108,6 +114,7 @@ class SwarmPlane(Plane):
         PutBack(partial(functions, "reset")),
     )
     renewal = "Docker renews it while it reaches a manager: docker info there; fab certs --rotate makes new ones"
+    kept_data = paths.FORMER
     node_columns = ("containers started",)
     # Neither works in swarm mode.
     daemon_keys = frozenset({"cluster-store", "cluster-advertise", "cluster-store-opts"})
@@ -121,6 +128,14 @@ class SwarmPlane(Plane):
         """Say whether the node has our list of the swarm's nodes."""
         return paths.PEERS in facts.paths
 
+    def holds_data(self, facts: Facts) -> bool:
+        """Say whether the node is in a swarm that we set up, by its disk, or its containers wait for one."""
+        return self.is_on(facts) and (facts.values.get("swarm") == "yes" or paths.HELD in facts.paths)
+
+    def disowned(self, facts: Facts) -> Facts:
+        """Leave out what its daemon says of its swarm, and networks that hosts share."""
+        return recovery.disowned(facts)
+
     def local(self, cluster: Cluster) -> tuple[object, tuple[Problem, ...]]:
         """Return nothing: the controller keeps nothing for this plane."""
         return Local(), ()
@@ -133,8 +148,8 @@ class SwarmPlane(Plane):
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
         own = Question(
-            paths=(paths.PEERS,),
-            shown=(paths.STARTED,),
+            paths=(paths.PEERS, paths.HELD, paths.NETWORKS, paths.OTHERS),
+            shown=(paths.STARTED, paths.NETWORKS, paths.OTHERS),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),
@@ -156,8 +171,13 @@ class SwarmPlane(Plane):
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say what stays on hosts that leave, which certificates have ended, and several versions of Docker."""
-        return (*leaving.warnings(situation), *validity.warnings(situation), *_several_dockers(situation))
+        """Say which hosts were given up or leave, which certificates have ended, and several versions of Docker."""
+        return (
+            *recovery.returned(situation, generations.returned(self, situation)),
+            *leaving.warnings(situation),
+            *validity.warnings(situation),
+            *_several_dockers(situation),
+        )
 
     def whole(self, situation: Situation) -> Situation:
         """Return the situation in which nobody is leaving."""
@@ -206,9 +226,42 @@ class SwarmPlane(Plane):
 
         return Restoring(saved)
 
+    def follow_up(self, situation: Situation) -> Mapping[str, str]:
+        """Ask the daemons, where no manager knows a leader, which containers they know: those of lost hosts too."""
+        return recovery.follow_up(situation)
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return what each node that answers is to the swarm."""
+        return recovery.standings(situation)
+
+    def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
+        """Return the names of a lost host's containers, as the other daemons know them."""
+        return recovery.lost_containers(situation, address)
+
+    def recovering(self, recovery: Recovery) -> Plane:
+        """Return this plane with the phases in which one node goes on alone."""
+        return RecoveringSwarm(recovery)
+
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the swarm."""
         return SwarmCoordinator(situation.cluster, remotes)
+
+
+class RecoveringSwarm(SwarmPlane):
+    """Swarm mode while one node goes on without a majority. The other nodes' part of the inventory has to wait."""
+
+    def __init__(self, decided: Recovery) -> None:
+        """Take what was decided."""
+        self._keep = decided.keep
+        self.phases = recover.phases(decided)
+
+    def blockers(self, situation: Situation) -> tuple[Problem, ...]:
+        """Return nothing: what stands in the way of the inventory does not stand in the way of a recovery."""
+        return ()
+
+    def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
+        """Return the door to the swarm of the node that is kept."""
+        return super().open(remotes, recover.managed_by(situation, self._keep))
 
 
 PLANE = SwarmPlane()

@@ -10,7 +10,7 @@ from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
 from provision.phases import upgrade
 from provision.phases.installation import docker_version
-from provision.planes.swarm import paths
+from provision.planes.swarm import paths, recovery
 from provision.planes.swarm import view as swarm
 from provision.planes.swarm.ports import encrypted
 from provision.versions import Window
@@ -27,6 +27,8 @@ ENCRYPTING = Window(((20, 10, 24), (23, 0, 3)), (1000,))
 @check(PREFLIGHT)
 def docker_at_work(view: NodeView) -> Iterator[Outcome]:
     """Docker runs and answers: only the daemon itself says whether it is in a swarm, and in which."""
+    if recovery.was_given_up(view.situation, view.node):
+        return
     if view.value("dockerd") and not view.facts.docker_answers and not any(docker.docker_starts(view)):
         words = view.value("docker-last-words").strip().rpartition("\n")[2]
         what = "Docker does not run, or does not answer" + (f": {words}" if words else "")
@@ -60,7 +62,7 @@ def firewall_backend(view: NodeView) -> Iterator[Outcome]:
 def healthy_swarm(view: NodeView) -> Iterator[Outcome]:
     """The daemon is in no swarm, or works in one: one that is locked, or has failed, needs a person."""
     daemon = swarm.daemon(view.facts)
-    if daemon.state in ("", "inactive", "active"):
+    if daemon.state in ("", "inactive", "active") or recovery.was_given_up(view.situation, view.node):
         return
     advice = {
         "locked": "docker swarm unlock, with the key that its user has saved; then turn autolock off",

@@ -18,6 +18,7 @@ from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.swarm.phases.leave import Removal
 from provision.planes.swarm.phases.mend import Mend
+from provision.planes.swarm.phases.recover import Containers, FormerSwarm
 from provision.planes.swarm.phases.restored import Aside, MendLast, RestoredSwarm, is_former, without_former
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.plane import SwarmPlane
@@ -74,7 +75,7 @@ class Restoring(SwarmPlane):
 def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:
     """Yield the plane's phases, and those of a restore. Nothing waits for networks: the saved ones are known.
 
-    The entries of the former nodes are struck off where the saved swarm is set up.
+    Entries of former nodes are struck off where the saved swarm is set up. Containers come back as in the backup.
     """
     for phase in SwarmPlane.phases:
         if isinstance(phase, Swarm):
@@ -83,7 +84,7 @@ def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:
             yield MendLast()
         elif isinstance(phase, (Networks, Keepers)):
             yield type(phase)(lambda _: False)
-        elif not isinstance(phase, Removal):
+        elif not isinstance(phase, (Removal, FormerSwarm, Containers)):
             yield phase
         if isinstance(phase, Installation):
             yield Aside(saved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from cryptography.x509 import NameOID
+from cryptography.x509 import NameOID, ObjectIdentifier
 
 from provision.core.situation import Situation
 from provision.core.validity import Certificate, left
@@ -39,9 +39,18 @@ def found(situation: Situation) -> Iterator[Certificate]:
 
 def role(text: str) -> str:
     """Return the role that a node's certificate gives it: `manager` or `worker`; empty if there is no certificate."""
+    return _of_subject(text, NameOID.ORGANIZATIONAL_UNIT_NAME).removeprefix("swarm-")
+
+
+def identity(text: str) -> str:
+    """Return the ID of the node that a certificate is of; empty if there is no certificate."""
+    return _of_subject(text, NameOID.COMMON_NAME)
+
+
+def _of_subject(text: str, kind: ObjectIdentifier) -> str:
     own = certificates.load_all(text.encode())[:1]
-    units = (one.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME) for one in own)
-    return next((str(unit[0].value).removeprefix("swarm-") for unit in units if unit), "")
+    found = (one.subject.get_attributes_for_oid(kind) for one in own)
+    return next((str(names[0].value) for names in found if names), "")
 
 
 def differs(situation: Situation, days: int) -> bool:

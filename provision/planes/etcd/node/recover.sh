@@ -1,6 +1,8 @@
 # Make a node's member the only one of the store. POSIX sh; provision/node/changes.sh, facts.sh and changes.sh of this plane
 # come before it. Each function can be called again after it was killed anywhere.
+# shellcheck disable=SC2015 # `a && b || c`: c if any of them fails
 
+stored=${OVERLAY_STORED:-/var/lib/etcd} # the variable is for tests
 by_hand=overlay-recovery.service # etcd as it is forced: a transient unit, so that systemd ends it
 
 # end_etcd UNIT: end a unit of etcd at once. A graceful stop waits seven seconds for a quorum, and a kill alone may race with
@@ -30,11 +32,12 @@ put_member_aside() {
     sync_path /etc/etcd
 }
 
-# force_member NAME: copy the data to /var/lib/etcd/NAME, unless that was done, and make this member the only one.
+# force_member NAME: copy the data to a folder NAME beside them, unless that was done, and make this member the only one.
 force_member() {
+    copy=$stored/$1
+    [ -e "$copy" ] || has_room
     end_etcd "$by_hand"
     end_etcd etcd.service
-    copy=/var/lib/etcd/$1
     [ -e "$copy" ] || copy_data "$copy"
     # shellcheck disable=SC2016 # sh of the unit expands nothing
     systemd-run -q --unit="$by_hand" --collect -p User=etcd -p Group=etcd -p UMask=0077 -p LimitNOFILE=65536 \
@@ -46,16 +49,20 @@ force_member() {
     await_write etcd.service
 }
 
+# has_room: give up while nothing is changed unless etcd's data can be copied.
+has_room() {
+    needed=$(du -sk "$stored/data" | cut -f 1)
+    free=$(df -Pk "$stored" | awk 'NR == 2 { print $4 }')
+    [ "$free" -gt "$((needed + 65536))" ] ||
+        die "no room for a copy of etcd's data: $needed kB and 64 MB are needed, $free kB are free in $stored"
+}
+
 # copy_data FOLDER: copy etcd's data, completely or not at all.
 copy_data() {
-    needed=$(du -sk /var/lib/etcd/data | cut -f 1)
-    free=$(df -Pk /var/lib/etcd | awk 'NR == 2 { print $4 }')
-    [ "$free" -gt "$((needed + 65536))" ] ||
-        die "no room for a copy of etcd's data: $needed kB and 64 MB are needed, $free kB are free in /var/lib/etcd"
     rm -rf "$1.new"
-    cp -a /var/lib/etcd/data "$1.new" && sync -f "$1.new" &&
+    cp -a "$stored/data" "$1.new" && sync -f "$1.new" &&
         mv -T "$1.new" "$1" || give_up "$1.new" "cannot copy etcd's data to $1"
-    sync_path /var/lib/etcd
+    sync_path "$stored"
 }
 
 # await_write UNIT: wait until the node's own member acknowledges a write.

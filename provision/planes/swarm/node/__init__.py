@@ -10,8 +10,18 @@ from provision import node
 #: The parts, in their order, of the program that makes dockerd's configuration.
 DOCKER_CONFIG = ("docker_config", "docker_config_main")
 #: The parts, in their order, of the program that records what containers should have, starts what could not start, sees
-#: gossip without peers, and ends connections in which messages wait.
-MEND = ("mend", "containers", "mend_address", "mend_start", "mend_peers", "mend_connections", "mend_watch")
+#: gossip without peers, ends connections in which messages wait, and leaves a swarm that has struck the host off.
+MEND = (
+    "mend",
+    "containers",
+    "former_swarm",
+    "mend_address",
+    "mend_start",
+    "mend_peers",
+    "mend_connections",
+    "mend_removed",
+    "mend_watch",
+)
 
 
 def program(*names: str) -> bytes:

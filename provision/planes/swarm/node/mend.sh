@@ -13,6 +13,8 @@
 # Managers. After a link was cut, their messages may wait for a minute and more in a connection that Docker keeps to. It is
 # ended.
 #
+# Removal. A host that was away while the others gave it up leaves the swarm that it remembers: see mend_removed.sh.
+#
 # Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
 # it: see containers.sh.
 #
@@ -26,6 +28,7 @@ done
 export DOCKER_HOST=unix:///var/run/docker.sock
 export GOGC=off # docker's commands are short: without garbage collection they need a fifth less of the processor
 peers_file=${OVERLAY_PEERS:-/etc/docker/overlay/peers} # the nodes' addresses, one a line; the variables are for tests
+others_record=${OVERLAY_STATE:-/var/lib/overlay-provision}/others # which containers the nodes have on the networks
 run=${OVERLAY_RUN:-/run/overlay-provision}
 pidfile=${OVERLAY_PIDFILE:-/run/docker.pid}
 count_file=$run/mend.started  # the number of containers started since the boot
@@ -33,7 +36,6 @@ dockerd_file=$run/mend.docker # the process of the dockerd that was seen last, a
 looked=$run/mend.looked       # its mtime: when Docker was last asked for containers that could not start
 
 managers_port=2377
-gossip_port=7946
 
 quick=2        # seconds between two looks at what is wrong
 slow=20        # seconds between two attempts to start containers, after many

@@ -32,6 +32,16 @@ listens() {
     timeout 2 bash -c ': 3<>"/dev/tcp/$0/$1"' "$1" "$gossip_port" 2>/dev/null
 }
 
+# record_others: record which containers each node has on the networks, a line `NAME HOST` each, as long as all nodes are there:
+# gossip forgets those of a node that is lost.
+record_others() {
+    # shellcheck disable=SC2086 # a word a network
+    found=$(docker network inspect -v --format '{{range .Services}}{{range .Tasks}}{{.Name}} {{index .Info "Host IP"}}
+{{end}}{{end}}' $networks 2>/dev/null | sort -u | sed '/^$/d')
+    [ -d "${others_record%/*}" ] && [ "$found" ] && [ "$found" != "$(cat "$others_record" 2>/dev/null)" ] || return 0
+    (umask 077 && printf '%s\n' "$found" >"$others_record.new") && mv -f "$others_record.new" "$others_record"
+}
+
 # look_at_peers: say which nodes are missing among the peers in two looks, and which are back. `suspected`: the nodes missing
 # since one look, `NETWORK ADDRESS SECONDS TIME`; `alone`: those of which it was said, `NETWORK ADDRESS SECONDS WARNED`. The
 # seconds are those of `now` at the first look. Without an answer of Docker, nothing changes.
@@ -44,6 +54,7 @@ look_at_peers() {
         own=$(docker info --format '{{.Swarm.NodeAddr}}' 2>/dev/null)
         missing=$(printf '%s\n' "$answer" | absent)
     fi
+    [ "$missing" ] || record_others
     [ "$missing$suspected$alone" ] || return 0
     lost=
     [ -z "$missing" ] || lost=$(printf '%s\n' "$missing" | answering)

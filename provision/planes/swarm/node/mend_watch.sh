@@ -29,6 +29,10 @@ turn() {
     pause=$quick
     record_containers
     is_up && greet || return 0
+    if [ "$now" -ge "$removed_at" ] || [ "$now" -lt "$hurrying" ]; then
+        leave_if_struck_off
+        removed_at=$((now + calm))
+    fi
     if [ "$now" -ge "$look_at" ] || { [ -z "$failed" ] && has_failed; }; then
         ! look || start
         tell_time # an attempt may take long
@@ -52,7 +56,7 @@ turn() {
 watch() {
     mkdir -p "$run"
     known='' began='' failed='' networks='' folder='' own='' suspected='' alone=''
-    tries=0 look_at=0 peers_at=0 connections_at=0 hurrying=0
+    tries=0 look_at=0 peers_at=0 connections_at=0 hurrying=0 removed_at=0
     while :; do
         turn
         sleep "$pause"

@@ -4,8 +4,8 @@
 # swarm is at work.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
-# hold_containers: until the phase mend, nothing starts containers on swarm networks, and their record stays as it is.
-hold_containers() {
+# pause_containers: until the phase mend, nothing starts containers on swarm networks, and their record stays as it is.
+pause_containers() {
     : >"$state/containers.held" || die "cannot write $state/containers.held"
     systemctl stop overlay-mend.service 2>/dev/null || true
 }
@@ -23,7 +23,7 @@ put_swarm_aside() {
 
 # leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then.
 leave_former_swarm() {
-    hold_containers
+    pause_containers
     put_swarm_aside "$1"
     put_note restore "$2 aside"
     run_unit start docker.service 120

@@ -16,6 +16,7 @@ from provision.core.situation import Situation, is_shared
 from provision.errors import Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Node
+from provision.migration import nodes
 from provision.node import library
 from provision.planes.swarm import own_address, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
@@ -154,7 +155,25 @@ class Held(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Stop the program."""
-        return f"{_functions()}\nhold_containers"
+        return f"{_functions()}\npause_containers"
+
+
+@dataclass(frozen=True)
+class Released(Resource):
+    """The record of what containers should have is brought up to date again."""
+
+    @property
+    def name(self) -> str:
+        """`record of containers`."""
+        return "record of containers"
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Return a difference, always."""
+        return Difference("free", note="containers are back")
+
+    def apply(self, difference: Difference) -> str:
+        """Remove the file that holds it."""
+        return call("rm", "-f", nodes.HELD)
 
 
 class MendLast(Mend):
@@ -163,7 +182,7 @@ class MendLast(Mend):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the same as in any run; the service is stopped before this phase."""
         there = super().resources(situation, node)
-        return tuple(replace(one, stopped=True) if isinstance(one, Service) else one for one in there)
+        return (Released(), *(replace(one, stopped=True) if isinstance(one, Service) else one for one in there))
 
 
 class RestoredSwarm(Swarm):

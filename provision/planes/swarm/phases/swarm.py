@@ -15,7 +15,7 @@ from provision.errors import Unanswered
 from provision.inventory.model import Node
 from provision.network.subnets import LENGTH, assigned, spare
 from provision.phases import departure
-from provision.planes.swarm import leaving, node_changes, validity, view
+from provision.planes.swarm import leaving, node_changes, recovery, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
@@ -71,7 +71,7 @@ class Swarm(Phase):
         return (*changes, Change(CLUSTER, self.name, INGRESS, "remove")) if unwanted else tuple(changes)
 
     def _change(self, situation: Situation, node: Node) -> Change | None:
-        if view.daemon(situation.of(node)).state != "active":
+        if view.daemon(situation.of(node)).state != "active" or recovery.was_given_up(situation, node):
             return Change(CLUSTER, self.name, f"{node.name} in the swarm", "add", note=role(situation, node))
         if not node.member:
             return self._demoted(node.name) if _is_demoted(situation, node) else None
@@ -96,7 +96,7 @@ class Swarm(Phase):
         door = opened(coordinator)
         if change.action == "create":
             first = founder(situation)
-            retry(lambda: _make(situation, door.docker(first), first), "Docker makes the swarm", first.name)
+            retry(lambda: make(situation, door.docker(first), first), "Docker makes the swarm", first.name)
             return
         if change.action == "remove":
             retry(lambda: _remove_ingress(door.manager()), "Docker removes the network ingress", "the swarm")
@@ -128,7 +128,8 @@ def _remove_ingress(docker: DockerClient) -> None:
             network.remove()
 
 
-def _make(situation: Situation, docker: DockerClient, node: Node) -> None:
+def make(situation: Situation, docker: DockerClient, node: Node) -> None:
+    """Make the swarm on a node, unless that is in one."""
     if _state(docker) != "active":
         _init(situation, docker, node)
     if not situation.cluster.ingress:

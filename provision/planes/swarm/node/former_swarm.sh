@@ -1,0 +1,47 @@
+# A host that leaves its swarm: what its containers should have, and the swarm's data, are kept. POSIX sh; containers.sh comes
+# before it.
+gossip_port=7946
+networks_record=$containers_record.networks # the swarm's networks, as Docker's API tells them
+
+# hold_containers: bring the records of containers and of their networks up to date, and hold them: the containers are about to
+# lose their networks. Fails if they cannot be written.
+hold_containers() {
+    [ ! -e "$containers_record.held" ] || return 0
+    record_all || [ -s "$containers_record" ] || return
+    ids=$(timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
+    # shellcheck disable=SC2086 # a word a network
+    inspected=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null) || inspected=
+    (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return
+    sync "$networks_record.new" 2>/dev/null || sync
+    mv -f "$networks_record.new" "$networks_record" && : >"$containers_record.held" || return
+    sync "${containers_record%/*}" 2>/dev/null || sync
+}
+
+# record_all: bring the record of containers up to date, whatever was read before.
+record_all() (
+    # shellcheck disable=SC2034 # update_record's
+    containers_root=$(docker_root) containers_mark=/nonexistent
+    update_record
+)
+
+# leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied to the folder first. Fails
+# if Docker does not let it, and is not asked again by this function.
+leave_swarm() {
+    hold_containers || return
+    root=$(docker_root)
+    [ -e "$root/swarm/docker-state.json" ] || return 0
+    if [ ! -d "$1" ]; then
+        (umask 077 && mkdir -p "${1%/*}") && rm -rf "$1.new" && cp -a "$root/swarm" "$1.new" && sync && mv "$1.new" "$1" ||
+            return
+    fi
+    timeout 60 docker swarm leave --force >/dev/null 2>&1 && end_gossip
+}
+
+# end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.
+end_gossip() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        ss -Hlntu "sport = :$gossip_port" 2>/dev/null | grep -q . || return 0
+        sleep 0.3
+    done
+    timeout 240 systemctl restart docker.service
+}

@@ -1,0 +1,147 @@
+"""A swarm that has lost its quorum, or its last manager: what its nodes know, and which hosts were given up. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+from provision.core.recovery import Standing
+from provision.core.resource import call
+from provision.core.situation import Situation, is_shared
+from provision.errors import Problem
+from provision.facts import Facts
+from provision.inventory.model import Node
+from provision.migration.networks import of_docker
+from provision.migration.record import SharedNetwork
+from provision.node import library
+from provision.planes.swarm import paths, validity, view
+from provision.planes.swarm.node import functions
+from provision.recovery import generations
+from provision.resources import KEEPER
+
+#: The name of the answer of `fact_swarm_tasks`: a line `NAME HOST` for each container that a daemon knows.
+TASKS = "swarm-tasks"
+#: The end of the name of the option with a network's numbers.
+NUMBERS = "vxlanid_list"
+
+
+def standings(situation: Situation) -> tuple[Standing, ...]:
+    """Return what each node that answers is to the swarm.
+
+    Where no manager answers, each worker has what is left: its networks, and the containers on them.
+    """
+    nodes = [node for node in situation.cluster.nodes if node.name in situation.facts]
+    managed = any(manages(situation, node) for node in nodes)
+    return tuple(_standing(situation, node, managed=managed) for node in nodes)
+
+
+def manages(situation: Situation, node: Node) -> bool:
+    """Say whether a node is a manager, by its daemon's word, or by its certificate where the daemon is silent.
+
+    A daemon may not answer in time while it waits for a quorum.
+    """
+    facts = situation.of(node)
+    if view.daemon(facts).state:
+        return view.daemon(facts).manager
+    return facts.values.get("swarm") == "yes" and validity.role(facts.answers.get(validity.NODE, "")) == "manager"
+
+
+def _standing(situation: Situation, node: Node, *, managed: bool) -> Standing:
+    facts, daemon = situation.of(node), view.daemon(situation.of(node))
+    info = facts.docker.get(view.INFO) or {}
+    swarm = info.get("Swarm") or {}
+    managers = [one.get("Addr", "").partition(":")[0] for one in swarm.get("RemoteManagers") or ()]
+    manager = manages(situation, node)
+    role = "manager" if manager else "worker"
+    return Standing(
+        node,
+        holds_data=manager or (not managed and daemon.state == "active"),
+        has_quorum=any(view.entry(one).leader for one in facts.docker.get(view.NODES) or ()),
+        members=tuple(filter(None, managers)),
+        networks=frozenset(one["Name"] for one in facts.networks if is_shared(one)),
+        told="; ".join(filter(None, (f"{role}, {daemon.state}" if daemon.state else "Docker is silent", daemon.error))),
+    )
+
+
+def follow_up(situation: Situation) -> Mapping[str, str]:
+    """Return the scripts that ask the daemons for the containers of all hosts, where no manager knows a leader."""
+    if view.is_running(situation):
+        return {}
+    names = sorted(situation.networks)
+    script = "\n".join((library("facts"), functions("facts"), call("fact_swarm_tasks", *names), ""))
+    return {node.name: script for node in view.active(situation)} if names else {}
+
+
+def lost_containers(situation: Situation, address: str) -> tuple[str, ...]:
+    """Return the names of a host's containers, as other daemons know them, or as recorded before it was lost."""
+    answers = [facts.answers.get(TASKS, "") for facts in situation.facts.values()]
+    records = (facts.paths.get(paths.OTHERS) for facts in situation.facts.values())
+    texts = [*answers, *((one and one.text) or "" for one in records)]
+    lines = (line.split() for text in texts for line in text.splitlines())
+    return tuple(sorted({line[0] for line in lines if line[1:] == [address] and not line[0].startswith(KEEPER)}))
+
+
+def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
+    """Return the networks that the swarm had: as recorded on the node before it left, and as all daemons tell them.
+
+    A worker does not know networks on which it has no container. Those that the inventory has, `provision` makes.
+    """
+    recorded = situation.of(node).paths.get(paths.NETWORKS)
+    before: list[Mapping[str, Any]] = json.loads((recorded.text if recorded else "") or "[]")
+    found = {one["Name"]: _shared(one) for one in (*situation.networks.values(), *before) if _is_ours(one)}
+    return tuple(found.values())
+
+
+def _shared(network: Mapping[str, Any]) -> SharedNetwork:
+    """Return a network with all its options but its numbers (VNI), which the new swarm chooses."""
+    options = network.get("Options") or {}
+    return replace(of_docker(network), options={key: options[key] for key in options if not key.endswith(NUMBERS)})
+
+
+def _is_ours(network: Mapping[str, Any]) -> bool:
+    return network.get("Driver") == "overlay" and not network.get("Ingress")
+
+
+def identity(situation: Situation, node: Node) -> str:
+    """Return a node's ID: as its daemon says, else as its certificate does. Empty where it is in no swarm."""
+    facts = situation.of(node)
+    if facts.values.get("swarm") != "yes":  # it has left
+        return ""
+    return view.daemon(facts).identity or validity.identity(facts.answers.get(validity.NODE, ""))
+
+
+def was_given_up(situation: Situation, node: Node) -> bool:
+    """Say whether a node is back that was struck off the list while it was away: the running swarm shuts it out.
+
+    It may have left its swarm by itself since then: see mend_removed.sh.
+    """
+    facts, state = situation.of(node), view.daemon(situation.of(node)).state
+    if paths.PEERS not in facts.paths or state == "active" or not view.is_running(situation):
+        return False
+    if state == "inactive":
+        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
+    mine = identity(situation, node)
+    return bool(mine) and mine not in {one.identity for one in view.listed(situation)}
+
+
+def folder(situation: Situation, node: Node) -> str:
+    """Return the folder in which a node keeps the data of a swarm that it has left."""
+    return "/".join(filter(None, (paths.FORMER, identity(situation, node))))
+
+
+def disowned(facts: Facts) -> Facts:
+    """Return a node's facts without what its daemon says of its swarm, and without the networks of the swarm."""
+    info = {key: value for key, value in (facts.docker.get(view.INFO) or {}).items() if key != "Swarm"}
+    docker = {path: answer for path, answer in facts.docker.items() if path != view.NODES}
+    networks = tuple(one for one in facts.networks if not is_shared(one))
+    return replace(facts, docker={**docker, view.INFO: info}, networks=networks)
+
+
+def returned(situation: Situation, known: Collection[str]) -> tuple[Problem, ...]:
+    """Say which other hosts than those that are known were struck off the list, and how they join again."""
+    what = "this host was struck off the swarm while it was away: its old data is not let in"
+    advice = "fab provision --yes lets it join anew; its old data is kept in {}, and its containers come back"
+    nodes = (node for node in situation.cluster.nodes if node.name not in known and was_given_up(situation, node))
+    return tuple(Problem(what, node.name, advice.format(folder(situation, node))) for node in nodes)

@@ -1,0 +1,299 @@
+"""Hosts of a swarm lost for good, on hosts: the others go on without them, and new hosts take their places."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Fab, MakeLab
+from invariants import await_so, holds
+from kills import kills
+from leaving import inventory
+from observe import document, run
+
+from provision import lab as labs
+from provision.lab import Lab
+
+#: The steps at which a recovery is killed, where the other manager of two is lost.
+STEPS = (
+    "node1: sending /var/lib/overlay-provision/recovery.json",
+    "node1: phase hold",
+    "cluster: phase swarm",
+    "node1: phase reattach",
+    "node1: ending the recovery",
+)
+#: The further steps where a worker is left.
+OF_A_WORKER = ("node2: phase others", "cluster: phase swarm", "cluster: phase same-networks", "node2: phase reattach")
+START = "docker run -d --restart always --stop-signal KILL --network demo --name"
+STATE = "/var/lib/overlay-provision"
+#: Seconds that a test waits for names on all hosts: gossip may need a minute.
+NAMES = 75
+#: A write that the managers of a node's swarm agree on.
+WRITE = (
+    "name=w$(date +%s%N); docker network create -d overlay $name >/dev/null 2>&1 && docker network rm $name >/dev/null"
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for fixture, steps in (("kill", STEPS), ("workers_kill", OF_A_WORKER)):
+        if fixture in metafunc.fixturenames:
+            chosen = kills(steps)
+            metafunc.parametrize(fixture, chosen, ids=[f"{when} {step}" for step, when in chosen])
+
+
+@pytest.fixture(scope="module")
+def lab(make_lab: MakeLab) -> Lab:
+    return make_lab(4, release="trixie")
+
+
+def in_use(lab: Lab, fab: Fab, managers: list[str], workers: Iterable[str] = (), left: str = "node1") -> Path:
+    """Provision these hosts, and start containers: two on the one that is left, and one on each other.
+
+    One of the two pings the other, at an address that nobody chose.
+    """
+    path = inventory(lab, "recovered", managers, workers=tuple(workers))
+    document(fab(lab, "provision", "--json", inventory=path))
+    run(lab, left, f"{START} web --network-alias www busybox sleep 999999")
+    run(lab, left, f"{START} db --ip 10.99.0.250 busybox sleep 999999")
+    for number, node in enumerate(one for one in (*managers, *workers) if one != left):
+        address = f"--ip 10.99.0.{201 + number} --network-alias as-{node}"
+        run(lab, node, f"{START} of-{node} {address} busybox sleep 999999")
+        reached(lab, left, "web", f"as-{node}")
+    address = run(lab, left, "docker inspect -f '{{.NetworkSettings.Networks.demo.IPAddress}}' web").strip()
+    # busybox' ping ends when its container has no network for a moment.
+    seen = "case $line in *seq=*) read -r now _ </proc/uptime; echo $now ;; esac"
+    pings = f"while :; do ping -i 0.1 {address} 2>/dev/null; done | while read -r line; do {seen}; done >/tmp/pings"
+    run(lab, left, f"docker exec -d db sh -c '{pings}'")
+    run(lab, left, "systemctl restart overlay-mend")  # it looks at once
+    recorded = [f"grep -qw of-{node} {STATE}/others" for node in (*managers, *workers) if node != left]
+    counted = f"grep -c '^container' {STATE}/containers | grep -qx 2"
+    await_so(lab, left, " && ".join([*recorded, counted]), 40)
+    return path
+
+
+def longest_gap(lab: Lab, left: str = "node1") -> float:
+    """Return the seconds of the longest gap between two answers to pings, until now."""
+    told = run(lab, left, "docker exec db cat /tmp/pings /proc/uptime").splitlines()
+    times = [float(line.split()[0]) for line in told]
+    assert len(times) > 20
+    gap = max(after - before for before, after in pairwise(times))
+    print(f"longest gap {gap:.1f} s, {len(times)} pings answered")
+    return gap
+
+
+def lose(lab: Lab, *nodes: str, left: str = "node1") -> None:
+    """Cut the power of hosts, until a manager that is left knows that it has no majority: after some seconds."""
+    for node in nodes:
+        labs.power_cut(lab.name, node)
+    await_so(lab, left, "! timeout 10 docker node ls >/dev/null 2>&1", 60)
+
+
+def recovered(lab: Lab, fab: Fab, path: Path, *words: str, left: str = "node1") -> dict[str, Any]:
+    """Recover; what containers should have is recorded as before."""
+    before = fixed(lab, left)
+    report = document(fab(lab, "recover", "--yes", "--json", *words, inventory=path))
+    print(report["summary"])
+    assert {one["status"] for one in report["outcomes"]} <= {"passed"}
+    reached(lab, left, "web", "db", "web", "www", "10.99.0.250")
+    reached(lab, left, "db", "www")
+    assert not holds(lab, left, "ls /var/lib/overlay-provision/containers.held")
+    run(lab, left, "docker update --restart always web db")  # Docker writes its files, and they are read again
+    await_so(lab, left, "[ /var/lib/overlay-provision/containers -ot /run/overlay-provision/mend.recorded.last ]", 30)
+    assert fixed(lab, left) == before
+    return report
+
+
+def fixed(lab: Lab, node: str) -> list[list[str]]:
+    """The recorded attachments of a node: container, network, address, whether its user chose it, aliases."""
+    lines = run(lab, node, "cat /var/lib/overlay-provision/containers").splitlines()
+    parts = (line.split("\t") for line in lines if line.startswith("attachment"))
+    return [[*part[1:3], *part[4:]] for part in parts]
+
+
+def reached(lab: Lab, node: str, container: str, *targets: str) -> None:
+    for target in targets:
+        await_so(lab, node, f"docker exec {container} ping -c 1 -W 1 {target} >/dev/null 2>&1", NAMES)
+
+
+def told(report: dict[str, Any]) -> str:
+    return json.dumps(report["problems"] + report.get("warnings", []))
+
+
+def settled(lab: Lab, fab: Fab, path: Path) -> None:
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
+def test_285_289_291_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
+    """Containers of the host that is left miss each other for a moment; all find each other by name afterwards."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    refused = document(fab(lab, "recover", "--json", inventory=path), 3)
+    assert "give up node2 with of-node2" in told(refused)
+    found = recovered(lab, fab, path)
+    assert [row["containers"] for row in found["lost"]] == ["of-node2"]
+    assert longest_gap(lab) <= 1.5
+    labs.renew(lab.name, "node2", say=lambda _: None)
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node2", f"{START} of-node2 --ip 10.99.0.201 --network-alias as-node2 busybox sleep 999999")
+    reached(lab, "node1", "web", "of-node2", "as-node2", "10.99.0.201")
+    reached(lab, "node2", "of-node2", "web", "www", "db", "10.99.0.250")
+    settled(lab, fab, path)
+
+
+def given_up(lab: Lab, fab: Fab, path: Path, *nodes: str) -> None:
+    """Every verb says of hosts that are back that they were given up; they are let in with consent only."""
+    for verb, codes in (("status", (5,)), ("plan", (0,)), ("preflight", (0,)), ("verify", (0, 5))):
+        result = fab(lab, verb, "--json", inventory=path)
+        report = json.loads(result.stdout)
+        assert result.returncode in codes, (verb, report)
+        for node in nodes:
+            said = [one["what"] for one in (*report["problems"], *report["warnings"]) if one["where"] == node]
+            assert any(what.startswith("this host was given up in the recovery of") for what in said), (verb, report)
+    assert "given up" in told(document(fab(lab, "provision", "--json", inventory=path), 3))
+    document(fab(lab, "provision", "--yes", "--json", inventory=path, timeout=600))
+    for node in nodes:
+        run(lab, node, "ls /var/lib/overlay-provision/former-swarms/*/certificates/swarm-node.crt")
+        reached(lab, "node1", "web", f"of-{node}", f"as-{node}")
+        reached(lab, node, f"of-{node}", "web", "db")
+    settled(lab, fab, path)
+
+
+def on_this_machine(code: str) -> str:
+    """Return the command that does something to a lab."""
+    return f'{sys.executable} -c "from provision.lab import *; {code}"'
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("moment", [*STEPS[1:4], "after"])
+def test_293_294_the_lost_host_returns(bare_lab: Lab, fab: Fab, moment: str) -> None:
+    """While the recovery is under way, and after it."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    if moment == "after":
+        recovered(lab, fab, path)
+        labs.power_on(lab.name, "node2", wait=False)
+    else:
+        deed = on_this_machine(f"power_on({lab.name!r}, 'node2', wait=False)")
+        document(fab(lab, "recover", "--yes", "--json", inventory=path, at=(moment, "before", deed)))
+    await_so(lab, "node2", "true", 60)
+    given_up(lab, fab, path, "node2")
+    longest_gap(lab)
+
+
+@pytest.mark.whole
+def test_297_the_lost_host_is_back_before_the_recovery(bare_lab: Lab, fab: Fab) -> None:
+    """Then there is nothing to recover."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    document(fab(lab, "recover", "--json", inventory=path), 3)
+    labs.power_on(lab.name, "node2")
+    await_so(lab, "node1", WRITE, 90)
+    assert "nothing to recover" in document(fab(lab, "recover", "--yes", "--json", inventory=path))["summary"]
+    reached(lab, "node1", "web", "of-node2")
+
+
+@pytest.mark.whole
+def test_292_a_recovery_that_was_killed_goes_on(bare_lab: Lab, fab: Fab, kill: tuple[str, str]) -> None:
+    """Meanwhile other verbs name it and change nothing."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    killed = fab(lab, "recover", "--yes", inventory=path, at=(*kill, "die"))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert "a recovery is under way" in told(document(fab(lab, "provision", "--json", inventory=path), 3))
+    recovered(lab, fab, path)
+    longest_gap(lab)
+    assert run(lab, "node1", "cat /var/lib/overlay-provision/recoveries").count("lost: node2") == 1
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("workers", [1, 2])
+def test_290_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
+    lab = bare_lab
+    others = ["node2", "node3"][:workers]
+    path = in_use(lab, fab, ["node1"], others, left="node2")
+    run(lab, "node2", "docker inspect -f '{{.Id}}' web db")
+    lose(lab, "node1", left="node2")
+    recovered(lab, fab, path, "--lost", "node1", left="node2")
+    longest_gap(lab, "node2")
+    path = inventory(lab, "recovered", ["node2"], workers=[*others[1:], "node4"])
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node4", f"{START} of-node1 --ip 10.99.0.201 busybox sleep 999999")
+    reached(lab, "node2", "web", "of-node1", "10.99.0.201", *(f"as-{one}" for one in others[1:]))
+    reached(lab, "node4", "of-node1", "web", "www", "db", *(f"as-{one}" for one in others[1:]))
+    settled(lab, fab, path)
+
+
+@pytest.mark.whole
+def test_290_killed_while_a_worker_begins_another_swarm(bare_lab: Lab, fab: Fab, workers_kill: tuple[str, str]) -> None:
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1"], ["node2"], left="node2")
+    lose(lab, "node1", left="node2")
+    killed = fab(lab, "recover", "--yes", "--lost", "node1", inventory=path, at=(*workers_kill, "die"))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    recovered(lab, fab, path, left="node2")
+
+
+@pytest.mark.whole
+def test_298_two_of_three_managers_are_lost_and_one_returns_late(bare_lab: Lab, fab: Fab) -> None:
+    """One is replaced under its name and address, one under others; it returns when its successor has joined."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2", "node3"])
+    lose(lab, "node2", "node3")
+    assert "--lost node2 --lost node3" in told(document(fab(lab, "recover", "--yes", "--json", inventory=path), 3))
+    recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
+    assert longest_gap(lab) <= 1.5
+    labs.renew(lab.name, "node2", say=lambda _: None)
+    path = inventory(lab, "recovered", ["node1", "node2", "node4"])
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node4", f"{START} of-node2 --ip 10.99.0.201 busybox sleep 999999")
+    run(lab, "node2", f"{START} new --ip 10.99.0.202 busybox sleep 999999")
+    reached(lab, "node1", "web", "of-node2", "new", "10.99.0.201", "10.99.0.202")
+    reached(lab, "node2", "new", "web", "of-node2", "10.99.0.201")
+    labs.power_on(lab.name, "node3")
+    await_so(lab, "node3", "[ \"$(docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ]", 120)
+    run(lab, "node1", WRITE)
+    path = inventory(lab, "recovered", ["node1", "node2", "node4"], workers=["node3"])
+    run(lab, "node3", "docker rm -f of-node3")  # its address is another's now
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    settled(lab, fab, path)
+
+
+@pytest.mark.whole
+def test_295_two_lost_managers_return_together_and_rule_no_swarm_of_their_own(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2", "node3"])
+    lose(lab, "node2", "node3")
+    recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
+    run(lab, "node1", "docker network create -d overlay mine")
+    labs.power_on(lab.name, "node2", "node3", wait=False)
+    for node in ("node2", "node3"):
+        await_so(lab, node, "[ \"$(timeout 5 docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ]", 120)
+    acknowledged = [node for node in ("node1", "node2", "node3") if holds(lab, node, WRITE)]
+    assert acknowledged == ["node1"]
+    given_up(lab, fab, path, "node2", "node3")
+    assert "mine" in run(lab, "node3", "docker network ls")
+    run(lab, "node1", "docker network rm mine")
+
+
+@pytest.mark.whole
+def test_296_another_manager_that_answers_leaves_and_joins_again(bare_lab: Lab, fab: Fab) -> None:
+    """Of four managers two are lost; of the other two one goes on, and the containers of both come back."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2", "node3", "node4"])
+    lose(lab, "node3", "node4")
+    recovered(lab, fab, path, "--lost", "node3", "--lost", "node4", "--keep", "node1")
+    path = inventory(lab, "recovered", ["node1", "node2"])
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    reached(lab, "node1", "web", "of-node2", "as-node2", "10.99.0.201")
+    reached(lab, "node2", "of-node2", "web", "www", "db")
+    settled(lab, fab, path)

@@ -1,0 +1,156 @@
+"""Swarm mode on a host that was given up, or whose swarm is made anew: what leaves, what is kept, what comes back."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from node_shell import SHELLS
+from swarm_mend_program import OWN, SECOND, THIRD, Program
+
+from provision.planes.swarm.node import functions
+
+MINE = "psf4twr4zuepw20x0wvmq4sp9"
+TOLD = (
+    'level=error msg="error receiving response" error="rpc error: code = PermissionDenied desc = Permission denied: '
+    "unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was removed from "
+    "swarm"
+)
+
+
+@pytest.fixture(params=SHELLS)
+def mend(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
+    """A node in a swarm."""
+    program = Program(request.param, tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "containers").write_text(f"root\t{tmp_path}/data\n")
+    swarm = tmp_path / "data" / "swarm"
+    (swarm / "certificates").mkdir(parents=True)
+    body = base64.b64encode(b"\x06\x03\x55\x04\x03\x13\x19" + MINE.encode() + b"0Y0").decode()
+    certificate = f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+    (swarm / "certificates" / "swarm-node.crt").write_text(certificate * 2)
+    (swarm / "docker-state.json").write_text("{}")
+    return program
+
+
+def looks(mend: Program, journal: str) -> list[str]:
+    """Look once, with this in Docker's journal. A swarm that is left is gone."""
+    (mend.folder / "journal").write_text(journal)
+    leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
+    return mend.run(f"{leave}journalctl() {{ cat {mend.folder}/journal; }}\nss() {{ :; }}\nleave_if_struck_off")
+
+
+def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data(mend: Program) -> None:
+    (said,) = looks(mend, TOLD.format(MINE))
+    kept = mend.folder / "state" / "former-swarms" / MINE
+    assert str(kept) in said
+    assert (kept / "docker-state.json").exists()
+    assert kept.parent.stat().st_mode & 0o77 == 0
+    assert (mend.folder / "state" / "containers.held").exists()
+
+
+@pytest.mark.parametrize(
+    "journal", ["", TOLD.format("16j1xir0qqyi714yviere9yv0"), f"node {MINE} was removed from swarm"]
+)
+def test_295_a_host_stays_in_a_swarm_that_says_so_of_another_one_or_says_nothing(mend: Program, journal: str) -> None:
+    assert looks(mend, journal) == []
+    assert not (mend.folder / "state" / "former-swarms").exists()
+
+
+def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: Program) -> None:
+    record = mend.folder / "state" / "others"
+    script = f"""
+        networks=demo own={OWN} suspected='' alone=''
+        docker() {{ case $* in *-v*) cat {mend.folder}/tasks ;; *) cat {mend.folder}/peers ;; esac; }}
+        listens() {{ :; }}
+        look_at_peers
+    """
+    (mend.folder / "peers").write_text(f"demo {OWN} {SECOND} {THIRD}\n")
+    (mend.folder / "tasks").write_text(f"web {SECOND}\n\nkeeper {OWN}\n")
+    mend.run(f"now=100\n{script}")
+    assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
+    (mend.folder / "peers").write_text(f"demo {OWN} {THIRD}\n")
+    (mend.folder / "tasks").write_text(f"keeper {OWN}\n")
+    mend.run(f"now=130\n{script}")
+    assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
+
+
+#: Docker: containers run but `stopped`; each network is known; commands that connect are printed.
+DOCKER = """
+docker() {
+    case "$*" in
+    "network ls -f scope=local"*) echo bridge; echo own ;;
+    "ps -q"*) echo keeper1 demo ;;
+    "inspect -f {{slice"*) echo "$4" ;;
+    inspect*) case "$4" in *stopped*) echo 'false ' ;; *) echo "true endpoint-$4" ;; esac ;;
+    "network inspect -v"*) echo "endpoint-known " ;;
+    "network connect"*) case "$*" in *10.99.0.66*) return 1 ;; esac; echo "$*" >>"$state/said" ;;
+    "network disconnect"*) ;;
+    *) echo "docker $*" ;;
+    esac
+}
+timeout() { shift; "$@"; }
+start_again() { [ $# = 0 ] || echo "start $*" >>"$state/said"; }
+is_gone() { return 1; }
+sync_path() { :; }
+"""
+
+
+def reattaching(state: Path) -> str:
+    """The functions of a node, with this Docker."""
+    die = 'die() { echo "$*"; exit 0; }'
+    return f"state={state}\ntab=$(printf '\\t')\n{functions('recover')}\n{DOCKER}\n{die}"
+
+
+@pytest.mark.parametrize("how", ["keep", "let"])
+def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Program, how: str) -> None:
+    state = mend.folder / "state"
+    lines = [
+        "container\taa\taa\tbusybox\tyes\talways",
+        "attachment\taa\tdemo\tn\t10.99.0.5\tno\tweb\ta\\u0026b",
+        "attachment\taa\town\tn\t172.20.0.2\tno",
+        "container\tbb\tbb\tbusybox\tyes\talways",
+        "attachment\tbb\tdemo\t\t10.99.0.200\tyes",
+        "container\tknown\tknown\tbusybox\tyes\talways",
+        "attachment\tknown\tdemo\tn\t10.99.0.9\tno",
+        "container\tstopped\tstopped\tbusybox\tno\tno",
+        "attachment\tstopped\tdemo\tn\t10.99.0.7\tno",
+        "container\tcc\tcc\tbusybox\tyes\talways",
+        "attachment\tcc\tdemo\tn\t10.99.0.66\tno",
+    ]
+    (state / "containers").write_text("\n".join(lines) + "\n")
+    (state / "containers.held").touch()
+    script = f"{reattaching(state)}\nreattach {how}"
+    assert mend.run(script) == []
+    said = (state / "said").read_text().splitlines()
+    keeps = how == "keep"
+    assert said == [
+        f"network connect {'--ip 10.99.0.5 ' if keeps else ''}--alias web --alias a&b demo aa",
+        "network connect --ip 10.99.0.200 demo bb",
+        "network connect demo stopped",
+        "network connect demo cc",
+        "network connect demo keeper1",
+        "start bb",
+        "start aa bb known cc",
+    ]
+    assert not (state / "containers.held").exists()
+    kept = state / "containers.kept"
+    assert kept.exists() == keeps
+    if keeps:
+        assert kept.read_text() == "aa\tdemo\t10.99.0.5\ncc\tdemo\t10.99.0.66\n"
+    assert mend.run(script) == []  # once more, by a run that was killed
+    assert (state / "said").read_text().splitlines() == said
+
+
+def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:
+    state = mend.folder / "state"
+    lines = ["container\tbb\tbb\tbusybox\tyes\talways", "attachment\tbb\tdemo\tn\t10.99.0.66\tyes"]
+    (state / "containers").write_text("\n".join(lines) + "\n")
+    (state / "containers.held").touch()
+    fails = 'die() { echo "$*"; exit 0; }'
+    script = (
+        f"state={state}\ntab=$(printf '\\t')\n{functions('recover')}\n{DOCKER}\n{fails}\n(reattach keep) 2>/dev/null"
+    )
+    assert mend.run(script)[-1] == "Docker does not connect these containers to their networks: bb"
+    assert (state / "containers.held").exists()

@@ -1,0 +1,176 @@
+"""A swarm without a quorum or without a manager, and hosts that were given up: what is seen, and what is planned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import swarm_sample
+from swarm_sample import NODES, at_work, failed, own, without
+
+from provision import layout
+from provision.core.recovery import LostHost, Recovery
+from provision.core.situation import Situation
+from provision.engine import make_plan
+from provision.facts import Facts, PathFact
+from provision.planes.swarm import paths, recovery, view
+from provision.planes.swarm.plane import PLANE
+from provision.recovery import generations
+
+FIRST, SECOND, THIRD = NODES
+LEADERLESS = "rpc error: code = Unknown desc = The swarm does not have a leader."
+DEMO = {
+    "Name": "demo",
+    "Id": "icq4cv4xitbyoz7bevmfa7iq9",
+    "Scope": "swarm",
+    "Driver": "overlay",
+    "IPAM": {"Config": [{"Subnet": "10.99.0.0/24", "Gateway": "10.99.0.1"}]},
+    "Options": {"com.docker.network.driver.overlay.vxlanid_list": "4097", "encrypted": ""},
+    "Labels": {"overlay-provision.cluster": "demo"},
+}
+SHOWN = PathFact("regular file", 0o600, "root:root", text="1f 2026-11-27T15:00:00Z lost: node2 192.0.2.2\n")
+
+
+def put(situation: Situation, name: str, **changed: Any) -> Situation:
+    """The situation with other facts of a node."""
+    return replace(situation, facts={**situation.facts, name: replace(situation.facts[name], **changed)})
+
+
+def survivor(folder: Path, name: str) -> Situation:
+    """Only this node answers: without a quorum."""
+    situation = at_work(folder)
+    node = situation.cluster.node(name)
+    info = own(node, error=LEADERLESS)
+    info["Swarm"]["RemoteManagers"] = [{"Addr": f"{one.address}:2377"} for one in NODES if one.member]
+    facts = replace(situation.facts[name], docker={view.INFO: info}, networks=(DEMO,), values={"swarm": "yes"})
+    cluster = replace(situation.cluster, nodes=(node,))
+    return replace(situation, cluster=cluster, facts={name: facts})
+
+
+def changes(situation: Situation, keep: str) -> list[str]:
+    lost = tuple(LostHost(one.name, one.address) for one in NODES if one.name not in situation.facts)
+    decided = Recovery(situation.cluster.node(keep), lost, identity="1f")
+    return [f"{one.phase}: {one.action} {one.resource}" for one in make_plan(PLANE.recovering(decided), situation)]
+
+
+def away(folder: Path, **info: Any) -> Situation:
+    """The second node is back, and the managers have struck it off."""
+    situation = without(at_work(folder), SECOND.name)
+    said = {"Swarm": {**own(SECOND, "pending", error=LEADERLESS)["Swarm"], "NodeID": "id-node2", **info}}
+    there = PathFact("regular file", 0o600, "root:root")
+    values = {**situation.facts[SECOND.name].values, "swarm": "yes"}
+    return put(situation, SECOND.name, docker={view.INFO: said}, paths={paths.PEERS: there}, values=values)
+
+
+def test_286_a_manager_without_a_quorum_has_the_swarms_data(tmp_path: Path) -> None:
+    (one,) = PLANE.standings(survivor(tmp_path, "node1"))
+    assert (one.holds_data, one.has_quorum, one.members) == (True, False, ("192.0.2.1", "192.0.2.2"))
+    assert one.networks == {"demo"}
+    assert [one.has_quorum for one in PLANE.standings(at_work(tmp_path))] == [True, True, False]
+    assert [one.holds_data for one in PLANE.standings(at_work(tmp_path))] == [True, True, False]
+
+
+def test_290_a_worker_without_a_manager_has_what_is_left(tmp_path: Path) -> None:
+    (one,) = PLANE.standings(survivor(tmp_path, "node3"))
+    assert (one.holds_data, one.members) == (True, ("192.0.2.1", "192.0.2.2"))
+
+
+def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:
+    assert changes(survivor(tmp_path, "node1"), "node1") == [
+        "hold: hold the record of containers",
+        "swarm: replace swarm",
+        "reattach: add its containers on their networks",
+    ]
+
+
+def test_290_a_worker_begins_another_swarm_with_the_same_networks(tmp_path: Path) -> None:
+    there = survivor(tmp_path, "node3")
+    assert changes(there, "node3") == [
+        "hold: hold the record of containers",
+        "others: remove its former swarm",
+        "swarm: create swarm",
+        "same-networks: create network demo",
+        "reattach: add its containers on their networks",
+    ]
+    (network,) = recovery.networks(there, there.cluster.nodes[0])
+    assert dict(network.options) == {"encrypted": ""}
+    assert dict(network.labels) == DEMO["Labels"]
+
+
+def test_290_a_worker_that_has_left_knows_its_networks_by_its_record(tmp_path: Path) -> None:
+    there = survivor(tmp_path, "node3")
+    text = json.dumps([DEMO, {**DEMO, "Name": "ingress", "Ingress": True}])
+    record = PathFact("regular file", 0o600, "root:root", text=text)
+    left = put(there, "node3", networks=(), docker={view.INFO: own(THIRD, "inactive")}, paths={paths.NETWORKS: record})
+    assert [one.name for one in recovery.networks(left, THIRD)] == ["demo"]
+
+
+def test_287_the_containers_of_a_lost_host_are_those_that_the_others_know(tmp_path: Path) -> None:
+    text = "web 192.0.2.2\noverlay-keeper-demo-node2 192.0.2.2\nweb 192.0.2.1\ndb 192.0.2.2\n"
+    there = put(survivor(tmp_path, "node1"), "node1", answers={recovery.TASKS: text})
+    assert PLANE.lost_containers(there, "192.0.2.2") == ("db", "web")
+    assert list(PLANE.follow_up(there)) == ["node1"]
+    assert PLANE.follow_up(at_work(tmp_path)) == {}
+
+
+def test_293_a_host_that_was_struck_off_while_it_was_away_joins_anew_with_consent(tmp_path: Path) -> None:
+    there = away(tmp_path)
+    (problem,) = [one for one in PLANE.warnings(there) if one.where == "node2"]
+    assert "struck off" in problem.what
+    assert f"{paths.FORMER}/id-node2" in problem.advice
+    assert failed(there) == []
+    plan = make_plan(PLANE, there)
+    mine = [one for one in plan if one.phase in ("former-swarm", "swarm", "come-back")]
+    assert [(one.phase, one.action) for one in mine] == [
+        ("former-swarm", "remove"),
+        ("swarm", "add"),
+        ("come-back", "add"),
+    ]
+    assert [one for one in plan.consents if "given up" in one and one.endswith("on node2")]
+
+
+def test_293_it_is_recognised_by_its_certificate_while_its_docker_does_not_answer(tmp_path: Path) -> None:
+    begin = datetime.now(UTC)
+    certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node2")
+    there = put(away(tmp_path), "node2", docker={}, docker_answers=False, answers={"swarm-node": certificate})
+    assert recovery.was_given_up(there, SECOND)
+    assert failed(there) == []
+
+
+def test_293_a_host_without_data_of_a_swarm_or_in_the_list_was_not_given_up(tmp_path: Path) -> None:
+    there = away(tmp_path)
+    assert not recovery.was_given_up(put(there, "node2", values={}), SECOND)
+    assert not recovery.was_given_up(put(there, "node2", paths={}), SECOND)
+    assert not recovery.was_given_up(away(tmp_path, NodeID="id-node1"), SECOND)
+    assert not any(recovery.was_given_up(at_work(tmp_path), one) for one in NODES)
+
+
+def test_295_two_that_rule_beside_the_others_have_no_say(tmp_path: Path) -> None:
+    """Their own list calls the node that went on alone unreachable."""
+    there = at_work(tmp_path)
+    rivals = {**there.facts["node1"].docker, view.NODES: [swarm_sample.listed(SECOND, leader=True)]}
+    values = {**there.facts["node1"].values, "swarm": "yes"}
+    peers = PathFact("regular file", 0o600, "root:root")
+    alone = [swarm_sample.listed(THIRD, leader=True, role="manager")]
+    found: dict[str, Facts] = {
+        "node1": replace(there.facts["node1"], docker=rivals, values=values, paths={paths.PEERS: peers}),
+        "node2": replace(there.facts["node2"], docker=rivals, values=values, paths={paths.PEERS: peers}),
+        "node3": replace(
+            there.facts["node3"],
+            docker={view.INFO: own(THIRD, manager=True), view.NODES: alone},
+            values=values,
+            paths={paths.PEERS: peers, layout.RECOVERIES: SHOWN},
+        ),
+    }
+    begin = datetime.now(UTC)
+    for one in (FIRST, SECOND):
+        certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", f"id-{one.name}")
+        found[one.name] = replace(found[one.name], answers={"swarm-node": certificate})
+    divided = replace(there, facts=found)
+    assert generations.returned(PLANE, divided) == ("node1", "node2")
+    present = generations.of_those_present(PLANE, divided)
+    assert [one.identity for one in view.listed(present)] == ["id-node3"]
+    assert [one.name for one in NODES if recovery.was_given_up(present, one)] == ["node1", "node2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -133,11 +134,13 @@ def lab(make_lab: MakeLab, request: pytest.FixtureRequest) -> Lab:
     return make_lab(release="trixie", docker=request.param)
 
 
-@pytest.fixture(scope="module")
-def used(lab: Lab, fab: Fab, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, Path]:
-    """The lab in use, and a backup of it."""
+@pytest.fixture
+def used(lab: Lab, fab: Fab, tmp_path: Path) -> tuple[Lab, Path]:
+    """The lab in use, and a backup of it. What a test before has left, if it failed, goes."""
+    shutil.rmtree(lab.folder / ".overlay", ignore_errors=True)
+    labs.renew(lab.name, say=lambda _: None)
     in_use(lab, fab, lab.inventory)
-    file = tmp_path_factory.mktemp("backup") / "backup.tar.gz"
+    file = tmp_path / "backup.tar.gz"
     assert fab(lab, "backup", str(file)).returncode == 0
     return lab, file
 

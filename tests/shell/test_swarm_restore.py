@@ -136,6 +136,17 @@ def test_319_what_is_done_is_not_done_again(shell: tuple[str, ...], root: Path) 
     assert restored(shell, root) == []
 
 
+@pytest.mark.parametrize("stage", ["leaving", "placed", "forced"])
+def test_319_a_dockerd_that_was_stopped_starts_again(shell: tuple[str, ...], root: Path, stage: str) -> None:
+    """What is in place of the saved swarm stays there."""
+    (root.parent / "state" / "restore").write_text(f"12ab {stage}\n")
+    (root / "swarm" / "raft").mkdir()
+    assert done(shell, root, f"leave_former_swarm {root} 12ab").returncode == 0
+    log = (root.parent / "log").read_text().splitlines()
+    assert log == ([HOLD, STOP, UP] if stage == "leaving" else [UP])
+    assert (root / "swarm" / "raft").exists() == (stage != "leaving")
+
+
 def test_319_another_restore_begins_anew(shell: tuple[str, ...], root: Path) -> None:
     (root.parent / "state" / "restore").write_text("34cd forced\n")
     (root / "swarm" / "docker-state.json").write_text("former")

@@ -15,6 +15,8 @@ import pytest
 from swarm_sample import NODES, at_work, bare, certificate, listed, listing, own
 
 from provision.backup.record import MARK
+from provision.checks import node_view
+from provision.core.outcome import failures
 from provision.core.plane import Goal
 from provision.core.saved import Saved
 from provision.core.situation import Situation
@@ -173,6 +175,18 @@ def test_319_a_restore_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     info = own(NODE1)
     info["Swarm"]["Cluster"] = {"Spec": {"Raft": {"SnapshotInterval": EACH}}}
     assert planned(with_info(forced, "node1", info), saved()) == [CREATE]
+
+
+@pytest.mark.parametrize("stage", ["leaving", "placed", "forced"])
+def test_319_a_docker_that_was_stopped_meanwhile_is_started_first(tmp_path: Path, stage: str) -> None:
+    """That was agreed to. Nothing stands in the way of that."""
+    there = at(bare(tmp_path), "node1", f"1234 {stage}")
+    mute = replace(there.facts["node1"], docker_answers=False, docker={})
+    there = replace(there, facts={**there.facts, "node1": mute})
+    assert planned(there, saved()) == [LEAVES[0].removesuffix(" (asks)"), CREATE, *JOINS]
+    plane = PLANE.restoring(saved())
+    later = plane.stages(there, Goal.CONVERGE)[-1].foresee(there)
+    assert [one for one in failures(node_view.run(plane, later, plane.checks())) if one.where == "node1"] == []
 
 
 def test_318_containers_wait_until_they_are_connected_again(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 # Set a swarm up anew from what was saved of a manager. POSIX sh; library.sh, record.sh, changes.sh, reset.sh and migrate.sh of
 # provision/node come before it. How far a node is, is in the file `restore` beside its record, after the identity of the
-# restore: `aside` when it has left its former swarm, `placed` when the saved files are in place, and `forced` when the saved
-# swarm is at work.
+# restore: `leaving` while its dockerd is stopped, `aside` when it is in no swarm, `placed` when the saved files are in place, and
+# `forced` when the saved swarm is at work.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
 
 # pause_containers: until the phase mend, nothing starts containers on swarm networks, and their record stays as it is.
@@ -10,8 +10,9 @@ pause_containers() {
     systemctl stop overlay-mend.service 2>/dev/null || true
 }
 
-# put_swarm_aside ROOT: stop dockerd, and keep what Docker's folder has of a swarm under another name there.
+# put_swarm_aside ROOT RESTORE: stop dockerd, and keep what Docker's folder has of a swarm under another name there.
 put_swarm_aside() {
+    put_note restore "$2 leaving"
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
@@ -21,11 +22,17 @@ put_swarm_aside() {
     sync_path "$1"
 }
 
-# leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then.
+# leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then. Where the saved files
+# are in place, only start dockerd.
 leave_former_swarm() {
-    pause_containers
-    put_swarm_aside "$1"
-    put_note restore "$2 aside"
+    case $(line_of "$state/restore") in
+    "$2 placed" | "$2 forced") ;;
+    *)
+        pause_containers
+        put_swarm_aside "$1" "$2"
+        put_note restore "$2 aside"
+        ;;
+    esac
     run_unit start docker.service 120
 }
 
@@ -37,7 +44,7 @@ restore_swarm() {
     "$2 placed") ;;
     *)
         unpack_swarm "$1"
-        put_swarm_aside "$1"
+        put_swarm_aside "$1" "$2"
         mv "$1/swarm.restored" "$1/swarm" || die "cannot put the saved swarm in place in $1"
         sync_path "$1"
         put_note restore "$2 placed"

@@ -35,7 +35,7 @@ SECONDS = 600
 
 
 def mark(facts: Facts) -> tuple[str, str]:
-    """Return the restore that a node takes part in, and how far it is: `aside`, `placed` or `forced`."""
+    """Return the restore that a node takes part in, and how far it is: see node/restore.sh."""
     there = facts.paths.get(MARK)
     identity, _, stage = ((there.text or "").strip() if there else "").partition(" ")
     return identity, stage
@@ -47,11 +47,12 @@ def is_forced(situation: Situation, saved: Saved) -> bool:
 
 
 def is_former(situation: Situation, node: Node, saved: Saved) -> bool:
-    """Say whether a node has a swarm that is not the restored one."""
+    """Say whether a node has a swarm that is not the restored one, or was killed while it left that."""
     facts = situation.of(node)
-    if mark(facts)[0] == saved.restore or not has_a_swarm(facts):
-        return False
-    return not (is_forced(situation, saved) and _entry(situation, node))
+    restore, stage = mark(facts)
+    if restore == saved.restore:
+        return stage == "leaving" or not facts.docker_answers
+    return has_a_swarm(facts) and not (is_forced(situation, saved) and _entry(situation, node))
 
 
 def has_a_swarm(facts: Facts) -> bool:
@@ -67,7 +68,7 @@ def _entry(situation: Situation, node: Node) -> view.Listed | None:
 
 
 def without_former(situation: Situation, saved: Saved) -> Situation:
-    """Return the situation as it will be found when every former swarm is put aside. Pure."""
+    """Return the situation as it will be found when every former swarm is put aside, and every dockerd runs. Pure."""
 
     ports = {port.number: port for port in of_cluster(situation.cluster)}
 
@@ -79,6 +80,8 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
             facts,
             values={name: value for name, value in facts.values.items() if name != "swarm"},
             answers={name: answer for name, answer in facts.answers.items() if name not in told},
+            paths={path: one for path, one in facts.paths.items() if path != MARK or mark(facts)[1] != "leaving"},
+            docker_answers=True,
             docker={view.INFO: {**info, "Swarm": {"LocalNodeState": "inactive"}}},
             networks=tuple(one for one in facts.networks if not is_shared(one)),
             listeners=tuple(
@@ -110,9 +113,9 @@ class FormerSwarm(Resource):
         """Return a difference as long as Docker has it."""
         if not self.is_there:
             return None
-        kept = f"kept as {self.root}/{ASIDE}.TIME"
-        note = "; ".join(filter(None, [kept, stopped_a_while(facts)]))
-        return Difference("remove", note=note, stops=stopped_for_good(facts), consent="put the former swarm aside")
+        note = "; ".join(filter(None, [f"kept as {self.root}/{ASIDE}.TIME", stopped_a_while(facts)]))
+        consent = "" if mark(facts)[0] == self.restore else "put the former swarm aside"
+        return Difference("remove", note=note, stops=stopped_for_good(facts), consent=consent)
 
     def apply(self, difference: Difference) -> str:
         """Put it aside, and start dockerd in no swarm."""

@@ -80,13 +80,9 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||
     unshare -n ip link add try type vxlan id 1 dstport 0 2>/dev/null; then fact value vxlan yes; fi
 fact_docker_unit
-docker=$(docker_flag data-root "$docker_words") docker=${docker:-/var/lib/docker}
+docker=$(docker_root_of "$docker_words" 2>/dev/null) || docker=/var/lib/docker
 config=$(docker_flag config-file "$docker_words") config=${config:-/etc/docker/daemon.json}
-if [ -f "$config" ]; then
-    fact_encoded value daemon-json <"$config"
-    root=$(sed -n 's/.*"data-root" *: *"\\([^"]*\\)".*/\\1/p' "$config")
-    docker=${root:-$docker}
-fi
+[ ! -f "$config" ] || fact_encoded value daemon-json <"$config"
 fact value docker-root "$docker"
 fact_docker_failure "$config"
 fact_containers

@@ -12,6 +12,7 @@ from pathlib import Path
 from provision.lab import base, recipe, trixie, trixie_docker28
 from provision.lab.commands import run
 from provision.lab.host import STATE
+from provision.lab.package_index import WRITE_INDEX
 from provision.lab.recipe import Recipe, Say
 
 SUITES = {"20.10": recipe.SUITE, "26": trixie.SUITE, "28": trixie_docker28.NEXT}
@@ -22,6 +23,7 @@ SCRIPT = f"""
 set -eu
 umask 022
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+{WRITE_INDEX}
 for suite in {" ".join(SUITES.values())}; do
     echo "deb $(cut -d' ' -f2 /etc/apt/sources.list) $suite main" >"/etc/apt/sources.list.d/$suite.list"
 done
@@ -31,11 +33,7 @@ download() {{
     suite=$2
     shift 2
     for package; do apt-get -o APT::Sandbox::User=root download "$package/$suite"; done
-    for file in *.deb; do
-        dpkg-deb --field "$file"
-        printf 'Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n' \\
-            "$file" "$(stat -c %s "$file")" "$(sha256sum "$file" | cut -d' ' -f1)"
-    done >Packages
+    write_index
 }}
 download 20.10 {SUITES["20.10"]} docker.io containerd runc tini
 download 26 {SUITES["26"]} docker.io docker-cli containerd runc tini

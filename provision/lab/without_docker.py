@@ -13,6 +13,7 @@ from pathlib import Path
 
 from provision.lab import base, recipe, trixie
 from provision.lab.commands import run
+from provision.lab.package_index import WRITE_INDEX
 from provision.lab.recipe import Recipe, Say
 
 DOCKER = "none"
@@ -38,11 +39,8 @@ apt-get install --yes --no-install-recommends --download-only $there apparmor
 mkdir {DEBS}
 mv /var/cache/apt/archives/*.deb {DEBS}
 cd {DEBS}
-for package in *.deb; do
-    dpkg-deb --field "$package"
-    printf 'Filename: ./%s\\nSize: %s\\nSHA256: %s\\n\\n' "$package" "$(stat -c %s "$package")" \\
-        "$(sha256sum "$package" | cut -d ' ' -f 1)"
-done >Packages
+{WRITE_INDEX}
+write_index
 rm /etc/apt/sources.list /usr/sbin/policy-rc.d
 echo 'deb [trusted=yes] file:{DEBS} ./' >/etc/apt/sources.list.d/local.list
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
@@ -67,7 +65,7 @@ def of(original: Recipe) -> Recipe:
         run("chroot", tree, "/bin/sh", "-s", input=SCRIPT, timeout=1800)
         run("chroot", tree, "/bin/sh", "-s", input=recipe.FORGET_ARCHIVE)
 
-    mine = hashlib.sha256(original.digest.encode() + Path(__file__).read_bytes()).hexdigest()[:16]
+    mine = hashlib.sha256(f"{original.digest}{SCRIPT}".encode() + Path(__file__).read_bytes()).hexdigest()[:16]
     kept = (path for path in original.essential if not path.startswith(("tree/usr/sbin/dockerd", "tree/usr/bin/")))
     return replace(
         original,

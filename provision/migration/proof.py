@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import reduce
 
 from provision.core.outcome import Outcome
 from provision.core.resource import call
@@ -15,7 +16,7 @@ from provision.facts import RUN_LABEL
 from provision.inventory.model import Cluster, Node
 from provision.migration.record import Migration
 from provision.node import library
-from provision.remote import Remote, Remotes
+from provision.remote import Remote, Remotes, Result
 from provision.waiting import attempts
 
 #: Seconds in which every name is found: gossip that was cut comes back after up to 62.
@@ -33,6 +34,21 @@ class Seen:
     started: float
     addresses: Mapping[str, str]
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What names lead to, as another node hears. `addresses`: by network and name.
+
+    `unasked`: by a container's node and network, why the probe that looks for names could not start, and where.
+    """
+
+    addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    unasked: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def joined(self, other: Heard) -> Heard:
+        """Return what both have heard."""
+        return Heard({**self.addresses, **other.addresses}, {**self.unasked, **other.unasked})
 
 
 @dataclass(frozen=True)
@@ -86,33 +102,50 @@ def _moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _heard(
-    cluster: Cluster, migration: Migration, seen: Mapping[str, Seen], remotes: Remotes, run: str
-) -> Mapping[tuple[str, str], str]:
-    """Return what each name on each network leads to from another node, by network and name; empty if to nothing."""
-    asked: dict[str, dict[str, list[str]]] = {}
+def _heard(cluster: Cluster, migration: Migration, seen: Mapping[str, Seen], remotes: Remotes, run: str) -> Heard:
+    """Look for the names of each node's containers from another node."""
+    wanted: dict[str, dict[str, list[str]]] = {}
     for one in migration.staying:
         now = seen.get(one.identity)
         if now and now.runs:
             for place in one.attachments:
-                asker = _asker(cluster, one.node)
-                asked.setdefault(asker.name, {}).setdefault(place.network, []).extend(_names(one, place))
+                wanted.setdefault(one.node, {}).setdefault(place.network, []).extend(_names(one, place))
+    askers = {_asker(cluster, name): name for name in wanted}
 
-    def ask(remote: Remote) -> dict[tuple[str, str], str]:
-        found: dict[tuple[str, str], str] = {}
-        for network, names in asked[remote.node.name].items():
+    def ask(remote: Remote) -> Heard:
+        node = askers[remote.node]
+        heard = Heard()
+        for network, names in wanted[node].items():
             label = f"{RUN_LABEL}={run}"
             find = call("find_names", network, cluster.probe.image, label, *dict.fromkeys(names))
-            for _ in attempts(SECONDS, 1.0):
-                result = remote.run(f"{library('migrate')}\n{find}\n", what="looking for names")
-                words = (line.split() for line in result.stdout.splitlines())
-                found.update({(network, one[0]): one[1] for one in words if len(one) == 2})
-                if all((network, name) in found for name in names):
-                    break
-        return found
+            found, error = _found(remote, f"{library('migrate')}\n{find}\n", names)
+            unasked = {(node, network): f"on {remote.node.name}: {error}"} if error else {}
+            heard = heard.joined(Heard({(network, name): found[name] for name in found}, unasked))
+        return heard
 
-    askers = tuple(node for node in cluster.nodes if node.name in asked)
-    return {key: address for answer in remotes.each(ask, askers).values() for key, address in answer.items()}
+    return reduce(Heard.joined, remotes.each(ask, tuple(askers)).values(), Heard())
+
+
+def _found(remote: Remote, script: str, names: Collection[str]) -> tuple[Mapping[str, str], str]:
+    """Look until all names are found. Return what each leads to, and why the probe twice did not start."""
+    found: dict[str, str] = {}
+    error = ""
+    for _ in attempts(SECONDS, 1.0):
+        result = remote.run(script, what="looking for names")
+        if result.code and error:
+            return found, error
+        error = _error(result) if result.code else ""
+        words = (line.split() for line in result.stdout.splitlines())
+        found.update({one[0]: one[1] for one in words if len(one) == 2})
+        if all(name in found for name in names):
+            break
+    return found, ""
+
+
+def _error(result: Result) -> str:
+    """Return why `docker run` failed, in Docker's words, without its hint at its manual."""
+    words = " ".join(line.strip() for line in result.stderr.splitlines() if "docker run --help" not in line)
+    return words.strip()[-400:] or f"exit code {result.code}"
 
 
 def _asker(cluster: Cluster, node: str) -> Node:
@@ -125,9 +158,7 @@ def _names(container: Container, place: Attachment) -> tuple[str, ...]:
     return (container.name, *place.aliases)
 
 
-def outcome(
-    one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Mapping[tuple[str, str], str]
-) -> Outcome:
+def outcome(one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Heard) -> Outcome:
     """Return what came of one container. Pure."""
     where = f"{one.node}: {one.name}"
     problems = tuple(_problems(one, now, stopped, heard))
@@ -144,9 +175,7 @@ def outcome(
     return Outcome(CHECK, where, "passed", words, about=ABOUT)
 
 
-def _problems(
-    one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Mapping[tuple[str, str], str]
-) -> Iterator[str]:
+def _problems(one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Heard) -> Iterator[str]:
     if now is None:
         return  # removed since
     for place in one.attachments:
@@ -164,8 +193,11 @@ def _problems(
             yield f"has no address on the network {place.network}"
         elif place.fixed and address != place.address:
             yield f"has {address} on {place.network}, and had {place.address}"
+        if why := heard.unasked.get((one.node, place.network)):
+            yield f"the probe that looks for names on {place.network} cannot start {why}"
+            continue
         for name in _names(one, place):
-            if not heard.get((place.network, name)):
+            if not heard.addresses.get((place.network, name)):
                 yield f"{name} is not found on {place.network} from another node"
 
 

@@ -1,4 +1,5 @@
 # What containers should have: networks, aliases, addresses, restart policy; and the durable record of that. POSIX sh.
+# library.sh comes before it.
 #
 # Docker's own files tell more than its API, and without dockerd: in swarm mode the API shows the address that a running
 # container has as one that its user chose, fixed or not; config.v2.json says `IPAMOperational` for one that the swarm gave.
@@ -18,7 +19,7 @@ containers_mark=${OVERLAY_RUN:-/run/overlay-provision}/mend.recorded        # it
 
 # print_containers: print what Docker's files say now. Fails if they cannot be read.
 print_containers() {
-    place=$(docker_root)
+    place=$(docker_root) || return
     printf 'root\t%s\n' "$place"
     for _ in 1 2 3; do # a container may be removed while its file is read
         if lines=$(containers_of "$place/containers"); then
@@ -32,7 +33,7 @@ print_containers() {
 
 # print_temporary: print a line `temporary ID` for each container that Docker removes when it ends (`--rm`).
 print_temporary() {
-    place=$(docker_root)
+    place=$(docker_root) || return
     for file in "$place"/containers/*/hostconfig.json; do
         ! grep -qs '"AutoRemove":true' "$file" || { file=${file%/*} && printf 'temporary\t%s\n' "${file##*/}"; }
     done
@@ -44,12 +45,13 @@ print_recorded() {
 }
 
 # docker_root: print Docker's folder: as dockerd says, else as it said when it was last recorded, else as it is configured.
+# Fails if that cannot be read.
 docker_root() {
     place=
     ! systemctl -q is-active docker.service || place=$(timeout 20 docker info --format '{{.DockerRootDir}}' 2>/dev/null)
     [ "$place" ] || place=$(print_recorded | sed -n 's/^root[[:space:]]//p')
-    [ "$place" ] || place=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-    printf '%s\n' "${place:-/var/lib/docker}"
+    [ "$place" ] || place=$(configured_docker_root) || return
+    printf '%s\n' "$place"
 }
 
 # record_containers: bring the record up to date, if Docker has written one of its files since the last look. While nothing

@@ -1,7 +1,8 @@
-# Whether containers are well again: which run, and which answer by name. POSIX sh; needs the docker command.
+# Whether containers are well again: which run, and which answer by name. POSIX sh; needs the docker command;
+# start_errors.sh comes before it.
 
-# list_containers: print each container's name, state, restart policy, networks, and why Docker could not start it. One may
-# vanish before it is looked at: then all are listed once more.
+# list_containers: print each container's name, state, restart policy, networks, whether Docker could not connect it to one
+# (`cut-off`), and why Docker could not start it. One may vanish before it is looked at: then all are listed once more.
 list_containers() {
     shown="{{.Name}}$tab{{.State.Status}}$tab{{.HostConfig.RestartPolicy.Name}}$tab{{range \$name, \$_ := .NetworkSettings.Networks}}{{\$name}},{{end}}$tab{{printf \"%q\" .State.Error}}"
     for _ in 1 2; do
@@ -9,7 +10,8 @@ list_containers() {
         [ -n "$identities" ] || return 0
         # shellcheck disable=SC2086 # a word a container
         lines=$(timeout 20 docker inspect -f "$shown" $identities) || continue
-        printf '%s\n' "$lines" | sed "s/$tab\"\"\$/$tab/"
+        printf '%s\n' "$lines" | awk -F "$tab" -v OFS="$tab" "$network_errors"'
+            { error = $5 == "\"\"" ? "" : $5; print $1, $2, $3, $4, is_network_error(error) ? "cut-off" : "", error }'
         return 0
     done
     exit 1

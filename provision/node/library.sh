@@ -90,17 +90,36 @@ docker_flag() (
     printf %s "$value"
 )
 
-# configured_docker_root: print the folder in which dockerd keeps its data, as its command line or its file says. Fail where
-# the file is there and cannot be read.
-configured_docker_root() {
-    unit_text=$(systemctl cat docker.service 2>/dev/null)
-    words=$(printf '%s\n' "$unit_text" | docker_command)
-    words="$words $(printf '%s\n' "$unit_text" | docker_variables "$words" | sed '/^#/d; s/^[^=]*=//')"
-    place=$(docker_flag data-root "$words") config=$(docker_flag config-file "$words")
+# docker_root_of WORDS: print the folder in which a dockerd with this command line keeps its data, as the flag or the file of
+# its configuration says. Fail where the file is there and cannot be read.
+docker_root_of() {
+    place=$(docker_flag data-root "$1") config=$(docker_flag config-file "$1")
     config=${config:-/etc/docker/daemon.json} in_file=
     [ ! -e "$config" ] || in_file=$(sed -n 's/.*"data-root" *: *"\([^"]*\)".*/\1/p' "$config") || return 1
     place=${in_file:-$place}
     printf '%s\n' "${place:-/var/lib/docker}"
+}
+
+# configured_docker_root: print the folder in which this host's dockerd keeps its data when it starts. Fail as docker_root_of.
+configured_docker_root() {
+    unit_text=$(systemctl cat docker.service 2>/dev/null)
+    words=$(printf '%s\n' "$unit_text" | docker_command)
+    docker_root_of "$words $(printf '%s\n' "$unit_text" | docker_variables "$words" | sed '/^#/d; s/^[^=]*=//')"
+}
+
+# stop_unit UNIT: stop a unit whose data is about to be moved or deleted. Die with its state if it is not stopped then.
+stop_unit() {
+    said=$(timeout 120 systemctl stop "$1" 2>&1) || true # it may be unknown, and then nothing of it runs
+    require_stopped "$1" "$said"
+}
+
+# require_stopped UNIT [WORDS]: die, with the unit's state and systemd's words, unless the unit is stopped.
+require_stopped() {
+    unit_state=$(systemctl show -p ActiveState --value "$1" 2>/dev/null) || true
+    case $unit_state in
+    inactive | failed) ;;
+    *) die "$1 does not stop, and nothing of it is removed: its state is ${unit_state:-unknown}${2:+; $2}" ;;
+    esac
 }
 
 # await_upgrade SECONDS: wait, at most so long, until an upgrade of Docker has ended that a run has left to itself, and until

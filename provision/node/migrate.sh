@@ -10,6 +10,7 @@ halt() {
     [ -s "$state/migration.stopped" ] || put_note migration.stopped "$(date +%s)"
     leave_network
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
+    require_stopped docker.service
     retire_docker
     systemctl daemon-reload
     rm -f /run/overlay-provision/docker.* /run/overlay-provision/mend.* /run/overlay-provision/daemon.json

@@ -123,12 +123,17 @@ install_packages() {
 $apt_words"
         apt_failed "apt cannot install it"
     }
+    remember_added
+    apt_get "$@" || apt_failed "apt does not install it"
+}
+
+# remember_added: of the packages that apt would install ($apt_words), record those that are not there.
+remember_added() {
     for name in $(printf '%s\n' "$apt_words" | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
         was=$(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) || was=un
         case $was in ii* | hi*) ;; *) remember package "package $name" "$was" ;; esac
     done
     sync_path "$state/record"
-    apt_get "$@" || apt_failed "apt does not install it"
 }
 
 # put_docker ARCHIVE SHA256 VERSION: put a static release's programs into /usr/local/bin, dockerd last.
@@ -196,6 +201,7 @@ remove_docker() (
         timeout 60 docker ps -aq | xargs -r timeout 120 docker rm -f >/dev/null 2>&1 || true
     fi
     stop_dockerd
+    require_stopped docker.service
     systemctl disable -q docker.service docker.socket 2>/dev/null
     timeout 60 systemctl stop containerd.service 2>/dev/null
     forget_rules

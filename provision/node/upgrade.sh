@@ -19,7 +19,7 @@ upgrade_package() {
     if [ -n "$version" ]; then
         set -- "$package=$version"
         ! offered_versions "$client" | grep -qxF "$version" || set -- "$@" "$client=$version"
-        remember_added "$@"
+        remember_added_by "$@"
     fi
     for name; do
         [ "$(docker_holder "${name%%=*}")" != ours ] || held="$held${name%%=*} "
@@ -46,15 +46,12 @@ run_upgrade() {
     run_unit start docker.service 120
 }
 
-# remember_added NAME=VERSION…: if Docker is ours, record the packages that the upgrade adds, so that a reset removes them.
-remember_added() (
+# remember_added_by NAME=VERSION…: if Docker is ours, record the packages that the upgrade adds, so that a reset removes them.
+remember_added_by() (
     [ -f "$state/docker/record" ] || return 0
     state=$state/docker names=
-    for name in $(apt-get --simulate --no-install-recommends --allow-change-held-packages install "$@" 2>/dev/null | sed -n 's/^Inst \([^ ]*\).*/\1/p'); do
-        was=$(dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null) || was=un
-        case $was in ii* | hi*) ;; *) remember package "package $name" "$was" ;; esac
-    done
-    sync_path "$state/record"
+    apt_get --simulate --no-install-recommends --allow-change-held-packages install "$@" || true # the upgrade tells why
+    remember_added
 )
 
 # What the unit runs. Its words: the packages that we hold, in one word; `dpkg` where Docker is from a package, or nothing;

@@ -14,7 +14,7 @@ from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.errors import Unanswered
 from provision.inventory.model import Node
-from provision.node import functions, library
+from provision.node import library
 from provision.resources import keeper_name
 
 if TYPE_CHECKING:
@@ -33,13 +33,17 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Found:
-    """A container as its node's Docker has it now. `error`: why Docker could not start it."""
+    """A container as its node's Docker has it now.
+
+    `error`: why Docker could not start it. `is_cut_off`: because it could not connect it to a network.
+    """
 
     node: str
     name: str
     runs: bool
     comes_back: bool
     networks: frozenset[str] = frozenset()
+    is_cut_off: bool = False
     error: str = ""
 
 
@@ -51,8 +55,7 @@ def unwell(ran: Collection[tuple[str, str]], found: Collection[Found]) -> Iterat
     one that could never start, for example because its program is missing.
     """
     for one in found:
-        cut_off = "network" in one.error.lower()
-        if not one.runs and one.comes_back and (cut_off or (one.node, one.name) in ran):
+        if not one.runs and one.comes_back and (one.is_cut_off or (one.node, one.name) in ran):
             yield f"{one.name} does not run on {one.node}" + (f": {one.error}" if one.error else "")
 
 
@@ -103,14 +106,15 @@ def await_containers(
 
 def _listed(coordinator: Coordinator, nodes: Sequence[Node]) -> tuple[Found, ...]:
     """Ask these nodes' Docker for its containers."""
-    script = f"{library()}\n{functions('gate')}\nlist_containers\n"
+    script = f"{library('start_errors', 'gate')}\nlist_containers\n"
     found = []
     for name, answer in _run(coordinator, {node.name: script for node in nodes}).items():
         for line in answer:
-            container, state, policy, networks, error = line.split("\t")
+            container, state, policy, networks, cut_off, error = line.split("\t")
             comes_back = policy not in ("", "no")
             there = frozenset(networks.split(","))
-            found.append(Found(name, container.lstrip("/"), state == "running", comes_back, there, error))
+            runs = state == "running"
+            found.append(Found(name, container.lstrip("/"), runs, comes_back, there, cut_off == "cut-off", error))
     return tuple(found)
 
 
@@ -121,7 +125,11 @@ def _silent(
     asked = {node.name: there for node in nodes if (there := questions(found, situation, node))}
     scripts = {
         name: "\n".join(
-            [library(), functions("gate"), *(call("ask_names", keeper, *names) for keeper, names in there.items()), ""]
+            [
+                library("start_errors", "gate"),
+                *(call("ask_names", keeper, *names) for keeper, names in there.items()),
+                "",
+            ]
         )
         for name, there in asked.items()
     }

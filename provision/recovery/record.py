@@ -91,6 +91,8 @@ def begin(cluster: Cluster, recovery: Recovery) -> None:
 
 def end(cluster: Cluster) -> None:
     """Remove the record: the recovery is over. PreflightRefused where that fails."""
+    if not (cluster.folder / FILE).exists():
+        return
     try:
         with files.locked(cluster.folder.parent):
             (cluster.folder / FILE).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from provision.core.plane import Plane
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed, Unanswered
 from provision.migration import nodes, proof, record, tables
 from provision.migration.nodes import Stage
+from provision.recovery import record as recovery
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.verbs.migration_survey import Way, asked, surveyed
@@ -71,6 +72,7 @@ def _planes(session: Session) -> tuple[Plane, Plane] | Report:
     """Return the control planes before and after, or the report that there is nothing to migrate. PreflightRefused."""
     cluster = session.cluster
     restore.refuse(cluster)
+    recovery.refuse(cluster)
     there = record.under_way(cluster)
     before = next((one for one in planes.known() if there and one.name == there.before), planes.recorded(cluster))
     if before is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from provision import engine, facts, inventory
+from provision import engine, facts, gathering, inventory
 from provision.checks import catalogue, node_view
 from provision.core.check import named
 from provision.core.outcome import failures
@@ -110,12 +110,14 @@ def asked(session: Session, before: Plane, after: Plane, remotes: Remotes) -> Si
         paths=(*before.traces, *before.authorities), shown=before.authorities, units=before.services
     )
     also = facts.join([nodes.QUESTION, of_before])
-    questions = {node.name: facts.join([engine.question(after, start, node), also]) for node in session.cluster.nodes}
+    own = {node.name: gathering.question(after, start, node) for node in session.cluster.nodes}
     for remote in remotes:
         session.progress.say(remote.node.name, "asking for facts")
     with session.progress.stage("facts"):
-        found = engine.answers({name: facts.script(asked) for name, asked in questions.items()}, remotes)
-    return engine.completed(after, replace(start, facts=found), remotes)
+        found = gathering.answers(
+            {name: facts.script(facts.join([asked, also])) for name, asked in own.items()}, remotes
+        )
+    return gathering.completed(after, replace(start, facts=found), remotes)
 
 
 def _migration(session: Session, before: Plane, after: Plane, situation: Situation, remotes: Remotes) -> Migration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from provision import engine, planes
+from provision import engine, gathering, planes
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Plan, joined
 from provision.core.plane import Coordinator, Goal
@@ -54,7 +54,7 @@ def converged(session: Session, verb: str, to_goal: Stages, *, yes: bool, ignore
             with session.coordinator(remotes, situation) as coordinator:
                 plan, situation = _carried_out(session, situation, plan, coordinator, yes=yes)
             made = joined([made, plan])
-            situation = _waited_for(session, engine.gather(session.plane, situation, remotes), remotes)
+            situation = _waited_for(session, gathering.gather(session.plane, situation, remotes), remotes)
             _settled(session, situation)
             if situation.preparing:
                 _looked_at_again(session, situation, ignored)
@@ -82,7 +82,7 @@ def proven_and_settled(
     """Prove the cluster. What was changed is looked at again while containers are started to prove it."""
     remotes = coordinator.remotes
     with ThreadPoolExecutor(1) as beside:
-        found = beside.submit(engine.gather, session.plane, situation, remotes) if len(plan) else None
+        found = beside.submit(gathering.gather, session.plane, situation, remotes) if len(plan) else None
         outcomes = proven(session, situation, coordinator, started=plan.containers)
         if found:
             _settled(session, _waited_for(session, found.result(), remotes))
@@ -118,7 +118,7 @@ def _carried_out(
             raise StepFailed(*error.problems, *lost) from None
     if not lost:
         return plan, situation
-    seen = engine.gather(session.plane, situation, coordinator.remotes)
+    seen = gathering.gather(session.plane, situation, coordinator.remotes)
     rest = engine.make_plan(session.plane, seen)
     consent(session, rest, yes=yes)
     rest, situation = _carried_out(session, seen, rest, coordinator, yes=yes)
@@ -132,7 +132,7 @@ def _waited_for(session: Session, situation: Situation, remotes: Remotes) -> Sit
         if not len(plan):
             break
         session.progress.say("cluster", f"waiting until {plan.changes[0].resource} has taken")
-        situation = engine.gather(session.plane, situation, remotes)
+        situation = gathering.gather(session.plane, situation, remotes)
     return situation
 
 

@@ -32,20 +32,22 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
         if not survey.situation.facts:
             raise ConnectionFailed(*survey.unreached)
         migration.refuse(session.cluster, survey.situation.facts)
-        recovery = record.under_way(session.cluster, survey.situation.facts)
+        begun = record.under_way(session.cluster, survey.situation.facts)
         found = outlook.outlook(session.cluster, session.plane.standings(survey.situation))
-        if recovery is None:
-            if problems := () if keep else generations.divided(survey.situation):
-                raise PreflightRefused(*problems)
-            if found.has_quorum and not generations.divided(survey.situation):
+        goes_on = begun is not None and keep in ("", begun.keep.name)
+        if begun is None:
+            divided = generations.divided(survey.situation)
+            if divided and not keep:
+                raise PreflightRefused(*divided)
+            if found.has_quorum and not divided:
                 return _nothing_to_do(found, survey)
-            recovery = _decided(session, survey, found, lost, keep)
+        recovery = begun if begun and goes_on else _decided(session, survey, found, lost, keep)
         situation = _of_those_left(survey.situation, recovery)
         plane = session.plane.recovering(recovery)
         todo = engine.make_plan(plane, situation)
         if plan:
             return _report(found, recovery, todo, survey, f"{recovery.keep.name} would go on; nothing is changed yet")
-        if yes or record.under_way(session.cluster, survey.situation.facts):
+        if yes or goes_on:
             remotes = survey.remotes.only(situation.facts)
             return _recovered(session, found, recovery, situation, todo, survey, remotes)
         _consent(session, found, recovery)
@@ -57,7 +59,7 @@ def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
     cluster, facts = situation.cluster, situation.facts
     nodes = tuple(one for one in cluster.nodes if one.name in facts and one.address not in recovery.addresses)
     if recovery.keep not in nodes:
-        advice = "bring it back: the recovery has begun with it"
+        advice = f"bring it back, for the recovery has begun with it; or {record.VERB} --keep NODE, with another one"
         raise PreflightRefused(Problem("the node that is kept does not answer", recovery.keep.name, advice))
     left = {node.name: facts[node.name] for node in nodes}
     return replace(situation, cluster=replace(cluster, nodes=nodes), facts=left)

@@ -22,6 +22,7 @@ from provision.node import library
 from provision.phases import network_users
 from provision.phases.departure import done, undo
 from provision.phases.network_users import NetworkUser
+from provision.recovery import record as recovery
 from provision.remote import Remote, Remotes
 from provision.report import Report
 from provision.verbs.session import Session
@@ -45,8 +46,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
         changed = [node for node in chosen if situation.of(node).values.get("record") == "yes"]
         under_way = migration.under_way(session.cluster)
         if not changed:
-            if under_way and not only:  # a reset that was killed
-                _end(session)
+            if not only:  # a reset that was killed
+                _end(session, under_way)
             return Report("reset", "nothing to reset: no node has a record of ours")
         if only:
             _refuse_members(session, situation, changed)
@@ -71,9 +72,8 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
                 _remove_networks(session, situation, coordinator, changed)
         left = _run(session, remotes, changed, ("put_back_docker",), "restoring Docker")
         stays = _run(session, remotes, changed, ("put_back_rest",), "restoring everything else", STAYS)
-        if under_way and not only:
-            _end(session)
         if not only:
+            _end(session, under_way)
             restore.end(session.cluster)
     _refuse_a_new_failure(situation, left)
     return Report(
@@ -85,9 +85,11 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
     )
 
 
-def _end(session: Session) -> None:
-    """End the migration that was under way; what the controller keeps stays."""
-    migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
+def _end(session: Session, under_way: Migration | None) -> None:
+    """End the migration or the recovery that was under way; what the controller keeps stays."""
+    recovery.end(session.cluster)
+    if under_way:
+        migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))
 
 
 def _recorded(node: Node, under_way: Migration | None) -> Iterator[tuple[str, NetworkUser]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from provision import engine, layout, planes
+from provision import engine, gathering, layout, planes
 from provision.backup import archive, destination, identity, phases, record
 from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
@@ -81,7 +81,7 @@ def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remote
         with session.coordinator(remotes, situation) as coordinator:
             situation = engine.carry_out(session.plane, situation, todo, coordinator, session.progress)
         if stage is not way.stages[-1]:
-            situation = engine.gather(session.plane, situation, remotes)
+            situation = gathering.gather(session.plane, situation, remotes)
     session.aim_at(way.fit.plane)
     with session.coordinator(remotes, situation) as coordinator:
         outcomes = proven_and_settled(session, situation, coordinator, joined(made))

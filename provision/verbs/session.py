@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
-from provision import engine, inventory, planes
+from provision import gathering, inventory, planes
 from provision.backup import record as restore
 from provision.checks import catalogue
 from provision.core.check import Check, named
@@ -59,13 +59,13 @@ class Session:
         return "cluster" in vars(self)
 
     @cached_property
-    def candidates(self) -> list[Plane]:
-        """The control planes that may be meant. A survey leaves the one that it has chosen."""
-        return list(planes.candidates(self.cluster))
+    def candidates(self) -> tuple[Plane, ...]:
+        """The control planes that may be meant; one, after `aim_at`."""
+        return planes.candidates(self.cluster)
 
     def aim_at(self, plane: Plane) -> None:
-        """Take this control plane from now on: a migration leads there."""
-        self.__dict__["candidates"] = [plane]
+        """Take this control plane from now on: a survey has chosen it, or a migration leads there."""
+        self.__dict__["candidates"] = (plane,)
 
     @property
     def plane(self) -> Plane:
@@ -134,7 +134,7 @@ class Session:
         if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
         with ThreadPoolExecutor(1) as beside:
-            ready = beside.submit(engine.scripts, starts)
+            ready = beside.submit(gathering.scripts, starts)
             for module in needed_later:
                 beside.submit(import_module, module)
             with self.connected(lock, shared=shared, absent=absent) as remotes:
@@ -161,12 +161,12 @@ class Session:
         With `supplies`, the controller gets what the nodes would need.
         """
         starts, problems = self._starts()
-        scripts = engine.scripts(starts)
+        scripts = gathering.scripts(starts)
         with self.progress.stage("connect"):
             remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
         with remotes:
             with self.progress.stage("facts"):
-                found, silent = engine.answers_of_some(scripts, remotes)
+                found, silent = gathering.answers_of_some(scripts, remotes)
                 answering = remotes.only(found)
                 situation, missing = self._understood(starts, found, answering, supplies=supplies)
             # Where all nodes are reached through one jump host, each repeats the jump host's problem.
@@ -186,7 +186,7 @@ class Session:
     ) -> tuple[Situation, tuple[Problem, ...]]:
         """Ask the nodes for all candidates at once; `_understood` returns the rest."""
         try:
-            found = engine.answers(scripts, remotes)
+            found = gathering.answers(scripts, remotes)
         except StepFailed as error:  # nothing was changed before
             raise PreflightRefused(*error.problems) from error
         return self._understood(starts, found, remotes, supplies=supplies)
@@ -196,13 +196,13 @@ class Session:
     ) -> tuple[Situation, tuple[Problem, ...]]:
         """Choose the candidate that these answers mean, and return its situation, and what is missing."""
         plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
-        self.candidates[:] = [plane]
+        self.aim_at(plane)
         self.refuse_another_cluster(found)
         situation = replace(starts[plane], facts=found)
         missing: tuple[Problem, ...] = ()
         if supplies:
             situation, missing = plane.supplied(situation, lambda what: self.progress.say(CONTROLLER, what))
-        return engine.completed(plane, situation, remotes), missing
+        return gathering.completed(plane, situation, remotes), missing
 
     def refuse_another_cluster(self, found: Mapping[str, Facts]) -> None:
         """Raise PreflightRefused if a node was provisioned for a cluster of another name.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from provision import engine, inventory
+from provision import engine, gathering, inventory
 from provision.checks import catalogue, node_view
 from provision.core.check import Check
 from provision.core.outcome import Outcome, failures, flows
@@ -97,7 +97,7 @@ def entered(session: Session, situation: Situation, remotes: Remotes, stage: Sta
         return situation
     if stage.title:
         session.progress.say(CONTROLLER, stage.title)
-    return engine.with_policies(session.plane, aimed, remotes)
+    return gathering.with_policies(session.plane, aimed, remotes)
 
 
 def foreseen(session: Session, situation: Situation, remotes: Remotes, stages: Sequence[Stage]) -> tuple[Plan, ...]:
@@ -106,7 +106,7 @@ def foreseen(session: Session, situation: Situation, remotes: Remotes, stages: S
         engine.foresee(
             session.plane,
             before.foresee(situation),
-            engine.with_policies(session.plane, after.foresee(situation), remotes),
+            gathering.with_policies(session.plane, after.foresee(situation), remotes),
         )
         for before, after in pairwise(stages)
     )
@@ -156,7 +156,7 @@ def proven(
         # Alone under the lock there is nobody to ask for.
         living = coordinator.remotes.living() if chosen else frozenset({coordinator.remotes.run})
         marked = {
-            name: facts.marked for name, facts in engine.with_marked(situation, coordinator.remotes).facts.items()
+            name: facts.marked for name, facts in gathering.with_marked(situation, coordinator.remotes).facts.items()
         }
         left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
         gone = {name: packet_rules.lost(facts) for name, facts in situation.facts.items()}

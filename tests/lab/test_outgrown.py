@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import NamedTuple
 
@@ -44,12 +45,34 @@ def await_plain(lab: Lab, node: str) -> None:
         time.sleep(0.5)
 
 
+#: Shell: returns once overlay-join has ended, which would reload dockerd, and overlay-mend naps; or so many naps later.
+#: A nap is a process of its own.
+NAPS = """
+nap() {
+    process=$(systemctl show -p MainPID --value overlay-mend.service)
+    cat /proc/$process/task/$process/children 2>/dev/null
+}
+until [ "$(systemctl show -p SubState --value overlay-join.service)" = exited ] && before=$(nap) && [ "$before" ]; do
+    sleep 0.2
+done
+while [ "$naps" -gt 0 ]; do
+    until now=$(nap) && [ "$now" ] && [ "$now" != "$before" ]; do sleep 0.2; done
+    before=$now naps=$((naps - 1))
+done
+"""
+
+
+def await_naps(lab: Lab, node: str, naps: int) -> None:
+    run(lab, node, f"export naps={naps}; timeout 90 sh -c {shlex.quote(NAPS)}")
+
+
 def assert_calm(lab: Lab, node: str, version: str) -> None:
     """Each unit of ours has said what has happened, and says it no more; nobody reloads dockerd, nothing restarts."""
+    await_naps(lab, node, 0)
     units = "overlay-join.service overlay-mend.service docker.service etcd.service"
     shown = run(lab, node, f"systemctl show -p NRestarts --value {units}").split()
     cursor = run(lab, node, "journalctl -q -n 0 --show-cursor | sed -n 's/^-- cursor: //p'").strip()
-    time.sleep(20)  # a reload came every six seconds
+    await_naps(lab, node, 2)
     journals = "-u docker -u overlay-join -u overlay-mend"
     journal = run(lab, node, f"journalctl {journals} --after-cursor '{cursor}' -o cat --no-pager -q")
     for sign in ("SIGHUP", "Got signal to reload configuration", "has no cluster store"):

@@ -249,6 +249,8 @@ def test_without_dockerd_docker_is_where_it_was_recorded(node: Node) -> None:
     assert node.run("docker_root").strip() == str(node.root)
     (node.state / "containers").unlink()
     assert node.run("docker_root").strip() == "/var/lib/docker"
+    unit = f"ExecStart=/usr/sbin/dockerd --data-root={node.root}"
+    assert node.run(f"systemctl() {{ [ $1 != cat ] || echo '{unit}'; }}\ndocker_root").strip() == str(node.root)
 
 
 def test_236_the_controllers_question_is_answered_without_dockerd_and_without_its_folder(node: Node) -> None:

@@ -93,7 +93,7 @@ store() {{
     rm) echo "$2" >>"$OVERLAY_RUN/did" ;;
     esac
 }}
-systemctl() {{ :; }}
+systemctl() {{ printf {invocation}; }}
 journalctl() {{ printf 'serf: EventMemberJoin: node1 192.0.2.1\\n{heard}'; }}
 find_neighbours >/dev/null
 """
@@ -101,18 +101,19 @@ OTHER = "/docker/nodes/192.0.2.2:2376"
 
 
 @pytest.mark.parametrize(
-    ("announced", "heard", "removed"),
+    ("announced", "heard", "invocation", "removed"),
     [
-        (f"{OTHER}\\n", "", True),
-        (f"{OTHER}\\n", "serf: EventMemberJoin: node2 192.0.2.2\\n", False),
-        ("", "", False),
+        (f"{OTHER}\\n", "", "f00", True),
+        (f"{OTHER}\\n", "serf: EventMemberJoin: node2 192.0.2.2\\n", "f00", False),
+        (f"{OTHER}\\n", "", "''", False),
+        ("", "", "f00", False),
     ],
-    ids=["nobody answered", "one answered", "nobody is there"],
+    ids=["nobody answered", "one answered", "systemd is silent", "nobody is there"],
 )
 def test_a_dockerd_that_nobody_has_answered_has_its_neighbours_announced_anew(
-    store_program: Program, announced: str, heard: str, removed: bool
+    store_program: Program, announced: str, heard: str, invocation: str, removed: bool
 ) -> None:
-    store_program.run("configure store\n" + GOSSIP.format(announced=announced, heard=heard))
+    store_program.run("configure store\n" + GOSSIP.format(announced=announced, heard=heard, invocation=invocation))
     did = store_program.folder / "run" / "did"
     assert (set(did.read_text().splitlines()) if did.exists() else set()) == ({OTHER} if removed else set())
 

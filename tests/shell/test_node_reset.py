@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from node_shell import SHELLS, Shell
 
+from provision.planes.etcd.node import functions
+
 #: systemd and Docker. `answers`: dockerd answers; `starts`: it does after a restart; `ends`: it ends when told to.
 STANDS_IN = """
 calls=$PWD/calls; : >"$calls"
@@ -80,3 +82,31 @@ def test_212_a_systemd_that_does_not_answer_has_not_said_that_no_container_is_on
     assert said("return 1") == (1, "", "systemd does not answer for docker.service\n")
     assert said("echo ActiveState=inactive") == (0, "went on\n", "")
     assert said("echo ActiveState=active") == (0, "listed\nwent on\n", "")
+
+
+@pytest.mark.parametrize("step", ["end_membership", "set_data_aside"])
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [("echo failed", ""), ("echo deactivating", "deactivating"), ("return 1", "unknown")],
+    ids=["stopped", "stopping", "silent"],
+)
+def test_268_data_of_a_unit_that_does_not_stop_is_left_alone(shell: Shell, step: str, answer: str, state: str) -> None:
+    data = shell.folder / "data"
+    data.mkdir()
+    body = functions("reset" if step == "end_membership" else "changes").replace("/var/lib/etcd", str(shell.folder))
+    done = shell.try_to(f"""
+        remember unit etcd.service 'enabled active'
+        timeout() {{ shift; "$@"; }}
+        systemctl() {{
+            case $1 in
+            stop) echo 'Job for etcd.service canceled.' >&2; return 1 ;;
+            show) {answer} ;;
+            esac
+        }}
+        sync_path() {{ :; }}
+        {body}
+        {step}
+    """)
+    said = "etcd.service does not stop, and nothing of it is removed: its state is {}; Job for etcd.service canceled.\n"
+    assert (done.returncode, done.stderr) == ((1, said.format(state)) if state else (0, ""))
+    assert data.exists() == bool(state)

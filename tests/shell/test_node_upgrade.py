@@ -10,7 +10,7 @@ from node_shell import SHELLS, Shell
 from provision.facts.answer import decoded
 from provision.node import functions
 
-PARTS = "\n".join(map(functions, ("packages", "upgrade_facts", "upgrade", "gate")))
+PARTS = "\n".join(map(functions, ("packages", "upgrade_facts", "upgrade", "start_errors", "gate")))
 
 #: Programs of a host with Docker 26 from a package, whose apt knows other versions.
 PROGRAMS = {
@@ -170,11 +170,19 @@ def test_258_a_package_that_cannot_be_installed_is_told_with_apts_words(shell: S
 
 
 def test_259_containers_are_listed_with_what_docker_says_of_them(shell: Shell) -> None:
-    inspected = r"/web\trunning\talways\tdemo,\t\n/off\texited\tno\tbridge,\t\"Could not attach\"\n"
+    errors = {
+        "off": "Could not attach to network demo: context deadline exceeded",
+        "disk": "error while mounting volume: network is unreachable",
+        "door": "driver failed programming external connectivity on endpoint web (network demo): port is taken",
+    }
+    exited = "".join(rf"/{name}\texited\tno\tdemo,\t\"{error}\"\n" for name, error in errors.items())
+    inspected = rf"/web\trunning\talways\tdemo,\t\"\"\n{exited}"
     with_program(shell, "docker", f'case $1 in ps) echo 1 2 ;; inspect) printf "{inspected}" ;; esac')
     assert tried(shell, "list_containers").stdout.splitlines() == [
-        "/web\trunning\talways\tdemo,\t",
-        '/off\texited\tno\tbridge,\t"Could not attach"',
+        "/web\trunning\talways\tdemo,\t\t",
+        f'/off\texited\tno\tdemo,\tcut-off\t"{errors["off"]}"',
+        f'/disk\texited\tno\tdemo,\t\t"{errors["disk"]}"',
+        f'/door\texited\tno\tdemo,\t\t"{errors["door"]}"',
     ]
     with_program(shell, "docker", "exit 1")
     assert tried(shell, "list_containers").returncode == 1
@@ -188,7 +196,7 @@ def test_259_containers_that_cannot_be_looked_at_are_not_none(shell: Shell) -> N
         shell, "docker", "case $1 in ps) echo 1 ;; inspect) [ -s seen ] || { echo >seen; exit 1; }; echo /web ;; esac"
     )
     done = tried(shell, "list_containers")
-    assert (done.returncode, done.stdout) == (0, "/web\n")
+    assert (done.returncode, done.stdout.split()) == (0, ["/web"])
     with_program(shell, "docker", "")
     assert (tried(shell, "list_containers").returncode, tried(shell, "list_containers").stdout) == (0, "")
 

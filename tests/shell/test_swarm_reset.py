@@ -51,9 +51,12 @@ def test_a_host_tries_three_times_to_leave(
     assert len((tmp_path / "tries").read_text().splitlines()) == tries
 
 
-@pytest.mark.parametrize("told", ["on its command line", "in its file"])
-def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(
-    shell: tuple[str, ...], tmp_path: Path, told: str
+@pytest.mark.parametrize(
+    ("told", "unit_state"),
+    [("on its command line", "failed"), ("in its file", "failed"), ("in its file", "deactivating")],
+)
+def test_268_a_host_whose_docker_does_not_answer_forgets_its_swarm_once_it_has_stopped(
+    shell: tuple[str, ...], tmp_path: Path, told: str, unit_state: str
 ) -> None:
     root = tmp_path / "docker"
     (root / "swarm" / "certificates").mkdir(parents=True)
@@ -62,12 +65,18 @@ def test_a_host_whose_docker_does_not_answer_forgets_its_swarm(
         (tmp_path / "daemon.json").write_text(f'{{"debug": true, "data-root": "{root}"}}')
     else:
         flags += f" --data-root={root}"
-    reset = f"systemctl() {{ [ $1 != cat ] || echo 'ExecStart=/usr/sbin/dockerd {flags}'; }}\n{functions('reset')}"
+    systemd = f"""systemctl() {{ case $1 in
+        cat) echo 'ExecStart=/usr/sbin/dockerd {flags}' ;;
+        show) echo {unit_state} ;;
+    esac; }}"""
+    reset = f"{systemd}\n{functions('reset')}"
     (tmp_path / "program").write_text(
         f"{library()}\n{STANDS_IN}\ndocker_answers() {{ false; }}\nstop_dockerd() {{ ls {root} >stopped; }}\n"
         f"{reset}\nleave_network\n"
     )
     done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-    assert list(root.iterdir()) == []
+    stopped = unit_state == "failed"
+    said = f"died: docker.service does not stop, and nothing of it is removed: its state is {unit_state}\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("" if stopped else said, "", 0 if stopped else 1)
+    assert [one.name for one in root.iterdir()] == ([] if stopped else ["swarm"])
     assert (tmp_path / "stopped").read_text() == "swarm\n", "it may still run"

@@ -7,13 +7,17 @@ import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 LAYER = "0/layer.tar"
 
+Mode = Literal["w", "w:gz", "w:bz2", "w:xz"]
+"""How an archive is packed."""
 
-def write(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
+
+def write(path: Path, files: Mapping[str, bytes], mode: Mode = "w") -> Path:
     """Write a tar file."""
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+    with tarfile.open(path, mode) as tar:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)

@@ -137,8 +137,8 @@ def become(line: Line, folder: Path) -> NoReturn:
             fabfile.main()
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     atexit._run_exitfuncs()
     os._exit(code)

@@ -179,6 +179,7 @@ RANKS = (
     ("planes.etcd", "planes.swarm"),
     ("planes",),
     ("engine",),
+    ("gathering",),
     ("verbs",),
     ("command_line",),
     ("tasks",),

@@ -10,7 +10,7 @@ import ssl
 from concurrent.futures import ThreadPoolExecutor
 from graphlib import TopologicalSorter
 from threading import Event
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import jinja2
@@ -41,7 +41,7 @@ def response(status: int) -> requests.Response:
     made = requests.Response()
     made.status_code, made.url, made.reason = status, URL, "Not Found"
     made.request = requests.Request("GET", URL).prepare()
-    made.request.node_asked = "node2"  # type: ignore[attr-defined]  # as our clients mark it
+    vars(made.request)["node_asked"] = "node2"  # as our clients mark it
     return made
 
 
@@ -183,7 +183,7 @@ def test_198_an_error_that_a_library_derives_from_one_of_the_system_is_a_mistake
 
 
 def proof() -> Proof:
-    return Proof(None, None, "run")  # type: ignore[arg-type]  # these checks look at nothing
+    return Proof(cast("Any", None), cast("Any", None), "run")  # these checks look at nothing
 
 
 def run(*checks: Check) -> dict[str, Outcome]:

@@ -12,9 +12,10 @@ from pki_sample import node, sample
 from provision import layout
 from provision.core.plane import Goal
 from provision.core.situation import Situation
-from provision.engine import make_plan, question
+from provision.engine import make_plan
 from provision.errors import PreflightRefused
 from provision.facts import Container, Facts
+from provision.gathering import question
 from provision.inventory.model import Node
 from provision.planes.etcd import paths
 from provision.planes.etcd.plane import PLANE

@@ -18,6 +18,7 @@ from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from cluster_sample import bare
@@ -115,9 +116,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache/overlay-provision"
 
 
-def asked(folder: Path, mirror: str, *machines: str, **different: object) -> Situation:
+def asked(folder: Path, mirror: str, *machines: str, **different: Any) -> Situation:
     """The situation when the nodes have told their CPUs, and nothing was downloaded."""
-    etcd = replace(model.EtcdRelease("3.5.99", mirror, CHECKSUMS), **different)  # type: ignore[arg-type]
+    etcd = replace(model.EtcdRelease("3.5.99", mirror, CHECKSUMS), **different)
     cluster = replace(sample(folder), etcd=etcd)
     kept, problems = PLANE.local(cluster)
     assert problems == ()
@@ -135,7 +136,7 @@ def supplied(situation: Situation) -> tuple[Situation, list[str]]:
     return situation, said
 
 
-def refused(folder: Path, mirror: str, *machines: str, **different: object) -> Problem:
+def refused(folder: Path, mirror: str, *machines: str, **different: Any) -> Problem:
     situation, problems = PLANE.supplied(asked(folder, mirror, *machines or ("x86_64",), **different), lambda _: None)
     assert local(situation).archives == {}
     (problem,) = problems

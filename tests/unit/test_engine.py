@@ -24,7 +24,7 @@ from cluster_sample import (
 )
 from pki_sample import node, sample
 
-from provision import engine, layout
+from provision import gathering, layout
 from provision.core.situation import Situation
 from provision.engine import make_plan, node_script, steps
 from provision.errors import PreflightRefused
@@ -300,10 +300,12 @@ def test_a_plan_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
 
 def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
-    asked = engine.question(PLANE, situation, situation.cluster.node("node1"))
+    asked = gathering.question(PLANE, situation, situation.cluster.node("node1"))
     expected = planned_sample(tmp_path).facts["node1"]
     assert set(asked.paths) == {*expected.paths, layout.FIREWALL_UNIT_FILE, *generations.QUESTION.paths}
-    assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}
+    assert {path for path, there in expected.paths.items() if there.sha256} == {*asked.hashed, *asked.large}.difference(
+        generations.QUESTION.hashed
+    )
     assert set(asked.units) == {paths.ETCD_UNIT, layout.DOCKER_UNIT, paths.JOIN_UNIT, layout.MEND_UNIT}
     assert {*asked.ports} == {2376, 2379, 2380, 4789, 7946}
 
@@ -311,7 +313,7 @@ def test_a_node_is_asked_for_all_that_is_compared(tmp_path: Path) -> None:
 def test_no_key_is_asked_for(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
     for each in situation.cluster.nodes:
-        assert not [path for path in engine.question(PLANE, situation, each).shown if path.endswith(".key")]
+        assert not [path for path in gathering.question(PLANE, situation, each).shown if path.endswith(".key")]
 
 
 def test_a_nodes_script_remembers_everything_before_it_changes_anything(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster_sample import bare_situation, changed, with_values
-from image_sample import image, save, write
+from image_sample import Mode, image, save, write
 from pki_sample import sample
 from preflight_sample import failures
 
@@ -76,7 +76,7 @@ def test_103_what_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_103_an_image_is_taken_however_it_is_packed(tmp_path: Path, mode: str) -> None:
+def test_103_an_image_is_taken_however_it_is_packed(tmp_path: Path, mode: Mode) -> None:
     assert failures(bare(tmp_path, write(tmp_path / "image", image(), mode))) == []
 
 

@@ -156,7 +156,9 @@ def test_224_a_version_that_is_asked_for_is_installed_though_another_is_the_cand
     answer = offered(DEBIAN12, f"docker.io version {older}")
     situation = bare(tmp_path, replace(INSTALL, version="20.10.5"), node2=without_docker(answer))
     (package, _) = ETCD.phases[0].resources(situation, situation.cluster.node("node2"))
-    assert f"docker.io={older}" in package.apply(package.compare(situation.facts["node2"]))  # type: ignore[arg-type]
+    difference = package.compare(situation.facts["node2"])
+    assert difference
+    assert f"docker.io={older}" in package.apply(difference)
 
 
 def static(folder: Path, content: bytes = b"docker") -> DockerEngine:

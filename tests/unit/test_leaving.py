@@ -23,9 +23,10 @@ from preflight_sample import failures
 
 from provision.core.plane import Goal
 from provision.core.situation import Situation
-from provision.engine import make_plan, question
+from provision.engine import make_plan
 from provision.errors import PreflightRefused
 from provision.facts import Facts, PathFact
+from provision.gathering import question
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local, with_identity
 from provision.planes.etcd.membership import membership

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 import swarm_sample
@@ -16,7 +18,7 @@ from provision.core.situation import LABEL, Situation
 from provision.docker.containers import Attachment, Container
 from provision.errors import PreflightRefused, Unanswered
 from provision.facts import Facts, Listener, PathFact, Unit
-from provision.inventory.model import Network, Node
+from provision.inventory.model import Cluster, Network, Node
 from provision.migration import networks, nodes, phases, proof, record, tables
 from provision.migration.nodes import Stage
 from provision.migration.record import Migration, Pool, SharedNetwork
@@ -412,14 +414,14 @@ def test_244_a_network_that_left_the_inventory_stays_until_its_containers_are_ba
 
 
 SEEN = proof.Seen(runs=True, started=100.0, addresses={"demo": "10.99.0.50"})
-HEARD = {("demo", "fixed"): "10.99.0.50"}
+HEARD = proof.Heard({("demo", "fixed"): "10.99.0.50"})
 
 
 @pytest.mark.parametrize(
     ("seen", "heard", "said"),
     [
         (SEEN, HEARD, ""),
-        (SEEN, {}, "fixed is not found on demo from another node"),
+        (SEEN, proof.Heard(), "fixed is not found on demo from another node"),
         (replace(SEEN, addresses={"demo": "10.99.0.7"}), HEARD, "has 10.99.0.7 on demo, and had 10.99.0.50"),
         (replace(SEEN, addresses={"demo": ""}), HEARD, "has no address on the network demo"),
         (replace(SEEN, addresses={}), HEARD, "is not connected to the network demo"),
@@ -428,22 +430,62 @@ HEARD = {("demo", "fixed"): "10.99.0.50"}
     ],
     ids=["back", "not found", "another address", "no address", "not connected", "down", "not started"],
 )
-def test_245_each_container_is_proven(seen: proof.Seen | None, heard: dict[tuple[str, str], str], said: str) -> None:
+def test_245_each_container_is_proven(seen: proof.Seen | None, heard: proof.Heard, said: str) -> None:
     outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
     assert (outcome.status, said in outcome.evidence) == ("failed" if said else "passed", True)
 
 
 def test_245_one_that_was_removed_or_has_ended_by_itself_is_not_said_to_run() -> None:
-    removed = proof.outcome(FIXED, None, {"node2": 90.0}, {})
-    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, {})
+    removed = proof.outcome(FIXED, None, {"node2": 90.0}, proof.Heard())
+    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, proof.Heard())
     assert (removed.status, removed.evidence) == ("passed", "removed since")
     assert (ended.status, ended.evidence) == ("warning", "was started again, and has ended by itself")
 
 
+NO_NETWORK = "docker: Error response from daemon: attaching to network failed: context deadline exceeded."
+
+
+class Probes:
+    """Nodes whose containers run; the probe on a node ends with one code after another, and then finds nothing."""
+
+    def __init__(self, cluster: Cluster, *codes: int) -> None:
+        self.nodes, self.codes, self.asked = cluster.nodes, list(codes), 0
+
+    def each(self, step: Callable[[Any], Any], only: Sequence[Node] | None = None) -> dict[str, Any]:
+        return {node.name: step(Mock(node=node, run=self.run)) for node in self.nodes if only is None or node in only}
+
+    def run(self, script: str, **_: object) -> Mock:
+        if "show_again" in script.splitlines()[-1]:
+            rows = (f"container\t{one.identity}\ttrue\t2026-01-01T00:00:00Z\tdemo=10.99.0.9 \t" for one in (WEB, FIXED))
+            return Mock(code=0, stdout="\n".join(rows), stderr="")
+        self.asked += 1
+        code = self.codes.pop(0) if self.codes else 0
+        return Mock(code=code, stdout="", stderr=f"{NO_NETWORK}\nSee 'docker run --help'.\n" if code else "")
+
+
+def test_267_a_probe_that_cannot_start_is_told_at_once_with_dockers_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "attempts", lambda *_: range(9))
+    cluster = sample(tmp_path)
+    migration = replace(MIGRATION, containers=(WEB,))
+
+    def told(probes: Probes) -> str:
+        (outcome,) = proof.proven(cluster, migration, cast("Any", probes), "run").outcomes
+        return outcome.evidence
+
+    never = Probes(cluster, 125, 125, 125)
+    assert told(never) == f"the probe that looks for names on demo cannot start on node2: {NO_NETWORK}"
+    assert never.asked == 2
+    later = Probes(cluster, 125, 0, 125)  # networks come to a node one after another
+    assert told(later).endswith("www is not found on demo from another node")
+    assert later.asked == 9
+
+
 def test_245_one_that_was_stopped_stays_stopped() -> None:
     seen = proof.Seen(runs=False, started=1.0, addresses={"mine": ""})
-    assert proof.outcome(ASLEEP, seen, {}, {}).evidence == "stopped, as before"
-    assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, {}).status == "failed"
+    assert proof.outcome(ASLEEP, seen, {}, proof.Heard()).evidence == "stopped, as before"
+    assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, proof.Heard()).status == "failed"
 
 
 def test_244_the_downtime_is_from_the_first_stop_to_the_last_start() -> None:

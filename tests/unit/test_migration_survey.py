@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import swarm_sample
 
-from provision import engine, layout, planes
+from provision import gathering, layout, planes
 from provision.checks.preflight import network
 from provision.core.situation import Situation
 from provision.docker.containers import Container
@@ -76,8 +76,8 @@ class Survey:
         self.refusal: Problem | None = None
         self.containers = Answer(CONTAINERS)
         planes.record(self.cluster, ETCD)
-        patch.setattr(engine, "answers", lambda *_: self.answers())
-        patch.setattr(engine, "completed", lambda _, found, __: found)
+        patch.setattr(gathering, "answers", lambda *_: self.answers())
+        patch.setattr(gathering, "completed", lambda _, found, __: found)
         patch.setattr(steps, "with_flows", lambda _, found, __: found)
         patch.setattr(ETCD, "kept_networks", lambda *_: (), raising=False)
         self.checks = (network.forwarding,)

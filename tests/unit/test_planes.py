@@ -11,7 +11,7 @@ import pytest
 from cluster_sample import bare_situation, changed, planned_sample, with_values
 from pki_sample import sample
 
-from provision import engine, planes
+from provision import gathering, planes
 from provision.checks import catalogue, node_view
 from provision.core import outcome
 from provision.core.check import PREFLIGHT, Check, check
@@ -239,7 +239,7 @@ def test_44_a_recorded_control_plane_stays_whatever_the_docker(tmp_path: Path) -
 
 def test_each_node_is_asked_for_all_candidates_in_one_script(tmp_path: Path) -> None:
     first, second = bare_situation(sample(tmp_path)), Situation(sample(tmp_path), "swarming")
-    alone, joined = engine.scripts({PLANE: first}), engine.scripts({PLANE: first, SWARMING: second})
+    alone, joined = gathering.scripts({PLANE: first}), gathering.scripts({PLANE: first, SWARMING: second})
     assert joined.keys() == alone.keys() == first.facts.keys()
     for name, script in joined.items():
         assert "/etc/swarming" in script

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -214,7 +214,7 @@ def test_198_an_error_of_the_v3_client_is_told_with_its_member(
     tmp_path: Path, made: Callable[[], Exception], words: str
 ) -> None:
     cluster = sample(tmp_path)
-    coordinator = EtcdCoordinator(cluster, None, Identity.read(cluster))  # type: ignore[arg-type]  # no connection
+    coordinator = EtcdCoordinator(cluster, cast("Any", None), Identity.read(cluster))  # no connection
     coordinator._made["etcd", "node1"] = None
 
     def ask(_: Any) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,13 +41,13 @@ def unread() -> Iterator[int]:
     os.close(written)
 
 
-def fab(*words: object, end: str = "", **more: object) -> subprocess.CompletedProcess[bytes]:
+def fab(*words: object, end: str = "", **more: Any) -> subprocess.CompletedProcess[bytes]:
     """Run plain Fabric from the checkout; `end` is the shell's redirection."""
     script = f'exec "$0" "$@" {end}'
     command = ["sh", "-c", script, str(Path(sys.executable).with_name("fab")), *map(str, words)]
-    done = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "timeout": 60, "check": False}
+    done: dict[str, Any] = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "timeout": 60, "check": False}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.run(command, **{**done, **streams, **more})  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, **{**done, **streams, **more})
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -12,9 +12,10 @@ from swarm_sample import NODES, at_work, bare, failed, of_cluster
 from provision.checks.node_view import NodeView
 from provision.checks.preflight import network
 from provision.core.situation import Situation
-from provision.engine import make_plan, question
+from provision.engine import make_plan
 from provision.errors import PreflightRefused
 from provision.facts import Listener
+from provision.gathering import question
 from provision.network.port_matrix import wanted
 from provision.planes.swarm import view
 from provision.planes.swarm.plane import PLANE

@@ -148,6 +148,18 @@ def test_293_a_host_without_data_of_a_swarm_or_in_the_list_was_not_given_up(tmp_
     assert not any(recovery.was_given_up(at_work(tmp_path), one) for one in NODES)
 
 
+def test_296_containers_of_a_host_that_has_left_come_back_but_not_in_a_migration(tmp_path: Path) -> None:
+    def phases(situation: Situation) -> list[str]:
+        return [one.phase for one in make_plan(PLANE, situation) if one.where == "node2"]
+
+    held = PathFact("regular file", 0o600, "root:root")
+    there = put(at_work(tmp_path), "node2", paths={paths.HELD: held})
+    values = there.facts["node2"].values
+    assert "come-back" in phases(there)
+    assert "come-back" not in phases(put(there, "node2", values={**values, "migration": "yes"}))
+    assert "come-back" not in phases(at_work(tmp_path))
+
+
 def test_295_two_that_rule_beside_the_others_have_no_say(tmp_path: Path) -> None:
     """Their own list calls the node that went on alone unreachable."""
     there = at_work(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -75,11 +75,11 @@ def answer(connection: H2Connection, number: int, told: tuple[dict[str, str], by
 
 
 @contextmanager
-def connected(target: object, *arguments: object) -> Iterator[socket.socket]:
+def connected(target: Callable[..., object], *arguments: object) -> Iterator[socket.socket]:
     """The client's end of a connection to a function that is its server."""
     client, server = socket.socketpair()
     with client:
-        thread = threading.Thread(target=target, args=(server, *arguments))  # type: ignore[arg-type]
+        thread = threading.Thread(target=target, args=(server, *arguments))
         thread.start()
         yield client
     thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -55,9 +56,9 @@ def with_docker(situation: Situation, version: str, told: str | None = None, *na
     return replace(situation, facts={**situation.facts, **changed})
 
 
-def wanting(situation: Situation, **engine: object) -> Situation:
+def wanting(situation: Situation, **engine: Any) -> Situation:
     """The same, with this in the inventory."""
-    return replace(situation, cluster=replace(situation.cluster, docker_engine=DockerEngine(**engine)))  # type: ignore[arg-type]
+    return replace(situation, cluster=replace(situation.cluster, docker_engine=DockerEngine(**engine)))
 
 
 def refused(situation: Situation, plane: Plane = SWARM) -> list[tuple[str, str, str]]:
@@ -229,9 +230,9 @@ def test_265_with_three_managers_one_may_be_away(tmp_path: Path) -> None:
     assert managers.cost_of_one(at_work(tmp_path), NODES[2]) == ""
 
 
-def found(name: str, node: str = "node1", **other: object) -> Found:
+def found(name: str, node: str = "node1", **other: Any) -> Found:
     there = Found(node, name, runs=True, comes_back=True, networks=frozenset({"demo", ""}))
-    return replace(there, **other)  # type: ignore[arg-type]
+    return replace(there, **other)
 
 
 def test_259_a_container_that_does_not_come_back_is_named() -> None:
@@ -241,9 +242,11 @@ def test_259_a_container_that_does_not_come_back_is_named() -> None:
     assert list(gate.unwell(ran, [found("once", runs=False, comes_back=False)])) == []
     assert list(gate.unwell(ran, [])) == []  # its user has removed it meanwhile
     assert list(gate.unwell(ran, [found("web", "node2", runs=False)])) == []  # its user has stopped it elsewhere
-    gone = found("web", "node2", runs=False, error="Could not attach to network demo: context deadline exceeded")
-    assert list(gate.unwell((), [gone])) == [f"web does not run on node2: {gone.error}"]
-    assert list(gate.unwell((), [replace(gone, error="exec: no such file or directory")])) == []
+    error = "Could not attach to network demo: context deadline exceeded"
+    gone = found("web", "node2", runs=False, is_cut_off=True, error=error)
+    assert list(gate.unwell((), [gone])) == [f"web does not run on node2: {error}"]
+    volume = "error while mounting volume: network is unreachable"
+    assert list(gate.unwell((), [replace(gone, is_cut_off=False, error=volume)])) == []
 
 
 def test_259_a_container_answers_by_name_from_another_node(tmp_path: Path) -> None:
@@ -274,7 +277,7 @@ def test_259_a_node_that_has_not_joined_yet_is_not_asked(tmp_path: Path, monkeyp
 
     def run(_: object, scripts: dict[str, str]) -> dict[str, list[str]]:
         asked.append(sorted(scripts))
-        return {name: [f"/overlay-keeper-demo-{name}\trunning\talways\tdemo,\t"] for name in scripts}
+        return {name: [f"/overlay-keeper-demo-{name}\trunning\talways\tdemo,\t\t"] for name in scripts}
 
     monkeypatch.setattr(gate, "_run", run)
     monkeypatch.setattr(gate, "silent", lambda *_: ())

@@ -19,7 +19,7 @@ from provision.core.plane import Coordinator, Status
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed, Unanswered
 from provision.inventory.model import Cluster, Node
-from provision.planes.etcd import membership, paths, pki, ports
+from provision.planes.etcd import membership, paths, pki, ports, status
 from provision.planes.etcd.joining import joined
 from provision.planes.etcd.local import local
 from provision.planes.etcd.store import Store, StoreError
@@ -222,9 +222,7 @@ class EtcdCoordinator:
 
     def status(self, situation: Situation, *, store: bool) -> Status:
         """Look at members, dockerds and, with `store`, at each member's copy of Docker's keys."""
-        from provision.planes.etcd.status import status
-
-        return status(self, situation, store=store)
+        return status.status(self, situation, store=store)
 
     def save(self, situation: Situation) -> Mapping[str, bytes]:
         """Return Docker's and users' keys, and a snapshot of those of etcd's third version."""

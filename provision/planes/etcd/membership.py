@@ -119,7 +119,10 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
     number = len(known(situation) or members)
     what = f"the store has no quorum: {majority(number)} of {number} members have to find each other"
     meaning = "; until then no container can join a network, and networks cannot be seen"
-    advice = f"see why they do not: {ports.PEER_PORT}/tcp between them, and journalctl -u {paths.ETCD_UNIT} on each"
+    advice = (
+        f"see why they do not: {ports.PEER_PORT}/tcp between them, and journalctl -u {paths.ETCD_UNIT} on each; "
+        "if hosts are lost for good: fab recover --plan"
+    )
     if down:
         advice = "provision starts etcd where it does not run; networks are planned when the quorum is back"
     why = f" (etcd on {', '.join(down)})" if down else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from provision import layout
 from provision.checks import outgrown
@@ -17,9 +17,11 @@ from provision.core.validity import left
 from provision.docker.stopped import COULD_NOT_START
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import membership, paths, pki, validity
-from provision.planes.etcd.coordinator import EtcdCoordinator
 from provision.planes.etcd.local import local
 from provision.remote import Remote, in_parallel
+
+if TYPE_CHECKING:
+    from provision.planes.etcd.coordinator import EtcdCoordinator
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from provision.node import library
 DOCKER_STORE = ("docker_store", "library", "docker_config", "store", "docker_store_join", "docker_store_start")
 MEND = (
     "mend",
+    "library",
     "store",
     "containers",
     "mend_rows",

@@ -36,7 +36,7 @@ await_joined() {
 # set_data_aside: move the data of a removed member to where etcd does not look for it. Both places are on one file system,
 # so that the move is atomic.
 set_data_aside() {
-    systemctl stop etcd.service 2>/dev/null || true
+    stop_unit etcd.service
     [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/removed-$(date -u +%Y%m%dT%H%M%SZ)" ||
         die "cannot move /var/lib/etcd/data aside"
     sync_path /var/lib/etcd

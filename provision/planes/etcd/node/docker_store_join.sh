@@ -97,7 +97,9 @@ join() {
 find_neighbours() {
     for pause in 2 3 5 10 20 25 25 25 25 25; do
         sleep "$pause"
-        ! has_neighbours || return 0
+        started=$(systemctl show -p InvocationID --value docker.service)
+        [ -n "$started" ] || continue # systemd does not answer
+        ! has_neighbours "$started" || return 0
         others=$(store ls /docker/nodes | grep -vF "/$OVERLAY_ADVERTISE")
         [ -n "$others" ] || continue
         echo "no neighbour of this dockerd has answered its gossip: those in the store are to announce themselves anew"
@@ -105,11 +107,10 @@ find_neighbours() {
     done
 }
 
-# has_neighbours: succeed if this dockerd's journal says that another host has joined its gossip. The journal is searched by
-# the unit's invocation, because a process of an earlier boot may have had the same PID.
+# has_neighbours INVOCATION: succeed if this dockerd's journal says that another host has joined its gossip. The journal is
+# searched by the unit's invocation, because a process of an earlier boot may have had the same PID.
 has_neighbours() {
-    started=$(systemctl show -p InvocationID --value docker.service)
-    journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$started" | grep 'serf: EventMemberJoin' |
+    journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$1" | grep 'serf: EventMemberJoin' |
         grep -qvwF "${OVERLAY_ADVERTISE%:*}"
 }
 

@@ -18,7 +18,8 @@ put_store_away() {
 # end_membership: stop etcd and delete its data.
 end_membership() {
     recorded unit etcd.service >/dev/null || return 0
-    systemctl disable -q --now etcd.service 2>/dev/null
+    stop_unit etcd.service
+    systemctl disable -q etcd.service 2>/dev/null
     rm -rf /var/lib/etcd/data
     systemctl reset-failed etcd.service 2>/dev/null
     true

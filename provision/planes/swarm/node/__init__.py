@@ -13,9 +13,11 @@ DOCKER_CONFIG = ("docker_config", "docker_config_main")
 #: gossip without peers, ends connections in which messages wait, and leaves a swarm that has struck the host off.
 MEND = (
     "mend",
+    "library",
     "containers",
     "former_swarm",
     "mend_address",
+    "start_errors",
     "mend_start",
     "mend_peers",
     "mend_connections",

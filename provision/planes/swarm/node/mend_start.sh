@@ -25,7 +25,7 @@ states() {
 # stopped at its start was started before that, and ended after it. It is no container that a user has stopped: this dockerd
 # would have started such a one itself.
 given_up() {
-    awk -v began="$1" -v ours=" $2 " '
+    awk -v began="$1" -v ours=" $2 " "$network_errors"'
     NF > 5 && $3 != "no" {
         network = ""
         for (i = 6; i < NF && $i != ":"; i++) {
@@ -40,11 +40,7 @@ given_up() {
                 print $1, $2 ", which Docker stopped when it started"
             next
         }
-        # No fault of the network: a port that is taken, a network that takes no containers, a program that is missing.
-        if (error ~ /external connectivity|not manually attachable|OCI runtime|shim task|exec: /) next
-        if (error ~ /[Nn]etwork.*not found|[Aa]ttach.*network|network.*attach|container networking/ ||
-            error ~ /[Nn]etwork.*(endpoint|sandbox)|(endpoint|sandbox).*[Nn]etwork/)
-            print $1, $2 ", which could not attach to network " network
+        if (is_network_error(error)) print $1, $2 ", which could not attach to network " network
     }'
 }
 

@@ -18,6 +18,7 @@ leave_network() {
 forget_swarm() {
     docker_root=$(configured_docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
     stop_dockerd
+    require_stopped docker.service
     rm -rf "$docker_root/swarm"
 }
 

@@ -49,7 +49,7 @@ def on_node(*calls: str) -> str:
 
 @dataclass(frozen=True)
 class Step(Resource):
-    """A step that a node takes. `wanted`: whether it is still to be taken, by its facts."""
+    """A step that a node takes. Taken once more, it does nothing."""
 
     what: str
     difference: Difference
@@ -65,7 +65,7 @@ class Step(Resource):
         return Question(paths=(paths.HELD, paths.NETWORKS), shown=(paths.NETWORKS,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Return a difference: a step that has been taken does nothing."""
+        """Return a difference, always."""
         return self.difference
 
     def apply(self, difference: Difference) -> str:
@@ -104,8 +104,9 @@ class Containers(Phase):
     seconds = 900
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the step of a node whose record is held, or is about to be."""
-        held = paths.HELD in situation.of(node).paths
+        """Return the step of a node whose record is held, or is about to be. A migration brings its own back."""
+        facts = situation.of(node)
+        held = paths.HELD in facts.paths and facts.values.get("migration") != "yes"
         if not (held or recovery.was_given_up(situation, node)):
             return ()
         return (come_back("let"),)
@@ -171,7 +172,7 @@ class Alone(Recovering):
         """Return the change."""
         keep, lost = self._decided.keep.name, ", ".join(one.name for one in self._decided.lost)
         if self.begins_anew(situation):
-            note = f"another one, which {keep} manages"
+            note = f"another one, which {keep} manages; networks without a container on these nodes are lost"
             return (Change(CLUSTER, self.name, "swarm", "create", note=note),)
         note = f"{keep} manages it alone; {lost}: removed for good; the join tokens are made anew"
         return (Change(CLUSTER, self.name, "swarm", "replace", note=note),)

@@ -220,6 +220,8 @@ def test_the_former_store_is_put_aside_and_the_new_one_has_a_new_token(tmp_path:
     assert {change.resource for change in plan} == {"former store"}
     assert {change.where for change in plan if change.consent} == {"node1", "node2"}
     later = foreseen.with_networks(second.foresee(situation), SAVED)
+    assert 2379 in {one.port for one in situation.facts["node1"].listeners}
+    assert 2379 not in {one.port for one in later.facts["node1"].listeners}
     assert token(later) == f"overlay-{SAVED.restore}"
     told = lines(make_plan(plane, later))
     assert "cluster: create keys of the backup" in " ".join(told)

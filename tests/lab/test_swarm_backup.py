@@ -34,7 +34,6 @@ TIMES = 20
 STEPS = (
     *(f"{node}: phase aside" for node in ("node1", "node2")),
     "node1: setting up the saved swarm",
-    "node1: looking for snapshots",
     "cluster: phase swarm",
     *(f"node2: phase {phase}" for phase in ("containers", "start", "mend", "keeper")),
     "node1: ending the restore",

@@ -156,8 +156,10 @@ class SwarmCoordinator:
         return replace(found, summary=found.summary + hidden) if store else found
 
     def save(self, situation: Situation) -> Mapping[str, bytes]:
-        """Return the cluster's own data for a backup."""
-        raise NotImplementedError
+        """Return a copy of a manager's files, taken while it is at work."""
+        from provision.planes.swarm.saving import save
+
+        return save(self, situation)
 
     def close(self) -> None:
         """Close the clients, and the doors."""

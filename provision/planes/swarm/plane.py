@@ -12,6 +12,7 @@ from provision.core.check import Check, collect
 from provision.core.phase import Phase
 from provision.core.plane import Coordinator, Goal, Plane, Stage
 from provision.core.recovery import Recovery, Standing
+from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
 from provision.errors import PreflightRefused, Problem
@@ -218,6 +219,12 @@ class SwarmPlane(Plane):
     def node_functions(self, purpose: str) -> str:
         """Return this plane's shell functions for a bundle or a reset."""
         return functions(purpose)
+
+    def restoring(self, saved: Saved) -> Plane:
+        """Return swarm mode with the phases that set the saved swarm up on the first manager."""
+        from provision.planes.swarm.restoring import Restoring
+
+        return Restoring(saved)
 
     def follow_up(self, situation: Situation) -> Mapping[str, str]:
         """Ask the daemons, where no manager knows a leader, which containers they know: those of lost hosts too."""

@@ -1,4 +1,4 @@
-"""Calls of a manager's gRPC methods: each with an empty message, on one connection.
+"""Calls of a manager's gRPC methods, on one connection.
 
 grpcio cannot be used: it refuses a server that selects no protocol in the TLS handshake, and dockerd 26 selects none.
 """
@@ -19,9 +19,6 @@ PACKAGE = "docker.swarmkit.v1"
 #: What gRPC calls these two statuses.
 OK, PERMISSION_DENIED = "0", "7"
 
-#: A message of no bytes: not compressed, and its length.
-_EMPTY = bytes(5)
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -36,8 +33,10 @@ class Reply:
         return ", ".join(filter(None, (f"status {self.status or 'missing'}", self.words)))
 
 
-def call(stream: socket.socket, name: str, methods: Sequence[str]) -> dict[str, Reply]:
-    """Call all methods (`Control/ListNodes`) at once; return the replies by method. `name`: the manager's.
+def call(stream: socket.socket, name: str, methods: Sequence[str], message: bytes = b"") -> dict[str, Reply]:
+    """Call all methods (`Control/ListNodes`) at once with a message; return the replies by method.
+
+    `name`: the manager's.
 
     ConnectionError if the manager does not speak HTTP/2, or closes the connection.
     """
@@ -51,7 +50,7 @@ def call(stream: socket.socket, name: str, methods: Sequence[str]) -> dict[str, 
     calls = {2 * turn + 1: method for turn, method in enumerate(methods)}  # a client's streams have odd numbers
     for number, method in calls.items():
         connection.send_headers(number, _headers(name, method))
-        connection.send_data(number, _EMPTY, end_stream=True)
+        connection.send_data(number, _framed(message), end_stream=True)
     replies, running = dict.fromkeys(methods, Reply()), set(methods)
     while running:
         if waiting := connection.data_to_send():
@@ -70,6 +69,11 @@ def call(stream: socket.socket, name: str, methods: Sequence[str]) -> dict[str, 
             elif method:
                 replies[method] = _with(replies[method], event)
     return replies
+
+
+def _framed(message: bytes) -> bytes:
+    """Return a message as gRPC sends it: not compressed, and after its length."""
+    return bytes(1) + len(message).to_bytes(4, "big") + message
 
 
 def _headers(name: str, method: str) -> list[tuple[str, str]]:

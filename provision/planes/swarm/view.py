@@ -72,6 +72,12 @@ def data_path_port(situation: Situation) -> int | None:
     return next((cluster["DataPathPort"] for cluster in clusters if cluster.get("DataPathPort")), None)
 
 
+def snapshot_interval(facts: Facts) -> int | None:
+    """Return how many entries a manager's log gets before it takes a snapshot; None if it does not say."""
+    cluster = ((facts.docker.get(INFO) or {}).get("Swarm") or {}).get("Cluster") or {}
+    return ((cluster.get("Spec") or {}).get("Raft") or {}).get("SnapshotInterval")
+
+
 def listed(situation: Situation) -> tuple[Listed, ...]:
     """Return the nodes as a manager lists them; empty if no manager does, for example without a quorum."""
     answers = (facts.docker.get(NODES) for facts in situation.facts.values())

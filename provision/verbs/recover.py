@@ -47,12 +47,13 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
         situation = _of_those_left(survey.situation, recovery)
         plane = session.plane.recovering(recovery)
         todo = engine.make_plan(plane, situation)
+        warnings = (*plane.warnings(situation), *survey.unreached)
         if plan:
-            return _report(found, recovery, todo, survey, f"{recovery.keep.name} would go on; nothing is changed yet")
+            return _report(found, recovery, todo, warnings, f"{recovery.keep.name} would go on; nothing is changed yet")
         if yes or goes_on:
             remotes = survey.remotes.only(situation.facts)
-            return _recovered(session, found, recovery, situation, todo, survey, remotes)
-        _consent(session, found, recovery)
+            return _recovered(session, found, recovery, situation, todo, warnings, remotes)
+        _consent(session, found, recovery, plane.warnings(situation))
     return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
 
 
@@ -92,7 +93,7 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
     return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
 
-def _consent(session: Session, found: Outlook, recovery: Recovery) -> None:
+def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tuple[Problem, ...]) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
     gone = "; ".join(
         f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
@@ -102,9 +103,10 @@ def _consent(session: Session, found: Outlook, recovery: Recovery) -> None:
         what += f"; {others}: the cluster's data there is put aside, and the host joins anew"
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
-    if not session.agreed(f"Recover? It will {what}."):
+    noted = "".join(f" Note: {one.what}; {one.advice}." for one in warnings)
+    if not session.agreed(f"Recover? It will {what}.{noted}"):
         advice = "fab recover --plan shows it; add --yes to agree in advance"
-        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice))
+        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *warnings)
 
 
 def _recovered(
@@ -113,7 +115,7 @@ def _recovered(
     recovery: Recovery,
     situation: Situation,
     todo: Plan,
-    survey: Survey,
+    warnings: tuple[Problem, ...],
     remotes: Remotes,
 ) -> Report:
     """Record the decision, carry it out, prove the result, and end the record."""
@@ -137,7 +139,7 @@ def _recovered(
             record.end(session.cluster)
     took = time.monotonic() - began
     summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster; next: {NEXT}"
-    return _report(found, recovery, todo, survey, summary, outcomes)
+    return _report(found, recovery, todo, warnings, summary, outcomes)
 
 
 def _staying(situation: Situation, recovery: Recovery) -> Situation:
@@ -163,7 +165,7 @@ def _report(
     found: Outlook,
     recovery: Recovery,
     todo: Plan,
-    survey: Survey,
+    warnings: tuple[Problem, ...],
     summary: str,
     outcomes: tuple[Outcome, ...] = (),
 ) -> Report:
@@ -175,7 +177,7 @@ def _report(
         changes=todo.changes,
         outcomes=outcomes,
         tables=(_standings(found), _lost(recovery)),
-        warnings=survey.unreached,
+        warnings=warnings,
     )
 
 

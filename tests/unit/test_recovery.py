@@ -345,5 +345,38 @@ def test_284_not_in_a_later_step_of_a_rotation(tmp_path: Path) -> None:
         assert pki.can_shut_out(cluster) is can
 
 
+@pytest.mark.parametrize(("step", "told"), [(None, ""), (Step.TRUST, ""), (Step.LEAVES, "2"), (Step.DROP, "3")])
+def test_314_a_recovery_says_where_a_rotation_keeps_it_from_shutting_lost_hosts_out(
+    tmp_path: Path, step: Step | None, told: str
+) -> None:
+    """A run was killed in this step. In the first two cases nothing is said, and the authority is replaced."""
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    for before in list(Step)[: step.number - 1 if step else 0]:
+        pki.make(cluster, target=RotationTarget(before))
+    if step:
+        (cluster.folder / "rotation").write_text(f"{step}\n")
+    plane = PLANE.recovering(recovery(cluster, "node2"))
+    situation = left(planned(cluster, Identity.read(cluster)), "node2")
+    warnings = plane.warnings(situation)
+    assert [f"at step {told} of 3" in one.what for one in warnings] == ([True] if told else [])
+    assert all("keep them off" in one.advice and "--rotate --authority twice" in one.advice for one in warnings)
+    assert ("controller: replace authority etcd-client" in lines(make_plan(plane, situation))) is not bool(told)
+
+
+def test_314_after_the_rotation_and_another_one_a_lost_hosts_leaves_open_nothing(tmp_path: Path) -> None:
+    """The lost host may hold the leaf of the old authority or the new one's. The first rotation refuses only that."""
+    whole = planned_sample(tmp_path)
+    held = [shown(whole, "node2")]
+    for step in (Step.TRUST, Step.LEAVES):
+        pki.make(whole.cluster, target=RotationTarget(step))
+    held.append(shown(with_identity(whole, Identity.read(whole.cluster)), "node2"))
+    opened = []
+    for step in (Step.LEAVES, Step.DROP, Step.TRUST, Step.LEAVES, Step.DROP):
+        now = with_identity(whole, pki.make(whole.cluster, target=RotationTarget(step)))
+        opened.append([trusts(now, "node1", leaf) for leaf in held])
+    assert opened == [[True, True], [False, True], [False, True], [False, True], [False, False]]
+
+
 def test_283_data_put_aside_is_no_foreign_store() -> None:
     assert paths.DATA in PLANE.kept_data

@@ -259,6 +259,10 @@ class RecoveringSwarm(SwarmPlane):
         """Return nothing: what stands in the way of the inventory does not stand in the way of a recovery."""
         return ()
 
+    def warnings(self, situation: Situation) -> tuple[Problem, ...]:
+        """Return nothing: lost hosts are shut out."""
+        return ()
+
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the swarm of the node that is kept."""
         return super().open(remotes, recover.managed_by(situation, self._keep))

@@ -105,8 +105,8 @@ def replaced_member(view: NodeView) -> Iterator[Outcome]:
     number = len(membership.known(situation) or ())
     yield view.failed(
         f"{what}; the others have no quorum: {majority(number)} of {number} members have to agree",
-        advice="bring members back until a majority answers, with their disks; this one can then join anew. Where a "
-        'majority is lost for good: README.md, "A majority lost for good"',
+        advice="bring members back until a majority answers, with their disks; this one can then join anew. If a "
+        "majority is lost for good: fab recover --plan",
     )
 
 

@@ -100,7 +100,9 @@ def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tup
     )
     what = f"give up {gone or 'nothing'}, and go on with what {recovery.keep.name} has"
     if others := ", ".join(node.name for node in recovery.others):
-        what += f"; {others}: the cluster's data there is put aside, and the host joins anew"
+        what += (
+            f"; {others}: the cluster's data there, also what users keep in it, is put aside, and the host joins anew"
+        )
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
     noted = "".join(f" Note: {one.what}; {one.advice}." for one in warnings)
@@ -138,7 +140,8 @@ def _recovered(
             remotes.each(lambda remote: remote.run(record.CLEAN, changes=True, what="ending the recovery"))
             record.end(session.cluster)
     took = time.monotonic() - began
-    summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster; next: {NEXT}"
+    copied = f", and its data from before in {plane.copied_data}" if plane.copied_data else ""
+    summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster{copied}; next: {NEXT}"
     return _report(found, recovery, todo, warnings, summary, outcomes)
 
 

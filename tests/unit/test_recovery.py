@@ -239,7 +239,11 @@ def test_276_what_was_done_is_not_done_again(tmp_path: Path) -> None:
 def test_283_other_members_that_answer_are_stopped_and_their_data_put_aside(tmp_path: Path) -> None:
     whole = planned(replace(sample(tmp_path), nodes=FIVE[:4]))
     decided = replace(recovery(whole.cluster, "node3", "node4"), others=(FIVE[1],))
-    changes = lines(make_plan(PLANE.recovering(decided), left(whole, "node3", "node4")))
+    plan = make_plan(PLANE.recovering(decided), left(whole, "node3", "node4"))
+    (aside,) = (change.note for change in plan if change.phase == "others")
+    assert f"{paths.DATA}/removed-ab12;" in aside
+    assert PLANE.recovering(decided).copied_data == f"{paths.DATA}/before-recovery-ab12"
+    changes = lines(plan)
     stopped, forced = "node2: remove member of the store", "node1: restart only member of the store"
     assert changes.index(stopped) < changes.index(forced)
 

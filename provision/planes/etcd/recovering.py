@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.core.recovery import Recovery
 from provision.core.situation import Situation
 from provision.errors import Problem
-from provision.planes.etcd import pki
+from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases import recovery
 from provision.planes.etcd.plane import EtcdPlane
@@ -17,6 +17,7 @@ class RecoveringPlane(EtcdPlane):
     def __init__(self, decided: Recovery) -> None:
         """Take what was decided."""
         self.phases = recovery.phases(decided)
+        self.copied_data = f"{paths.DATA}/{recovery.copy_of(decided)}"
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Return nothing: that the store has no quorum is what is mended."""

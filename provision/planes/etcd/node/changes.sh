@@ -33,11 +33,11 @@ await_joined() {
     done
 }
 
-# set_data_aside: move the data of a removed member to where etcd does not look for it. Both places are on one file system,
-# so that the move is atomic.
+# set_data_aside [NAME]: move the data of a removed member to where etcd does not look for it: to a folder NAME, or one with
+# the time in its name. Both places are on one file system, so that the move is atomic.
 set_data_aside() {
     stop_unit etcd.service
-    [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/removed-$(date -u +%Y%m%dT%H%M%SZ)" ||
+    [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/${1:-removed-$(date -u +%Y%m%dT%H%M%SZ)}" ||
         die "cannot move /var/lib/etcd/data aside"
     sync_path /var/lib/etcd
 }

@@ -53,6 +53,19 @@ class Outlook:
         return majority(len(self.members))
 
     @property
+    def able(self) -> tuple[Standing, ...]:
+        """The members that answer and have their data."""
+        return tuple(one for one in self.holders if one.node.address in self.members)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether enough members answer for the quorum that one of them knows.
+
+        A member still knows a leader for some seconds after the others are lost.
+        """
+        return not self.has_quorum or len(self.able) >= self.needed
+
+    @property
     def may_live(self) -> bool:
         """Whether the silent members could be a majority among themselves."""
         return bool(self.members) and len(self.silent) >= self.needed
@@ -81,7 +94,7 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
     `keep`: the node that was named to go on with.
     """
     problems = []
-    able = [one.node.name for one in found.holders if one.node.address in found.members]
+    able = [one.node.name for one in found.able]
     if len(able) >= found.needed and not keep:
         what = f"{', '.join(able)}: these hosts answer and have their data, and are a majority of {len(found.members)}"
         advice = "let them find each other again: fab status; if that cannot be, --keep NODE goes on with one of them"

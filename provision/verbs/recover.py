@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from provision import engine, layout
+from provision import engine, layout, waiting
 from provision.backup import record as restore
 from provision.core.outcome import Outcome, failures
-from provision.core.plan import Plan
+from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.core.table import Table
@@ -23,6 +23,8 @@ from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs.session import Session, Survey
 
+#: Seconds to wait until a member that has lost the others knows no leader any more.
+SETTLE_SECONDS = 30.0
 #: What to do for a host that is gone.
 NEXT = "a new host at the address of each, or another one in the inventory in its place; then fab provision"
 
@@ -42,7 +44,9 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
             if divided and not keep:
                 raise PreflightRefused(*divided)
             if found.has_quorum and not divided:
-                return _nothing_to_do(found, survey)
+                if found.is_settled or not _settles(session, found):
+                    return _nothing_to_do(found, survey)
+                return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
         recovery = begun if begun and goes_on else _decided(session, survey, found, lost, keep)
         situation = _of_those_left(survey.situation, recovery)
         plane = session.plane.recovering(recovery)
@@ -55,6 +59,19 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
             return _recovered(session, found, recovery, situation, todo, warnings, remotes)
         _consent(session, found, recovery, plane.warnings(situation))
     return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
+
+
+def _settles(session: Session, found: Outlook) -> bool:
+    """Look again until members that answer are enough for a quorum, or know none. Return whether that came to be."""
+    silent = ", ".join(map(found.name_of, found.silent))
+    what = f"a node still knows a leader, and too few members answer for that ({silent}: silent); looking again for"
+    session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
+
+    def settled() -> bool:
+        with session.partial_survey() as survey:
+            return outlook.outlook(session.cluster, session.plane.standings(survey.situation)).is_settled
+
+    return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
 
 
 def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
@@ -72,7 +89,10 @@ def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
     """Return the report that a majority lives, and what to do with hosts that do not answer."""
     who = ", ".join(one.node.name for one in found.standings if one.has_quorum)
     silent = tuple(replace(one, advice=f"{one.advice}; to replace it: {NEXT}") for one in survey.unreached)
-    return Report("recover", f"nothing to recover: {who} has a quorum", tables=(_standings(found),), warnings=silent)
+    beyond = "" if found.is_settled else ", with members that do not answer here"
+    return Report(
+        "recover", f"nothing to recover: {who} has a quorum{beyond}", tables=(_standings(found),), warnings=silent
+    )
 
 
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:

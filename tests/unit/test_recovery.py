@@ -106,6 +106,20 @@ def test_281_a_majority_that_can_come_back_is_not_given_up(tmp_path: Path, membe
     assert outlook.obstacles(found, [], unreached(found), "node1") == ()
 
 
+@pytest.mark.parametrize(
+    ("members", "left", "settled"),
+    [("12", "1", False), ("12", "12", True), ("123", "1", False), ("123", "12", True), ("1234", "12", False)],
+)
+def test_281_a_quorum_is_doubted_where_too_few_members_answer_for_one(
+    tmp_path: Path, members: str, left: str, settled: bool
+) -> None:
+    """A leader is known for some seconds after the others are lost. Without one, nothing is doubted."""
+    found = looked_at(tmp_path, members, left)
+    claims = tuple(replace(one, has_quorum=one.holds_data) for one in found.standings)
+    assert replace(found, standings=claims).is_settled is settled
+    assert found.is_settled
+
+
 # The record
 
 

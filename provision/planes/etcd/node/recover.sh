@@ -28,7 +28,7 @@ is_there() {
 put_member_aside() {
     end_etcd etcd.service
     systemctl disable -q etcd.service 2>/dev/null || true
-    set_data_aside "$1"
+    move_data "$1"
     rm -f /etc/etcd/bootstrap.env
     sync_path /etc/etcd
 }

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from provision.core.membership import majority
-from provision.core.recovery import Standing
+from provision.core.recovery import ADVICE, Standing
 from provision.errors import Problem
 from provision.inventory.model import Cluster, Node
 
@@ -115,6 +115,17 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
         flags = " ".join(f"--lost {name}" for name in unnamed)
         problems.append(Problem(what, "cluster", f"bring them back; or, if they are lost for good, add {flags}"))
     return tuple(problems)
+
+
+def without(cluster: Cluster, silent: Collection[str]) -> tuple[Problem, ...]:
+    """Say that the inventory's members are no majority without those that are silent, if some are left."""
+    members = cluster.members
+    gone = [node.name for node in members if node.name in silent]
+    left = len(members) - len(gone)
+    if not gone or not left or left >= majority(len(members)):
+        return ()
+    what = f"{', '.join(gone)}: silent, and {left} of the inventory's {len(members)} members are too few for a quorum"
+    return (Problem(what, "cluster", f"bring them back; {ADVICE}"),)
 
 
 def chosen(found: Outlook, keep: str) -> Node | None:

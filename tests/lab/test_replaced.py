@@ -132,7 +132,7 @@ def test_145_of_two_members_one_is_replaced_when_the_other_goes_on_alone(bare_la
     (refused,) = document(fab(lab, "provision", "--yes", "--json", inventory=path), 3)["problems"]
     assert refused["where"] == "node2 [replaced-member]"
     assert "no quorum: 2 of 2 members have to agree" in refused["what"]
-    assert refused["advice"].endswith("If a majority is lost for good: fab recover --plan")
+    assert refused["advice"].endswith("if hosts are lost for good: fab recover --plan")
     document(fab(lab, "recover", "--yes", "--json", inventory=path))
     began = dockerds(lab, names("1"))
     document(fab(lab, "provision", "--json", inventory=path))

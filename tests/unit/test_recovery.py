@@ -120,6 +120,29 @@ def test_281_a_quorum_is_doubted_where_too_few_members_answer_for_one(
     assert found.is_settled
 
 
+@pytest.mark.parametrize(
+    ("members", "silent", "told"),
+    [("12", "2", True), ("12", "", False), ("12", "12", False), ("123", "3", False), ("123", "23", True)],
+)
+def test_281_members_that_are_too_few_without_the_silent_ones_are_told_of_recover(
+    tmp_path: Path, members: str, silent: str, told: bool
+) -> None:
+    """Where all are silent, the controller is cut off."""
+    cluster = looked_at(tmp_path, members, "").cluster
+    problems = outlook.without(cluster, {f"node{number}" for number in silent} | {"node6"})
+    assert [problem.advice.endswith("fab recover --plan") for problem in problems] == ([True] if told else [])
+
+
+@pytest.mark.parametrize("gone", [("node2",), ()])
+def test_281_a_store_without_a_quorum_says_how_to_recover_where_a_host_is_silent(
+    tmp_path: Path, gone: tuple[str, ...]
+) -> None:
+    """etcd runs on all hosts that answer: there is nothing that provision would start."""
+    situation = left(planned_sample(tmp_path), *gone)
+    (problem,) = PLANE.outage(replace(situation, cluster=sample(tmp_path)))
+    assert problem.advice.endswith("if hosts are lost for good: fab recover --plan")
+
+
 # The record
 
 

@@ -5,6 +5,7 @@ ProvisionError
 │   └── InventoryError     2   inventory.yml: every mistake, each with file and line
 ├── PreflightRefused       3   an obstacle found before anything was touched
 │   ├── ConnectionFailed   3   a node cannot be reached, trusted or authenticated to
+│   │   └── HostSilent     3   nothing answers at its address and port
 │   ├── ConsentMissing     3   a change that needs a confirmation, and nobody who gives it
 │   └── BackupError        3   a backup that is damaged, or another cluster's, or of another format
 ├── StepFailed             4   a step failed on a node
@@ -84,6 +85,10 @@ class PreflightRefused(ProvisionError):
 
 class ConnectionFailed(PreflightRefused):
     """A node cannot be reached, its host key is not trusted, or the login was refused."""
+
+
+class HostSilent(ConnectionFailed):
+    """Nothing answers at a node's address and port."""
 
 
 class ConsentMissing(PreflightRefused):

@@ -162,6 +162,8 @@ class Plane:
     renewal: str = "fab provision"
     #: The folder on a node in which data from before a recovery is kept, when the node joins anew.
     kept_data: str = ""
+    #: The folder on the node that a recovery keeps in which it copies that node's data first; empty if it copies none.
+    copied_data: str = ""
     #: Columns that the plane adds to the table of nodes.
     node_columns: tuple[str, ...] = ()
     #: Whether its nodes are in swarm mode; else none may be.

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from provision.inventory.model import Node
 
+#: What to do where a quorum is lost, after all else.
+ADVICE = "if hosts are lost for good: fab recover --plan"
+
 
 @dataclass(frozen=True)
 class Standing:

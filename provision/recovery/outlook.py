@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from provision.core.membership import majority
-from provision.core.recovery import Standing
+from provision.core.recovery import ADVICE, Standing
 from provision.errors import Problem
 from provision.inventory.model import Cluster, Node
 
@@ -53,6 +53,19 @@ class Outlook:
         return majority(len(self.members))
 
     @property
+    def able(self) -> tuple[Standing, ...]:
+        """The members that answer and have their data."""
+        return tuple(one for one in self.holders if one.node.address in self.members)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether enough members answer for the quorum that one of them knows.
+
+        A member still knows a leader for some seconds after the others are lost.
+        """
+        return not self.has_quorum or len(self.able) >= self.needed
+
+    @property
     def may_live(self) -> bool:
         """Whether the silent members could be a majority among themselves."""
         return bool(self.members) and len(self.silent) >= self.needed
@@ -81,7 +94,7 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
     `keep`: the node that was named to go on with.
     """
     problems = []
-    able = [one.node.name for one in found.holders if one.node.address in found.members]
+    able = [one.node.name for one in found.able]
     if len(able) >= found.needed and not keep:
         what = f"{', '.join(able)}: these hosts answer and have their data, and are a majority of {len(found.members)}"
         advice = "let them find each other again: fab status; if that cannot be, --keep NODE goes on with one of them"
@@ -102,6 +115,17 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
         flags = " ".join(f"--lost {name}" for name in unnamed)
         problems.append(Problem(what, "cluster", f"bring them back; or, if they are lost for good, add {flags}"))
     return tuple(problems)
+
+
+def without(cluster: Cluster, silent: Collection[str]) -> tuple[Problem, ...]:
+    """Say that the inventory's members are no majority without those that are silent, if some are left."""
+    members = cluster.members
+    gone = [node.name for node in members if node.name in silent]
+    left = len(members) - len(gone)
+    if not gone or not left or left >= majority(len(members)):
+        return ()
+    what = f"{', '.join(gone)}: silent, and {left} of the inventory's {len(members)} members are too few for a quorum"
+    return (Problem(what, "cluster", f"bring them back; {ADVICE}"),)
 
 
 def chosen(found: Outlook, keep: str) -> Node | None:

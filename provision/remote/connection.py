@@ -17,7 +17,7 @@ from paramiko import (
 )
 from paramiko.config import SSHConfig
 
-from provision.errors import ConnectionFailed, Problem
+from provision.errors import ConnectionFailed, HostSilent, Problem
 from provision.remote import host_keys
 from provision.remote.host_key_policy import AnsweredError, HostKeyCheck, HostKeyPolicy, check_host_key
 from provision.remote.identities import Identities
@@ -75,7 +75,7 @@ class Link:
     """A connection to one SSH server, with its host key checked and the user logged in."""
 
     def __init__(self, target: Target, login: Login, where: str, gateways: Gateways) -> None:
-        """Connect. ConnectionFailed has one problem, or the problems of the jump host."""
+        """Connect. ConnectionFailed has one problem, or the problems of the jump host; it may be HostSilent."""
         self.target = target
         self.where = where
         self._proxy: ProxyProcess | None = None
@@ -93,7 +93,8 @@ class Link:
         except (OSError, SSHException, EOFError) as error:
             problem = self._explain(error)
             self.close()
-            raise ConnectionFailed(problem) from None
+            kind = HostSilent if isinstance(error, OSError) else ConnectionFailed
+            raise kind(problem) from None
         except BaseException:
             self.close()
             raise

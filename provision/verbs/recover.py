@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from provision import engine, layout
+from provision import engine, layout, waiting
 from provision.backup import record as restore
 from provision.core.outcome import Outcome, failures
-from provision.core.plan import Plan
+from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.core.table import Table
@@ -23,6 +23,8 @@ from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs.session import Session, Survey
 
+#: Seconds to wait until a member that has lost the others knows no leader any more.
+SETTLE_SECONDS = 30.0
 #: What to do for a host that is gone.
 NEXT = "a new host at the address of each, or another one in the inventory in its place; then fab provision"
 
@@ -42,18 +44,34 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
             if divided and not keep:
                 raise PreflightRefused(*divided)
             if found.has_quorum and not divided:
-                return _nothing_to_do(found, survey)
+                if found.is_settled or not _settles(session, found):
+                    return _nothing_to_do(found, survey)
+                return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
         recovery = begun if begun and goes_on else _decided(session, survey, found, lost, keep)
         situation = _of_those_left(survey.situation, recovery)
         plane = session.plane.recovering(recovery)
         todo = engine.make_plan(plane, situation)
+        warnings = (*plane.warnings(situation), *survey.unreached)
         if plan:
-            return _report(found, recovery, todo, survey, f"{recovery.keep.name} would go on; nothing is changed yet")
+            return _report(found, recovery, todo, warnings, f"{recovery.keep.name} would go on; nothing is changed yet")
         if yes or goes_on:
             remotes = survey.remotes.only(situation.facts)
-            return _recovered(session, found, recovery, situation, todo, survey, remotes)
-        _consent(session, found, recovery)
+            return _recovered(session, found, recovery, situation, todo, warnings, remotes)
+        _consent(session, found, recovery, plane.warnings(situation))
     return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
+
+
+def _settles(session: Session, found: Outlook) -> bool:
+    """Look again until members that answer are enough for a quorum, or know none. Return whether that came to be."""
+    silent = ", ".join(map(found.name_of, found.silent))
+    what = f"a node still knows a leader, and too few members answer for that ({silent}: silent); looking again for"
+    session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
+
+    def settled() -> bool:
+        with session.partial_survey() as survey:
+            return outlook.outlook(session.cluster, session.plane.standings(survey.situation)).is_settled
+
+    return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
 
 
 def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
@@ -71,7 +89,10 @@ def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
     """Return the report that a majority lives, and what to do with hosts that do not answer."""
     who = ", ".join(one.node.name for one in found.standings if one.has_quorum)
     silent = tuple(replace(one, advice=f"{one.advice}; to replace it: {NEXT}") for one in survey.unreached)
-    return Report("recover", f"nothing to recover: {who} has a quorum", tables=(_standings(found),), warnings=silent)
+    beyond = "" if found.is_settled else ", with members that do not answer here"
+    return Report(
+        "recover", f"nothing to recover: {who} has a quorum{beyond}", tables=(_standings(found),), warnings=silent
+    )
 
 
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
@@ -92,19 +113,22 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
     return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
 
-def _consent(session: Session, found: Outlook, recovery: Recovery) -> None:
+def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tuple[Problem, ...]) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
     gone = "; ".join(
         f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
     )
     what = f"give up {gone or 'nothing'}, and go on with what {recovery.keep.name} has"
     if others := ", ".join(node.name for node in recovery.others):
-        what += f"; {others}: the cluster's data there is put aside, and the host joins anew"
+        what += (
+            f"; {others}: the cluster's data there, also what users keep in it, is put aside, and the host joins anew"
+        )
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
-    if not session.agreed(f"Recover? It will {what}."):
+    noted = "".join(f" Note: {one.what}; {one.advice}." for one in warnings)
+    if not session.agreed(f"Recover? It will {what}.{noted}"):
         advice = "fab recover --plan shows it; add --yes to agree in advance"
-        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice))
+        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *warnings)
 
 
 def _recovered(
@@ -113,7 +137,7 @@ def _recovered(
     recovery: Recovery,
     situation: Situation,
     todo: Plan,
-    survey: Survey,
+    warnings: tuple[Problem, ...],
     remotes: Remotes,
 ) -> Report:
     """Record the decision, carry it out, prove the result, and end the record."""
@@ -136,8 +160,9 @@ def _recovered(
             remotes.each(lambda remote: remote.run(record.CLEAN, changes=True, what="ending the recovery"))
             record.end(session.cluster)
     took = time.monotonic() - began
-    summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster; next: {NEXT}"
-    return _report(found, recovery, todo, survey, summary, outcomes)
+    copied = f", and its data from before in {plane.copied_data}" if plane.copied_data else ""
+    summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster{copied}; next: {NEXT}"
+    return _report(found, recovery, todo, warnings, summary, outcomes)
 
 
 def _staying(situation: Situation, recovery: Recovery) -> Situation:
@@ -163,7 +188,7 @@ def _report(
     found: Outlook,
     recovery: Recovery,
     todo: Plan,
-    survey: Survey,
+    warnings: tuple[Problem, ...],
     summary: str,
     outcomes: tuple[Outcome, ...] = (),
 ) -> Report:
@@ -175,7 +200,7 @@ def _report(
         changes=todo.changes,
         outcomes=outcomes,
         tables=(_standings(found), _lost(recovery)),
-        warnings=survey.unreached,
+        warnings=warnings,
     )
 
 

@@ -19,13 +19,13 @@ from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
-from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFailed
+from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.migration import record as migration
-from provision.recovery import generations
+from provision.recovery import generations, outlook
 from provision.recovery import record as recovery
-from provision.remote import Login, Remotes
+from provision.remote import Login, Remotes, merged
 from provision.report.progress import Progress
 
 
@@ -100,15 +100,20 @@ class Session:
             yield remotes
 
     def _open(self, hosts: Sequence[Node]) -> Remotes:
-        """Connect to all hosts. ConnectionFailed says of one that is to leave what can be done without it."""
-        try:
-            return Remotes.open(hosts, self.login)
-        except ConnectionFailed as error:
-            advice = "bring it back, or delete its entry: then its member is removed, and the host stays as it is"
-            lost = {problem.where for problem in error.problems}
-            gone = (host for host in self.cluster.absent if host.name in lost)
-            what = "cannot be reached, and a host that leaves (state: absent) puts itself back"
-            raise ConnectionFailed(*error.problems, *(Problem(what, host.name, advice) for host in gone)) from None
+        """Connect to all hosts. ConnectionFailed also says what can be done without those that are silent."""
+        remotes, refused = Remotes.reach(hosts, self.login)
+        if not refused:
+            return remotes
+        remotes.close()
+        failed = merged(list(refused.values()))
+        if not isinstance(failed, ConnectionFailed):
+            raise failed
+        advice = "bring it back, or delete its entry: then its member is removed, and the host stays as it is"
+        what = "cannot be reached, and a host that leaves (state: absent) puts itself back"
+        gone = (Problem(what, host.name, advice) for host in self.cluster.absent if host.name in refused)
+        silent = [name for name, error in refused.items() if isinstance(error, HostSilent)]
+        without = outlook.without(self.cluster, silent) if planes.recorded(self.cluster) else ()
+        raise ConnectionFailed(*failed.problems, *gone, *without)
 
     @contextmanager
     def survey(

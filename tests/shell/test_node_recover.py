@@ -82,3 +82,17 @@ def test_270_without_room_for_a_copy_nothing_is_forced(shell: Shell) -> None:
 def test_270_a_member_that_acknowledges_nothing_is_told_with_its_last_words(shell: Shell) -> None:
     code, complaint, _ = forced(shell, answers="no")
     assert (code, "words of overlay-recovery.service" in complaint) == (1, True)
+
+
+def test_283_another_members_data_go_to_the_folder_that_the_plan_names(shell: Shell) -> None:
+    ours = (
+        (functions("changes") + functions("recover")).replace("/var/lib/etcd", "$PWD/etcd").replace("/etc/etcd", "$PWD")
+    )
+    (shell.folder / "bootstrap.env").write_text("")
+    aside = "put_member_aside removed-ab12"
+    shell.try_to(
+        f"set -e\n{ours}\n{STANDS_IN}\nstop_unit() {{ :; }}; sync_path() {{ :; }}\n{aside} && {aside}"
+    ).check_returncode()
+    assert (shell.folder / "etcd/removed-ab12/wal").read_text() == "old"
+    assert not (shell.folder / "etcd/data").exists()
+    assert not (shell.folder / "bootstrap.env").exists()

@@ -13,6 +13,8 @@ from invoke.parser import Parser
 
 import fabfile
 
+ROOT = Path(__file__).parents[2]
+
 
 def contexts() -> Parser:
     return Parser(contexts=Collection.from_module(fabfile).to_contexts())
@@ -32,10 +34,23 @@ def test_every_command_of_a_page_can_be_parsed(page: Path) -> None:
         contexts().parse_argv(words[1:])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def headings(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    found = re.findall(r"(?m)^#+ (.*)$", page.read_text())
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda path: path.stem)
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        assert not heading or heading in headings(there), heading
+
+
+def test_the_readme_leads_to_each_page_once() -> None:
+    targets = re.findall(r"\]\((docs/[^)#]*)", (ROOT / "README.md").read_text())
+    assert sorted(targets) == [f"docs/{page.name}" for page in PAGES]
 
 
 def test_a_flag_that_does_not_exist_would_be_seen() -> None:

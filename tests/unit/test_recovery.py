@@ -106,6 +106,43 @@ def test_281_a_majority_that_can_come_back_is_not_given_up(tmp_path: Path, membe
     assert outlook.obstacles(found, [], unreached(found), "node1") == ()
 
 
+@pytest.mark.parametrize(
+    ("members", "left", "settled"),
+    [("12", "1", False), ("12", "12", True), ("123", "1", False), ("123", "12", True), ("1234", "12", False)],
+)
+def test_281_a_quorum_is_doubted_where_too_few_members_answer_for_one(
+    tmp_path: Path, members: str, left: str, settled: bool
+) -> None:
+    """A leader is known for some seconds after the others are lost. Without one, nothing is doubted."""
+    found = looked_at(tmp_path, members, left)
+    claims = tuple(replace(one, has_quorum=one.holds_data) for one in found.standings)
+    assert replace(found, standings=claims).is_settled is settled
+    assert found.is_settled
+
+
+@pytest.mark.parametrize(
+    ("members", "silent", "told"),
+    [("12", "2", True), ("12", "", False), ("12", "12", False), ("123", "3", False), ("123", "23", True)],
+)
+def test_281_members_that_are_too_few_without_the_silent_ones_are_told_of_recover(
+    tmp_path: Path, members: str, silent: str, told: bool
+) -> None:
+    """Where all are silent, the controller is cut off."""
+    cluster = looked_at(tmp_path, members, "").cluster
+    problems = outlook.without(cluster, {f"node{number}" for number in silent} | {"node6"})
+    assert [problem.advice.endswith("fab recover --plan") for problem in problems] == ([True] if told else [])
+
+
+@pytest.mark.parametrize("gone", [("node2",), ()])
+def test_281_a_store_without_a_quorum_says_how_to_recover_where_a_host_is_silent(
+    tmp_path: Path, gone: tuple[str, ...]
+) -> None:
+    """etcd runs on all hosts that answer: there is nothing that provision would start."""
+    situation = left(planned_sample(tmp_path), *gone)
+    (problem,) = PLANE.outage(replace(situation, cluster=sample(tmp_path)))
+    assert problem.advice.endswith("if hosts are lost for good: fab recover --plan")
+
+
 # The record
 
 
@@ -239,7 +276,11 @@ def test_276_what_was_done_is_not_done_again(tmp_path: Path) -> None:
 def test_283_other_members_that_answer_are_stopped_and_their_data_put_aside(tmp_path: Path) -> None:
     whole = planned(replace(sample(tmp_path), nodes=FIVE[:4]))
     decided = replace(recovery(whole.cluster, "node3", "node4"), others=(FIVE[1],))
-    changes = lines(make_plan(PLANE.recovering(decided), left(whole, "node3", "node4")))
+    plan = make_plan(PLANE.recovering(decided), left(whole, "node3", "node4"))
+    (aside,) = (change.note for change in plan if change.phase == "others")
+    assert f"{paths.DATA}/removed-ab12;" in aside
+    assert PLANE.recovering(decided).copied_data == f"{paths.DATA}/before-recovery-ab12"
+    changes = lines(plan)
     stopped, forced = "node2: remove member of the store", "node1: restart only member of the store"
     assert changes.index(stopped) < changes.index(forced)
 
@@ -343,6 +384,39 @@ def test_284_not_in_a_later_step_of_a_rotation(tmp_path: Path) -> None:
     for step, can in ((Step.TRUST, True), (Step.LEAVES, False)):
         pki.make(cluster, target=RotationTarget(step))
         assert pki.can_shut_out(cluster) is can
+
+
+@pytest.mark.parametrize(("step", "told"), [(None, ""), (Step.TRUST, ""), (Step.LEAVES, "2"), (Step.DROP, "3")])
+def test_314_a_recovery_says_where_a_rotation_keeps_it_from_shutting_lost_hosts_out(
+    tmp_path: Path, step: Step | None, told: str
+) -> None:
+    """A run was killed in this step. In the first two cases nothing is said, and the authority is replaced."""
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    for before in list(Step)[: step.number - 1 if step else 0]:
+        pki.make(cluster, target=RotationTarget(before))
+    if step:
+        (cluster.folder / "rotation").write_text(f"{step}\n")
+    plane = PLANE.recovering(recovery(cluster, "node2"))
+    situation = left(planned(cluster, Identity.read(cluster)), "node2")
+    warnings = plane.warnings(situation)
+    assert [f"at step {told} of 3" in one.what for one in warnings] == ([True] if told else [])
+    assert all("keep them off" in one.advice and "--rotate --authority twice" in one.advice for one in warnings)
+    assert ("controller: replace authority etcd-client" in lines(make_plan(plane, situation))) is not bool(told)
+
+
+def test_314_after_the_rotation_and_another_one_a_lost_hosts_leaves_open_nothing(tmp_path: Path) -> None:
+    """The lost host may hold the leaf of the old authority or the new one's. The first rotation refuses only that."""
+    whole = planned_sample(tmp_path)
+    held = [shown(whole, "node2")]
+    for step in (Step.TRUST, Step.LEAVES):
+        pki.make(whole.cluster, target=RotationTarget(step))
+    held.append(shown(with_identity(whole, Identity.read(whole.cluster)), "node2"))
+    opened = []
+    for step in (Step.LEAVES, Step.DROP, Step.TRUST, Step.LEAVES, Step.DROP):
+        now = with_identity(whole, pki.make(whole.cluster, target=RotationTarget(step)))
+        opened.append([trusts(now, "node1", leaf) for leaf in held])
+    assert opened == [[True, True], [False, True], [False, True], [False, True], [False, False]]
 
 
 def test_283_data_put_aside_is_no_foreign_store() -> None:

@@ -9,7 +9,8 @@ import pytest
 from inventory_sample import RIGHT
 from pki_sample import node
 
-from provision.errors import PreflightRefused, Problem, StepFailed
+from provision import planes
+from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, StepFailed
 from provision.remote import Login, Remotes, Result
 from provision.remote.connection import Gateways
 from provision.report.progress import Progress
@@ -50,3 +51,20 @@ def test_217_a_verb_that_changes_hosts_is_refused_by_a_host_that_answers_nothing
     with pytest.raises(PreflightRefused) as caught, session.survey(supplies=False):
         pass
     assert caught.value.problems == (SILENT,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "recorded", "told"), [(HostSilent, True, 2), (HostSilent, False, 1), (ConnectionFailed, True, 1)]
+)
+def test_281_a_silent_host_without_which_there_is_no_quorum_leads_to_recover(
+    session: Session, monkeypatch: pytest.MonkeyPatch, kind: type[ConnectionFailed], recorded: bool, told: int
+) -> None:
+    """In a cluster that was provisioned, and if the host is silent: one that refuses the login may be at work."""
+    refused = {"node2": kind(Problem("port 22 cannot be reached", "node2"))}
+    monkeypatch.setattr(Remotes, "reach", lambda *_: (Remotes((), Gateways(Login())), refused))
+    if recorded:
+        planes.record(session.cluster, planes.known()[0])
+    with pytest.raises(ConnectionFailed) as caught, session.connected():
+        pass
+    assert len(caught.value.problems) == told
+    assert ("fab recover --plan" in caught.value.problems[-1].advice) is (told == 2)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from provision.core.membership import Member, Membership, majority
+from provision.core.recovery import ADVICE
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Facts
@@ -114,14 +115,15 @@ def warnings(situation: Situation) -> tuple[Problem, ...]:
     if not is_lost(situation):
         return ()
     members = situation.cluster.members
-    units = {node.name: situation.of(node).unit(paths.ETCD_UNIT) for node in members}
+    answering = (node for node in members if node.name in situation.facts)
+    units = {node.name: situation.of(node).unit(paths.ETCD_UNIT) for node in answering}
     down = [f"{name}: {unit.state}" for name, unit in units.items() if not unit.running]
     number = len(known(situation) or members)
     what = f"the store has no quorum: {majority(number)} of {number} members have to find each other"
     meaning = "; until then no container can join a network, and networks cannot be seen"
     advice = (
         f"see why they do not: {ports.PEER_PORT}/tcp between them, and journalctl -u {paths.ETCD_UNIT} on each; "
-        "if hosts are lost for good: fab recover --plan"
+        + ADVICE
     )
     if down:
         advice = "provision starts etcd where it does not run; networks are planned when the quorum is back"

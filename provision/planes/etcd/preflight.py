@@ -10,6 +10,7 @@ from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.membership import majority
 from provision.core.outcome import Outcome
+from provision.core.recovery import ADVICE
 from provision.inventory.document import ETCD_VERSION
 from provision.phases.installation import docker_version
 from provision.planes.etcd import membership, paths, pki
@@ -105,8 +106,7 @@ def replaced_member(view: NodeView) -> Iterator[Outcome]:
     number = len(membership.known(situation) or ())
     yield view.failed(
         f"{what}; the others have no quorum: {majority(number)} of {number} members have to agree",
-        advice="bring members back until a majority answers, with their disks; this one can then join anew. Where a "
-        'majority is lost for good: README.md, "A majority lost for good"',
+        advice="bring members back until a majority answers, with their disks; this one can then join anew; " + ADVICE,
     )
 
 

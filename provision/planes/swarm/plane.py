@@ -11,7 +11,7 @@ from provision import layout
 from provision.core.check import Check, collect
 from provision.core.phase import Phase
 from provision.core.plane import Coordinator, Goal, Plane, Stage
-from provision.core.recovery import Recovery, Standing
+from provision.core.recovery import ADVICE, Recovery, Standing
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.validity import Certificate
@@ -167,7 +167,7 @@ class SwarmPlane(Plane):
             return ()
         told = {view.daemon(situation.of(node)).error for node in situation.cluster.members} - {""}
         what = "the swarm has no quorum: no container can join a network, and networks cannot be seen"
-        advice = "bring back its managers: a majority of those that were there has to answer"
+        advice = f"bring back its managers: a majority of those that were there has to answer; {ADVICE}"
         return (Problem(f"{what} ({'; '.join(sorted(told))})" if told else what, "cluster", advice),)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
@@ -257,6 +257,10 @@ class RecoveringSwarm(SwarmPlane):
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
         """Return nothing: what stands in the way of the inventory does not stand in the way of a recovery."""
+        return ()
+
+    def warnings(self, situation: Situation) -> tuple[Problem, ...]:
+        """Return nothing: lost hosts are shut out."""
         return ()
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:

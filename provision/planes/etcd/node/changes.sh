@@ -33,12 +33,15 @@ await_joined() {
     done
 }
 
-# set_data_aside: move the data of a removed member to where etcd does not look for it. Both places are on one file system,
-# so that the move is atomic.
+# set_data_aside: move the data of a removed member to where etcd does not look for it.
 set_data_aside() {
+    move_data "removed-$(date -u +%Y%m%dT%H%M%SZ)"
+}
+
+# move_data NAME: move etcd's data to a folder NAME beside them. Both places are on one file system, so that the move is atomic.
+move_data() {
     stop_unit etcd.service
-    [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/removed-$(date -u +%Y%m%dT%H%M%SZ)" ||
-        die "cannot move /var/lib/etcd/data aside"
+    [ ! -e /var/lib/etcd/data ] || mv -T /var/lib/etcd/data "/var/lib/etcd/$1" || die "cannot move /var/lib/etcd/data aside"
     sync_path /var/lib/etcd
 }
 

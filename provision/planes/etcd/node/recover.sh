@@ -23,11 +23,12 @@ is_there() {
     case $(systemctl is-active "$1" 2>/dev/null) in active | activating | deactivating | reloading) ;; *) return 1 ;; esac
 }
 
-# put_member_aside: end the node's member, and move its data and what it would begin anew with to where etcd does not look.
+# put_member_aside NAME: end the node's member, move its data to a folder NAME where etcd does not look, and remove what it
+# would begin anew with.
 put_member_aside() {
     end_etcd etcd.service
     systemctl disable -q etcd.service 2>/dev/null || true
-    set_data_aside
+    move_data "$1"
     rm -f /etc/etcd/bootstrap.env
     sync_path /etc/etcd
 }

@@ -77,7 +77,12 @@ class ShutOut(OfRecovery):
 
 @dataclass(frozen=True)
 class MemberAside(Resource):
-    """A member that has no majority, beside the one that is kept: it joins that one's store anew."""
+    """A member that has no majority, beside the one that is kept: it joins that one's store anew.
+
+    `folder`: where its data go.
+    """
+
+    folder: str
 
     @property
     def name(self) -> str:
@@ -88,11 +93,13 @@ class MemberAside(Resource):
         """Whether it has data, or would begin anew without the others."""
         if not facts.answers.get("store-data") and paths.ETCD_BOOTSTRAP not in facts.paths:
             return None
-        return Difference("remove", note=f"its data is moved aside, to {paths.DATA}/removed-…; provision lets it join")
+        return Difference(
+            "remove", note=f"its data is moved aside, to {paths.DATA}/{self.folder}; provision lets it join"
+        )
 
     def apply(self, difference: Difference) -> str:
         """Stop it, and move its data."""
-        return f"{functions('changes')}\n{functions('recover')}\n{call('put_member_aside')}"
+        return f"{functions('changes')}\n{functions('recover')}\n{call('put_member_aside', self.folder)}"
 
 
 class Others(OfRecovery):
@@ -102,7 +109,8 @@ class Others(OfRecovery):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return that they hold nothing."""
-        return (MemberAside(),) if node in self.decided.others else ()
+        aside = MemberAside(f"removed-{self.decided.identity}")
+        return (aside,) if node in self.decided.others else ()
 
 
 @dataclass(frozen=True)
@@ -131,6 +139,11 @@ class OnlyMember(Resource):
         return f"{needed}\n{call('force_member', self.copy)}"
 
 
+def copy_of(decided: Recovery) -> str:
+    """Return the name of the folder, beside the data of the member that is kept, in which a recovery copies these."""
+    return f"before-recovery-{decided.identity}"
+
+
 class Force(OfRecovery):
     """The member that is kept becomes the whole store, with what it has."""
 
@@ -156,7 +169,7 @@ class Force(OfRecovery):
         done = begun and current and recovery.is_alone(situation, node)
         return (
             File(paths.ETCD_BOOTSTRAP, content, opaque=True, public=True),
-            OnlyMember(done, f"before-recovery-{self.decided.identity}"),
+            OnlyMember(done, copy_of(self.decided)),
         )
 
     def after(self, situation: Situation, coordinator: Coordinator, wave: Sequence[Node]) -> None:

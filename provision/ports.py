@@ -22,7 +22,8 @@ class Port:
     """One port, or an IP protocol: number and protocol, whose unit opens it, what for, and what keeps others out.
 
     `members`: only members open it. `tunnelled`: the controller comes to it through SSH. `in_kernel`: the kernel, no
-    process, has it. `ours`: says by a node's facts whether the unit opens it for our cluster.
+    process, has it. `tells_removed`: members that were removed are told so there, and rule no cluster of their own.
+    `ours`: says by a node's facts whether the unit opens it for our cluster.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Port:
     members: bool = False
     tunnelled: bool = False
     in_kernel: bool = False
+    tells_removed: bool = False
     ours: Callable[[Any, str], bool] = started_by_us
 
     @property

@@ -34,6 +34,7 @@ def parse(output: str) -> Facts:
         users=frozenset(row[1] for row in rows if row[0] == "user"),
         sources={row[1]: row[2] for row in rows if row[0] == "source" and row[2:]},
         tables=frozenset(row[1] for row in rows if row[0] == "table" and row[1:]),
+        admitted=frozenset(row[1] for row in rows if row[0] == "admitted" and row[1:]),
         listeners=tuple(_listener(row) for row in rows if row[0] == "port"),
         docker_answers=run_labels.NETWORKS in docker,
         containers=tuple(_container(one) for one in containers if _runs(one)),

@@ -113,6 +113,8 @@ class Facts:
     sources: Mapping[str, str] = field(default_factory=dict)
     #: Our nftables tables that are in the kernel unchanged since they were loaded.
     tables: frozenset[str] = frozenset()
+    #: The addresses that our table in the kernel lets in; none if there is no such table.
+    admitted: frozenset[str] = frozenset()
     listeners: tuple[Listener, ...] = ()
     #: Whether Docker answered everything, networks included.
     docker_answers: bool = False

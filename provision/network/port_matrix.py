@@ -1,6 +1,7 @@
 """Which ports are open between the nodes: each node sends the run's ID to each port of every other node.
 
 This happens before anything is changed. Ports of our own running daemons are left out: the running cluster proves them.
+So is what only a firewall of ours shuts out, which knows no new nodes yet: it is tried when the firewall is replaced.
 The nodes send with bash and listen with systemd, because no daemon of ours runs yet.
 
 First everything is tried at once. On busy hosts some of it comes too late. So what did not arrive is tried again, with
@@ -67,7 +68,10 @@ def wanted(cluster: Cluster, ports: Sequence[Port]) -> tuple[Cell, ...]:
 
 
 def cells(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return every cell that has to be open and whose port is not in use, by us or by others. Pure."""
+    """Return every cell that has to be open, whose port is not in use, by us or by others, and that can be open now.
+
+    A node's firewall, if it is ours, shuts out a new node until this run replaces it: such a cell cannot. Pure.
+    """
 
     table = {(port.number, str(port.protocol)): port for port in ports}
 
@@ -76,7 +80,11 @@ def cells(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -
         taken = any((one.port, one.protocol) == (cell.port, cell.protocol) for one in there.listeners)
         return taken or _is_ours(there, table[cell.port, cell.protocol])
 
-    return tuple(cell for cell in wanted(cluster, ports) if not is_held(cell))
+    def is_shut_out(cell: Cell) -> bool:
+        admitted = facts[cell.target].admitted
+        return bool(admitted) and cluster.node(cell.source).address not in admitted
+
+    return tuple(cell for cell in wanted(cluster, ports) if not is_held(cell) and not is_shut_out(cell))
 
 
 def _is_ours(facts: Facts, port: Port) -> bool:
@@ -132,7 +140,7 @@ def _round(cluster: Cluster, asked: Sequence[Cell], patience: Patience, remotes:
 def shut(
     cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts], remotes: Remotes, run: str
 ) -> tuple[Cell, ...]:
-    """Return the cells that are not open, those of our own daemons' ports included. StepFailed as in `measure`.
+    """Return the cells that are not open, those that `cells` leaves out included. StepFailed as in `measure`.
 
     At a port of our own daemons, a TCP connection is tried. Only silence counts as blocked, because a refusal is an
     answer from the node. UDP at such a port is not tried here: the run's checks send packets through it at the end.
@@ -145,7 +153,7 @@ def shut(
 
 
 def held(cluster: Cluster, ports: Sequence[Port], facts: Mapping[str, Facts]) -> tuple[Cell, ...]:
-    """Return the TCP cells that have to be open and whose port is in use. Pure."""
+    """Return the TCP cells that have to be open, of those that `cells` leaves out. Pure."""
     asked = set(cells(cluster, ports, facts))
     return tuple(cell for cell in wanted(cluster, ports) if cell.protocol == "tcp" and cell not in asked)
 

@@ -142,13 +142,17 @@ fact_ports() {
     done
 }
 
-# fact_tables TABLE…: print whether nft works, and each of our tables that is in the kernel as its unit loaded it.
+# fact_tables TABLE…: print whether nft works, each of our tables that is in the kernel as its unit loaded it, and the
+# addresses that the table in the kernel lets in, whoever loaded it.
 fact_tables() {
     nft list tables >/dev/null 2>&1 || return 0
     fact value nft yes
     for table; do
-        listed=$(nft -s list table inet "$table" 2>/dev/null | sha256sum)
-        [ "$listed" != "$(line_of "/run/overlay-provision/$table.loaded")" ] || fact table "$table"
+        listed=$(nft -s list table inet "$table" 2>/dev/null)
+        hash=$(printf '%s\n' "$listed" | sha256sum)
+        [ "$hash" != "$(line_of "/run/overlay-provision/$table.loaded")" ] || fact table "$table"
+        case $listed in *'elements = {'*) listed=${listed#*elements = \{} ;; *) continue ;; esac
+        for address in $(printf %s "${listed%%\}*}" | tr -d ,); do fact admitted "$address"; done
     done
 }
 

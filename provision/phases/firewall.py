@@ -32,12 +32,14 @@ class Firewall(Phase):
         ports: Callable[[Cluster], Sequence[Port]],
         before: Sequence[str],
         guests: Callable[[Situation], Sequence[str]] = lambda _: (),
+        removed: Callable[[Situation], Sequence[str]] = lambda _: (),
     ) -> None:
         """Guard a cluster's `ports`. The table is loaded before the units in `before` start.
 
-        `guests`: more addresses to let in.
+        `guests`: more addresses to let in. `removed`: addresses of hosts that reach only the port at which a member is
+        told that it was removed. Several lost members that come back, and are not told, may be a majority.
         """
-        self._ports, self._before, self._guests = ports, before, guests
+        self._ports, self._before, self._guests, self._removed = ports, before, guests, removed
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the rules, the unit that loads them at every boot, and the table in the kernel."""
@@ -60,6 +62,8 @@ class Firewall(Phase):
             cluster=situation.cluster.name,
             table=layout.FIREWALL_TABLE,
             addresses=[*(node.address for node in situation.cluster.nodes), *self._guests(situation)],
+            removed=self._removed(situation),
+            telling=sorted(port.number for port in ports if port.tells_removed),
             tcp=sorted(port.number for port in ports if port.protocol == "tcp"),
             udp=sorted(port.number for port in ports if port.protocol == "udp"),
             esp=any(port.protocol == "esp" for port in ports),

@@ -6,6 +6,7 @@ the cluster, was given up, and has returned: what its data says of the cluster c
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from provision import layout
@@ -35,6 +36,14 @@ def lines(facts: Facts) -> tuple[str, ...]:
 def all_lines(situation: Situation) -> tuple[str, ...]:
     """Return the longest list that a node has."""
     return max(map(lines, situation.facts.values()), key=len, default=())
+
+
+def given_up(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses of the hosts that were given up in a recovery, and that no node has today."""
+    nodes = {node.address for node in situation.cluster.nodes}
+    lost = (line.partition(" lost: ")[2] for line in all_lines(situation))
+    found = dict.fromkeys(address for hosts in lost for address in re.findall(r"\d+\.\d+\.\d+\.\d+(?=,|$)", hosts))
+    return tuple(one for one in found if one not in nodes)
 
 
 def with_recovery(facts: Facts, recovery: Recovery) -> bytes:

@@ -121,12 +121,23 @@ def ports(situation: Situation, table: Sequence[Port]) -> Table:
     others = "whoever reaches the node" if everywhere else f"whoever reaches {', '.join(unguarded)}"
     protocols = {port.number: [one.protocol for one in table if one.number == port.number] for port in table}
     first = {port.number: port for port in reversed(table)}
+    removed = ", ".join(generations.given_up(situation))
+
+    def open_to(port: Port) -> str:
+        if unguarded:
+            return others
+        return (
+            f"the nodes, and hosts that were given up: {removed}"
+            if removed and port.tells_removed
+            else "the nodes only"
+        )
+
     rows = tuple(
         (
             f"{number}/{', '.join(protocols[number])}",
             port.purpose,
             port.protection,
-            others if unguarded else "the nodes only",
+            open_to(port),
         )
         for number, port in sorted(first.items())
     )

@@ -180,7 +180,7 @@ def test_322_a_swarm_that_is_there_is_put_aside(used: tuple[Lab, Path], fab: Fab
     document(fab(lab, "restore", str(file), "--yes", "--json", *lost))
     assert_back(lab, fab, there)
     for node in lab.nodes:
-        run(lab, node.name, "test -d /var/lib/docker/swarm.before-restore.*/raft")
+        run(lab, node.name, "test -d /var/lib/overlay-provision/former-swarms/before-restore.*/raft")
 
 
 @pytest.mark.whole

@@ -37,6 +37,16 @@ def test_a_table_that_somebody_touched_is_not_as_it_was_loaded(shell: Shell) -> 
     assert parse(shell.run(f'cat() {{ command cat "$@" 2>/dev/null; }}\n{ask}')).tables == frozenset()
 
 
+def test_whom_our_table_in_the_kernel_lets_in_is_known_also_when_it_was_touched(shell: Shell) -> None:
+    shell.run(
+        "printf 'set nodes {\\n\\telements = { 192.0.2.1, 192.0.2.2,\\n\\t\\t192.0.2.3 }\\n}\\nset b { x }\\n' >listed"
+    )
+    ask = f"{NFT}\nline_of() {{ echo another; }}\nfact_tables ours"
+    found = parse(shell.run(ask))
+    assert (found.tables, found.admitted) == (frozenset(), {"192.0.2.1", "192.0.2.2", "192.0.2.3"})
+    assert parse(shell.run(f"{ask} others")).admitted == found.admitted
+
+
 def test_as_whom_a_host_comes_to_another_is_asked_of_its_routes(shell: Shell) -> None:
     answer = {"9": "192.0.2.9 dev eth1 src 192.0.2.1 uid 0 \\    cache", "8": "unreachable 192.0.2.8"}
     ip = f"""ip() {{ case "$5" in *9) echo '{answer["9"]}' ;; *) echo '{answer["8"]}' ;; esac; }}"""

@@ -73,7 +73,8 @@ def done(
     shell: tuple[str, ...], root: Path, words: str, text: bytes | None = None, before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     encoded = b64encode(archive() if text is None else text).decode()
-    parts = library("record", "changes", "reset", "migrate"), functions("restore"), STANDS_IN
+    needed = library("record", "changes", "reset", "containers", "migrate"), functions("former_swarm")
+    parts = *needed, functions("restore"), STANDS_IN
     script = f"{''.join(parts)}\nstate={root.parent}/state\n{before}\n{words} <<'.'\n{encoded}\n.\n"
     (root.parent / "log").unlink(missing_ok=True)
     return subprocess.run(shell, input=script, cwd=root.parent, capture_output=True, text=True, check=False)
@@ -86,6 +87,10 @@ def restored(shell: tuple[str, ...], root: Path, text: bytes | None = None, befo
     assert (root.parent / "state" / "restore").read_text() == "12ab forced\n"
     log = root.parent / "log"
     return log.read_text().splitlines() if log.exists() else []
+
+
+def kept_swarms(root: Path) -> list[Path]:
+    return list((root.parent / "state" / "former-swarms").glob("before-restore.*"))
 
 
 def test_317_a_fresh_host_manages_the_saved_swarm_alone(shell: tuple[str, ...], root: Path) -> None:
@@ -102,7 +107,7 @@ def test_317_a_fresh_host_manages_the_saved_swarm_alone(shell: tuple[str, ...], 
 def test_322_what_there_was_of_a_swarm_is_kept(shell: tuple[str, ...], root: Path) -> None:
     (root / "swarm" / "docker-state.json").write_text("former")
     restored(shell, root)
-    (kept,) = root.glob("swarm.before-restore.*")
+    (kept,) = kept_swarms(root)
     assert (kept / "docker-state.json").read_text() == "former"
     assert not (root / "swarm" / "docker-state.json").exists()
 
@@ -114,7 +119,7 @@ def test_322_a_node_leaves_its_former_swarm(shell: tuple[str, ...], root: Path) 
         (root / "swarm" / "state.json").write_text(str(number))
         assert done(shell, root, f"leave_former_swarm {root} 12ab").returncode == 0
         assert (root.parent / "log").read_text().splitlines() == [HOLD, STOP, UP]
-    assert sorted(path.read_text() for path in root.glob("swarm.before-restore.*/state.json")) == ["0", "1"]
+    assert sorted((path / "state.json").read_text() for path in kept_swarms(root)) == ["0", "1"]
     assert (root.parent / "state" / "restore").read_text() == "12ab aside\n"
     assert not (root / "swarm").exists()
     assert (root.parent / "state" / "containers.held").exists()

@@ -13,6 +13,7 @@ from pki_sample import node, sample
 from preflight_sample import failures
 
 from provision import layout
+from provision.core.plane import Plane
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.facts import PathFact as There
@@ -22,6 +23,7 @@ from provision.planes.etcd import pki
 from provision.planes.etcd.local import with_identity
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.ports import PORTS
+from provision.planes.swarm.plane import PLANE as SWARM
 from provision.resources import File
 from provision.verbs.status import ports
 
@@ -30,10 +32,40 @@ def guarded(folder: LocalPath) -> Cluster:
     return replace(sample(folder), firewall=True)
 
 
-def rules(situation: Situation) -> str:
-    held = Firewall(lambda _: PORTS, ()).resources(situation, situation.cluster.nodes[0])
+#: Of two recoveries. node2's address is a node's again; the host without a name had left the inventory before.
+GIVEN_UP = """\
+1f 2026-11-27T15:00:00Z lost: node2 192.0.2.2, node7 192.0.2.7
+2f 2026-11-27T16:00:00Z lost:  192.0.2.8, node7 192.0.2.7
+"""
+
+
+def rules(situation: Situation, plane: Plane = PLANE) -> str:
+    (phase,) = (one for one in plane.phases if isinstance(one, Firewall))
+    held = phase.resources(situation, situation.cluster.nodes[0])
     (found,) = (one for one in held if isinstance(one, File) and one.path == layout.FIREWALL_RULES)
     return (found.content or b"").decode()
+
+
+@pytest.mark.parametrize(("plane", "number"), [(PLANE, 2380), (SWARM, 2377)], ids=["etcd", "swarm"])
+def test_313_hosts_that_were_given_up_reach_only_the_port_at_which_members_are_told_that_they_were_removed(
+    tmp_path: LocalPath, plane: Plane, number: int
+) -> None:
+    """Who has the address of such a host today is a node like any other."""
+    situation = bare_situation(guarded(tmp_path))
+    assert "given up" not in rules(situation, plane)
+    listed = There("file", 0o600, "root:root", text=GIVEN_UP)
+    tables = frozenset({layout.FIREWALL_TABLE})
+    for one in situation.cluster.nodes:
+        paths = {layout.RECOVERIES: listed} if one.name == "node1" else {}
+        situation = changed(situation, one.name, lambda facts, paths=paths: replace(facts, paths=paths, tables=tables))
+    text = rules(situation, plane)
+    accepted = re.findall(r"(?m)^ +(ip saddr .* accept)$", text)
+    told = f"ip saddr {{ 192.0.2.7, 192.0.2.8 }} tcp dport {{ {number} }} accept"
+    assert accepted == ["ip saddr @nodes accept", told]
+    assert text.index(told) < text.index("counter drop")
+    table = {row[0]: row[3] for row in ports(situation, plane.ports_of(situation.cluster)).rows}
+    assert table.pop(f"{number}/tcp") == "the nodes, and hosts that were given up: 192.0.2.7, 192.0.2.8"
+    assert set(table.values()) == {"the nodes only"}
 
 
 def test_every_port_of_ours_is_shut_to_all_but_the_nodes(tmp_path: LocalPath) -> None:

@@ -46,6 +46,21 @@ def test_a_port_somebody_listens_on_is_not_asked_there(tmp_path: Path) -> None:
     assert [cell for cell in asked if cell.source == first and cell.port == 4789]
 
 
+def test_a_new_node_that_our_own_firewall_does_not_know_yet_is_tried_when_the_firewall_is_replaced(
+    tmp_path: Path,
+) -> None:
+    """As on a node without a daemon of ours that runs. Whoever the firewall lets in is tried at once."""
+    cluster = sample(tmp_path)
+    first, new, other = cluster.nodes
+    found = {node.name: facts() for node in cluster.nodes}
+    found[first.name] = replace(facts(), admitted=frozenset({first.address, other.address}))
+    tried, later = cells(cluster, PORTS, found), held(cluster, PORTS, found)
+    assert not [cell for cell in tried if (cell.source, cell.target) == (new.name, first.name)]
+    assert [cell for cell in tried if (cell.source, cell.target) == (other.name, first.name)]
+    assert [cell for cell in tried if (cell.source, cell.target) == (first.name, new.name)]
+    assert set(later) == {Cell(new.name, first.name, port, "tcp") for port in (2376, 2379, 2380, 7946)}
+
+
 def test_ports_that_a_daemon_of_ours_is_about_to_take_are_left_to_it(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     first, *_ = (node.name for node in cluster.nodes)

@@ -49,6 +49,7 @@ from provision.planes.etcd.phases.pki import Certificates
 from provision.planes.etcd.phases.quorum import Quorum
 from provision.planes.etcd.phases.strangers import Strangers
 from provision.planes.etcd.ports import PORTS
+from provision.recovery import generations
 from provision.recovery.generations import Generations
 from provision.remote import Remotes
 from provision.versions import Window
@@ -78,7 +79,12 @@ class EtcdPlane(Plane):
         Installation(),
         Host(),
         Certificates(),
-        Firewall(lambda _: PORTS, before=(paths.ETCD_UNIT, layout.DOCKER_UNIT), guests=leaving.let_in),
+        Firewall(
+            lambda _: PORTS,
+            before=(paths.ETCD_UNIT, layout.DOCKER_UNIT),
+            guests=leaving.let_in,
+            removed=generations.given_up,
+        ),
         Lost(),
         Etcd(),
         Generations(),

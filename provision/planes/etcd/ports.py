@@ -16,5 +16,5 @@ PORTS = (
     Port(DOCKER_PORT, "tcp", layout.DOCKER_UNIT, "the Docker API", _TLS, tunnelled=True),
     *OVERLAY,
     Port(STORE_PORT, "tcp", _UNIT, "etcd's clients", _TLS, members=True, tunnelled=True),
-    Port(PEER_PORT, "tcp", _UNIT, "etcd's members", _TLS, members=True),
+    Port(PEER_PORT, "tcp", _UNIT, "etcd's members", _TLS, members=True, tells_removed=True),
 )

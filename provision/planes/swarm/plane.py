@@ -96,7 +96,7 @@ class SwarmPlane(Plane):
     phases: tuple[Phase, ...] = (
         Installation(),
         Host(),
-        Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in),
+        Firewall(of_cluster, (layout.DOCKER_UNIT,), guests=leaving.let_in, removed=generations.given_up),
         Lost(),
         upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         FormerSwarm(),

@@ -18,7 +18,15 @@ def in_a_swarm(facts: Facts, _unit: str) -> bool:
     return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes"
 
 
-_MANAGEMENT = Port(MANAGEMENT_PORT, "tcp", layout.DOCKER_UNIT, "the swarm's managers", "mutual TLS", members=True)
+_MANAGEMENT = Port(
+    MANAGEMENT_PORT,
+    "tcp",
+    layout.DOCKER_UNIT,
+    "the swarm's managers",
+    "mutual TLS",
+    members=True,
+    tells_removed=True,
+)
 
 #: A swarm's managers give its daemons the keys of their gossip, and new ones every twelve hours (swarmkit, keymanager).
 _PORTS = (replace(port, protection="Docker's keys") if port.number == layout.GOSSIP_PORT else port for port in OVERLAY)

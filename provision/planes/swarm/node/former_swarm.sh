@@ -25,17 +25,19 @@ record_all() (
     update_record
 )
 
+# keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER, unless such a copy is there.
+keep_swarm() {
+    [ ! -d "$2" ] || return 0
+    (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync && mv "$2.new" "$2"
+}
+
 # leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied to the folder first. Fails
 # if Docker does not let it, and is not asked again by this function.
 leave_swarm() {
     hold_containers || return
     root=$(docker_root)
     [ -e "$root/swarm/docker-state.json" ] || return 0
-    if [ ! -d "$1" ]; then
-        (umask 077 && mkdir -p "${1%/*}") && rm -rf "$1.new" && cp -a "$root/swarm" "$1.new" && sync && mv "$1.new" "$1" ||
-            return
-    fi
-    timeout 60 docker swarm leave --force >/dev/null 2>&1 && end_gossip
+    keep_swarm "$root" "$1" && timeout 60 docker swarm leave --force >/dev/null 2>&1 && end_gossip
 }
 
 # end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.

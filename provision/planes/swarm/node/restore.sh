@@ -1,5 +1,5 @@
-# Set a swarm up anew from what was saved of a manager. POSIX sh; library.sh, record.sh, changes.sh, reset.sh and migrate.sh of
-# provision/node come before it. How far a node is, is in the file `restore` beside its record, after the identity of the
+# Set a swarm up anew from what was saved of a manager. POSIX sh; library.sh, record.sh, changes.sh, reset.sh, containers.sh and
+# migrate.sh of provision/node, and former_swarm.sh come before it. How far a node is, is in the file `restore` beside its record, after the identity of the
 # restore: `leaving` while its dockerd is stopped, `aside` when it is in no swarm, `placed` when the saved files are in place, and
 # `forced` when the saved swarm is at work.
 # shellcheck disable=SC2015 # `a && b || die`: die if any of them fails
@@ -10,15 +10,15 @@ pause_containers() {
     systemctl stop overlay-mend.service 2>/dev/null || true
 }
 
-# put_swarm_aside ROOT RESTORE: stop dockerd, and keep what Docker's folder has of a swarm under another name there.
+# put_swarm_aside ROOT RESTORE: stop dockerd, and move what Docker's folder has of a swarm to a folder beside our record.
 put_swarm_aside() {
     put_note restore "$2 leaving"
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
-    kept=$1/swarm.before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
+    kept=$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
     while [ -e "$kept" ]; do kept=${kept%.[0-9]}.$number number=$((number + 1)); done
-    mv "$1/swarm" "$kept" || die "cannot put $1/swarm aside"
+    keep_swarm "$1" "$kept" && rm -rf "$1/swarm" || die "cannot move $1/swarm to $kept"
     sync_path "$1"
 }
 

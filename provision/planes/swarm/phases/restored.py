@@ -18,7 +18,7 @@ from provision.facts import Facts
 from provision.inventory.model import Node
 from provision.migration import nodes
 from provision.node import library
-from provision.planes.swarm import own_address, validity, view
+from provision.planes.swarm import own_address, paths, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.mend import Mend
@@ -28,8 +28,8 @@ from provision.planes.swarm.saving import SavedManager
 from provision.resources import Service
 from provision.resources.system import stopped_a_while, stopped_for_good
 
-#: Beside Docker's `swarm`: what that was before.
-ASIDE = "swarm.before-restore"
+#: What Docker's `swarm` was before, on a node; its end is the time.
+ASIDE = f"{paths.FORMER}/before-restore"
 #: Seconds in which Docker takes up the saved swarm: 2 to 27 on hosts.
 SECONDS = 600
 
@@ -98,7 +98,7 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
 
 @dataclass(frozen=True)
 class FormerSwarm(Resource):
-    """What a node has of a former swarm: it is kept beside, and the node is in no swarm then."""
+    """What a node has of a former swarm: it is kept, and the node is in no swarm then."""
 
     root: str
     restore: str
@@ -113,7 +113,7 @@ class FormerSwarm(Resource):
         """Return a difference as long as Docker has it."""
         if not self.is_there:
             return None
-        note = "; ".join(filter(None, [f"kept as {self.root}/{ASIDE}.TIME", stopped_a_while(facts)]))
+        note = "; ".join(filter(None, [f"kept as {ASIDE}.TIME", stopped_a_while(facts)]))
         consent = "" if mark(facts)[0] == self.restore else "put the former swarm aside"
         return Difference("remove", note=note, stops=stopped_for_good(facts), consent=consent)
 
@@ -123,7 +123,7 @@ class FormerSwarm(Resource):
 
 
 def _functions() -> str:
-    return f"{library('reset', 'migrate')}{functions('restore')}"
+    return f"{library('reset', 'containers', 'migrate')}{functions('former_swarm')}{functions('restore')}"
 
 
 class Aside(Phase):

@@ -68,7 +68,7 @@ def _consent(session: Session, way: Way, plan: Plan) -> None:
 
 def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
     """Make the record, put the identity in place, go through the stages, and prove what came of them."""
-    record.begin(session.cluster, way.fit.restore)
+    record.begin(session.cluster, way.fit.restore, way.others)
     identity.put(session.cluster.folder, way.fit.identity)
     planes.record(session.cluster, way.fit.plane)
     situation = restore_survey.with_local(session, way.situation)

@@ -57,6 +57,12 @@ class Way:
         """What was saved."""
         return self.fit.saved
 
+    @property
+    def others(self) -> tuple[Container, ...]:
+        """The containers that come back and are not in the backup."""
+        known = {one.identity for one in self.saved.containers}
+        return tuple(one for one in self.surviving if one.identity not in known)
+
 
 def fitting(cluster: Cluster, saved: Saved) -> Fit:
     """Return the backup with the restore that begins or goes on.
@@ -92,7 +98,7 @@ def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) ->
     situation = _answering(session, survey, lost)
     situation = with_local(session, situation, saved if fit.identity else None)
     given_up = () if fit.goes_on else _living(session, situation, lost)
-    surviving = foreseen.surviving(situation, saved)
+    surviving = foreseen.surviving(situation, saved, fit.restore.ran)
     session.aim_at(phases.returning(session.plane, surviving))
     situation = steps.with_flows(session, tunnels.tried(session.plane, situation, survey.remotes), survey.remotes)
     stages = tuple(_with_networks(stage, saved) for stage in steps.stages_to(session, Goal.CONVERGE)(situation))

@@ -189,6 +189,24 @@ def test_containers_come_back_where_their_disks_are(tmp_path: LocalPath) -> None
     assert found["c4"].attachments == found["c5"].attachments == ()
 
 
+def test_312_what_ran_before_the_first_try_and_is_not_in_the_archive_is_started_again(tmp_path: LocalPath) -> None:
+    """A restore was killed after Docker's restart. The controller's record says what ran; one host is silent by now."""
+    cluster = sample(tmp_path)
+    situation = bare_situation(cluster)
+    for name, number in (("node1", 5), ("node2", 6), ("node3", 7)):
+        situation = changed(situation, name, with_containers(number))
+    record.begin(cluster, record.of(cluster, SAVED), foreseen.surviving(situation, SAVED))
+    stopped = (Running("5" * 64, "c5", ()),)
+    situation = changed(situation, "node1", lambda facts: replace(facts, containers=(), stopped=stopped))
+    situation = changed(situation, "node2", lambda facts: replace(facts, containers=(), containers_known=False))
+    situation = changed(situation, "node3", with_containers())  # its disk is gone
+    restore = record.of(cluster, SAVED)
+    found = foreseen.surviving(situation, SAVED, restore.ran)
+    assert {one.name: (one.node, one.runs) for one in found} == {"c5": ("node1", True), "c6": ("node2", True)}
+    record.begin(cluster, restore, found)
+    assert {one.name for one in record.of(cluster, SAVED).ran} == {"c5", "c6", "c7"}
+
+
 def test_where_docker_does_not_say_the_saved_containers_of_the_node_are_tried(tmp_path: LocalPath) -> None:
     saved = replace(SAVED, containers=(container(1, "node1"), container(2, "node1", temporary=True)))
     found = foreseen.surviving(bare_situation(sample(tmp_path)), saved)

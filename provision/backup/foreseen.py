@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,9 @@ from provision.phases.network_users import is_a_users
 ENCRYPTED = "encrypted"
 
 
-def shared(networks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def shared(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """Return the overlay networks of users among those that hosts share."""
-    return tuple(one for one in networks.values() if one.get("Driver") == "overlay" and not one.get("Ingress"))
+    return tuple(one for one in networks if one.get("Driver") == "overlay" and not one.get("Ingress"))
 
 
 def with_networks(situation: Situation, saved: Saved) -> Situation:

@@ -20,6 +20,7 @@ from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Pr
 from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
+from provision.pki import files
 from provision.recovery import outlook
 from provision.recovery import record as recovery
 from provision.verbs import steps
@@ -130,17 +131,26 @@ def _answering(session: Session, survey: Survey, lost: Collection[str]) -> Situa
     return replace(situation, cluster=replace(session.cluster, nodes=nodes))
 
 
+def _temporary(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for keys, closed to others: on the disk where the cluster's keys are kept. PreflightRefused."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=".overlay-", dir=parent)
+    except OSError as error:
+        raise files.refused(error, parent) from error
+
+
 def with_local(session: Session, situation: Situation, unpacked: Saved | None = None) -> Situation:
     """Return the situation with what the controller keeps and the nodes need. PreflightRefused.
 
     `unpacked`: a backup, whose identity is read in place of the controller's, from a temporary folder.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        there = session.cluster
-        if unpacked:
-            there = replace(there, path=Path(folder) / there.path.name)
+    if unpacked:
+        with _temporary(session.cluster.path.parent) as folder:
+            there = replace(session.cluster, path=Path(folder) / session.cluster.path.name)
             identity.put(there.folder, unpacked.identity)
-        kept, problems = session.plane.local(there)
+            kept, problems = session.plane.local(there)
+    else:
+        kept, problems = session.plane.local(session.cluster)
     if problems:
         raise PreflightRefused(*problems)
     whole, missing = session.plane.supplied(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path as LocalPath
+from unittest.mock import Mock
 
 import pytest
 from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees, with_data, with_path
@@ -30,7 +31,7 @@ from provision.planes.etcd.local import local
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.restoring import Restoring
 from provision.planes.etcd.saving import KEYS
-from provision.verbs.restore_survey import fitting
+from provision.verbs.restore_survey import fitting, with_local
 
 DEMO = network("demo", "10.99.0.0/24") | {"Id": "d" * 64}
 MINE = network("mine", "10.77.0.0/24") | {"Id": "e" * 64}
@@ -81,6 +82,28 @@ def test_an_identity_that_is_there_stays_unless_a_restore_was_killed_while_it_ca
     kept = {**identity.saved(cluster), "docker/more.crt": b"more"}
     assert identity.missing(cluster, kept, goes_on=False) == {}
     assert identity.missing(cluster, kept, goes_on=True) == {"docker/more.crt": b"more"}
+
+
+def test_a_saved_identity_is_read_beside_the_inventory_closed_to_others_and_leaves_nothing(tmp_path: LocalPath) -> None:
+    """Whatever happens meanwhile. Where no folder can be made, that is said."""
+    cluster = sample(tmp_path)
+    situation, seen = bare_situation(cluster), []
+    before = sorted(tmp_path.rglob("*"))
+
+    def local(there: Cluster) -> None:
+        seen.append((there.path.parent.parent, stat.S_IMODE(there.path.parent.stat().st_mode)))
+        assert (there.folder / "docker/ca.key").read_bytes() == b"key"
+        raise KeyboardInterrupt
+
+    session = Mock(cluster=cluster, plane=Mock(local=local))
+    saved = replace(SAVED, identity={"docker/ca.key": b"key"})
+    with pytest.raises(KeyboardInterrupt):
+        with_local(session, situation, saved)
+    assert seen == [(tmp_path, 0o700)]
+    assert sorted(tmp_path.rglob("*")) == before
+    session.cluster = replace(cluster, path=tmp_path / "none" / "inventory.yml")
+    with pytest.raises(PreflightRefused, match="must be writable"):
+        with_local(session, situation, saved)
 
 
 def test_other_authorities_are_refused_and_the_way_out_is_named(tmp_path: LocalPath) -> None:

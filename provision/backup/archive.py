@@ -2,7 +2,7 @@
 
 manifest.json    the format, the cluster, its control plane, the moment, versions, and each file's size and sha256
 inventory.yml    as it is
-networks.json    the networks that hosts share, as Docker's API tells them
+networks.json    the networks that come back, as Docker's API tells them: see `Plane.saved_networks`
 identity/…       the identity's folder
 containers/NODE  a node's answer to what its containers should have (docker/containers.py)
 All other files are the control plane's own: see `Coordinator.save`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from provision.backup.record import running
 from provision.core.plan import CLUSTER
 from provision.core.saved import Saved
 from provision.core.situation import Situation, made_for
@@ -19,9 +20,9 @@ from provision.phases.network_users import is_a_users
 ENCRYPTED = "encrypted"
 
 
-def shared(networks: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+def shared(networks: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
     """Return the overlay networks of users among those that hosts share."""
-    return tuple(one for one in networks.values() if one.get("Driver") == "overlay" and not one.get("Ingress"))
+    return tuple(one for one in networks if one.get("Driver") == "overlay" and not one.get("Ingress"))
 
 
 def with_networks(situation: Situation, saved: Saved) -> Situation:
@@ -61,21 +62,23 @@ def differences(situation: Situation, saved: Saved) -> Iterator[Problem]:
             yield Problem(what, CLUSTER, "change the inventory; else fab provision makes the network anew")
 
 
-def surviving(situation: Situation, saved: Saved) -> tuple[Container, ...]:
+def surviving(situation: Situation, saved: Saved, ran: tuple[Container, ...] = ()) -> tuple[Container, ...]:
     """Return the containers that come back, on the nodes where they are: of the saved ones, those that are still on a
     disk, or may be where Docker does not say; of others, those that run now: a restart of Docker stops them, too.
+
+    `ran`: those that ran before a restore that goes on. They come back as the saved ones do.
     """
     there = situation.facts.items()
     where = {one.identity: name for name, facts in there for one in (*facts.containers, *facts.stopped)}
     silent = {name for name, facts in there if not facts.containers_known}
     back = [
         _on(replace(one, node=where.get(one.identity, one.node)), saved)
-        for one in saved.containers
+        for one in {one.identity: one for one in (*ran, *saved.containers)}.values()
         if not one.temporary and (one.identity in where or one.node in silent)
     ]
     known = {one.identity for one in back}
     others = (
-        Container(name, one.identity, one.name, "", True, "", ())
+        running(name, one.identity, one.name)
         for name, facts in there
         for one in facts.containers
         if one.identity not in known and is_a_users(one)

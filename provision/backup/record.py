@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from provision import layout
 from provision.backup import identity
 from provision.core.saved import Saved
+from provision.docker.containers import Container
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Cluster
@@ -29,6 +30,13 @@ class Restore:
     checksum: str
     moment: str
     identity: str
+    #: The containers that ran before it and are not in the archive: they stop when Docker restarts.
+    ran: tuple[Container, ...] = ()
+
+
+def running(node: str, identity: str, name: str) -> Container:
+    """Return a container of which no more is known than that it runs: it needs no more than to be started again."""
+    return Container(node, identity, name, "", True, "", ())
 
 
 def under_way(cluster: Cluster) -> Restore | None:
@@ -36,7 +44,8 @@ def under_way(cluster: Cluster) -> Restore | None:
     path = cluster.folder / FILE
     try:
         there = json.loads(path.read_bytes())
-        return Restore(str(there["checksum"]), str(there["moment"]), str(there["identity"]))
+        ran = (running(str(one["node"]), str(one["identity"]), str(one["name"])) for one in there.get("ran", ()))
+        return Restore(str(there["checksum"]), str(there["moment"]), str(there["identity"]), tuple(ran))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -72,8 +81,10 @@ def of(cluster: Cluster, saved: Saved) -> Restore:
     return there or Restore(saved.checksum, saved.moment, secrets.token_hex(8))
 
 
-def begin(cluster: Cluster, restore: Restore) -> None:
-    """Write the record, durably. PreflightRefused where that fails."""
+def begin(cluster: Cluster, restore: Restore, ran: Iterable[Container] = ()) -> None:
+    """Write the record, durably, with what runs and is not in the archive. PreflightRefused where that fails."""
+    known = {one.identity for one in restore.ran}
+    restore = replace(restore, ran=(*restore.ran, *(one for one in ran if one.identity not in known)))
     identity.put(cluster.folder, {FILE: json.dumps(asdict(restore), indent=1).encode()})
 
 

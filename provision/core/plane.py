@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -294,6 +294,13 @@ class Plane:
     def recovering(self, recovery: Recovery) -> Plane:
         """Return this control plane with the phases that lead out of the loss of a quorum."""
         raise NotImplementedError
+
+    def saved_networks(self, situation: Situation, files: Mapping[str, bytes]) -> Iterable[Mapping[str, Any]]:
+        """Return the networks that come back with what `Coordinator.save` returned, as Docker's API tells them. Pure.
+
+        Where these files do not tell them, they are those that Docker told a moment before.
+        """
+        return situation.networks.values()
 
     def restoring(self, saved: Saved) -> Plane:
         """Return this control plane with the phases that set a cluster up from what was saved of it."""

@@ -24,7 +24,7 @@ class Saved:
     missing: tuple[str, ...] = ()
     #: What containers should have, on every node.
     containers: tuple[Container, ...] = ()
-    #: The networks that hosts share, as Docker's API told them.
+    #: The networks that come back, as Docker's API tells them: see `Plane.saved_networks`.
     networks: tuple[Mapping[str, Any], ...] = ()
     #: The inventory, and the files of the identity's folder by their path in it.
     inventory: bytes = b""

@@ -14,15 +14,26 @@ from provision.docker.containers import Attachment, Container
 from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Cluster, Node
-from provision.migration.record import Migration
+from provision.migration.record import VERB, Migration
 from provision.node import library
 from provision.remote import Remote, Remotes, Result
 from provision.waiting import attempts
 
 #: Seconds in which every name is found: gossip that was cut comes back after up to 62.
 SECONDS = 70.0
-CHECK = "migration/containers-are-back"
 ABOUT = "Each container runs with its ID and its address, and is found by its name and aliases from another node."
+
+
+@dataclass(frozen=True)
+class Words:
+    """How outcomes are told: the name of the check, and the verb that goes on when a cause is removed."""
+
+    check: str
+    verb: str
+
+
+#: Those of a migration.
+MIGRATION = Words("migration/containers-are-back", VERB)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Back:
     summary: str
 
 
-def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str) -> Back:
+def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str, words: Words) -> Back:
     """Look at every container, look for each name from another node, and say how long each was away."""
     seen: dict[str, Seen] = {}
     stopped: dict[str, float] = {}
@@ -68,7 +79,7 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str) -
         stopped.update(answer[0])
         seen.update(answer[1])
     heard = _heard(cluster, migration, seen, remotes, run)
-    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard) for one in migration.staying)
+    outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard, words) for one in migration.staying)
     rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.staying)
     table = Table("downtime", "Containers", ("node", "container", "id", "seconds away"), rows)
     times = [
@@ -158,21 +169,21 @@ def _names(container: Container, place: Attachment) -> tuple[str, ...]:
     return (container.name, *place.aliases)
 
 
-def outcome(one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Heard) -> Outcome:
+def outcome(one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Heard, words: Words) -> Outcome:
     """Return what came of one container. Pure."""
     where = f"{one.node}: {one.name}"
     problems = tuple(_problems(one, now, stopped, heard))
     if problems:
-        advice = "remove the cause, or a container that is not wanted any more, and run fab migrate again"
-        return Outcome(CHECK, where, "failed", "; ".join(problems), advice, about=ABOUT)
+        advice = f"remove the cause, or a container that is not wanted any more, and run {words.verb} again"
+        return Outcome(words.check, where, "failed", "; ".join(problems), advice, about=ABOUT)
     if now is None:
-        return Outcome(CHECK, where, "passed", "removed since", about=ABOUT)
+        return Outcome(words.check, where, "passed", "removed since", about=ABOUT)
     if one.runs and not now.runs:
         advice = f"docker logs {one.name} says why; docker start {one.name}"
-        return Outcome(CHECK, where, "warning", "was started again, and has ended by itself", advice, about=ABOUT)
+        return Outcome(words.check, where, "warning", "was started again, and has ended by itself", advice, about=ABOUT)
     names = ", ".join(name for place in one.attachments for name in _names(one, place))
-    words = f"runs; found as {names}" if one.runs and names else "runs" if one.runs else "stopped, as before"
-    return Outcome(CHECK, where, "passed", words, about=ABOUT)
+    told = f"runs; found as {names}" if one.runs and names else "runs" if one.runs else "stopped, as before"
+    return Outcome(words.check, where, "passed", told, about=ABOUT)
 
 
 def _problems(one: Container, now: Seen | None, stopped: Mapping[str, float], heard: Heard) -> Iterator[str]:

@@ -83,7 +83,7 @@ def _saved(session: Session, situation: Situation, files: Mapping[str, bytes]) -
         {"overlay-provision": _version()}
         | {f"Docker on {node.name}": docker_version(situation, node) for node in situation.cluster.nodes},
         tuple(node.name for node in session.cluster.nodes if node.name not in situation.facts),
-        networks=foreseen.shared(situation.networks),
+        networks=foreseen.shared(session.plane.saved_networks(situation, files)),
         inventory=session.path.read_bytes(),
         identity=identity.saved(session.cluster),
         files=files,

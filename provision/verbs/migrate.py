@@ -160,7 +160,7 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
         after = engine.carry_out(way.entering, later, plan, coordinator, session.progress)
         after = replace(after, cluster=session.cluster)
         outcomes = proven_and_settled(session, after, coordinator, plan)
-        back = proof.proven(session.cluster, way.migration, remotes, session.run)
+        back = proof.proven(session.cluster, way.migration, remotes, session.run, proof.MIGRATION)
     outcomes = (*outcomes, *back.outcomes)
     bad = len(list(failures(outcomes)))
     if not bad:

@@ -26,6 +26,9 @@ from provision.verbs.provision import proven_and_settled
 from provision.verbs.restore_survey import Way
 from provision.verbs.session import Session
 
+#: How the proof of containers tells what it has found.
+WORDS = proof.Words("restore/containers-are-back", record.VERB)
+
 
 def run_restore(session: Session, *, file: str, plan: bool, yes: bool, lost: Sequence[str]) -> Report:
     """Read the archive, look at the hosts, show what would be done; after a yes, set the cluster up again."""
@@ -52,7 +55,7 @@ def run_restore(session: Session, *, file: str, plan: bool, yes: bool, lost: Seq
 def _to_go_on(problem: Problem, file: str) -> Problem:
     """Return the problem with what goes on with a restore: `provision` does not."""
     verb = f"fab restore {file}"
-    advice = problem.advice.replace("run provision again", f"run {verb} again").replace("fab migrate", verb)
+    advice = problem.advice.replace("run provision again", f"run {verb} again")
     return replace(problem, advice=advice if verb in advice else f"{verb} goes on from here; {advice}")
 
 
@@ -68,7 +71,7 @@ def _consent(session: Session, way: Way, plan: Plan) -> None:
 
 def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
     """Make the record, put the identity in place, go through the stages, and prove what came of them."""
-    record.begin(session.cluster, way.fit.restore)
+    record.begin(session.cluster, way.fit.restore, way.others)
     identity.put(session.cluster.folder, way.fit.identity)
     planes.record(session.cluster, way.fit.plane)
     situation = restore_survey.with_local(session, way.situation)
@@ -106,11 +109,8 @@ def _end(session: Session, way: Way, remotes: Remotes) -> None:
 
 def _back(session: Session, way: Way, remotes: Remotes) -> tuple[Outcome, ...]:
     """Prove that each container whose disk has survived is back, with its address, and found by its names."""
-    found = proof.proven(session.cluster, phases.as_migration(way.fit.plane, way.surviving), remotes, session.run)
-    return tuple(
-        replace(one, check="restore/containers-are-back", advice=one.advice.replace("fab migrate", record.VERB))
-        for one in found.outcomes
-    )
+    containers = phases.as_migration(way.fit.plane, way.surviving)
+    return proof.proven(session.cluster, containers, remotes, session.run, WORDS).outcomes
 
 
 def _planned(session: Session, way: Way, plan: Plan) -> Report:

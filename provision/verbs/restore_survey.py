@@ -20,6 +20,7 @@ from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Pr
 from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
+from provision.pki import files
 from provision.recovery import outlook
 from provision.recovery import record as recovery
 from provision.verbs import steps
@@ -57,6 +58,12 @@ class Way:
         """What was saved."""
         return self.fit.saved
 
+    @property
+    def others(self) -> tuple[Container, ...]:
+        """The containers that come back and are not in the backup."""
+        known = {one.identity for one in self.saved.containers}
+        return tuple(one for one in self.surviving if one.identity not in known)
+
 
 def fitting(cluster: Cluster, saved: Saved) -> Fit:
     """Return the backup with the restore that begins or goes on.
@@ -92,7 +99,7 @@ def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) ->
     situation = _answering(session, survey, lost)
     situation = with_local(session, situation, saved if fit.identity else None)
     given_up = () if fit.goes_on else _living(session, situation, lost)
-    surviving = foreseen.surviving(situation, saved)
+    surviving = foreseen.surviving(situation, saved, fit.restore.ran)
     session.aim_at(phases.returning(session.plane, surviving))
     situation = steps.with_flows(session, tunnels.tried(session.plane, situation, survey.remotes), survey.remotes)
     stages = tuple(_with_networks(stage, saved) for stage in steps.stages_to(session, Goal.CONVERGE)(situation))
@@ -124,17 +131,26 @@ def _answering(session: Session, survey: Survey, lost: Collection[str]) -> Situa
     return replace(situation, cluster=replace(session.cluster, nodes=nodes))
 
 
+def _temporary(parent: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for keys, closed to others: on the disk where the cluster's keys are kept. PreflightRefused."""
+    try:
+        return tempfile.TemporaryDirectory(prefix=".overlay-", dir=parent)
+    except OSError as error:
+        raise files.refused(error, parent) from error
+
+
 def with_local(session: Session, situation: Situation, unpacked: Saved | None = None) -> Situation:
     """Return the situation with what the controller keeps and the nodes need. PreflightRefused.
 
     `unpacked`: a backup, whose identity is read in place of the controller's, from a temporary folder.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        there = session.cluster
-        if unpacked:
-            there = replace(there, path=Path(folder) / there.path.name)
+    if unpacked:
+        with _temporary(session.cluster.path.parent) as folder:
+            there = replace(session.cluster, path=Path(folder) / session.cluster.path.name)
             identity.put(there.folder, unpacked.identity)
-        kept, problems = session.plane.local(there)
+            kept, problems = session.plane.local(there)
+    else:
+        kept, problems = session.plane.local(session.cluster)
     if problems:
         raise PreflightRefused(*problems)
     whole, missing = session.plane.supplied(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path as LocalPath
+from unittest.mock import Mock
 
 import pytest
 from cluster_sample import bare_situation, changed, lines, network, planned_sample, sees, with_data, with_path
@@ -30,7 +31,7 @@ from provision.planes.etcd.local import local
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.restoring import Restoring
 from provision.planes.etcd.saving import KEYS
-from provision.verbs.restore_survey import fitting
+from provision.verbs.restore_survey import fitting, with_local
 
 DEMO = network("demo", "10.99.0.0/24") | {"Id": "d" * 64}
 MINE = network("mine", "10.77.0.0/24") | {"Id": "e" * 64}
@@ -81,6 +82,28 @@ def test_an_identity_that_is_there_stays_unless_a_restore_was_killed_while_it_ca
     kept = {**identity.saved(cluster), "docker/more.crt": b"more"}
     assert identity.missing(cluster, kept, goes_on=False) == {}
     assert identity.missing(cluster, kept, goes_on=True) == {"docker/more.crt": b"more"}
+
+
+def test_a_saved_identity_is_read_beside_the_inventory_closed_to_others_and_leaves_nothing(tmp_path: LocalPath) -> None:
+    """Whatever happens meanwhile. Where no folder can be made, that is said."""
+    cluster = sample(tmp_path)
+    situation, seen = bare_situation(cluster), []
+    before = sorted(tmp_path.rglob("*"))
+
+    def local(there: Cluster) -> None:
+        seen.append((there.path.parent.parent, stat.S_IMODE(there.path.parent.stat().st_mode)))
+        assert (there.folder / "docker/ca.key").read_bytes() == b"key"
+        raise KeyboardInterrupt
+
+    session = Mock(cluster=cluster, plane=Mock(local=local))
+    saved = replace(SAVED, identity={"docker/ca.key": b"key"})
+    with pytest.raises(KeyboardInterrupt):
+        with_local(session, situation, saved)
+    assert seen == [(tmp_path, 0o700)]
+    assert sorted(tmp_path.rglob("*")) == before
+    session.cluster = replace(cluster, path=tmp_path / "none" / "inventory.yml")
+    with pytest.raises(PreflightRefused, match="must be writable"):
+        with_local(session, situation, saved)
 
 
 def test_other_authorities_are_refused_and_the_way_out_is_named(tmp_path: LocalPath) -> None:
@@ -187,6 +210,24 @@ def test_containers_come_back_where_their_disks_are(tmp_path: LocalPath) -> None
     assert {name: one.node for name, one in found.items()} == {"c1": "node2", "c4": "node1", "c5": "node2"}
     assert found["c1"].attachments == (Attachment("demo"),)
     assert found["c4"].attachments == found["c5"].attachments == ()
+
+
+def test_312_what_ran_before_the_first_try_and_is_not_in_the_archive_is_started_again(tmp_path: LocalPath) -> None:
+    """A restore was killed after Docker's restart. The controller's record says what ran; one host is silent by now."""
+    cluster = sample(tmp_path)
+    situation = bare_situation(cluster)
+    for name, number in (("node1", 5), ("node2", 6), ("node3", 7)):
+        situation = changed(situation, name, with_containers(number))
+    record.begin(cluster, record.of(cluster, SAVED), foreseen.surviving(situation, SAVED))
+    stopped = (Running("5" * 64, "c5", ()),)
+    situation = changed(situation, "node1", lambda facts: replace(facts, containers=(), stopped=stopped))
+    situation = changed(situation, "node2", lambda facts: replace(facts, containers=(), containers_known=False))
+    situation = changed(situation, "node3", with_containers())  # its disk is gone
+    restore = record.of(cluster, SAVED)
+    found = foreseen.surviving(situation, SAVED, restore.ran)
+    assert {one.name: (one.node, one.runs) for one in found} == {"c5": ("node1", True), "c6": ("node2", True)}
+    record.begin(cluster, restore, found)
+    assert {one.name for one in record.of(cluster, SAVED).ran} == {"c5", "c6", "c7"}
 
 
 def test_where_docker_does_not_say_the_saved_containers_of_the_node_are_tried(tmp_path: LocalPath) -> None:

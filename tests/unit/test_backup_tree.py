@@ -6,11 +6,17 @@ import base64
 import json
 from ipaddress import IPv4Address
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from cluster_sample import bare_situation, changed, sees
+from cluster_sample import network as seen
+from pki_sample import sample
 
-from provision.core.saved import Saved
+from provision.backup import foreseen
+from provision.network.subnets import subnets_of
 from provision.planes.etcd import tree
+from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.saving import KEYS, leaves
 
 POOL = f"{tree.DOCKER}/ipam/default/data/"
@@ -181,6 +187,21 @@ def test_keys_that_end_by_themselves_are_not_saved() -> None:
     assert dict(leaves(root)) == {"/mine": "x"}
 
 
+def test_307_the_list_of_networks_is_that_of_the_saved_keys(tmp_path: Path) -> None:
+    """Not that of a moment before: one is made meanwhile, one is half removed, one is another driver's."""
+    removed = network("c", "10.9.0.0/24", deleting=True)
+    other = network("e", "10.8.0.0/24", kind="weave")
+    more = {f"{tree.DOCKER}/network/{json.loads(one)['id']}": one for one in (removed, other)}
+    more[f"{tree.DOCKER}/overlay/network/{'e' * 64}"] = "{}"
+    files = {KEYS: json.dumps({"v2": {**keys().v2, **more}, "v3": {}}).encode()}
+    before = changed(bare_situation(sample(tmp_path)), "node1", sees(seen("gone", "10.7.0.0/24")))
+    found = foreseen.shared(PLANE.saved_networks(before, files))
+    assert {(one["Name"], one["Scope"], *map(str, subnets_of(one))) for one in found} == {
+        ("a", "global", "10.1.0.0/24"),
+        ("b", "global", "10.2.0.0/24", "10.3.0.0/24"),
+    }
+
+
 def test_the_plan_says_how_many_networks_and_keys_of_users_come_back() -> None:
     assert tree.told(keys()) == "2 networks with their IDs and subnets, 2 keys of users"
 
@@ -189,5 +210,5 @@ def test_keys_of_both_versions_are_read_from_an_archive() -> None:
     word = base64.b64encode(b"\xff\x00").decode()
     ours = base64.b64encode(b"/overlay-provision/probe").decode()
     text = json.dumps({"v2": {"/a": "b"}, "v3": {word: word, ours: word}}).encode()
-    found = tree.of(Saved("etcd", "east", "now", files={KEYS: text}))
+    found = tree.of({KEYS: text})
     assert found == tree.Keys({"/a": "b"}, {b"\xff\x00": b"\xff\x00"})

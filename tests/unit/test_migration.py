@@ -431,13 +431,14 @@ HEARD = proof.Heard({("demo", "fixed"): "10.99.0.50"})
     ids=["back", "not found", "another address", "no address", "not connected", "down", "not started"],
 )
 def test_245_each_container_is_proven(seen: proof.Seen | None, heard: proof.Heard, said: str) -> None:
-    outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard)
+    outcome = proof.outcome(FIXED, seen, {"node2": 90.0}, heard, proof.MIGRATION)
     assert (outcome.status, said in outcome.evidence) == ("failed" if said else "passed", True)
+    assert outcome.advice.endswith("run fab migrate again" if said else "")
 
 
 def test_245_one_that_was_removed_or_has_ended_by_itself_is_not_said_to_run() -> None:
-    removed = proof.outcome(FIXED, None, {"node2": 90.0}, proof.Heard())
-    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, proof.Heard())
+    removed = proof.outcome(FIXED, None, {"node2": 90.0}, proof.Heard(), proof.MIGRATION)
+    ended = proof.outcome(FIXED, replace(SEEN, runs=False), {"node2": 90.0}, proof.Heard(), proof.MIGRATION)
     assert (removed.status, removed.evidence) == ("passed", "removed since")
     assert (ended.status, ended.evidence) == ("warning", "was started again, and has ended by itself")
 
@@ -471,7 +472,7 @@ def test_267_a_probe_that_cannot_start_is_told_at_once_with_dockers_words(
     migration = replace(MIGRATION, containers=(WEB,))
 
     def told(probes: Probes) -> str:
-        (outcome,) = proof.proven(cluster, migration, cast("Any", probes), "run").outcomes
+        (outcome,) = proof.proven(cluster, migration, cast("Any", probes), "run", proof.MIGRATION).outcomes
         return outcome.evidence
 
     never = Probes(cluster, 125, 125, 125)
@@ -484,8 +485,8 @@ def test_267_a_probe_that_cannot_start_is_told_at_once_with_dockers_words(
 
 def test_245_one_that_was_stopped_stays_stopped() -> None:
     seen = proof.Seen(runs=False, started=1.0, addresses={"mine": ""})
-    assert proof.outcome(ASLEEP, seen, {}, proof.Heard()).evidence == "stopped, as before"
-    assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, proof.Heard()).status == "failed"
+    assert proof.outcome(ASLEEP, seen, {}, proof.Heard(), proof.MIGRATION).evidence == "stopped, as before"
+    assert proof.outcome(ASLEEP, replace(seen, addresses={}), {}, proof.Heard(), proof.MIGRATION).status == "failed"
 
 
 def test_244_the_downtime_is_from_the_first_stop_to_the_last_start() -> None:

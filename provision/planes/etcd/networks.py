@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from provision.errors import StepFailed, Unanswered
@@ -28,8 +28,13 @@ def kept(coordinator: EtcdCoordinator) -> tuple[Mapping[str, Any], ...]:
             unanswered = error
             continue
         values = (json.loads(entry["value"]) for entry in found.get("nodes", ()) if entry.get("value"))
-        return tuple(as_docker_tells(value) for value in values if value.get("networkType") == "overlay")
+        return told(values)
     raise Unanswered(str(unanswered)) from unanswered
+
+
+def told(values: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Return the overlay networks as Docker's API tells them, from the values of networks in the store. Pure."""
+    return tuple(as_docker_tells(value) for value in values if value.get("networkType") == "overlay")
 
 
 def as_docker_tells(value: Mapping[str, Any]) -> Mapping[str, Any]:

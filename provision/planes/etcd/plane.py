@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -270,6 +270,12 @@ class EtcdPlane(Plane):
             raise PreflightRefused(Problem(what, "cluster", advice)) from error
         finally:
             coordinator.close()
+
+    def saved_networks(self, situation: Situation, files: Mapping[str, bytes]) -> Iterable[Mapping[str, Any]]:
+        """Return those of the saved keys."""
+        from provision.planes.etcd import networks, tree
+
+        return networks.told(tree.of(files).networks.values())
 
     def restoring(self, saved: Saved) -> Plane:
         """Return this control plane with the phases in which the store is made anew, with the saved keys."""

@@ -188,7 +188,7 @@ class Keys(Phase):
 
     @property
     def _keys(self) -> tree.Keys:
-        return tree.of(self._saved)
+        return tree.of(self._saved.files)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Write them, and then on every node that they are there."""

@@ -16,7 +16,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import groupby
 from typing import Any
 
-from provision.core.saved import Saved
 from provision.planes.etcd.saving import KEYS
 
 DOCKER = "/docker/network/v1.0"
@@ -64,9 +63,9 @@ class Keys:
         return tuple(key for key in self.v2 if not key.startswith(("/docker/", "/overlay-provision/")))
 
 
-def of(saved: Saved) -> Keys:
-    """Return the keys of a backup."""
-    there = json.loads(saved.files[KEYS])
+def of(saved: Mapping[str, bytes]) -> Keys:
+    """Return the keys of a backup, from what it has of the store."""
+    there = json.loads(saved[KEYS])
     v3 = {base64.b64decode(key): base64.b64decode(value) for key, value in there["v3"].items()}
     return Keys(there["v2"], {key: value for key, value in v3.items() if not key.startswith(b"/overlay-provision/")})
 

@@ -117,6 +117,21 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
 
     AddressTakenError, NotOnTheNetworkError, or Docker's APIError.
     """
+    try:
+        return _started(proof, node, network, name, address)
+    except APIError as error:
+        if not is_forestalled(error):
+            raise
+        remove(proof, node, name)
+        return _started(proof, node, network, name, address)
+
+
+def is_forestalled(error: APIError) -> bool:
+    """Say whether another host wrote the same key of Docker's store first. Docker does not try again."""
+    return "key modified" in str(error.explanation)
+
+
+def _started(proof: Proof, node: Node, network: str, name: str, address: str | None) -> Probe:
     api = proof.coordinator.docker(node).api
     given = {"ipv4_address": address} if address else {}
     made = api.create_container(

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 #: The command of a container: it ends by itself, so that a killed run leaves none running.
 SLEEP = ("sleep", str(probes.PROBE_SECONDS))
 
-#: Docker's error message when another host wrote the same key of its store first. Docker does not try again.
-_FORESTALLED = "key modified"
-
 _SERVE = """
 mkdir -p /tmp/served && cd /tmp/served && printf %s "$1" >index.html && shift
 for port; do httpd -p "$port" -h /tmp/served; done
@@ -152,7 +149,7 @@ class Scratch:
         try:
             return self._begun(wanted)
         except APIError as error:
-            if _FORESTALLED not in str(error.explanation):
+            if not probes.is_forestalled(error):
                 raise
             return self._begun(wanted)
 

@@ -6,18 +6,21 @@ the cluster, was given up, and has returned: what its data says of the cluster c
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from provision import layout
 from provision.core.phase import Phase
 from provision.core.plane import Plane
 from provision.core.recovery import Recovery
+from provision.core.resource import Difference, Resource
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
 from provision.inventory.model import Node
-from provision.resources import File, Resource
+from provision.resources import File
 
+#: On a node: no recovery is under way. Its line in the list of recoveries stays.
+CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
 #: What every node is asked.
 QUESTION = Question(
     paths=(layout.RECOVERIES, layout.RECOVERY),
@@ -88,14 +91,31 @@ def refuse_divided(situation: Situation) -> None:
         raise PreflightRefused(*problems)
 
 
+@dataclass(frozen=True)
+class NoRecord(Resource):
+    """No record of a recovery. While one is under way, nothing is provisioned: a record is left over then."""
+
+    @property
+    def name(self) -> str:
+        """`record of a recovery`."""
+        return "record of a recovery"
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether there is one."""
+        return Difference("remove") if layout.RECOVERY in facts.paths else None
+
+    def apply(self, difference: Difference) -> str:
+        """Remove it, durably."""
+        return CLEAN
+
+
 class Generations(Phase):
     """Every node has the list of recoveries, once there was one; a node takes it when its old data is put aside."""
 
     name = "recoveries"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the list, if a node has it."""
-        longest = all_lines(situation)
-        if not longest:
-            return ()
-        return (File(layout.RECOVERIES, "".join(f"{line}\n" for line in longest).encode(), 0o600),)
+        """Return the list, if a node has it, and that no record is left over, where one is."""
+        longest = "".join(f"{line}\n" for line in all_lines(situation)).encode()
+        over = (NoRecord(),) if layout.RECOVERY in situation.of(node).paths else ()
+        return (*over, File(layout.RECOVERIES, longest, 0o600)) if longest else over

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from provision.core.membership import majority
-from provision.core.recovery import Standing
+from provision.core.recovery import Recovery, Standing
 from provision.errors import Problem
 from provision.inventory.model import Cluster, Node
 
@@ -121,3 +121,17 @@ def chosen(found: Outlook, keep: str) -> Node | None:
     """Return the node that is kept: the one of this name, or the best; None if no node has the cluster's data."""
     wanted = [one.node for one in found.holders if keep in ("", one.node.name)]
     return wanted[0] if wanted else None
+
+
+def doubts(found: Outlook, begun: Recovery, holding: Collection[str]) -> tuple[str, ...]:
+    """Say what speaks against going on unasked with a recovery that has begun.
+
+    `holding`: the names of nodes that answer and have data of the cluster.
+    """
+    back = [name for one in begun.lost if (name := found.name_of(one.address)) in holding]
+    leading = [one.node.name for one in found.standings if one.has_quorum and one.node != begun.keep]
+    said = (
+        (back, "back with its data, and given up in the recovery that has begun"),
+        (leading, "at work with a quorum, which the recovery that has begun ends"),
+    )
+    return tuple(f"{', '.join(names)}: {what}" for names, what in said if names)

@@ -8,17 +8,17 @@ from dataclasses import asdict
 
 from provision import layout
 from provision.core.recovery import LostHost, Recovery
+from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Cluster
 from provision.pki import files
+from provision.recovery import generations
 
 #: In the identity's folder.
 FILE = "recovery.json"
 #: The verb that goes on with a recovery.
 VERB = "fab recover"
-#: On a node: the recovery is over. Its line in the list of recoveries stays.
-CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
 
 
 def text(recovery: Recovery) -> str:
@@ -33,43 +33,65 @@ def text(recovery: Recovery) -> str:
     return json.dumps(there, indent=1) + "\n"
 
 
-def parsed(content: str | bytes, cluster: Cluster, where: str) -> Recovery:
-    """Return the recovery from its record. PreflightRefused if that is damaged or names a node that is not there."""
+def parsed(content: str | bytes, cluster: Cluster) -> Recovery | None:
+    """Return the recovery from its record; None if that is damaged, or names a node that the inventory does not."""
     nodes = {node.name: node for node in cluster.nodes}
     try:
         there = json.loads(content)
         lost = tuple(LostHost(one["name"], one["address"], tuple(one["containers"])) for one in there["lost"])
         others = tuple(nodes[name] for name in there["others"])
         return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]))
-    except (ValueError, LookupError, TypeError) as error:
-        advice = f"each node that is left has a copy: {layout.RECOVERY}; the inventory has to name these nodes"
-        raise PreflightRefused(Problem(f"is no record of a recovery: {error}", where, advice)) from error
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def under_way(cluster: Cluster, found: Mapping[str, Facts]) -> Recovery | None:
-    """Return the recovery that is under way, by the controller's record or a node's. PreflightRefused."""
+    """Return the recovery that is under way: the last one that any node knows, by the record of the node it keeps.
+
+    Where that record is damaged, the controller's counts. The node which is kept gets the record first, and loses it
+    first: without it nothing has begun, or all has ended. Other records are left over. PreflightRefused.
+    """
+    own = _on_controller(cluster)
+    situation = Situation(cluster, facts=found)
+    for name, facts in found.items():
+        shown = facts.paths.get(layout.RECOVERY)
+        for content in (shown.text or "", own) if shown else ():
+            there = parsed(content, cluster)
+            last = (generations.lines(facts)[-1:], generations.all_lines(situation)[-1:])
+            if there and there.keep.name == name and last == ((there.line,), (there.line,)):
+                return there
+    return None
+
+
+def _on_controller(cluster: Cluster) -> bytes:
     path = cluster.folder / FILE
     try:
-        return parsed(path.read_bytes(), cluster, str(path))
+        return path.read_bytes()
     except FileNotFoundError:
-        pass
+        return b""
     except OSError as error:
         raise PreflightRefused(Problem(f"cannot be read: {error}", str(path))) from error
-    shown = ((name, facts.paths[layout.RECOVERY].text) for name, facts in found.items() if _has_record(facts))
-    return next((parsed(content, cluster, f"{name}: {layout.RECOVERY}") for name, content in shown if content), None)
-
-
-def _has_record(facts: Facts) -> bool:
-    return layout.RECOVERY in facts.paths
 
 
 def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
     """Say that a recovery is under way, if it is, and what to run."""
     if (cluster.folder / FILE).exists():
         return (Problem("a recovery is under way", "cluster", f"{VERB} ends it"),)
+    there = under_way(cluster, found)
     advice = f"{VERB} ends it, best from the controller that began it"
-    names = [name for name, facts in found.items() if _has_record(facts)]
-    return tuple(Problem("a recovery is under way, by this node's record", name, advice) for name in names)
+    what = "a recovery is under way, by this node's record"
+    return (Problem(what, there.keep.name, advice),) if there else ()
+
+
+def left_over(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
+    """Name the nodes with the record of a recovery that is not under way. It counts for nothing."""
+    there = under_way(cluster, found)
+    what = "the record of a recovery is damaged, or left over from one that has ended: it counts for nothing"
+    return tuple(
+        Problem(what, name, f"fab provision or {VERB} removes it: {layout.RECOVERY}")
+        for name, facts in found.items()
+        if layout.RECOVERY in facts.paths and there is None
+    )
 
 
 def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:

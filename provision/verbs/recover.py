@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from provision import engine, layout, waiting
@@ -16,6 +16,7 @@ from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.inventory.model import Node
 from provision.migration import record as migration
 from provision.recovery import generations, outlook, proof, record
 from provision.recovery.outlook import Outlook
@@ -29,36 +30,75 @@ SETTLE_SECONDS = 30.0
 NEXT = "a new host at the address of each, or another one in the inventory in its place; then fab provision"
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A recovery that begins or goes on, and what it rests on."""
+
+    found: Outlook
+    recovery: Recovery
+    #: Of the nodes that answer and are not given up.
+    situation: Situation
+    warnings: tuple[Problem, ...]
+    #: Whether the recovery has begun, and why it is asked for again.
+    begun: bool
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def unasked(self) -> bool:
+        """Whether it goes on without a yes: that was given when it began."""
+        return self.begun and not self.doubts
+
+
 def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool) -> Report:
     """Look who is left; show who is kept and what is lost; after a yes, go on with those that are left."""
     with session.partial_survey() as survey:
-        if not survey.situation.facts:
-            raise ConnectionFailed(*survey.unreached)
-        migration.refuse(session.cluster, survey.situation.facts)
-        restore.refuse(session.cluster, survey.situation.facts)
-        begun = record.under_way(session.cluster, survey.situation.facts)
-        found = outlook.outlook(session.cluster, session.plane.standings(survey.situation))
-        goes_on = begun is not None and keep in ("", begun.keep.name)
-        if begun is None:
-            divided = generations.divided(survey.situation)
-            if divided and not keep:
-                raise PreflightRefused(*divided)
-            if found.has_quorum and not divided:
-                if found.is_settled or not _settles(session, found):
-                    return _nothing_to_do(found, survey)
-                return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
-        recovery = begun if begun and goes_on else _decided(session, survey, found, lost, keep)
-        situation = _of_those_left(survey.situation, recovery)
+        found, decision = _looked_at(session, survey, lost, keep)
+        if decision is None:
+            if found.is_settled or not _settles(session, found):
+                return _nothing_to_do(session, found, survey, plan=plan)
+            return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
+        recovery, situation = decision.recovery, decision.situation
         plane = session.plane.recovering(recovery)
         todo = engine.make_plan(plane, situation)
-        warnings = (*plane.warnings(situation), *survey.unreached)
+        warnings = (*decision.warnings, *survey.unreached)
         if plan:
             return _report(found, recovery, todo, warnings, f"{recovery.keep.name} would go on; nothing is changed yet")
-        if yes or goes_on:
+        if yes or decision.unasked:
             remotes = survey.remotes.only(situation.facts)
             return _recovered(session, found, recovery, situation, todo, warnings, remotes)
-        _consent(session, found, recovery, plane.warnings(situation))
+        _consent(session, decision)
     return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
+
+
+def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
+    """Return who is left, and the recovery that goes on or is proposed; None where there is a quorum.
+
+    A recovery that has begun goes on, unless another node is named to be kept, or there are two clusters by now.
+    """
+    situation, plane = survey.situation, session.plane
+    if not situation.facts:
+        raise ConnectionFailed(*survey.unreached)
+    migration.refuse(session.cluster, situation.facts)
+    restore.refuse(session.cluster, situation.facts)
+    found = outlook.outlook(session.cluster, plane.standings(situation))
+    divided = generations.divided(situation)
+    if divided and not keep:
+        raise PreflightRefused(*divided)
+    begun = None if divided else record.under_way(session.cluster, situation.facts)
+    if begun and keep in ("", begun.keep.name):
+        left = _of_those_left(situation, begun)
+        warnings = plane.recovering(begun).warnings(left)
+        return found, Decision(found, begun, left, warnings, True, outlook.doubts(found, begun, _back(session, survey)))
+    if begun is None and found.has_quorum and not divided:
+        return found, None
+    recovery = _decided(session, survey, found, lost, keep)
+    left = _of_those_left(situation, recovery)
+    return found, Decision(found, recovery, left, plane.recovering(recovery).warnings(left), False)
+
+
+def _back(session: Session, survey: Survey) -> frozenset[str]:
+    """Return the names of the nodes that answer and have data of the cluster."""
+    return frozenset(name for name, facts in survey.situation.facts.items() if session.plane.holds_data(facts))
 
 
 def _settles(session: Session, found: Outlook) -> bool:
@@ -78,21 +118,35 @@ def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
     """Return the situation with the nodes that answer and are not given up."""
     cluster, facts = situation.cluster, situation.facts
     nodes = tuple(one for one in cluster.nodes if one.name in facts and one.address not in recovery.addresses)
-    if recovery.keep not in nodes:
-        advice = f"bring it back, for the recovery has begun with it; or {record.VERB} --keep NODE, with another one"
-        raise PreflightRefused(Problem("the node that is kept does not answer", recovery.keep.name, advice))
     left = {node.name: facts[node.name] for node in nodes}
     return replace(situation, cluster=replace(cluster, nodes=nodes), facts=left)
 
 
-def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
-    """Return the report that a majority lives, and what to do with hosts that do not answer."""
+def _nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bool) -> Report:
+    """Return the report that a majority lives, and what to do with hosts that do not answer.
+
+    Records of recoveries that are over are removed.
+    """
     who = ", ".join(one.node.name for one in found.standings if one.has_quorum)
     silent = tuple(replace(one, advice=f"{one.advice}; to replace it: {NEXT}") for one in survey.unreached)
     beyond = "" if found.is_settled else ", with members that do not answer here"
+    left_over = record.left_over(session.cluster, survey.situation.facts)
+    if not plan:
+        _cleaned(session, survey.remotes.only([one.where for one in left_over]))
     return Report(
-        "recover", f"nothing to recover: {who} has a quorum{beyond}", tables=(_standings(found),), warnings=silent
+        "recover",
+        f"nothing to recover: {who} has a quorum{beyond}",
+        tables=(_standings(found),),
+        warnings=(*silent, *(left_over if plan else ())),
     )
+
+
+def _cleaned(session: Session, remotes: Remotes) -> None:
+    """Remove the records of recoveries that are over: from these nodes, and from the controller."""
+    if len(list(remotes)):
+        with remotes.lock("recover", run=session.run):
+            remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="removing a record"))
+    record.end(session.cluster)
 
 
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
@@ -113,8 +167,9 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
     return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
 
-def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tuple[Problem, ...]) -> None:
+def _consent(session: Session, decision: Decision) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
+    found, recovery = decision.found, decision.recovery
     gone = "; ".join(
         f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
     )
@@ -125,10 +180,12 @@ def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tup
         )
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
-    noted = "".join(f" Note: {one.what}; {one.advice}." for one in warnings)
+    what += "".join(f"; {one}" for one in decision.doubts)
+    noted = "".join(f" Note: {one.what}; {one.advice}." for one in decision.warnings)
     if not session.agreed(f"Recover? It will {what}.{noted}"):
-        advice = "fab recover --plan shows it; add --yes to agree in advance"
-        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *warnings)
+        other = "; --keep NODE gives this recovery up for another one" if decision.begun else ""
+        advice = f"fab recover --plan shows it; add --yes to agree in advance{other}"
+        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *decision.warnings)
 
 
 def _recovered(
@@ -157,7 +214,7 @@ def _recovered(
         finally:
             coordinator.close()
         if not any(failures(outcomes)):
-            remotes.each(lambda remote: remote.run(record.CLEAN, changes=True, what="ending the recovery"))
+            _ended(remotes, recovery)
             record.end(session.cluster)
     took = time.monotonic() - began
     copied = f", and its data from before in {plane.copied_data}" if plane.copied_data else ""
@@ -174,8 +231,20 @@ def _staying(situation: Situation, recovery: Recovery) -> Situation:
 def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
     """Write the record and the list of recoveries on each node, before anything changes there. StepFailed."""
     content, lines = record.text(recovery).encode(), generations.with_recovery(situation.of(recovery.keep), recovery)
-    remotes.each(lambda remote: remote.push(content, layout.RECOVERY))
-    remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES))
+    for nodes in _kept_first(remotes, recovery):
+        remotes.each(lambda remote: remote.push(content, layout.RECOVERY), nodes)
+        remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES), nodes)
+
+
+def _ended(remotes: Remotes, recovery: Recovery) -> None:
+    """Remove the record from each node. StepFailed."""
+    for nodes in _kept_first(remotes, recovery):
+        remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="ending the recovery"), nodes)
+
+
+def _kept_first(remotes: Remotes, recovery: Recovery) -> tuple[tuple[Node, ...], ...]:
+    """Return the node that is kept, whose record decides whether the recovery is under way; then the others."""
+    return (recovery.keep,), tuple(remote.node for remote in remotes if remote.node != recovery.keep)
 
 
 def _to_go_on(problem: Problem) -> Problem:

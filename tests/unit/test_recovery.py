@@ -129,26 +129,76 @@ def recovery(cluster: Cluster, *lost: str, identity: str = "ab12") -> Recovery:
     return Recovery(keep, gone, (), identity, "2026-01-02T03:04:05Z")
 
 
+def noted(decided: Recovery, *, lines: str = "", content: str | None = None) -> Facts:
+    """What a node shows that has the record of a recovery, and these lines after that of the recovery."""
+    shown = text(record.text(decided) if content is None else content)
+    return Facts(paths={layout.RECOVERY: shown, layout.RECOVERIES: text(f"{decided.line}\n{lines}")})
+
+
 def test_276_the_record_is_read_as_it_was_written_by_the_controller_and_from_a_node(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     decided = recovery(cluster, "node2")
     assert record.under_way(cluster, {}) is None
     record.begin(cluster, decided)
-    assert record.under_way(cluster, {}) == decided
     with pytest.raises(PreflightRefused, match=r"a recovery is under way(.|\n)*fab recover ends it"):
         record.refuse(cluster)
+    assert record.under_way(cluster, {"node1": noted(decided, content="{")}) == decided
     record.end(cluster)
     record.refuse(cluster)
-    there = {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})}
+    there = {"node1": noted(decided)}
     assert record.under_way(cluster, there) == decided
+    assert record.left_over(cluster, there) == ()
     with pytest.raises(PreflightRefused, match="best from the controller that began it"):
         record.refuse(cluster, there)
 
 
+def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_recovery_is_known(tmp_path: Path) -> None:
+    """A host that was left when a recovery began, and away when it ended, comes back with the record."""
+    cluster = sample(tmp_path)
+    decided = recovery(cluster, "node2")
+    later = text(f"{decided.line}\ncd34 later lost: one 192.0.2.9\n")
+    for there in (
+        {"node3": noted(decided)},
+        {"node1": Facts(paths={layout.RECOVERIES: text(decided.line)}), "node3": noted(decided)},
+        {"node1": noted(decided, lines="cd34 later lost: one 192.0.2.9\n")},
+        {"node1": noted(decided), "node3": Facts(paths={layout.RECOVERIES: later})},
+        {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})},
+    ):
+        assert record.under_way(cluster, there) is None
+        record.refuse(cluster, there)
+        holding = [name for name, facts in there.items() if layout.RECOVERY in facts.paths]
+        assert [one.where for one in record.left_over(cluster, there)] == holding
+    record.begin(cluster, decided)
+    assert record.under_way(cluster, {"node1": Facts(paths={layout.RECOVERIES: text(decided.line)})}) is None
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keep": "node1"}', '{"keep": "node9", "lost": [], "others": []}'])
-def test_276_a_damaged_record_is_one_problem(tmp_path: Path, content: str) -> None:
-    with pytest.raises(PreflightRefused, match=r"is no record of a recovery(.|\n)*has a copy"):
-        record.parsed(content, sample(tmp_path), "here")
+def test_276_a_damaged_record_is_a_warning(tmp_path: Path, content: str) -> None:
+    cluster = sample(tmp_path)
+    there = {"node1": noted(recovery(cluster, "node2"), content=content)}
+    record.refuse(cluster, there)
+    assert record.under_way(cluster, there) is None
+    (problem,) = record.left_over(cluster, there)
+    assert (problem.where, "counts for nothing" in problem.what) == ("node1", True)
+
+
+def test_276_provision_removes_a_record_that_is_left_over(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    assert "node3: remove record of a recovery" not in lines(make_plan(PLANE, situation))
+    facts = {**situation.facts}
+    facts["node3"] = replace(facts["node3"], paths={**facts["node3"].paths, layout.RECOVERY: text("{")})
+    assert "node3: remove record of a recovery" in lines(make_plan(PLANE, replace(situation, facts=facts)))
+
+
+def test_276_a_recovery_that_has_begun_asks_again_where_others_are_back_or_have_a_quorum(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, "123", "123")
+    begun = Recovery(FIVE[0], (LostHost("node2", "192.0.2.2"), LostHost("gone", "192.0.2.3")))
+    assert outlook.doubts(found, begun, {"node1"}) == ()
+    (said,) = outlook.doubts(found, begun, {"node1", "node2", "node3"})
+    assert said.startswith("node2, node3: back with its data")
+    leading = tuple(replace(one, has_quorum=one.node in FIVE[:2]) for one in found.standings)
+    (said,) = outlook.doubts(replace(found, standings=leading), begun, {"node1"})
+    assert said.startswith("node2: at work with a quorum")
 
 
 # Who was away

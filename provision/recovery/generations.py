@@ -36,8 +36,10 @@ def lines(facts: Facts) -> tuple[str, ...]:
 
 
 def all_lines(situation: Situation) -> tuple[str, ...]:
-    """Return the longest list that a node has."""
-    return max(map(lines, situation.facts.values()), key=len, default=())
+    """Return the longest list that a node has, or the controller's, where that goes on from it."""
+    longest = max(map(lines, situation.facts.values()), key=len, default=())
+    goes_on = situation.recoveries[: len(longest)] == longest
+    return situation.recoveries if goes_on else longest
 
 
 def with_recovery(facts: Facts, recovery: Recovery) -> bytes:
@@ -54,6 +56,11 @@ def returned(plane: Plane, situation: Situation) -> tuple[str, ...]:
         for name, facts in situation.facts.items()
         if plane.holds_data(facts) and lines(facts) != longest and lines(facts) == longest[: len(lines(facts))]
     )
+
+
+def moment(situation: Situation, name: str) -> str:
+    """Return when a host that has returned was given up, in ISO 8601, UTC."""
+    return "".join(all_lines(situation)[len(lines(situation.facts[name]))].split()[1:2])
 
 
 def divided(situation: Situation) -> tuple[Problem, ...]:
@@ -75,11 +82,9 @@ def of_those_present(plane: Plane, situation: Situation) -> Situation:
 
 def warnings(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
     """Say which nodes have returned, and how they join again."""
-    longest = all_lines(situation)
     problems = []
     for name in returned(plane, situation):
-        moment = longest[len(lines(situation.facts[name]))].split()[1:2]
-        what = f"this host was given up in the recovery of {''.join(moment)}: its old data is not let in"
+        what = f"this host was given up in the recovery of {moment(situation, name)}: its old data is not let in"
         advice = f"fab provision --yes lets it join anew; its old data is kept in {plane.kept_data}"
         problems.append(Problem(what, name, advice))
     return tuple(problems)

@@ -17,6 +17,8 @@ from provision.recovery import generations
 
 #: In the identity's folder.
 FILE = "recovery.json"
+#: In the identity's folder: the list of recoveries. The nodes that know the last one may be gone with it.
+LIST = "recoveries"
 #: The verb that goes on with a recovery.
 VERB = "fab recover"
 
@@ -51,7 +53,7 @@ def under_way(cluster: Cluster, found: Mapping[str, Facts]) -> Recovery | None:
     Where that record is damaged, the controller's counts. The node which is kept gets the record first, and loses it
     first: without it nothing has begun, or all has ended. Other records are left over. PreflightRefused.
     """
-    own = _on_controller(cluster)
+    own = _on_controller(cluster, FILE)
     situation = Situation(cluster, facts=found)
     for name, facts in found.items():
         shown = facts.paths.get(layout.RECOVERY)
@@ -63,8 +65,8 @@ def under_way(cluster: Cluster, found: Mapping[str, Facts]) -> Recovery | None:
     return None
 
 
-def _on_controller(cluster: Cluster) -> bytes:
-    path = cluster.folder / FILE
+def _on_controller(cluster: Cluster, name: str) -> bytes:
+    path = cluster.folder / name
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -102,10 +104,24 @@ def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
 
 def begin(cluster: Cluster, recovery: Recovery) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
+    _write(cluster, FILE, text(recovery).encode())
+
+
+def keep_list(cluster: Cluster, lines: bytes) -> None:
+    """Keep the list of recoveries on the controller, durably. PreflightRefused where that fails."""
+    _write(cluster, LIST, lines)
+
+
+def listed(cluster: Cluster) -> tuple[str, ...]:
+    """Return the list of recoveries that the controller keeps. PreflightRefused if it cannot be read."""
+    return tuple(_on_controller(cluster, LIST).decode(errors="replace").splitlines())
+
+
+def _write(cluster: Cluster, name: str, content: bytes) -> None:
     try:
         with files.locked(cluster.folder.parent):
             files.make_folder(cluster.folder)
-            files.write(cluster.folder / FILE, text(recovery).encode(), 0o600)
+            files.write(cluster.folder / name, content, 0o600)
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error
@@ -113,11 +129,22 @@ def begin(cluster: Cluster, recovery: Recovery) -> None:
 
 def end(cluster: Cluster) -> None:
     """Remove the record: the recovery is over. PreflightRefused where that fails."""
-    if not (cluster.folder / FILE).exists():
+    _remove(cluster, FILE)
+
+
+def forget(cluster: Cluster) -> None:
+    """Remove the record and the list: no node has data of the cluster any more. PreflightRefused where that fails."""
+    _remove(cluster, FILE, LIST)
+
+
+def _remove(cluster: Cluster, *names: str) -> None:
+    there = [path for name in names if (path := cluster.folder / name).exists()]
+    if not there:
         return
     try:
         with files.locked(cluster.folder.parent):
-            (cluster.folder / FILE).unlink(missing_ok=True)
+            for path in there:
+                path.unlink(missing_ok=True)
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error

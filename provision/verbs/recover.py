@@ -80,7 +80,8 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
         raise ConnectionFailed(*survey.unreached)
     migration.refuse(session.cluster, situation.facts)
     restore.refuse(session.cluster, situation.facts)
-    found = outlook.outlook(session.cluster, plane.standings(situation))
+    returned = {name: generations.moment(situation, name) for name in generations.returned(plane, situation)}
+    found = outlook.outlook(session.cluster, plane.standings(situation), returned)
     divided = generations.divided(situation)
     if divided and not keep:
         raise PreflightRefused(*divided)
@@ -156,13 +157,12 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
         raise PreflightRefused(*problems)
     kept = outlook.chosen(found, keep)
     if kept is None:
-        what = f"--keep {keep}: it does not have the cluster's data" if keep else "no node has the cluster's data"
-        raise PreflightRefused(Problem(what, "cluster", "fab restore FILE sets the cluster up from a backup"))
+        raise PreflightRefused(outlook.unchosen(found, keep))
     addresses = dict.fromkeys((*found.silent, *(node.address for node in unreached), *found.emptied))
     gone = tuple(
         LostHost(found.name_of(one), one, session.plane.lost_containers(survey.situation, one)) for one in addresses
     )
-    others = tuple(one.node for one in found.holders if one.node != kept)
+    others = tuple(one.node for one in found.standings if one.holds_data and one.node != kept)
     moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
@@ -180,6 +180,8 @@ def _consent(session: Session, decision: Decision) -> None:
         )
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
+    if given_up := found.returned.get(recovery.keep.name):
+        what += f"; {recovery.keep.name} was given up in the recovery of {given_up}: what came after is lost"
     what += "".join(f"; {one}" for one in decision.doubts)
     noted = "".join(f" Note: {one.what}; {one.advice}." for one in decision.warnings)
     if not session.agreed(f"Recover? It will {what}.{noted}"):
@@ -203,7 +205,7 @@ def _recovered(
     with remotes.lock("recover", run=session.run):
         before = proof.running(remotes)
         record.begin(session.cluster, recovery)
-        _noted(remotes, situation, recovery)
+        _noted(session, remotes, situation, recovery)
         coordinator = plane.open(remotes, situation)
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
@@ -228,12 +230,13 @@ def _staying(situation: Situation, recovery: Recovery) -> Situation:
     return replace(situation, cluster=replace(situation.cluster, nodes=nodes))
 
 
-def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
+def _noted(session: Session, remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
     """Write the record and the list of recoveries on each node, before anything changes there. StepFailed."""
     content, lines = record.text(recovery).encode(), generations.with_recovery(situation.of(recovery.keep), recovery)
     for nodes in _kept_first(remotes, recovery):
         remotes.each(lambda remote: remote.push(content, layout.RECOVERY), nodes)
         remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES), nodes)
+    record.keep_list(session.cluster, lines)
 
 
 def _ended(remotes: Remotes, recovery: Recovery) -> None:

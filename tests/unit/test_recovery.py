@@ -120,6 +120,32 @@ def test_281_a_quorum_is_doubted_where_too_few_members_answer_for_one(
     assert found.is_settled
 
 
+def test_273_a_host_that_was_given_up_is_kept_only_where_it_is_named(tmp_path: Path) -> None:
+    """However much it has seen. It makes no majority with others that were given up."""
+    found = replace(looked_at(tmp_path, "123", "23"), returned={"node3": "2026-01-02T03:04:05Z"})
+    assert [outlook.chosen(found, keep) for keep in ("", "node3")] == [FIVE[1], FIVE[2]]
+    assert outlook.obstacles(found, [], unreached(found)) == ()
+    both = replace(found, returned={"node2": "then", "node3": "then"})
+    assert outlook.chosen(both, "") is None
+    problem = outlook.unchosen(both, "")
+    assert "node2 was given up in the recovery of then" in problem.what
+    assert "--keep NODE" in problem.advice
+
+
+def test_273_the_controller_knows_of_a_recovery_when_the_node_that_was_kept_is_gone(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node2="a")
+    decided = recovery(situation.cluster, "node2")
+    record.keep_list(situation.cluster, generations.with_recovery(situation.facts["node2"], decided))
+    known = replace(situation, recoveries=record.listed(situation.cluster))
+    assert generations.returned(PLANE, situation) == ("node1",)
+    assert generations.returned(PLANE, known) == ("node1", "node2")
+    assert generations.moment(known, "node2") == decided.moment
+    elsewhere = replace(situation, recoveries=("another line", "and one more"))
+    assert generations.all_lines(elsewhere) == generations.all_lines(situation)
+    record.forget(situation.cluster)
+    assert record.listed(situation.cluster) == ()
+
+
 # The record
 
 

@@ -338,6 +338,16 @@ def test_283_other_members_that_answer_are_stopped_and_their_data_put_aside(tmp_
     assert changes.index(stopped) < changes.index(forced)
 
 
+def test_276_a_controller_without_the_authorities_recovers_nothing(tmp_path: Path) -> None:
+    """It is refused before anything is written."""
+    whole = planned_sample(tmp_path)
+    elsewhere = replace(whole.cluster, path=tmp_path / "elsewhere" / "inventory.yml")
+    elsewhere.path.parent.mkdir()
+    situation = with_identity(left(replace(whole, cluster=elsewhere), "node2"), Identity.read(elsewhere))
+    with pytest.raises(PreflightRefused, match="does not hold the authorities that made the nodes' certificates"):
+        make_plan(PLANE.recovering(recovery(whole.cluster, "node2")), situation)
+
+
 # Who is shut out
 
 
@@ -428,6 +438,18 @@ def test_276_a_controller_that_was_killed_while_it_made_the_authority(tmp_path: 
     identity = pki.shut_out(cluster, "ab12")
     assert identity.missing() == ()
     assert pki.has_shut_out(cluster, "ab12")
+
+
+def test_284_pinned_leaves_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """Without them, the old authority would be trusted again."""
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    pki.shut_out(cluster, "ab12")
+    place = cluster.folder / Authority.CLIENT / "pinned.crt"
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(PreflightRefused, match=r"pinned\.crt: cannot be read"):
+        Identity.read(cluster)
 
 
 def test_284_not_in_a_later_step_of_a_rotation(tmp_path: Path) -> None:

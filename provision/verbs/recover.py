@@ -215,7 +215,7 @@ def _recovered(
             raise StepFailed(*map(_to_go_on, error.problems)) from None
         finally:
             coordinator.close()
-        if not any(failures(outcomes)):
+        if not _goes_on(outcomes):
             _ended(remotes, recovery)
             record.end(session.cluster)
     took = time.monotonic() - began
@@ -265,15 +265,21 @@ def _report(
     outcomes: tuple[Outcome, ...] = (),
 ) -> Report:
     bad = any(failures(outcomes))
+    failed = "; but a proof failed" + (f", and {record.VERB} goes on" if _goes_on(outcomes) else "")
     return Report(
         "recover",
-        f"{summary}; but a proof failed, and {record.VERB} may be run again" if bad else summary,
+        summary + (failed if bad else ""),
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=todo.changes,
         outcomes=outcomes,
         tables=(_standings(found), _lost(recovery)),
         warnings=warnings,
     )
+
+
+def _goes_on(outcomes: tuple[Outcome, ...]) -> bool:
+    """Say whether the recovery has not ended: there is no quorum."""
+    return any(one.check == proof.QUORUM for one in failures(outcomes))
 
 
 def _standings(found: Outlook) -> Table:

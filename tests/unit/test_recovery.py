@@ -23,7 +23,7 @@ from provision.planes.etcd.local import local, with_identity
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
-from provision.recovery import generations, outlook, record
+from provision.recovery import generations, outlook, proof, record
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
 WORKER = node("node6", "192.0.2.6", member=False)
@@ -276,6 +276,17 @@ def test_282_all_nodes_that_are_left_get_the_list_of_the_one_that_is_kept(tmp_pa
     assert [line.split()[0] for line in content.decode().splitlines()] == ["a", "b", "ab12"]
     again = replace(situation.facts["node1"], paths={layout.RECOVERIES: text(content.decode())})
     assert generations.with_recovery(again, decided) == content
+
+
+# The proof
+
+
+def test_276_a_container_that_restarts_by_itself_keeps_no_recovery_from_ending() -> None:
+    before = {"node1": {"1": "/web then", "2": "/db then"}}
+    now = {"node1": {"1": "/web then", "2": "/db now"}}
+    (seen,) = proof.containers(before, now)
+    assert (seen.status, "db" in seen.evidence, "web" in seen.evidence) == ("warning", True, False)
+    assert [one.status for one in proof.containers(before, before)] == ["passed"]
 
 
 # The store

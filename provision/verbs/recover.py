@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,11 +15,10 @@ from provision.core.outcome import Outcome, failures
 from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
-from provision.core.table import Table
 from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.inventory.model import Node
 from provision.migration import record as migration
-from provision.recovery import generations, outlook, proof, record
+from provision.recovery import generations, outlook, proof, record, tables
 from provision.recovery.outlook import Outlook
 from provision.remote import Remotes
 from provision.report import Report
@@ -42,6 +42,13 @@ class Decision:
     #: Whether the recovery has begun, and why it is asked for again.
     begun: bool
     doubts: tuple[str, ...] = ()
+    unreached: tuple[Problem, ...] = ()
+
+    @property
+    def choice(self) -> tuple[object, ...]:
+        """What a yes is given to."""
+        one = self.recovery
+        return one.keep, one.addresses, frozenset(one.others), self.doubts, one.identity if self.begun else ""
 
     @property
     def unasked(self) -> bool:
@@ -57,17 +64,13 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
             if found.is_settled or not _settles(session, found):
                 return _nothing_to_do(session, found, survey, plan=plan)
             return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
-        recovery, situation = decision.recovery, decision.situation
-        plane = session.plane.recovering(recovery)
-        todo = engine.make_plan(plane, situation)
-        warnings = (*decision.warnings, *survey.unreached)
+        todo = engine.make_plan(session.plane.recovering(decision.recovery), decision.situation)
         if plan:
-            return _report(found, recovery, todo, warnings, f"{recovery.keep.name} would go on; nothing is changed yet")
-        if yes or decision.unasked:
-            remotes = survey.remotes.only(situation.facts)
-            return _recovered(session, found, recovery, situation, todo, warnings, remotes)
+            would = f"{decision.recovery.keep.name} would go on; nothing is changed yet"
+            return _report(decision, todo, would)
+    if not (yes or decision.unasked):
         _consent(session, decision)
-    return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
+    return _recovered(session, decision, lost, keep)
 
 
 def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
@@ -80,8 +83,7 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
         raise ConnectionFailed(*survey.unreached)
     migration.refuse(session.cluster, situation.facts)
     restore.refuse(session.cluster, situation.facts)
-    returned = {name: generations.moment(situation, name) for name in generations.returned(plane, situation)}
-    found = outlook.outlook(session.cluster, plane.standings(situation), returned)
+    found = _outlook(session, survey)
     divided = generations.divided(situation)
     if divided and not keep:
         raise PreflightRefused(*divided)
@@ -89,12 +91,21 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
     if begun and keep in ("", begun.keep.name):
         left = _of_those_left(situation, begun)
         warnings = plane.recovering(begun).warnings(left)
-        return found, Decision(found, begun, left, warnings, True, outlook.doubts(found, begun, _back(session, survey)))
+        doubts = outlook.doubts(found, begun, _back(session, survey))
+        return found, Decision(found, begun, left, warnings, True, doubts, survey.unreached)
     if begun is None and found.has_quorum and not divided:
         return found, None
     recovery = _decided(session, survey, found, lost, keep)
     left = _of_those_left(situation, recovery)
-    return found, Decision(found, recovery, left, plane.recovering(recovery).warnings(left), False)
+    warnings = plane.recovering(recovery).warnings(left)
+    return found, Decision(found, recovery, left, warnings, False, unreached=survey.unreached)
+
+
+def _outlook(session: Session, survey: Survey) -> Outlook:
+    """Return what the nodes that answer know; those that were given up are named."""
+    plane, situation = session.plane, survey.situation
+    returned = {name: generations.moment(situation, name) for name in generations.returned(plane, situation)}
+    return outlook.outlook(session.cluster, plane.standings(situation), returned)
 
 
 def _back(session: Session, survey: Survey) -> frozenset[str]:
@@ -110,7 +121,7 @@ def _settles(session: Session, found: Outlook) -> bool:
 
     def settled() -> bool:
         with session.partial_survey() as survey:
-            return outlook.outlook(session.cluster, session.plane.standings(survey.situation)).is_settled
+            return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
 
@@ -137,7 +148,7 @@ def _nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bo
     return Report(
         "recover",
         f"nothing to recover: {who} has a quorum{beyond}",
-        tables=(_standings(found),),
+        tables=(tables.left(found),),
         warnings=(*silent, *(left_over if plan else ())),
     )
 
@@ -190,26 +201,32 @@ def _consent(session: Session, decision: Decision) -> None:
         raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *decision.warnings)
 
 
-def _recovered(
-    session: Session,
-    found: Outlook,
-    recovery: Recovery,
-    situation: Situation,
-    todo: Plan,
-    warnings: tuple[Problem, ...],
-    remotes: Remotes,
-) -> Report:
-    """Record the decision, carry it out, prove the result, and end the record."""
+def agreed(shown: Decision, now: Decision | None) -> Situation:
+    """Return what is found now, if the yes was given to that. PreflightRefused."""
+    if now is None or now.choice != shown.choice:
+        what = "other hosts answer by now than when this recovery was shown, or they hold other data"
+        raise PreflightRefused(Problem(what, "cluster", f"nothing was changed; {record.VERB} looks again"))
+    return now.situation
+
+
+def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str) -> Report:
+    """Look again under the lock; record the decision, carry it out, prove the result, and end the record."""
     began = time.monotonic()
+    recovery = shown.recovery
     plane = session.plane.recovering(recovery)
-    with remotes.lock("recover", run=session.run):
+    with ExitStack() as held:
+        remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
+        held.enter_context(remotes.lock("recover", run=session.run))
+        with session.partial_survey() as survey:
+            situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
+        todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)
         record.begin(session.cluster, recovery)
         _noted(session, remotes, situation, recovery)
         coordinator = plane.open(remotes, situation)
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
-            kept = next((one.networks for one in found.standings if one.node == recovery.keep), frozenset())
+            kept = next((one.networks for one in shown.found.standings if one.node == recovery.keep), frozenset())
             outcomes = proof.proven(_staying(situation, recovery), coordinator, before, kept)
         except StepFailed as error:
             raise StepFailed(*map(_to_go_on, error.problems)) from None
@@ -221,7 +238,7 @@ def _recovered(
     took = time.monotonic() - began
     copied = f", and its data from before in {plane.copied_data}" if plane.copied_data else ""
     summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster{copied}; next: {NEXT}"
-    return _report(found, recovery, todo, warnings, summary, outcomes)
+    return _report(shown, todo, summary, outcomes)
 
 
 def _staying(situation: Situation, recovery: Recovery) -> Situation:
@@ -256,14 +273,7 @@ def _to_go_on(problem: Problem) -> Problem:
     return replace(problem, advice=advice if record.VERB in advice else f"{record.VERB} goes on from here; {advice}")
 
 
-def _report(
-    found: Outlook,
-    recovery: Recovery,
-    todo: Plan,
-    warnings: tuple[Problem, ...],
-    summary: str,
-    outcomes: tuple[Outcome, ...] = (),
-) -> Report:
+def _report(decision: Decision, todo: Plan, summary: str, outcomes: tuple[Outcome, ...] = ()) -> Report:
     bad = any(failures(outcomes))
     failed = "; but a proof failed" + (f", and {record.VERB} goes on" if _goes_on(outcomes) else "")
     return Report(
@@ -272,31 +282,11 @@ def _report(
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=todo.changes,
         outcomes=outcomes,
-        tables=(_standings(found), _lost(recovery)),
-        warnings=warnings,
+        tables=(tables.left(decision.found), tables.lost(decision.recovery)),
+        warnings=(*decision.warnings, *decision.unreached),
     )
 
 
 def _goes_on(outcomes: tuple[Outcome, ...]) -> bool:
     """Say whether the recovery has not ended: there is no quorum."""
     return any(one.check == proof.QUORUM for one in failures(outcomes))
-
-
-def _standings(found: Outlook) -> Table:
-    rows = tuple(
-        (
-            one.node.name,
-            "yes" if one.holds_data else "no",
-            "yes" if one.has_quorum else "no",
-            ", ".join(sorted(one.networks)),
-            one.told,
-        )
-        for one in found.standings
-    )
-    silent = tuple((found.name_of(one), "?", "?", "", "does not answer") for one in found.silent)
-    return Table("left", "Who is left", ("node", "data", "quorum", "networks", "told"), rows + silent)
-
-
-def _lost(recovery: Recovery) -> Table:
-    rows = tuple((one.name, one.address, ", ".join(one.containers)) for one in recovery.lost)
-    return Table("lost", "Lost", ("host", "address", "containers"), rows)

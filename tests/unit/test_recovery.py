@@ -24,6 +24,7 @@ from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
 from provision.recovery import generations, outlook, proof, record
+from provision.verbs.recover import Decision, agreed
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
 WORKER = node("node6", "192.0.2.6", member=False)
@@ -225,6 +226,25 @@ def test_276_a_recovery_that_has_begun_asks_again_where_others_are_back_or_have_
     leading = tuple(replace(one, has_quorum=one.node in FIVE[:2]) for one in found.standings)
     (said,) = outlook.doubts(replace(found, standings=leading), begun, {"node1"})
     assert said.startswith("node2: at work with a quorum")
+
+
+def test_276_a_yes_is_to_what_was_shown(tmp_path: Path) -> None:
+    """Who is kept, who is lost, whose data is put aside. The recovery has its identity from what was shown."""
+    situation = planned_sample(tmp_path)
+    decided = recovery(situation.cluster, "node2")
+    shown = Decision(looked_at(tmp_path, "12", "1"), decided, situation, (), False)
+    now = replace(situation, recorded=True)
+    assert agreed(shown, replace(shown, recovery=replace(decided, identity="cd34"), situation=now)) is now
+    for other in (
+        None,
+        replace(shown, recovery=replace(decided, keep=FIVE[1])),
+        replace(shown, recovery=replace(decided, lost=())),
+        replace(shown, recovery=replace(decided, others=(FIVE[2],))),
+        replace(shown, begun=True),
+        replace(shown, doubts=("node2: back with its data",)),
+    ):
+        with pytest.raises(PreflightRefused, match=r"other hosts answer by now(.|\n)*nothing was changed"):
+            agreed(shown, other)
 
 
 # Who was away

@@ -62,7 +62,7 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
             if found.is_settled or not _settles(session, found):
-                return _nothing_to_do(session, found, survey, plan=plan)
+                return nothing_to_do(session, found, survey, plan=plan)
             return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
         todo = engine.make_plan(session.plane.recovering(decision.recovery), decision.situation)
         if plan:
@@ -134,7 +134,7 @@ def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
     return replace(situation, cluster=replace(cluster, nodes=nodes), facts=left)
 
 
-def _nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bool) -> Report:
+def nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bool) -> Report:
     """Return the report that a majority lives, and what to do with hosts that do not answer.
 
     Records of recoveries that are over are removed.
@@ -149,7 +149,7 @@ def _nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bo
         "recover",
         f"nothing to recover: {who} has a quorum{beyond}",
         tables=(tables.left(found),),
-        warnings=(*silent, *(left_over if plan else ())),
+        warnings=(*silent, *generations.warnings(session.plane, survey.situation), *(left_over if plan else ())),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cluster_sample import answering, lines, planned, planned_sample, store_member
@@ -24,7 +26,10 @@ from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
 from provision.recovery import generations, outlook, proof, record
-from provision.verbs.recover import Decision, agreed
+from provision.remote import Login, Remotes
+from provision.remote.connection import Gateways
+from provision.verbs.recover import Decision, agreed, nothing_to_do
+from provision.verbs.session import Survey
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
 WORKER = node("node6", "192.0.2.6", member=False)
@@ -145,6 +150,16 @@ def test_273_the_controller_knows_of_a_recovery_when_the_node_that_was_kept_is_g
     assert generations.all_lines(elsewhere) == generations.all_lines(situation)
     record.forget(situation.cluster)
     assert record.listed(situation.cluster) == ()
+
+
+def test_273_recover_says_who_has_returned_where_there_is_nothing_to_recover(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab", node2="a")
+    session: Any = SimpleNamespace(cluster=situation.cluster, plane=PLANE)
+    survey = Survey(Remotes((), Gateways(Login())), situation, (), ())
+    found = outlook.outlook(situation.cluster, PLANE.standings(situation))
+    report = nothing_to_do(session, found, survey, plan=True)
+    assert [one.where for one in report.warnings] == ["node2"]
+    assert "given up in the recovery of momentb" in report.warnings[0].what
 
 
 # The record

@@ -122,6 +122,16 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
         )
         flags = " ".join(f"--lost {name}" for name in unnamed)
         problems.append(Problem(what, "cluster", f"bring them back; or, if they are lost for good, add {flags}"))
+    others = (node for node in found.cluster.nodes if node.name in unreached and node.address not in found.members)
+    problems += [
+        Problem(
+            "no answer, and no member: its containers may be at work, and others would get their names and addresses",
+            node.name,
+            f"bring it back; or, if it is lost for good, add --lost {node.name}",
+        )
+        for node in others
+        if node.name not in lost and node.address not in lost
+    ]
     return tuple(problems)
 
 

@@ -54,7 +54,7 @@ def under_way(cluster: Cluster, found: Mapping[str, Facts]) -> Recovery | None:
     first: without it nothing has begun, or all has ended. Other records are left over. PreflightRefused.
     """
     own = _on_controller(cluster, FILE)
-    situation = Situation(cluster, facts=found)
+    situation = Situation(cluster, facts=found, recoveries=listed(cluster))
     for name, facts in found.items():
         shown = facts.paths.get(layout.RECOVERY)
         for content in (shown.text or "", own) if shown else ():

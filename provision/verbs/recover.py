@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -58,7 +58,7 @@ class Decision:
 
 def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool) -> Report:
     """Look who is left; show who is kept and what is lost; after a yes, go on with those that are left."""
-    with session.partial_survey() as survey:
+    with _survey(session) as survey:
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
             if found.is_settled or not _settles(session, found):
@@ -71,6 +71,14 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
     if not (yes or decision.unasked):
         _consent(session, decision)
     return _recovered(session, decision, lost, keep)
+
+
+@contextmanager
+def _survey(session: Session) -> Iterator[Survey]:
+    """Ask all nodes. Those that the controller knows to be given up say nothing of the cluster."""
+    with session.partial_survey() as survey:
+        situation = replace(survey.situation, recoveries=record.listed(session.cluster))
+        yield replace(survey, situation=generations.of_those_present(session.plane, situation))
 
 
 def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
@@ -120,7 +128,7 @@ def _settles(session: Session, found: Outlook) -> bool:
     session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
 
     def settled() -> bool:
-        with session.partial_survey() as survey:
+        with _survey(session) as survey:
             return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
@@ -217,7 +225,7 @@ def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str
     with ExitStack() as held:
         remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
         held.enter_context(remotes.lock("recover", run=session.run))
-        with session.partial_survey() as survey:
+        with _survey(session) as survey:
             situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
         todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)

@@ -182,8 +182,7 @@ class Session:
         kept = {plane: plane.local(self.cluster) for plane in self.candidates}
         kept = dict(sorted(kept.items(), key=lambda one: bool(one[1][1])))
         recorded = planes.recorded(self.cluster) is not None
-        start = Situation(self.cluster, recorded=recorded, recoveries=recovery.listed(self.cluster))
-        starts = {plane: replace(start, local=local) for plane, (local, _) in kept.items()}
+        starts = {plane: Situation(self.cluster, local, recorded=recorded) for plane, (local, _) in kept.items()}
         return starts, {plane: problems for plane, (_, problems) in kept.items()}
 
     def _asked(

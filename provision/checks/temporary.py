@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from provision.checks.probes import gone
 from provision.checks.proof import Proof
+from provision.core.plane import Coordinator
 from provision.facts import RUN_LABEL
 from provision.inventory.model import Node
 from provision.network.subnets import ipv4, subnets_of
@@ -69,7 +70,7 @@ class Temporary:
 @contextmanager
 def temporary(proof: Proof) -> Iterator[Temporary]:
     """Yield a network that can be created, and remove it at the end."""
-    subnet = _spare(proof)
+    subnet = spare(proof.coordinator, proof.cluster.nodes)
     one = Temporary(proof, f"probe-{proof.run}-{secrets.token_hex(3)}", subnet)
     with proof.coordinator.cleaning_up_after(subnet):
         try:
@@ -78,8 +79,9 @@ def temporary(proof: Proof) -> Iterator[Temporary]:
             one.remove()
 
 
-def _spare(proof: Proof) -> IPv4Network:
-    used = [subnet for found in in_parallel(partial(_used, proof), proof.cluster.nodes) for subnet in found]
+def spare(coordinator: Coordinator, nodes: Sequence[Node]) -> IPv4Network:
+    """Return a subnet that overlaps no network and no route of these nodes. APIError if a Docker does not list them."""
+    used = [subnet for found in in_parallel(partial(_used, coordinator), nodes) for subnet in found]
     return next(subnet for subnet in candidates(secrets.token_hex(4)) if not any(map(subnet.overlaps, used)))
 
 
@@ -91,10 +93,10 @@ def candidates(seed: str) -> Iterator[IPv4Network]:
         yield from subnets
 
 
-def _used(proof: Proof, node: Node) -> list[IPv4Network]:
+def _used(coordinator: Coordinator, node: Node) -> list[IPv4Network]:
     """Return the subnets of a node's networks and routes, without its default route."""
-    networks = proof.coordinator.docker(node).api.networks()
-    routes = proof.coordinator.remotes[node.name].run(_ROUTES, what="reading the routes").stdout.splitlines()
+    networks = coordinator.docker(node).api.networks()
+    routes = coordinator.remotes[node.name].run(_ROUTES, what="reading the routes").stdout.splitlines()
     targets = (ipv4(line.split()[0]) for line in routes if line.strip())
     return [
         *(subnet for network in networks for subnet in subnets_of(network)),

@@ -7,18 +7,21 @@ the cluster, was given up, and has returned: what its data says of the cluster c
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from provision import layout
 from provision.core.phase import Phase
 from provision.core.plane import Plane
 from provision.core.recovery import Recovery
+from provision.core.resource import Difference, Resource
 from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts, Question
 from provision.inventory.model import Node
-from provision.resources import File, Resource
+from provision.resources import File
 
+#: On a node: no recovery is under way. Its line in the list of recoveries stays.
+CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
 #: What every node is asked.
 QUESTION = Question(
     paths=(layout.RECOVERIES, layout.RECOVERY),
@@ -34,8 +37,10 @@ def lines(facts: Facts) -> tuple[str, ...]:
 
 
 def all_lines(situation: Situation) -> tuple[str, ...]:
-    """Return the longest list that a node has."""
-    return max(map(lines, situation.facts.values()), key=len, default=())
+    """Return the longest list that a node has, or the controller's, where that goes on from it."""
+    longest = max(map(lines, situation.facts.values()), key=len, default=())
+    goes_on = situation.recoveries[: len(longest)] == longest
+    return situation.recoveries if goes_on else longest
 
 
 def given_up(situation: Situation) -> tuple[str, ...]:
@@ -62,6 +67,11 @@ def returned(plane: Plane, situation: Situation) -> tuple[str, ...]:
     )
 
 
+def moment(situation: Situation, name: str) -> str:
+    """Return when a host that has returned was given up, in ISO 8601, UTC."""
+    return "".join(all_lines(situation)[len(lines(situation.facts[name]))].split()[1:2])
+
+
 def divided(situation: Situation) -> tuple[Problem, ...]:
     """Say that nodes were part of different recoveries: there are two clusters, and a person chooses one."""
     longest = all_lines(situation)
@@ -81,11 +91,9 @@ def of_those_present(plane: Plane, situation: Situation) -> Situation:
 
 def warnings(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
     """Say which nodes have returned, and how they join again."""
-    longest = all_lines(situation)
     problems = []
     for name in returned(plane, situation):
-        moment = longest[len(lines(situation.facts[name]))].split()[1:2]
-        what = f"this host was given up in the recovery of {''.join(moment)}: its old data is not let in"
+        what = f"this host was given up in the recovery of {moment(situation, name)}: its old data is not let in"
         advice = f"fab provision --yes lets it join anew; its old data is kept in {plane.kept_data}"
         problems.append(Problem(what, name, advice))
     return tuple(problems)
@@ -97,14 +105,31 @@ def refuse_divided(situation: Situation) -> None:
         raise PreflightRefused(*problems)
 
 
+@dataclass(frozen=True)
+class NoRecord(Resource):
+    """No record of a recovery. While one is under way, nothing is provisioned: a record is left over then."""
+
+    @property
+    def name(self) -> str:
+        """`record of a recovery`."""
+        return "record of a recovery"
+
+    def compare(self, facts: Facts) -> Difference | None:
+        """Whether there is one."""
+        return Difference("remove") if layout.RECOVERY in facts.paths else None
+
+    def apply(self, difference: Difference) -> str:
+        """Remove it, durably."""
+        return CLEAN
+
+
 class Generations(Phase):
     """Every node has the list of recoveries, once there was one; a node takes it when its old data is put aside."""
 
     name = "recoveries"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the list, if a node has it."""
-        longest = all_lines(situation)
-        if not longest:
-            return ()
-        return (File(layout.RECOVERIES, "".join(f"{line}\n" for line in longest).encode(), 0o600),)
+        """Return the list, if a node has it, and that no record is left over, where one is."""
+        longest = "".join(f"{line}\n" for line in all_lines(situation)).encode()
+        over = (NoRecord(),) if layout.RECOVERY in situation.of(node).paths else ()
+        return (*over, File(layout.RECOVERIES, longest, 0o600)) if longest else over

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from provision.core.membership import majority
-from provision.core.recovery import ADVICE, Standing
+from provision.core.recovery import ADVICE, Recovery, Standing
 from provision.errors import Problem
 from provision.inventory.model import Cluster, Node
 
@@ -20,6 +21,8 @@ class Outlook:
     standings: tuple[Standing, ...]
     #: The addresses of the members, as the nodes that answer list them; or else of the inventory's.
     members: tuple[str, ...]
+    #: When each node that has returned was given up, by its name.
+    returned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_quorum(self) -> bool:
@@ -42,9 +45,10 @@ class Outlook:
     def holders(self) -> tuple[Standing, ...]:
         """The nodes that answer and have the cluster's data, the best one first: it has seen most changes.
 
-        Nodes that were part of different recoveries cannot be compared like this: `generations.divided`.
+        Nodes that were part of different recoveries cannot be compared like this: `generations.divided`. What a node
+        has that was given up is from before a recovery, and counts no more.
         """
-        found = [one for one in self.standings if one.holds_data]
+        found = [one for one in self.standings if one.holds_data and one.node.name not in self.returned]
         return tuple(sorted(found, key=lambda one: (-one.progress, -len(one.networks))))
 
     @property
@@ -80,12 +84,16 @@ class Outlook:
         return tuple(sorted(frozenset().union(*(one.networks for one in self.standings)) - own))
 
 
-def outlook(cluster: Cluster, standings: Sequence[Standing]) -> Outlook:
+def outlook(
+    cluster: Cluster, standings: Sequence[Standing], returned: Mapping[str, str] = MappingProxyType({})
+) -> Outlook:
     """Return what the nodes that answer know. The longest list of members counts: a forced member lists itself."""
     listed = max((one.members for one in standings), key=len, default=())
     order = [node.address for node in cluster.hosts]
     ordered = sorted(listed, key=lambda address: order.index(address) if address in order else len(order))
-    return Outlook(cluster, tuple(standings), tuple(ordered) or tuple(node.address for node in cluster.members))
+    return Outlook(
+        cluster, tuple(standings), tuple(ordered) or tuple(node.address for node in cluster.members), returned
+    )
 
 
 def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str], keep: str = "") -> tuple[Problem, ...]:
@@ -114,6 +122,16 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
         )
         flags = " ".join(f"--lost {name}" for name in unnamed)
         problems.append(Problem(what, "cluster", f"bring them back; or, if they are lost for good, add {flags}"))
+    others = (node for node in found.cluster.nodes if node.name in unreached and node.address not in found.members)
+    problems += [
+        Problem(
+            "no answer, and no member: its containers may be at work, and others would get their names and addresses",
+            node.name,
+            f"bring it back; or, if it is lost for good, add --lost {node.name}",
+        )
+        for node in others
+        if node.name not in lost and node.address not in lost
+    ]
     return tuple(problems)
 
 
@@ -129,6 +147,37 @@ def without(cluster: Cluster, silent: Collection[str]) -> tuple[Problem, ...]:
 
 
 def chosen(found: Outlook, keep: str) -> Node | None:
-    """Return the node that is kept: the one of this name, or the best; None if no node has the cluster's data."""
-    wanted = [one.node for one in found.holders if keep in ("", one.node.name)]
-    return wanted[0] if wanted else None
+    """Return the node that is kept: the one of this name, or the best; None if no node has the cluster's data.
+
+    A node that was given up is kept only where it is named.
+    """
+    named = [one for one in found.standings if one.holds_data and one.node.name == keep]
+    return next((one.node for one in (named if keep else found.holders)), None)
+
+
+def unchosen(found: Outlook, keep: str) -> Problem:
+    """Say why no node can be kept."""
+    if keep:
+        what = f"--keep {keep}: it does not have the cluster's data"
+    elif found.returned:
+        given_up = ", ".join(f"{name} was given up in the recovery of {when}" for name, when in found.returned.items())
+        what = f"no node that answers has the cluster's data as it was in the end: {given_up}"
+        advice = "bring back a host that was left then; or --keep NODE goes on from before, and what came after is lost"
+        return Problem(what, "cluster", advice)
+    else:
+        what = "no node has the cluster's data"
+    return Problem(what, "cluster", "fab restore FILE sets the cluster up from a backup")
+
+
+def doubts(found: Outlook, begun: Recovery, holding: Collection[str]) -> tuple[str, ...]:
+    """Say what speaks against going on unasked with a recovery that has begun.
+
+    `holding`: the names of nodes that answer and have data of the cluster.
+    """
+    back = [name for one in begun.lost if (name := found.name_of(one.address)) in holding]
+    leading = [one.node.name for one in found.standings if one.has_quorum and one.node != begun.keep]
+    said = (
+        (back, "back with its data, and given up in the recovery that has begun"),
+        (leading, "at work with a quorum, which the recovery that has begun ends"),
+    )
+    return tuple(f"{', '.join(names)}: {what}" for names, what in said if names)

@@ -8,17 +8,19 @@ from dataclasses import asdict
 
 from provision import layout
 from provision.core.recovery import LostHost, Recovery
+from provision.core.situation import Situation
 from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Cluster
 from provision.pki import files
+from provision.recovery import generations
 
 #: In the identity's folder.
 FILE = "recovery.json"
+#: In the identity's folder: the list of recoveries. The nodes that know the last one may be gone with it.
+LIST = "recoveries"
 #: The verb that goes on with a recovery.
 VERB = "fab recover"
-#: On a node: the recovery is over. Its line in the list of recoveries stays.
-CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
 
 
 def text(recovery: Recovery) -> str:
@@ -33,43 +35,65 @@ def text(recovery: Recovery) -> str:
     return json.dumps(there, indent=1) + "\n"
 
 
-def parsed(content: str | bytes, cluster: Cluster, where: str) -> Recovery:
-    """Return the recovery from its record. PreflightRefused if that is damaged or names a node that is not there."""
+def parsed(content: str | bytes, cluster: Cluster) -> Recovery | None:
+    """Return the recovery from its record; None if that is damaged, or names a node that the inventory does not."""
     nodes = {node.name: node for node in cluster.nodes}
     try:
         there = json.loads(content)
         lost = tuple(LostHost(one["name"], one["address"], tuple(one["containers"])) for one in there["lost"])
         others = tuple(nodes[name] for name in there["others"])
         return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]))
-    except (ValueError, LookupError, TypeError) as error:
-        advice = f"each node that is left has a copy: {layout.RECOVERY}; the inventory has to name these nodes"
-        raise PreflightRefused(Problem(f"is no record of a recovery: {error}", where, advice)) from error
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def under_way(cluster: Cluster, found: Mapping[str, Facts]) -> Recovery | None:
-    """Return the recovery that is under way, by the controller's record or a node's. PreflightRefused."""
-    path = cluster.folder / FILE
+    """Return the recovery that is under way: the last one that any node knows, by the record of the node it keeps.
+
+    Where that record is damaged, the controller's counts. The node which is kept gets the record first, and loses it
+    first: without it nothing has begun, or all has ended. Other records are left over. PreflightRefused.
+    """
+    own = _on_controller(cluster, FILE)
+    situation = Situation(cluster, facts=found, recoveries=listed(cluster))
+    for name, facts in found.items():
+        shown = facts.paths.get(layout.RECOVERY)
+        for content in (shown.text or "", own) if shown else ():
+            there = parsed(content, cluster)
+            last = (generations.lines(facts)[-1:], generations.all_lines(situation)[-1:])
+            if there and there.keep.name == name and last == ((there.line,), (there.line,)):
+                return there
+    return None
+
+
+def _on_controller(cluster: Cluster, name: str) -> bytes:
+    path = cluster.folder / name
     try:
-        return parsed(path.read_bytes(), cluster, str(path))
+        return path.read_bytes()
     except FileNotFoundError:
-        pass
+        return b""
     except OSError as error:
         raise PreflightRefused(Problem(f"cannot be read: {error}", str(path))) from error
-    shown = ((name, facts.paths[layout.RECOVERY].text) for name, facts in found.items() if _has_record(facts))
-    return next((parsed(content, cluster, f"{name}: {layout.RECOVERY}") for name, content in shown if content), None)
-
-
-def _has_record(facts: Facts) -> bool:
-    return layout.RECOVERY in facts.paths
 
 
 def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
     """Say that a recovery is under way, if it is, and what to run."""
     if (cluster.folder / FILE).exists():
         return (Problem("a recovery is under way", "cluster", f"{VERB} ends it"),)
+    there = under_way(cluster, found)
     advice = f"{VERB} ends it, best from the controller that began it"
-    names = [name for name, facts in found.items() if _has_record(facts)]
-    return tuple(Problem("a recovery is under way, by this node's record", name, advice) for name in names)
+    what = "a recovery is under way, by this node's record"
+    return (Problem(what, there.keep.name, advice),) if there else ()
+
+
+def left_over(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
+    """Name the nodes with the record of a recovery that is not under way. It counts for nothing."""
+    there = under_way(cluster, found)
+    what = "the record of a recovery is damaged, or left over from one that has ended: it counts for nothing"
+    return tuple(
+        Problem(what, name, f"fab provision or {VERB} removes it: {layout.RECOVERY}")
+        for name, facts in found.items()
+        if layout.RECOVERY in facts.paths and there is None
+    )
 
 
 def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
@@ -80,10 +104,24 @@ def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
 
 def begin(cluster: Cluster, recovery: Recovery) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
+    _write(cluster, FILE, text(recovery).encode())
+
+
+def keep_list(cluster: Cluster, lines: bytes) -> None:
+    """Keep the list of recoveries on the controller, durably. PreflightRefused where that fails."""
+    _write(cluster, LIST, lines)
+
+
+def listed(cluster: Cluster) -> tuple[str, ...]:
+    """Return the list of recoveries that the controller keeps. PreflightRefused if it cannot be read."""
+    return tuple(_on_controller(cluster, LIST).decode(errors="replace").splitlines())
+
+
+def _write(cluster: Cluster, name: str, content: bytes) -> None:
     try:
         with files.locked(cluster.folder.parent):
             files.make_folder(cluster.folder)
-            files.write(cluster.folder / FILE, text(recovery).encode(), 0o600)
+            files.write(cluster.folder / name, content, 0o600)
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error
@@ -91,11 +129,22 @@ def begin(cluster: Cluster, recovery: Recovery) -> None:
 
 def end(cluster: Cluster) -> None:
     """Remove the record: the recovery is over. PreflightRefused where that fails."""
-    if not (cluster.folder / FILE).exists():
+    _remove(cluster, FILE)
+
+
+def forget(cluster: Cluster) -> None:
+    """Remove the record and the list: no node has data of the cluster any more. PreflightRefused where that fails."""
+    _remove(cluster, FILE, LIST)
+
+
+def _remove(cluster: Cluster, *names: str) -> None:
+    there = [path for name in names if (path := cluster.folder / name).exists()]
+    if not there:
         return
     try:
         with files.locked(cluster.folder.parent):
-            (cluster.folder / FILE).unlink(missing_ok=True)
+            for path in there:
+                path.unlink(missing_ok=True)
             files.sync_folder(cluster.folder)
     except OSError as error:
         raise files.refused(error, cluster.folder) from error

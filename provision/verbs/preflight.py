@@ -10,6 +10,7 @@ from provision.core.outcome import Outcome, failures
 from provision.errors import Exit
 from provision.network import tunnels
 from provision.recovery import generations
+from provision.recovery import record as recovery
 from provision.report import Report
 from provision.verbs.session import Session, Survey
 from provision.verbs.steps import with_flows
@@ -44,6 +45,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
             *session.plane.warnings(situation),
             *generations.warnings(session.plane, situation),
             *generations.divided(situation),
+            *recovery.left_over(session.cluster, situation.facts),
             *session.plane.outage(situation),
         ),
         times=tuple(session.progress.times.items()),

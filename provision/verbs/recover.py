@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from provision import engine, layout, waiting
@@ -14,10 +15,10 @@ from provision.core.outcome import Outcome, failures
 from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
-from provision.core.table import Table
 from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
+from provision.inventory.model import Node
 from provision.migration import record as migration
-from provision.recovery import generations, outlook, proof, record
+from provision.recovery import generations, outlook, proof, record, tables
 from provision.recovery.outlook import Outlook
 from provision.remote import Remotes
 from provision.report import Report
@@ -29,36 +30,95 @@ SETTLE_SECONDS = 30.0
 NEXT = "a new host at the address of each, or another one in the inventory in its place; then fab provision"
 
 
+@dataclass(frozen=True)
+class Decision:
+    """A recovery that begins or goes on, and what it rests on."""
+
+    found: Outlook
+    recovery: Recovery
+    #: Of the nodes that answer and are not given up.
+    situation: Situation
+    warnings: tuple[Problem, ...]
+    #: Whether the recovery has begun, and why it is asked for again.
+    begun: bool
+    doubts: tuple[str, ...] = ()
+    unreached: tuple[Problem, ...] = ()
+
+    @property
+    def choice(self) -> tuple[object, ...]:
+        """What a yes is given to."""
+        one = self.recovery
+        return one.keep, one.addresses, frozenset(one.others), self.doubts, one.identity if self.begun else ""
+
+    @property
+    def unasked(self) -> bool:
+        """Whether it goes on without a yes: that was given when it began."""
+        return self.begun and not self.doubts
+
+
 def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool) -> Report:
     """Look who is left; show who is kept and what is lost; after a yes, go on with those that are left."""
-    with session.partial_survey() as survey:
-        if not survey.situation.facts:
-            raise ConnectionFailed(*survey.unreached)
-        migration.refuse(session.cluster, survey.situation.facts)
-        restore.refuse(session.cluster, survey.situation.facts)
-        begun = record.under_way(session.cluster, survey.situation.facts)
-        found = outlook.outlook(session.cluster, session.plane.standings(survey.situation))
-        goes_on = begun is not None and keep in ("", begun.keep.name)
-        if begun is None:
-            divided = generations.divided(survey.situation)
-            if divided and not keep:
-                raise PreflightRefused(*divided)
-            if found.has_quorum and not divided:
-                if found.is_settled or not _settles(session, found):
-                    return _nothing_to_do(found, survey)
-                return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
-        recovery = begun if begun and goes_on else _decided(session, survey, found, lost, keep)
-        situation = _of_those_left(survey.situation, recovery)
-        plane = session.plane.recovering(recovery)
-        todo = engine.make_plan(plane, situation)
-        warnings = (*plane.warnings(situation), *survey.unreached)
+    with _survey(session) as survey:
+        found, decision = _looked_at(session, survey, lost, keep)
+        if decision is None:
+            if found.is_settled or not _settles(session, found):
+                return nothing_to_do(session, found, survey, plan=plan)
+            return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
+        todo = engine.make_plan(session.plane.recovering(decision.recovery), decision.situation)
         if plan:
-            return _report(found, recovery, todo, warnings, f"{recovery.keep.name} would go on; nothing is changed yet")
-        if yes or goes_on:
-            remotes = survey.remotes.only(situation.facts)
-            return _recovered(session, found, recovery, situation, todo, warnings, remotes)
-        _consent(session, found, recovery, plane.warnings(situation))
-    return run_recover(session, lost=lost, keep=keep, plan=False, yes=True)  # the answer may have taken a while
+            would = f"{decision.recovery.keep.name} would go on; nothing is changed yet"
+            return _report(decision, todo, would)
+    if not (yes or decision.unasked):
+        _consent(session, decision)
+    return _recovered(session, decision, lost, keep)
+
+
+@contextmanager
+def _survey(session: Session) -> Iterator[Survey]:
+    """Ask all nodes. Those that the controller knows to be given up say nothing of the cluster."""
+    with session.partial_survey() as survey:
+        situation = replace(survey.situation, recoveries=record.listed(session.cluster))
+        yield replace(survey, situation=generations.of_those_present(session.plane, situation))
+
+
+def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
+    """Return who is left, and the recovery that goes on or is proposed; None where there is a quorum.
+
+    A recovery that has begun goes on, unless another node is named to be kept, or there are two clusters by now.
+    """
+    situation, plane = survey.situation, session.plane
+    if not situation.facts:
+        raise ConnectionFailed(*survey.unreached)
+    migration.refuse(session.cluster, situation.facts)
+    restore.refuse(session.cluster, situation.facts)
+    found = _outlook(session, survey)
+    divided = generations.divided(situation)
+    if divided and not keep:
+        raise PreflightRefused(*divided)
+    begun = None if divided else record.under_way(session.cluster, situation.facts)
+    if begun and keep in ("", begun.keep.name):
+        left = _of_those_left(situation, begun)
+        warnings = plane.recovering(begun).warnings(left)
+        doubts = outlook.doubts(found, begun, _back(session, survey))
+        return found, Decision(found, begun, left, warnings, True, doubts, survey.unreached)
+    if begun is None and found.has_quorum and not divided:
+        return found, None
+    recovery = _decided(session, survey, found, lost, keep)
+    left = _of_those_left(situation, recovery)
+    warnings = plane.recovering(recovery).warnings(left)
+    return found, Decision(found, recovery, left, warnings, False, unreached=survey.unreached)
+
+
+def _outlook(session: Session, survey: Survey) -> Outlook:
+    """Return what the nodes that answer know; those that were given up are named."""
+    plane, situation = session.plane, survey.situation
+    returned = {name: generations.moment(situation, name) for name in generations.returned(plane, situation)}
+    return outlook.outlook(session.cluster, plane.standings(situation), returned)
+
+
+def _back(session: Session, survey: Survey) -> frozenset[str]:
+    """Return the names of the nodes that answer and have data of the cluster."""
+    return frozenset(name for name, facts in survey.situation.facts.items() if session.plane.holds_data(facts))
 
 
 def _settles(session: Session, found: Outlook) -> bool:
@@ -68,8 +128,8 @@ def _settles(session: Session, found: Outlook) -> bool:
     session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
 
     def settled() -> bool:
-        with session.partial_survey() as survey:
-            return outlook.outlook(session.cluster, session.plane.standings(survey.situation)).is_settled
+        with _survey(session) as survey:
+            return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
 
@@ -78,21 +138,35 @@ def _of_those_left(situation: Situation, recovery: Recovery) -> Situation:
     """Return the situation with the nodes that answer and are not given up."""
     cluster, facts = situation.cluster, situation.facts
     nodes = tuple(one for one in cluster.nodes if one.name in facts and one.address not in recovery.addresses)
-    if recovery.keep not in nodes:
-        advice = f"bring it back, for the recovery has begun with it; or {record.VERB} --keep NODE, with another one"
-        raise PreflightRefused(Problem("the node that is kept does not answer", recovery.keep.name, advice))
     left = {node.name: facts[node.name] for node in nodes}
     return replace(situation, cluster=replace(cluster, nodes=nodes), facts=left)
 
 
-def _nothing_to_do(found: Outlook, survey: Survey) -> Report:
-    """Return the report that a majority lives, and what to do with hosts that do not answer."""
+def nothing_to_do(session: Session, found: Outlook, survey: Survey, *, plan: bool) -> Report:
+    """Return the report that a majority lives, and what to do with hosts that do not answer.
+
+    Records of recoveries that are over are removed.
+    """
     who = ", ".join(one.node.name for one in found.standings if one.has_quorum)
     silent = tuple(replace(one, advice=f"{one.advice}; to replace it: {NEXT}") for one in survey.unreached)
     beyond = "" if found.is_settled else ", with members that do not answer here"
+    left_over = record.left_over(session.cluster, survey.situation.facts)
+    if not plan:
+        _cleaned(session, survey.remotes.only([one.where for one in left_over]))
     return Report(
-        "recover", f"nothing to recover: {who} has a quorum{beyond}", tables=(_standings(found),), warnings=silent
+        "recover",
+        f"nothing to recover: {who} has a quorum{beyond}",
+        tables=(tables.left(found),),
+        warnings=(*silent, *generations.warnings(session.plane, survey.situation), *(left_over if plan else ())),
     )
+
+
+def _cleaned(session: Session, remotes: Remotes) -> None:
+    """Remove the records of recoveries that are over: from these nodes, and from the controller."""
+    if len(list(remotes)):
+        with remotes.lock("recover", run=session.run):
+            remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="removing a record"))
+    record.end(session.cluster)
 
 
 def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
@@ -102,19 +176,19 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
         raise PreflightRefused(*problems)
     kept = outlook.chosen(found, keep)
     if kept is None:
-        what = f"--keep {keep}: it does not have the cluster's data" if keep else "no node has the cluster's data"
-        raise PreflightRefused(Problem(what, "cluster", "fab restore FILE sets the cluster up from a backup"))
+        raise PreflightRefused(outlook.unchosen(found, keep))
     addresses = dict.fromkeys((*found.silent, *(node.address for node in unreached), *found.emptied))
     gone = tuple(
         LostHost(found.name_of(one), one, session.plane.lost_containers(survey.situation, one)) for one in addresses
     )
-    others = tuple(one.node for one in found.holders if one.node != kept)
+    others = tuple(one.node for one in found.standings if one.holds_data and one.node != kept)
     moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return Recovery(kept, gone, others, secrets.token_hex(8), moment)
 
 
-def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tuple[Problem, ...]) -> None:
+def _consent(session: Session, decision: Decision) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
+    found, recovery = decision.found, decision.recovery
     gone = "; ".join(
         f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
     )
@@ -125,44 +199,54 @@ def _consent(session: Session, found: Outlook, recovery: Recovery, warnings: tup
         )
     if unknown := ", ".join(found.alone_in(recovery.keep)):
         what += f"; {recovery.keep.name} does not know these networks: {unknown}"
-    noted = "".join(f" Note: {one.what}; {one.advice}." for one in warnings)
+    if given_up := found.returned.get(recovery.keep.name):
+        what += f"; {recovery.keep.name} was given up in the recovery of {given_up}: what came after is lost"
+    what += "".join(f"; {one}" for one in decision.doubts)
+    noted = "".join(f" Note: {one.what}; {one.advice}." for one in decision.warnings)
     if not session.agreed(f"Recover? It will {what}.{noted}"):
-        advice = "fab recover --plan shows it; add --yes to agree in advance"
-        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *warnings)
+        other = "; --keep NODE gives this recovery up for another one" if decision.begun else ""
+        advice = f"fab recover --plan shows it; add --yes to agree in advance{other}"
+        raise ConsentMissing(Problem(f"recover would {what}", "cluster", advice), *decision.warnings)
 
 
-def _recovered(
-    session: Session,
-    found: Outlook,
-    recovery: Recovery,
-    situation: Situation,
-    todo: Plan,
-    warnings: tuple[Problem, ...],
-    remotes: Remotes,
-) -> Report:
-    """Record the decision, carry it out, prove the result, and end the record."""
+def agreed(shown: Decision, now: Decision | None) -> Situation:
+    """Return what is found now, if the yes was given to that. PreflightRefused."""
+    if now is None or now.choice != shown.choice:
+        what = "other hosts answer by now than when this recovery was shown, or they hold other data"
+        raise PreflightRefused(Problem(what, "cluster", f"nothing was changed; {record.VERB} looks again"))
+    return now.situation
+
+
+def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str) -> Report:
+    """Look again under the lock; record the decision, carry it out, prove the result, and end the record."""
     began = time.monotonic()
+    recovery = shown.recovery
     plane = session.plane.recovering(recovery)
-    with remotes.lock("recover", run=session.run):
+    with ExitStack() as held:
+        remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
+        held.enter_context(remotes.lock("recover", run=session.run))
+        with _survey(session) as survey:
+            situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
+        todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)
         record.begin(session.cluster, recovery)
-        _noted(remotes, situation, recovery)
+        _noted(session, remotes, situation, recovery)
         coordinator = plane.open(remotes, situation)
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
-            kept = next((one.networks for one in found.standings if one.node == recovery.keep), frozenset())
+            kept = next((one.networks for one in shown.found.standings if one.node == recovery.keep), frozenset())
             outcomes = proof.proven(_staying(situation, recovery), coordinator, before, kept)
         except StepFailed as error:
             raise StepFailed(*map(_to_go_on, error.problems)) from None
         finally:
             coordinator.close()
-        if not any(failures(outcomes)):
-            remotes.each(lambda remote: remote.run(record.CLEAN, changes=True, what="ending the recovery"))
+        if not _goes_on(outcomes):
+            _ended(remotes, recovery)
             record.end(session.cluster)
     took = time.monotonic() - began
     copied = f", and its data from before in {plane.copied_data}" if plane.copied_data else ""
     summary = f"recovered in {took:.1f} s: {recovery.keep.name} has the cluster{copied}; next: {NEXT}"
-    return _report(found, recovery, todo, warnings, summary, outcomes)
+    return _report(shown, todo, summary, outcomes)
 
 
 def _staying(situation: Situation, recovery: Recovery) -> Situation:
@@ -171,11 +255,24 @@ def _staying(situation: Situation, recovery: Recovery) -> Situation:
     return replace(situation, cluster=replace(situation.cluster, nodes=nodes))
 
 
-def _noted(remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
+def _noted(session: Session, remotes: Remotes, situation: Situation, recovery: Recovery) -> None:
     """Write the record and the list of recoveries on each node, before anything changes there. StepFailed."""
     content, lines = record.text(recovery).encode(), generations.with_recovery(situation.of(recovery.keep), recovery)
-    remotes.each(lambda remote: remote.push(content, layout.RECOVERY))
-    remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES))
+    for nodes in _kept_first(remotes, recovery):
+        remotes.each(lambda remote: remote.push(content, layout.RECOVERY), nodes)
+        remotes.each(lambda remote: remote.push(lines, layout.RECOVERIES), nodes)
+    record.keep_list(session.cluster, lines)
+
+
+def _ended(remotes: Remotes, recovery: Recovery) -> None:
+    """Remove the record from each node. StepFailed."""
+    for nodes in _kept_first(remotes, recovery):
+        remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="ending the recovery"), nodes)
+
+
+def _kept_first(remotes: Remotes, recovery: Recovery) -> tuple[tuple[Node, ...], ...]:
+    """Return the node that is kept, whose record decides whether the recovery is under way; then the others."""
+    return (recovery.keep,), tuple(remote.node for remote in remotes if remote.node != recovery.keep)
 
 
 def _to_go_on(problem: Problem) -> Problem:
@@ -184,41 +281,20 @@ def _to_go_on(problem: Problem) -> Problem:
     return replace(problem, advice=advice if record.VERB in advice else f"{record.VERB} goes on from here; {advice}")
 
 
-def _report(
-    found: Outlook,
-    recovery: Recovery,
-    todo: Plan,
-    warnings: tuple[Problem, ...],
-    summary: str,
-    outcomes: tuple[Outcome, ...] = (),
-) -> Report:
+def _report(decision: Decision, todo: Plan, summary: str, outcomes: tuple[Outcome, ...] = ()) -> Report:
     bad = any(failures(outcomes))
+    failed = "; but a proof failed" + (f", and {record.VERB} goes on" if _goes_on(outcomes) else "")
     return Report(
         "recover",
-        f"{summary}; but a proof failed, and {record.VERB} may be run again" if bad else summary,
+        summary + (failed if bad else ""),
         Exit.VERIFICATION_FAILED if bad else Exit.DONE,
         changes=todo.changes,
         outcomes=outcomes,
-        tables=(_standings(found), _lost(recovery)),
-        warnings=warnings,
+        tables=(tables.left(decision.found), tables.lost(decision.recovery)),
+        warnings=(*decision.warnings, *decision.unreached),
     )
 
 
-def _standings(found: Outlook) -> Table:
-    rows = tuple(
-        (
-            one.node.name,
-            "yes" if one.holds_data else "no",
-            "yes" if one.has_quorum else "no",
-            ", ".join(sorted(one.networks)),
-            one.told,
-        )
-        for one in found.standings
-    )
-    silent = tuple((found.name_of(one), "?", "?", "", "does not answer") for one in found.silent)
-    return Table("left", "Who is left", ("node", "data", "quorum", "networks", "told"), rows + silent)
-
-
-def _lost(recovery: Recovery) -> Table:
-    rows = tuple((one.name, one.address, ", ".join(one.containers)) for one in recovery.lost)
-    return Table("lost", "Lost", ("host", "address", "containers"), rows)
+def _goes_on(outcomes: tuple[Outcome, ...]) -> bool:
+    """Say whether the recovery has not ended: there is no quorum."""
+    return any(one.check == proof.QUORUM for one in failures(outcomes))

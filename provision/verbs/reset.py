@@ -86,7 +86,7 @@ def run_reset(session: Session, *, only: Sequence[str], yes: bool, delete_user_d
 
 def _end(session: Session, under_way: Migration | None) -> None:
     """End the migration, recovery or restore that was under way; what the controller keeps stays."""
-    recovery.end(session.cluster)
+    recovery.forget(session.cluster)
     restore.end(session.cluster)
     if under_way:
         migration.end(session.cluster, *(path.name for path in session.cluster.folder.iterdir()))

@@ -64,7 +64,11 @@ def run_status(session: Session, *, store: bool) -> Report:
             ports(situation, plane.ports_of(session.cluster)),
             *status.closing,
         ),
-        warnings=(*inventory.warnings(session.cluster), *plane.warnings(situation)),
+        warnings=(
+            *inventory.warnings(session.cluster),
+            *plane.warnings(situation),
+            *recovery.left_over(session.cluster, situation.facts),
+        ),
         problems=problems,
     )
 

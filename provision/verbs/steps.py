@@ -18,6 +18,7 @@ from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem
 from provision.network import port_matrix, tunnels
 from provision.phases import installation, upgrade
 from provision.recovery import generations
+from provision.recovery import record as recovery
 from provision.remote import Remotes
 from provision.report import Report
 from provision.resources import packet_rules
@@ -86,6 +87,7 @@ def warned(session: Session, situation: Situation, ignored: Collection[str] = ()
         *inventory.warnings(session.cluster),
         *session.plane.warnings(situation),
         *generations.warnings(session.plane, situation),
+        *recovery.left_over(session.cluster, situation.facts),
         *upgrade.by_hand(situation),
         *session.plane.outage(situation),
         *(outcome.problem for outcome in outcomes if outcome.status == "warning"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from provision.checks import probe_pool
 from provision.checks.probe_pool import ProbePool, moving_addresses
 from provision.checks.probes import Probe
 from provision.checks.proof import Proof
+from provision.checks.temporary import spare
 from provision.core.plane import Coordinator
 from provision.inventory.model import Node
 
@@ -41,3 +43,16 @@ def test_two_suites_ask_for_no_address_twice(tmp_path: Path, monkeypatch: pytest
     for pool in pools:
         pool.close()
     assert proof.claimed == {}
+
+
+def test_a_spare_subnet_overlaps_no_network_and_no_route_of_any_node(tmp_path: Path) -> None:
+    """A recovery makes its first network in one, too."""
+    nodes = sample(tmp_path).nodes
+    networks = [{"IPAM": {"Config": [{"Subnet": "10.254.0.0/16"}]}}]
+    routes = "unicast default via 192.0.2.1 dev eth0\n172.31.0.0/17 dev eth1\n"
+    remote = SimpleNamespace(run=lambda *_, **__: SimpleNamespace(stdout=routes))
+    coordinator: Any = SimpleNamespace(
+        docker=lambda _: SimpleNamespace(api=SimpleNamespace(networks=lambda: networks)),
+        remotes={node.name: remote for node in nodes},
+    )
+    assert spare(coordinator, nodes).subnet_of(IPv4Network("172.31.128.0/17"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cluster_sample import answering, lines, planned, planned_sample, store_member
@@ -23,7 +25,11 @@ from provision.planes.etcd.local import local, with_identity
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
-from provision.recovery import generations, outlook, record
+from provision.recovery import generations, outlook, proof, record
+from provision.remote import Login, Remotes
+from provision.remote.connection import Gateways
+from provision.verbs.recover import Decision, agreed, nothing_to_do
+from provision.verbs.session import Survey
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
 WORKER = node("node6", "192.0.2.6", member=False)
@@ -58,15 +64,16 @@ def unreached(found: outlook.Outlook) -> set[str]:
     ],
 )
 @pytest.mark.parametrize("worker", [True, False])
-def test_281_silent_members_that_could_be_a_majority_have_to_be_named(
+def test_281_silent_members_that_could_be_a_majority_have_to_be_named_and_each_silent_host_that_is_no_member(
     tmp_path: Path, members: str, left: str, needed: list[str], worker: bool
 ) -> None:
-    """A host that is no member makes none."""
+    """A host that is no member makes no majority. Its containers may be at work."""
     found = looked_at(tmp_path, members, left, worker=worker)
     problems = outlook.obstacles(found, [], unreached(found))
-    flags = " ".join(f"--lost {name}" for name in needed)
-    assert [problem.advice.partition("add ")[2] for problem in problems] == ([flags] if needed else [])
-    assert outlook.obstacles(found, needed, unreached(found)) == ()
+    silent = [] if worker else ["node6"]
+    flags = [" ".join(f"--lost {name}" for name in needed), *(f"--lost {name}" for name in silent)]
+    assert [problem.advice.partition("add ")[2] for problem in problems] == list(filter(None, flags))
+    assert outlook.obstacles(found, [*needed, *silent], unreached(found)) == ()
 
 
 def test_281_a_host_that_answers_is_not_lost_and_one_that_nobody_knows_is_a_mistake(tmp_path: Path) -> None:
@@ -143,6 +150,42 @@ def test_281_a_store_without_a_quorum_says_how_to_recover_where_a_host_is_silent
     assert problem.advice.endswith("if hosts are lost for good: fab recover --plan")
 
 
+def test_273_a_host_that_was_given_up_is_kept_only_where_it_is_named(tmp_path: Path) -> None:
+    """However much it has seen. It makes no majority with others that were given up."""
+    found = replace(looked_at(tmp_path, "123", "23"), returned={"node3": "2026-01-02T03:04:05Z"})
+    assert [outlook.chosen(found, keep) for keep in ("", "node3")] == [FIVE[1], FIVE[2]]
+    assert outlook.obstacles(found, [], unreached(found)) == ()
+    both = replace(found, returned={"node2": "then", "node3": "then"})
+    assert outlook.chosen(both, "") is None
+    problem = outlook.unchosen(both, "")
+    assert "node2 was given up in the recovery of then" in problem.what
+    assert "--keep NODE" in problem.advice
+
+
+def test_273_the_controller_knows_of_a_recovery_when_the_node_that_was_kept_is_gone(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node2="a")
+    decided = recovery(situation.cluster, "node2")
+    record.keep_list(situation.cluster, generations.with_recovery(situation.facts["node2"], decided))
+    known = replace(situation, recoveries=record.listed(situation.cluster))
+    assert generations.returned(PLANE, situation) == ("node1",)
+    assert generations.returned(PLANE, known) == ("node1", "node2")
+    assert generations.moment(known, "node2") == decided.moment
+    elsewhere = replace(situation, recoveries=("another line", "and one more"))
+    assert generations.all_lines(elsewhere) == generations.all_lines(situation)
+    record.forget(situation.cluster)
+    assert record.listed(situation.cluster) == ()
+
+
+def test_273_recover_says_who_has_returned_where_there_is_nothing_to_recover(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="ab", node2="a")
+    session: Any = SimpleNamespace(cluster=situation.cluster, plane=PLANE)
+    survey = Survey(Remotes((), Gateways(Login())), situation, (), ())
+    found = outlook.outlook(situation.cluster, PLANE.standings(situation))
+    report = nothing_to_do(session, found, survey, plan=True)
+    assert [one.where for one in report.warnings] == ["node2"]
+    assert "given up in the recovery of momentb" in report.warnings[0].what
+
+
 # The record
 
 
@@ -152,26 +195,95 @@ def recovery(cluster: Cluster, *lost: str, identity: str = "ab12") -> Recovery:
     return Recovery(keep, gone, (), identity, "2026-01-02T03:04:05Z")
 
 
+def noted(decided: Recovery, *, lines: str = "", content: str | None = None) -> Facts:
+    """What a node shows that has the record of a recovery, and these lines after that of the recovery."""
+    shown = text(record.text(decided) if content is None else content)
+    return Facts(paths={layout.RECOVERY: shown, layout.RECOVERIES: text(f"{decided.line}\n{lines}")})
+
+
 def test_276_the_record_is_read_as_it_was_written_by_the_controller_and_from_a_node(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
     decided = recovery(cluster, "node2")
     assert record.under_way(cluster, {}) is None
     record.begin(cluster, decided)
-    assert record.under_way(cluster, {}) == decided
     with pytest.raises(PreflightRefused, match=r"a recovery is under way(.|\n)*fab recover ends it"):
         record.refuse(cluster)
+    assert record.under_way(cluster, {"node1": noted(decided, content="{")}) == decided
     record.end(cluster)
     record.refuse(cluster)
-    there = {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})}
+    there = {"node1": noted(decided)}
     assert record.under_way(cluster, there) == decided
+    assert record.left_over(cluster, there) == ()
     with pytest.raises(PreflightRefused, match="best from the controller that began it"):
         record.refuse(cluster, there)
 
 
+def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_recovery_is_known(tmp_path: Path) -> None:
+    """A host that was left when a recovery began, and away when it ended, comes back with the record."""
+    cluster = sample(tmp_path)
+    decided = recovery(cluster, "node2")
+    later = text(f"{decided.line}\ncd34 later lost: one 192.0.2.9\n")
+    for there in (
+        {"node3": noted(decided)},
+        {"node1": Facts(paths={layout.RECOVERIES: text(decided.line)}), "node3": noted(decided)},
+        {"node1": noted(decided, lines="cd34 later lost: one 192.0.2.9\n")},
+        {"node1": noted(decided), "node3": Facts(paths={layout.RECOVERIES: later})},
+        {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})},
+    ):
+        assert record.under_way(cluster, there) is None
+        record.refuse(cluster, there)
+        holding = [name for name, facts in there.items() if layout.RECOVERY in facts.paths]
+        assert [one.where for one in record.left_over(cluster, there)] == holding
+    record.begin(cluster, decided)
+    assert record.under_way(cluster, {"node1": Facts(paths={layout.RECOVERIES: text(decided.line)})}) is None
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"keep": "node1"}', '{"keep": "node9", "lost": [], "others": []}'])
-def test_276_a_damaged_record_is_one_problem(tmp_path: Path, content: str) -> None:
-    with pytest.raises(PreflightRefused, match=r"is no record of a recovery(.|\n)*has a copy"):
-        record.parsed(content, sample(tmp_path), "here")
+def test_276_a_damaged_record_is_a_warning(tmp_path: Path, content: str) -> None:
+    cluster = sample(tmp_path)
+    there = {"node1": noted(recovery(cluster, "node2"), content=content)}
+    record.refuse(cluster, there)
+    assert record.under_way(cluster, there) is None
+    (problem,) = record.left_over(cluster, there)
+    assert (problem.where, "counts for nothing" in problem.what) == ("node1", True)
+
+
+def test_276_provision_removes_a_record_that_is_left_over(tmp_path: Path) -> None:
+    situation = planned_sample(tmp_path)
+    assert "node3: remove record of a recovery" not in lines(make_plan(PLANE, situation))
+    facts = {**situation.facts}
+    facts["node3"] = replace(facts["node3"], paths={**facts["node3"].paths, layout.RECOVERY: text("{")})
+    assert "node3: remove record of a recovery" in lines(make_plan(PLANE, replace(situation, facts=facts)))
+
+
+def test_276_a_recovery_that_has_begun_asks_again_where_others_are_back_or_have_a_quorum(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, "123", "123")
+    begun = Recovery(FIVE[0], (LostHost("node2", "192.0.2.2"), LostHost("gone", "192.0.2.3")))
+    assert outlook.doubts(found, begun, {"node1"}) == ()
+    (said,) = outlook.doubts(found, begun, {"node1", "node2", "node3"})
+    assert said.startswith("node2, node3: back with its data")
+    leading = tuple(replace(one, has_quorum=one.node in FIVE[:2]) for one in found.standings)
+    (said,) = outlook.doubts(replace(found, standings=leading), begun, {"node1"})
+    assert said.startswith("node2: at work with a quorum")
+
+
+def test_276_a_yes_is_to_what_was_shown(tmp_path: Path) -> None:
+    """Who is kept, who is lost, whose data is put aside. The recovery has its identity from what was shown."""
+    situation = planned_sample(tmp_path)
+    decided = recovery(situation.cluster, "node2")
+    shown = Decision(looked_at(tmp_path, "12", "1"), decided, situation, (), False)
+    now = replace(situation, recorded=True)
+    assert agreed(shown, replace(shown, recovery=replace(decided, identity="cd34"), situation=now)) is now
+    for other in (
+        None,
+        replace(shown, recovery=replace(decided, keep=FIVE[1])),
+        replace(shown, recovery=replace(decided, lost=())),
+        replace(shown, recovery=replace(decided, others=(FIVE[2],))),
+        replace(shown, begun=True),
+        replace(shown, doubts=("node2: back with its data",)),
+    ):
+        with pytest.raises(PreflightRefused, match=r"other hosts answer by now(.|\n)*nothing was changed"):
+            agreed(shown, other)
 
 
 # Who was away
@@ -223,6 +335,17 @@ def test_282_all_nodes_that_are_left_get_the_list_of_the_one_that_is_kept(tmp_pa
     assert [line.split()[0] for line in content.decode().splitlines()] == ["a", "b", "ab12"]
     again = replace(situation.facts["node1"], paths={layout.RECOVERIES: text(content.decode())})
     assert generations.with_recovery(again, decided) == content
+
+
+# The proof
+
+
+def test_276_a_container_that_restarts_by_itself_keeps_no_recovery_from_ending() -> None:
+    before = {"node1": {"1": "/web then", "2": "/db then"}}
+    now = {"node1": {"1": "/web then", "2": "/db now"}}
+    (seen,) = proof.containers(before, now)
+    assert (seen.status, "db" in seen.evidence, "web" in seen.evidence) == ("warning", True, False)
+    assert [one.status for one in proof.containers(before, before)] == ["passed"]
 
 
 # The store
@@ -283,6 +406,16 @@ def test_283_other_members_that_answer_are_stopped_and_their_data_put_aside(tmp_
     changes = lines(plan)
     stopped, forced = "node2: remove member of the store", "node1: restart only member of the store"
     assert changes.index(stopped) < changes.index(forced)
+
+
+def test_276_a_controller_without_the_authorities_recovers_nothing(tmp_path: Path) -> None:
+    """It is refused before anything is written."""
+    whole = planned_sample(tmp_path)
+    elsewhere = replace(whole.cluster, path=tmp_path / "elsewhere" / "inventory.yml")
+    elsewhere.path.parent.mkdir()
+    situation = with_identity(left(replace(whole, cluster=elsewhere), "node2"), Identity.read(elsewhere))
+    with pytest.raises(PreflightRefused, match="does not hold the authorities that made the nodes' certificates"):
+        make_plan(PLANE.recovering(recovery(whole.cluster, "node2")), situation)
 
 
 # Who is shut out
@@ -375,6 +508,18 @@ def test_276_a_controller_that_was_killed_while_it_made_the_authority(tmp_path: 
     identity = pki.shut_out(cluster, "ab12")
     assert identity.missing() == ()
     assert pki.has_shut_out(cluster, "ab12")
+
+
+def test_284_pinned_leaves_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    """Without them, the old authority would be trusted again."""
+    cluster = sample(tmp_path)
+    pki.make(cluster)
+    pki.shut_out(cluster, "ab12")
+    place = cluster.folder / Authority.CLIENT / "pinned.crt"
+    place.unlink()
+    place.mkdir()
+    with pytest.raises(PreflightRefused, match=r"pinned\.crt: cannot be read"):
+        Identity.read(cluster)
 
 
 def test_284_not_in_a_later_step_of_a_rotation(tmp_path: Path) -> None:

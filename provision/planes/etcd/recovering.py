@@ -5,7 +5,7 @@ from __future__ import annotations
 from provision.core.recovery import Recovery
 from provision.core.situation import Situation
 from provision.errors import Problem
-from provision.planes.etcd import paths, pki
+from provision.planes.etcd import paths, pki, validity
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases import recovery
 from provision.planes.etcd.plane import EtcdPlane
@@ -20,8 +20,8 @@ class RecoveringPlane(EtcdPlane):
         self.copied_data = f"{paths.DATA}/{recovery.copy_of(decided)}"
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Return nothing: that the store has no quorum is what is mended."""
-        return ()
+        """Say that the controller lacks the authorities. That the store has no quorum is what is mended."""
+        return validity.without_authorities(situation)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
         """Say that a rotation of the authorities, in a later step, keeps lost hosts from being shut out.

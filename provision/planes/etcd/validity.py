@@ -27,20 +27,28 @@ def found(situation: Situation) -> Iterator[Certificate]:
                     yield Certificate(what, f"{node.name}:{path}", certificate.not_valid_after_utc)
 
 
-def unasked(situation: Situation) -> tuple[Problem, ...]:
-    """Say which certificate the controller lacks to ask the members, or the dockerds: else each check says it anew."""
+def without_authorities(situation: Situation) -> tuple[Problem, ...]:
+    """Say that the controller does not hold the authorities by which the nodes know it."""
     identity, folder = local(situation).identity, situation.cluster.folder
     authorities = (pki.Authority.CLIENT, pki.Authority.DOCKER)
     path = f"{paths.DOCKER_PKI}/ca.crt"
     shown = (facts.paths[path].text for facts in situation.facts.values() if path in facts.paths)
     foreign = any(text and not identity.recognises(pki.Authority.DOCKER, text.encode()) for text in shown)
-    if foreign or not all(map(identity.exists, authorities)):
-        what = f"no certificate to ask with: {folder} does not hold the authorities that made the nodes' certificates"
-        advice = (
-            f"copy {folder} from the controller that made the cluster; if that folder is lost, fab certs --adopt makes "
-            "new authorities here and replaces all certificates on the nodes"
-        )
-        return (Problem(what, CONTROLLER, advice),)
+    if not foreign and all(map(identity.exists, authorities)):
+        return ()
+    what = f"no certificate to ask with: {folder} does not hold the authorities that made the nodes' certificates"
+    advice = (
+        f"copy {folder} from the controller that made the cluster; if that folder is lost, fab certs --adopt makes "
+        "new authorities here and replaces all certificates on the nodes"
+    )
+    return (Problem(what, CONTROLLER, advice),)
+
+
+def unasked(situation: Situation) -> tuple[Problem, ...]:
+    """Say which certificate the controller lacks to ask the members, or the dockerds: else each check says it anew."""
+    if problems := without_authorities(situation):
+        return problems
+    identity = local(situation).identity
     lacking = [leaf for leaf in (pki.CONTROLLER_STORE, pki.CONTROLLER_DOCKER) if leaf not in identity.accepted]
     what = "no certificate to ask with"
     return tuple(

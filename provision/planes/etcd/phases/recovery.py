@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -196,7 +195,7 @@ class FirstNetwork(OfRecovery):
         nodes = _on_the_store(situation)
         coordinator.remotes.each(joined, nodes)
         for node in nodes:
-            subnet = IPv4Network(f"10.254.{secrets.randbelow(256)}.0/24")
+            subnet = _spare(coordinator, nodes)
             name = f"probe-{coordinator.remotes.run}-{node.name}"
             attempt = partial(_made_and_removed, coordinator.docker(node), name, subnet, coordinator.remotes.run)
             with coordinator.cleaning_up_after(subnet):
@@ -206,6 +205,15 @@ class FirstNetwork(OfRecovery):
 def _on_the_store(situation: Situation) -> tuple[Node, ...]:
     """Return the nodes whose dockerd is on the store as soon as that has a quorum."""
     return tuple(node for node in strangers.asked(situation) if situation.of(node).containers_known)
+
+
+def _spare(coordinator: Coordinator, nodes: tuple[Node, ...]) -> IPv4Network:
+    """Return a subnet that no node uses. StepFailed if a Docker does not list its networks."""
+    from provision.checks import temporary
+
+    found: list[IPv4Network] = []
+    retry(lambda: found.append(temporary.spare(coordinator, nodes)), "Docker lists its networks", CLUSTER)
+    return found[-1]
 
 
 def _made_and_removed(docker: DockerClient, name: str, subnet: IPv4Network, run: str) -> None:

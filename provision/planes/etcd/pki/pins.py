@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from provision.errors import PreflightRefused, Problem
 from provision.inventory.model import Cluster, Node
 from provision.pki import certificates, files
 from provision.planes.etcd.pki.leaves import Authority, store_client_leaf, store_leaf
@@ -41,14 +42,22 @@ class Pins:
 
 
 def read(folder: Path) -> Pins | None:
-    """Return the pinned leaves; None where there was no recovery."""
+    """Return the pinned leaves; None where there was no recovery. PreflightRefused if they cannot be read.
+
+    Without them, etcd would be given the old authority again, by which lost hosts come in.
+    """
     base = folder / Authority.CLIENT
     try:
         content = (base / FILE).read_bytes()
-    except OSError:
+        own = {path.name.removesuffix(OWN): path.read_bytes() for path in base.glob(f"*{OWN}")}
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        advice = "this folder holds the cluster's keys, and must be readable by you"
+        raise PreflightRefused(
+            Problem(f"cannot be read: {error.strerror}", str(error.filename or base / FILE), advice)
+        ) from error
     common = frozenset(map(certificates.certificate_pem, certificates.load_all(content)))
-    own = {path.name.removesuffix(OWN): path.read_bytes() for path in base.glob(f"*{OWN}")}
     return Pins(content.partition(b"\n")[0].decode(errors="replace").removeprefix("# "), common, own)
 
 

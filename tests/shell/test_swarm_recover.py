@@ -76,12 +76,14 @@ def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: 
     assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
 
 
-#: Docker: containers run but `stopped`; each network is known; commands that connect are printed.
+#: Docker: containers run but `stopped`; each network is known; commands that connect are printed. With `-q` it lists IDs
+#: alone, or fails, whatever the format.
 DOCKER = """
 docker() {
     case "$*" in
     "network ls -f scope=local"*) echo bridge; echo own ;;
-    "ps -q"*) echo keeper1 demo ;;
+    "ps -"*q*--format*) return 1 ;;
+    ps*--format*) echo keeper1 demo; echo 'keeper2 ' ;;
     "inspect -f {{slice"*) echo "$4" ;;
     inspect*) case "$4" in *stopped*) echo 'false ' ;; *) echo "true endpoint-$4" ;; esac ;;
     "network inspect -v"*) echo "endpoint-known " ;;

@@ -36,10 +36,10 @@ $name
     done <<END
 $(print_recorded | tr '\t' "$unit" | sed 's/\\u0026/\&/g; s/\\u003c/</g; s/\\u003e/>/g; s/\\"/"/g; s/\\\\/\\/g')
 END
-    docker ps -q --no-trunc -f label=overlay-keeper --format '{{.ID}} {{.Label "overlay-keeper"}}' >"$state/keepers.new" ||
+    docker ps --no-trunc -f label=overlay-keeper --format '{{.ID}} {{.Label "overlay-keeper"}}' >"$state/keepers.new" ||
         die "Docker does not list its containers"
     while read -r id name; do
-        put_on "$id" "$name" '' no '' || failed="$failed $(name_of "$id")"
+        [ -z "$name" ] || put_on "$id" "$name" '' no '' || failed="$failed $(name_of "$id")"
     done <"$state/keepers.new"
     rm -f "$state/keepers.new"
     # shellcheck disable=SC2046 # a word a container

@@ -11,7 +11,9 @@ from swarm_mend_program import OWN, SECOND, THIRD, Program
 
 from provision.planes.swarm.node import functions
 
-MINE = "psf4twr4zuepw20x0wvmq4sp9"
+MINE, ANOTHER = "psf4twr4zuepw20x0wvmq4sp9", "16j1xir0qqyi714yviere9yv0"
+#: It is in a certificate, but not its name.
+IN_THE_KEY = "keykeykeykeykeykeykeykeyk"
 TOLD = (
     'level=error msg="error receiving response" error="rpc error: code = PermissionDenied desc = Permission denied: '
     "unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was removed from "
@@ -27,22 +29,25 @@ def mend(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
     (tmp_path / "state" / "containers").write_text(f"root\t{tmp_path}/data\n")
     swarm = tmp_path / "data" / "swarm"
     (swarm / "certificates").mkdir(parents=True)
-    body = base64.b64encode(b"\x06\x03\x55\x04\x03\x13\x19" + MINE.encode() + b"0Y0").decode()
+    body = base64.b64encode(b"\x06\x03\x55\x04\x03\x13\x19" + MINE.encode() + b"0Y0\x00" + IN_THE_KEY.encode()).decode()
     certificate = f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
     (swarm / "certificates" / "swarm-node.crt").write_text(certificate * 2)
     (swarm / "docker-state.json").write_text("{}")
     return program
 
 
-def looks(mend: Program, journal: str) -> list[str]:
-    """Look once, with this in Docker's journal. A swarm that is left is gone."""
+def looks(mend: Program, journal: str, of_containers: str = "") -> list[str]:
+    """Look once, with this in Docker's journal, of itself and of its containers. A swarm that is left is gone."""
     (mend.folder / "journal").write_text(journal)
+    (mend.folder / "of_containers").write_text(of_containers)
+    asked = 'case "$*" in *_TRANSPORT=stdout*) ;; *) cat "$here/of_containers" ;; esac; cat "$here/journal"'
     leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
-    return mend.run(f"{leave}journalctl() {{ cat {mend.folder}/journal; }}\nss() {{ :; }}\nleave_if_struck_off")
+    journalctl = f"journalctl() {{ here={mend.folder}; {asked}; }}"
+    return mend.run(f"{leave}{journalctl}\nss() {{ :; }}\nleave_if_struck_off")
 
 
 def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data(mend: Program) -> None:
-    (said,) = looks(mend, TOLD.format(MINE))
+    (said,) = looks(mend, f"{TOLD.format(MINE)}\n{TOLD.format(ANOTHER)}")
     kept = mend.folder / "state" / "former-swarms" / MINE
     assert str(kept) in said
     assert (kept / "docker-state.json").exists()
@@ -51,10 +56,24 @@ def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data
 
 
 @pytest.mark.parametrize(
-    "journal", ["", TOLD.format("16j1xir0qqyi714yviere9yv0"), f"node {MINE} was removed from swarm"]
+    "journal",
+    [
+        "",
+        TOLD.format(ANOTHER),
+        f"node {MINE} was removed from swarm",
+        TOLD.format("y"),  # a part of another word in the certificate
+        TOLD.format(MINE[:-1]),
+        TOLD.format(IN_THE_KEY),
+    ],
 )
 def test_295_a_host_stays_in_a_swarm_that_says_so_of_another_one_or_says_nothing(mend: Program, journal: str) -> None:
     assert looks(mend, journal) == []
+    assert not (mend.folder / "state" / "former-swarms").exists()
+
+
+def test_295_a_host_stays_though_a_container_says_so_in_dockers_journal(mend: Program) -> None:
+    """With the log driver journald."""
+    assert looks(mend, "", TOLD.format(MINE)) == []
     assert not (mend.folder / "state" / "former-swarms").exists()
 
 

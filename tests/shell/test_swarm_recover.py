@@ -43,7 +43,10 @@ def looks(mend: Program, journal: str, of_containers: str = "") -> list[str]:
     asked = 'case "$*" in *_TRANSPORT=stdout*) ;; *) cat "$here/of_containers" ;; esac; cat "$here/journal"'
     leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
     journalctl = f"journalctl() {{ here={mend.folder}; {asked}; }}"
-    return mend.run(f"{leave}{journalctl}\nss() {{ :; }}\nleave_if_struck_off")
+    restart = f"systemctl() {{ [ $1 != restart ] || touch {mend.folder}/restarted; }}\nss() {{ echo udp; }}"
+    said = mend.run(f"{leave}{journalctl}\n{restart}\nleave_if_struck_off")
+    assert not (mend.folder / "restarted").exists()
+    return said
 
 
 def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data(mend: Program) -> None:
@@ -95,8 +98,8 @@ def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: 
     assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
 
 
-#: Docker: containers run but `stopped`; each network is known; commands that connect are printed. With `-q` it lists IDs
-#: alone, or fails, whatever the format.
+#: Docker: containers run but `stopped`; each network is known; commands that connect are printed. It does not list
+#: containers with both `-q` and a format.
 DOCKER = """
 docker() {
     case "$*" in

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from provision import layout
 from provision.core.recovery import Standing
 from provision.core.resource import call
 from provision.core.situation import Situation, is_shared
@@ -124,6 +125,13 @@ def was_given_up(situation: Situation, node: Node) -> bool:
     if not mine:
         return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     return mine not in {one.identity for one in view.listed(situation)}
+
+
+def keeps_gossip(facts: Facts) -> bool:
+    """Say whether a node's daemon has left its swarm by itself and still listens for gossip: it would hear nobody."""
+    dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
+    listens = any(one.port == layout.GOSSIP_PORT and dockerd in one.owner for one in facts.listeners)
+    return listens and view.daemon(facts).state == "inactive" and paths.HELD in facts.paths
 
 
 def folder(situation: Situation, node: Node) -> str:

@@ -2,7 +2,8 @@
 #
 # A host may be given up while it is off: the others go on without it. Several such hosts that are back at once may be a majority
 # of the swarm that they remember, and rule it beside the others. But their managers ask the others too, and are told that they
-# were removed. What they hold of that swarm is kept, and `provision` lets them join the others.
+# were removed. What they hold of that swarm is kept, and `provision` lets them join the others. That restarts a dockerd that
+# still listens for gossip, and nothing here does: it would stop the other containers of the host.
 
 # struck_off: print this host's ID in the swarm if a manager has said within the last half minute that it was removed. Only what
 # dockerd writes itself counts: containers may write to the journal in its name.

@@ -7,10 +7,19 @@ unit=$(printf '\037')               # between fields that may be empty
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
 leave_former_swarm() {
     hold_containers || die "what containers should have cannot be recorded in $state"
-    ! leave_swarm "$1" || return 0
+    ! { leave_swarm "$1" && end_gossip; } || return 0
     [ -d "$1" ] || die "cannot keep a copy of $(docker_root)/swarm in $1"
     forget_swarm
     systemctl start docker.service || die "Docker does not start: $(last_words docker.service)"
+}
+
+# end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.
+end_gossip() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        ss -Hlntu "sport = :$gossip_port" 2>/dev/null | grep -q . || return 0
+        sleep 0.3
+    done
+    timeout 240 systemctl restart docker.service
 }
 
 # reattach HOW: connect this node's containers to the networks that they should have, one at a time, and start those that should

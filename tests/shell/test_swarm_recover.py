@@ -41,10 +41,10 @@ def looks(mend: Program, journal: str, of_containers: str = "") -> list[str]:
     (mend.folder / "journal").write_text(journal)
     (mend.folder / "of_containers").write_text(of_containers)
     asked = 'case "$*" in *_TRANSPORT=stdout*) ;; *) cat "$here/of_containers" ;; esac; cat "$here/journal"'
-    leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
+    restarts = f"*restart*) touch {mend.folder}/restarted ;;"
+    timeout = f'timeout() {{ shift; case "$*" in *leave*) ;; {restarts} *) command "$@" ;; esac; }}'
     journalctl = f"journalctl() {{ here={mend.folder}; {asked}; }}"
-    restart = f"systemctl() {{ [ $1 != restart ] || touch {mend.folder}/restarted; }}\nss() {{ echo udp; }}"
-    said = mend.run(f"{leave}{journalctl}\n{restart}\nleave_if_struck_off")
+    said = mend.run(f"{timeout}\n{journalctl}\nss() {{ echo udp; }}\nleave_if_struck_off")
     assert not (mend.folder / "restarted").exists()
     return said
 

@@ -167,6 +167,25 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
     assert (state / "said").read_text().splitlines() == said
 
 
+@pytest.mark.parametrize("late", [2, 9])
+def test_288_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attempts(mend: Program, late: int) -> None:
+    state = mend.folder / "state"
+    lines = ["container\taa\taa\tbusybox\tyes\talways", "attachment\taa\tdemo\tn\t10.99.0.5\tyes"]
+    (state / "containers").write_text("\n".join(lines) + "\n")
+    (state / "containers.held").touch()
+    finds = f"""sleep() {{ :; }}
+    timeout() {{
+        shift
+        case "$*" in *"network connect"*demo*aa) ;; *) "$@"; return ;; esac
+        echo >>$state/tries
+        [ $(wc -l <$state/tries) -lt {late} ] || {{ "$@"; return; }}
+        echo 'Error response from daemon: network demo not found'; return 1
+    }}"""
+    lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
+    assert lost == (["network demo is lost"] if late == 9 else [])
+    assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)
+
+
 def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:
     state = mend.folder / "state"
     lines = ["container\tbb\tbb\tbusybox\tyes\talways", "attachment\tbb\tdemo\tn\t10.99.0.66\tyes"]

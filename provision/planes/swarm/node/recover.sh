@@ -90,8 +90,9 @@ put_on() {
         docker network disconnect -f "$network" "$container" >/dev/null 2>&1 || :
         [ "$try" -lt 3 ] || [ "$chosen" = yes ] || address=
         ! complaint=$(timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" 2>&1) || return 0
-        case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
+        case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
+    case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
     printf '%s: %s\n' "$container" "$complaint" >&2
     return 1
 }

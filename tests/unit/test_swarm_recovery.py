@@ -78,6 +78,15 @@ def test_290_a_worker_without_a_manager_has_what_is_left(tmp_path: Path) -> None
     assert (one.holds_data, one.members) == (True, ("192.0.2.1", "192.0.2.2"))
 
 
+def test_290_a_worker_that_was_rebooted_has_what_is_left_of_its_swarm(tmp_path: Path) -> None:
+    """Without its managers it is `pending`; where a manager answers, it holds nothing."""
+    pending = put(survivor(tmp_path, "node3"), "node3", docker={view.INFO: own(THIRD, "pending", error=LEADERLESS)})
+    assert [one.holds_data for one in PLANE.standings(pending)] == [True]
+    assert [one.holds_data for one in PLANE.standings(put(pending, "node3", values={}))] == [False]
+    managed = put(at_work(tmp_path), "node3", docker={view.INFO: own(THIRD, "pending")})
+    assert [one.holds_data for one in PLANE.standings(managed)] == [True, True, False]
+
+
 def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:
     assert changes(survivor(tmp_path, "node1"), "node1") == [
         "hold: hold the record of containers",

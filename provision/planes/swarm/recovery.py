@@ -56,9 +56,11 @@ def _standing(situation: Situation, node: Node, *, managed: bool) -> Standing:
     managers = [one.get("Addr", "").partition(":")[0] for one in swarm.get("RemoteManagers") or ()]
     manager = manages(situation, node)
     role = "manager" if manager else "worker"
+    # One that was rebooted without its managers is `pending`: it is in the swarm, too.
+    in_swarm = daemon.state == "active" or facts.values.get("swarm") == "yes"
     return Standing(
         node,
-        holds_data=manager or (not managed and daemon.state == "active"),
+        holds_data=manager or (not managed and in_swarm),
         has_quorum=any(view.entry(one).leader for one in facts.docker.get(view.NODES) or ()),
         members=tuple(filter(None, managers)),
         networks=frozenset(one["Name"] for one in facts.networks if is_shared(one)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +28,7 @@ from provision.planes.swarm import view
 from provision.planes.swarm.own_address import _HEADERS, EACH
 from provision.planes.swarm.phases.restored import without_former
 from provision.planes.swarm.plane import PLANE
-from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, read, source
+from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, last_copy, read, source
 
 NOW = datetime.now(UTC)
 NODE1, NODE2, NODE3 = NODES
@@ -95,6 +96,10 @@ def test_316_nothing_is_saved_without_a_leader_or_of_a_locked_swarm(tmp_path: Pa
     info["Swarm"]["Cluster"] = {"Spec": {"EncryptionConfig": {"AutoLockManagers": True}}}
     with pytest.raises(StepFailed, match="autolock"):
         source(with_info(at_work(tmp_path), "node1", info))
+
+
+def test_315_the_last_copy_counts_whatever_its_lines_end_with() -> None:
+    assert last_copy("copy:\nAAAA\ncopy:\nBBBBcopy\nCCCC\n") == b64decode("BBBBcopyCCCC")
 
 
 def test_321_what_is_saved_becomes_files_of_root_alone() -> None:

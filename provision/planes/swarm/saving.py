@@ -41,15 +41,19 @@ def save(door: SwarmCoordinator, situation: Situation) -> Mapping[str, bytes]:
     result = door.remotes[node.name].run(script, what="copying the swarm's data")
     if result.code:
         raise StepFailed(Problem(f"the swarm's data cannot be copied: {result.stderr.strip()[-400:]}", node.name))
-    _, _, last = result.stdout.rpartition("copy\n")
     about = {"port": view.data_path_port(situation)}
-    saved = {FILES: b64decode(last), ABOUT: json.dumps(about).encode()}
+    saved = {FILES: last_copy(result.stdout), ABOUT: json.dumps(about).encode()}
     try:
         read(saved)
     except ValueError as error:
         what = f"the copy of the swarm's data is not whole: {error}"
         raise StepFailed(Problem(what, node.name, "nothing was changed; run fab backup again")) from error
     return saved
+
+
+def last_copy(printed: str) -> bytes:
+    """Return the last archive that `save_swarm` has printed. Its mark has a letter that no encoded line has."""
+    return b64decode(printed.rpartition("copy:\n")[2])
 
 
 def source(situation: Situation) -> Node:

@@ -24,7 +24,7 @@ from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import BackupError, PreflightRefused, StepFailed
 from provision.facts import Listener, PathFact, Unit
-from provision.planes.swarm import view
+from provision.planes.swarm import saving, view
 from provision.planes.swarm.own_address import _HEADERS, EACH
 from provision.planes.swarm.phases.restored import without_former
 from provision.planes.swarm.plane import PLANE
@@ -127,6 +127,12 @@ def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
 def test_321_a_manager_that_is_not_whole_is_refused_before_anything_is_touched(files: bytes) -> None:
     with pytest.raises(BackupError, match="the backup has no whole copy of a swarm's manager"):
         PLANE.restoring(saved(files))
+
+
+def test_321_a_manager_that_takes_too_much_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LIMIT", 1 << 16)
+    with pytest.raises(ValueError, match="it would take more than 0 MB"):
+        read(saved().files)
 
 
 @pytest.mark.parametrize("kind", ["above", "elsewhere", "link"])

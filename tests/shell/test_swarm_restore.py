@@ -16,7 +16,7 @@ from provision.planes.swarm.node import functions
 
 #: Docker, which leads its swarm from the force on; the two others are of before.
 STANDS_IN = """
-systemctl() { echo "systemctl $*" >>log; }
+systemctl() { [ "$1" = show ] && echo "${docker_is-inactive}" || echo "systemctl $*" >>log; }
 run_unit() { echo "$1 $2" >>log; }
 timeout() { shift; "$@"; }
 sleep() { :; }
@@ -123,6 +123,16 @@ def test_322_a_node_leaves_its_former_swarm(shell: tuple[str, ...], root: Path) 
     assert (root.parent / "state" / "restore").read_text() == "12ab aside\n"
     assert not (root / "swarm").exists()
     assert (root.parent / "state" / "containers.held").exists()
+
+
+def test_322_nothing_is_put_aside_while_docker_does_not_stop(shell: tuple[str, ...], root: Path) -> None:
+    (root / "swarm" / "docker-state.json").write_text("former")
+    for words in (f"leave_former_swarm {root} 12ab", f"restore_swarm {root} 12ab 192.0.2.1 2377 4789"):
+        ended = done(shell, root, words, before="docker_is=deactivating")
+        assert ended.returncode == 1
+        assert "docker.service does not stop" in ended.stderr
+        assert (root / "swarm" / "docker-state.json").read_text() == "former"
+        assert kept_swarms(root) == []
 
 
 @pytest.mark.parametrize("led", [False, True])

@@ -23,9 +23,9 @@ put_swarm_aside() {
     sync_path "$1"
 }
 
-# leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then. Where the saved files
+# put_former_swarm_aside ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then. Where the saved files
 # are in place, only start dockerd.
-leave_former_swarm() {
+put_former_swarm_aside() {
     case $(line_of "$state/restore") in
     "$2 placed" | "$2 forced") ;;
     *)

@@ -11,7 +11,9 @@ from swarm_mend_program import OWN, SECOND, THIRD, Program
 
 from provision.planes.swarm.node import functions
 
-MINE = "psf4twr4zuepw20x0wvmq4sp9"
+MINE, ANOTHER = "psf4twr4zuepw20x0wvmq4sp9", "16j1xir0qqyi714yviere9yv0"
+#: It is in a certificate, but not its name.
+IN_THE_KEY = "keykeykeykeykeykeykeykeyk"
 TOLD = (
     'level=error msg="error receiving response" error="rpc error: code = PermissionDenied desc = Permission denied: '
     "unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was removed from "
@@ -27,22 +29,28 @@ def mend(request: pytest.FixtureRequest, tmp_path: Path) -> Program:
     (tmp_path / "state" / "containers").write_text(f"root\t{tmp_path}/data\n")
     swarm = tmp_path / "data" / "swarm"
     (swarm / "certificates").mkdir(parents=True)
-    body = base64.b64encode(b"\x06\x03\x55\x04\x03\x13\x19" + MINE.encode() + b"0Y0").decode()
+    body = base64.b64encode(b"\x06\x03\x55\x04\x03\x13\x19" + MINE.encode() + b"0Y0\x00" + IN_THE_KEY.encode()).decode()
     certificate = f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
     (swarm / "certificates" / "swarm-node.crt").write_text(certificate * 2)
     (swarm / "docker-state.json").write_text("{}")
     return program
 
 
-def looks(mend: Program, journal: str) -> list[str]:
-    """Look once, with this in Docker's journal. A swarm that is left is gone."""
+def looks(mend: Program, journal: str, of_containers: str = "") -> list[str]:
+    """Look once, with this in Docker's journal, of itself and of its containers. A swarm that is left is gone."""
     (mend.folder / "journal").write_text(journal)
-    leave = 'timeout() { shift; case "$*" in *leave*) echo left ;; *) command "$@" ;; esac; }\n'
-    return mend.run(f"{leave}journalctl() {{ cat {mend.folder}/journal; }}\nss() {{ :; }}\nleave_if_struck_off")
+    (mend.folder / "of_containers").write_text(of_containers)
+    asked = 'case "$*" in *_TRANSPORT=stdout*) ;; *) cat "$here/of_containers" ;; esac; cat "$here/journal"'
+    restarts = f"*restart*) touch {mend.folder}/restarted ;;"
+    timeout = f'timeout() {{ shift; case "$*" in *leave*) ;; {restarts} *) command "$@" ;; esac; }}'
+    journalctl = f"journalctl() {{ here={mend.folder}; {asked}; }}"
+    said = mend.run(f"{timeout}\n{journalctl}\nss() {{ echo udp; }}\nleave_if_struck_off")
+    assert not (mend.folder / "restarted").exists()
+    return said
 
 
 def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data(mend: Program) -> None:
-    (said,) = looks(mend, TOLD.format(MINE))
+    (said,) = looks(mend, f"{TOLD.format(MINE)}\n{TOLD.format(ANOTHER)}")
     kept = mend.folder / "state" / "former-swarms" / MINE
     assert str(kept) in said
     assert (kept / "docker-state.json").exists()
@@ -51,10 +59,24 @@ def test_295_a_host_leaves_the_swarm_that_says_it_was_removed_and_keeps_its_data
 
 
 @pytest.mark.parametrize(
-    "journal", ["", TOLD.format("16j1xir0qqyi714yviere9yv0"), f"node {MINE} was removed from swarm"]
+    "journal",
+    [
+        "",
+        TOLD.format(ANOTHER),
+        f"node {MINE} was removed from swarm",
+        TOLD.format("y"),  # a part of another word in the certificate
+        TOLD.format(MINE[:-1]),
+        TOLD.format(IN_THE_KEY),
+    ],
 )
 def test_295_a_host_stays_in_a_swarm_that_says_so_of_another_one_or_says_nothing(mend: Program, journal: str) -> None:
     assert looks(mend, journal) == []
+    assert not (mend.folder / "state" / "former-swarms").exists()
+
+
+def test_295_a_host_stays_though_a_container_says_so_in_dockers_journal(mend: Program) -> None:
+    """With the log driver journald."""
+    assert looks(mend, "", TOLD.format(MINE)) == []
     assert not (mend.folder / "state" / "former-swarms").exists()
 
 
@@ -76,12 +98,14 @@ def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: 
     assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
 
 
-#: Docker: containers run but `stopped`; each network is known; commands that connect are printed.
+#: Docker: containers run but `stopped`; each network is known; commands that connect are printed. It does not list
+#: containers with both `-q` and a format.
 DOCKER = """
 docker() {
     case "$*" in
     "network ls -f scope=local"*) echo bridge; echo own ;;
-    "ps -q"*) echo keeper1 demo ;;
+    "ps -"*q*--format*) return 1 ;;
+    ps*--format*) echo keeper1 demo; echo 'keeper2 ' ;;
     "inspect -f {{slice"*) echo "$4" ;;
     inspect*) case "$4" in *stopped*) echo 'false ' ;; *) echo "true endpoint-$4" ;; esac ;;
     "network inspect -v"*) echo "endpoint-known " ;;
@@ -141,6 +165,25 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
         assert kept.read_text() == "aa\tdemo\t10.99.0.5\ncc\tdemo\t10.99.0.66\n"
     assert mend.run(script) == []  # once more, by a run that was killed
     assert (state / "said").read_text().splitlines() == said
+
+
+@pytest.mark.parametrize("late", [2, 9])
+def test_288_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attempts(mend: Program, late: int) -> None:
+    state = mend.folder / "state"
+    lines = ["container\taa\taa\tbusybox\tyes\talways", "attachment\taa\tdemo\tn\t10.99.0.5\tyes"]
+    (state / "containers").write_text("\n".join(lines) + "\n")
+    (state / "containers.held").touch()
+    finds = f"""sleep() {{ :; }}
+    timeout() {{
+        shift
+        case "$*" in *"network connect"*demo*aa) ;; *) "$@"; return ;; esac
+        echo >>$state/tries
+        [ $(wc -l <$state/tries) -lt {late} ] || {{ "$@"; return; }}
+        echo 'Error response from daemon: network demo not found'; return 1
+    }}"""
+    lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
+    assert lost == (["network demo is lost"] if late == 9 else [])
+    assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)
 
 
 def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_held(mend: Program) -> None:

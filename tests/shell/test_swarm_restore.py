@@ -16,7 +16,7 @@ from provision.planes.swarm.node import functions
 
 #: Docker, which leads its swarm from the force on; the two others are of before.
 STANDS_IN = """
-systemctl() { echo "systemctl $*" >>log; }
+systemctl() { [ "$1" = show ] && echo "${docker_is-inactive}" || echo "systemctl $*" >>log; }
 run_unit() { echo "$1 $2" >>log; }
 timeout() { shift; "$@"; }
 sleep() { :; }
@@ -117,12 +117,22 @@ def test_322_a_node_leaves_its_former_swarm(shell: tuple[str, ...], root: Path) 
     for number in range(2):
         (root / "swarm").mkdir(exist_ok=True)
         (root / "swarm" / "state.json").write_text(str(number))
-        assert done(shell, root, f"leave_former_swarm {root} 12ab").returncode == 0
+        assert done(shell, root, f"put_former_swarm_aside {root} 12ab").returncode == 0
         assert (root.parent / "log").read_text().splitlines() == [HOLD, STOP, UP]
     assert sorted((path / "state.json").read_text() for path in kept_swarms(root)) == ["0", "1"]
     assert (root.parent / "state" / "restore").read_text() == "12ab aside\n"
     assert not (root / "swarm").exists()
     assert (root.parent / "state" / "containers.held").exists()
+
+
+def test_322_nothing_is_put_aside_while_docker_does_not_stop(shell: tuple[str, ...], root: Path) -> None:
+    (root / "swarm" / "docker-state.json").write_text("former")
+    for words in (f"put_former_swarm_aside {root} 12ab", f"restore_swarm {root} 12ab 192.0.2.1 2377 4789"):
+        ended = done(shell, root, words, before="docker_is=deactivating")
+        assert ended.returncode == 1
+        assert "docker.service does not stop" in ended.stderr
+        assert (root / "swarm" / "docker-state.json").read_text() == "former"
+        assert kept_swarms(root) == []
 
 
 @pytest.mark.parametrize("led", [False, True])
@@ -146,7 +156,7 @@ def test_319_a_dockerd_that_was_stopped_starts_again(shell: tuple[str, ...], roo
     """What is in place of the saved swarm stays there."""
     (root.parent / "state" / "restore").write_text(f"12ab {stage}\n")
     (root / "swarm" / "raft").mkdir()
-    assert done(shell, root, f"leave_former_swarm {root} 12ab").returncode == 0
+    assert done(shell, root, f"put_former_swarm_aside {root} 12ab").returncode == 0
     log = (root.parent / "log").read_text().splitlines()
     assert log == ([HOLD, STOP, UP] if stage == "leaving" else [UP])
     assert (root / "swarm" / "raft").exists() == (stage != "leaving")

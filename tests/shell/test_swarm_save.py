@@ -50,7 +50,7 @@ def files(copy: str) -> dict[str, int]:
 
 def test_315_the_log_and_the_certificates_are_copied_and_nothing_else(shell: tuple[str, ...], root: Path) -> None:
     done = saved(shell, root)
-    nothing, *copies = done.stdout.split("copy\n")
+    nothing, *copies = done.stdout.split("copy:\n")
     assert (nothing, done.stderr, done.returncode, len(copies)) == ("", "", 0, 1)
     assert files(copies[0]) == {
         "raft/wal-v3-encrypted/0.wal": 8_000_000,
@@ -76,7 +76,7 @@ def test_315_what_changes_meanwhile_is_copied_again_a_few_times(
             return 1
         }}"""
     done = saved(shell, root, writes)
-    _, *found = done.stdout.split("copy\n")
+    _, *found = done.stdout.split("copy:\n")
     assert (done.stderr, done.returncode, len(found)) == ("", 0, copies)
     assert f"raft/snap-v3-encrypted/{min(changes, copies)}.snap" in files(found[-1])
 

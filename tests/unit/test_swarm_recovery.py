@@ -78,6 +78,15 @@ def test_290_a_worker_without_a_manager_has_what_is_left(tmp_path: Path) -> None
     assert (one.holds_data, one.members) == (True, ("192.0.2.1", "192.0.2.2"))
 
 
+def test_290_a_worker_that_was_rebooted_has_what_is_left_of_its_swarm(tmp_path: Path) -> None:
+    """Without its managers it is `pending`; where a manager answers, it holds nothing."""
+    pending = put(survivor(tmp_path, "node3"), "node3", docker={view.INFO: own(THIRD, "pending", error=LEADERLESS)})
+    assert [one.holds_data for one in PLANE.standings(pending)] == [True]
+    assert [one.holds_data for one in PLANE.standings(put(pending, "node3", values={}))] == [False]
+    managed = put(at_work(tmp_path), "node3", docker={view.INFO: own(THIRD, "pending")})
+    assert [one.holds_data for one in PLANE.standings(managed)] == [True, True, False]
+
+
 def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:
     assert changes(survivor(tmp_path, "node1"), "node1") == [
         "hold: hold the record of containers",
@@ -153,6 +162,25 @@ def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_
     assert recovery.was_given_up(there, SECOND)
     known = {paths.PEERS: held, paths.HELD: held, layout.RECOVERIES: SHOWN}
     assert not recovery.was_given_up(put(there, "node2", paths=known), SECOND)
+
+
+def test_293_provision_restarts_a_docker_that_has_left_its_swarm_by_itself_and_keeps_its_gossip(tmp_path: Path) -> None:
+    held = PathFact("regular file", 0o600, "root:root")
+    gossip = Listener("tcp", "*", layout.GOSSIP_PORT, 'users:(("dockerd",pid=109,fd=7))')
+    there = put(
+        at_work(tmp_path),
+        "node2",
+        docker={view.INFO: own(SECOND, "inactive")},
+        paths={paths.PEERS: held, paths.HELD: held},
+        units={layout.DOCKER_UNIT: Unit("active", process=109)},
+        listeners=(gossip,),
+        values={**at_work(tmp_path).facts["node2"].values, "swarm": ""},
+    )
+    port = next(one for one in PLANE.ports if one.number == layout.GOSSIP_PORT)
+    assert port.is_ours(there.facts["node2"])
+    mine = [str(one.resource) for one in make_plan(PLANE, there) if one.phase == "former-swarm"]
+    assert mine == ["the gossip of its former swarm"]
+    assert not [one for one in make_plan(PLANE, put(there, "node2", listeners=())) if one.phase == "former-swarm"]
 
 
 def test_293_a_host_without_data_of_a_swarm_or_in_the_list_was_not_given_up(tmp_path: Path) -> None:

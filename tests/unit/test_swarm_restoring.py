@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,11 +24,11 @@ from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import BackupError, PreflightRefused, StepFailed
 from provision.facts import Listener, PathFact, Unit
-from provision.planes.swarm import view
+from provision.planes.swarm import saving, view
 from provision.planes.swarm.own_address import _HEADERS, EACH
 from provision.planes.swarm.phases.restored import without_former
 from provision.planes.swarm.plane import PLANE
-from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, read, source
+from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, last_copy, read, source
 
 NOW = datetime.now(UTC)
 NODE1, NODE2, NODE3 = NODES
@@ -97,6 +98,10 @@ def test_316_nothing_is_saved_without_a_leader_or_of_a_locked_swarm(tmp_path: Pa
         source(with_info(at_work(tmp_path), "node1", info))
 
 
+def test_315_the_last_copy_counts_whatever_its_lines_end_with() -> None:
+    assert last_copy("copy:\nAAAA\ncopy:\nBBBBcopy\nCCCC\n") == b64decode("BBBBcopyCCCC")
+
+
 def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
     manager = read(saved().files)
     with tarfile.open(fileobj=io.BytesIO(manager.archive)) as there:
@@ -122,6 +127,12 @@ def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
 def test_321_a_manager_that_is_not_whole_is_refused_before_anything_is_touched(files: bytes) -> None:
     with pytest.raises(BackupError, match="the backup has no whole copy of a swarm's manager"):
         PLANE.restoring(saved(files))
+
+
+def test_321_a_manager_that_takes_too_much_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LIMIT", 1 << 16)
+    with pytest.raises(ValueError, match="it would take more than 0 MB"):
+        read(saved().files)
 
 
 @pytest.mark.parametrize("kind", ["above", "elsewhere", "link"])

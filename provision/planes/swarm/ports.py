@@ -7,15 +7,18 @@ from dataclasses import replace
 from provision import layout
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Network
-from provision.planes.swarm import view
+from provision.planes.swarm import paths, view
 from provision.ports import ENCRYPTED, OVERLAY, Port
 
 MANAGEMENT_PORT = 2377
 
 
 def in_a_swarm(facts: Facts, _unit: str) -> bool:
-    """Say whether the node's daemon is in a swarm, or waits to be; a check of its own says whether that is ours."""
-    return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes"
+    """Say whether the node's daemon is in a swarm, or waits to be; a check of its own says whether that is ours.
+
+    One that has left by itself may keep a port.
+    """
+    return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes" or paths.HELD in facts.paths
 
 
 _MANAGEMENT = Port(

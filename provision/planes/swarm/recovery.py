@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from provision import layout
 from provision.core.recovery import Standing
 from provision.core.resource import call
 from provision.core.situation import Situation, is_shared
@@ -55,9 +56,11 @@ def _standing(situation: Situation, node: Node, *, managed: bool) -> Standing:
     managers = [one.get("Addr", "").partition(":")[0] for one in swarm.get("RemoteManagers") or ()]
     manager = manages(situation, node)
     role = "manager" if manager else "worker"
+    # One that was rebooted without its managers is `pending`: it is in the swarm, too.
+    in_swarm = daemon.state == "active" or facts.values.get("swarm") == "yes"
     return Standing(
         node,
-        holds_data=manager or (not managed and daemon.state == "active"),
+        holds_data=manager or (not managed and in_swarm),
         has_quorum=any(view.entry(one).leader for one in facts.docker.get(view.NODES) or ()),
         members=tuple(filter(None, managers)),
         networks=frozenset(one["Name"] for one in facts.networks if is_shared(one)),
@@ -124,6 +127,13 @@ def was_given_up(situation: Situation, node: Node) -> bool:
     if not mine:
         return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     return mine not in {one.identity for one in view.listed(situation)}
+
+
+def keeps_gossip(facts: Facts) -> bool:
+    """Say whether a node's daemon has left its swarm by itself and still listens for gossip: it would hear nobody."""
+    dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
+    listens = any(one.port == layout.GOSSIP_PORT and dockerd in one.owner for one in facts.listeners)
+    return listens and view.daemon(facts).state == "inactive" and paths.HELD in facts.paths
 
 
 def folder(situation: Situation, node: Node) -> str:

@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from provision.backup.archive import LIMIT
 from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
@@ -41,15 +42,19 @@ def save(door: SwarmCoordinator, situation: Situation) -> Mapping[str, bytes]:
     result = door.remotes[node.name].run(script, what="copying the swarm's data")
     if result.code:
         raise StepFailed(Problem(f"the swarm's data cannot be copied: {result.stderr.strip()[-400:]}", node.name))
-    _, _, last = result.stdout.rpartition("copy\n")
     about = {"port": view.data_path_port(situation)}
-    saved = {FILES: b64decode(last), ABOUT: json.dumps(about).encode()}
+    saved = {FILES: last_copy(result.stdout), ABOUT: json.dumps(about).encode()}
     try:
         read(saved)
     except ValueError as error:
         what = f"the copy of the swarm's data is not whole: {error}"
         raise StepFailed(Problem(what, node.name, "nothing was changed; run fab backup again")) from error
     return saved
+
+
+def last_copy(printed: str) -> bytes:
+    """Return the last archive that `save_swarm` has printed. Its mark has a letter that no encoded line has."""
+    return b64decode(printed.rpartition("copy:\n")[2])
 
 
 def source(situation: Situation) -> Node:
@@ -129,8 +134,12 @@ def _rewritten(archive: bytes) -> tuple[bytes, Mapping[str, bytes]]:
 
 
 def _members(there: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield what is in an archive. ValueError where that is no file and no folder of a manager."""
+    """Yield what is in an archive. ValueError where that is no file and no folder of a manager, or too large."""
+    size = 0
     for member in there:
+        size += member.size
+        if size > LIMIT:
+            raise ValueError(f"it would take more than {LIMIT >> 20} MB")
         parts = PurePosixPath(member.name).parts
         if parts[:1] not in [(folder,) for folder in FOLDERS] or ".." in parts:
             raise ValueError(f"{member.name} is nothing of a manager's")

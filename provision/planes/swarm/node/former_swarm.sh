@@ -37,14 +37,5 @@ leave_swarm() {
     hold_containers || return
     root=$(docker_root)
     [ -e "$root/swarm/docker-state.json" ] || return 0
-    keep_swarm "$root" "$1" && timeout 60 docker swarm leave --force >/dev/null 2>&1 && end_gossip
-}
-
-# end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.
-end_gossip() {
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        ss -Hlntu "sport = :$gossip_port" 2>/dev/null | grep -q . || return 0
-        sleep 0.3
-    done
-    timeout 240 systemctl restart docker.service
+    keep_swarm "$root" "$1" && timeout 60 docker swarm leave --force >/dev/null 2>&1
 }

@@ -2,17 +2,26 @@
 #
 # A host may be given up while it is off: the others go on without it. Several such hosts that are back at once may be a majority
 # of the swarm that they remember, and rule it beside the others. But their managers ask the others too, and are told that they
-# were removed. What they hold of that swarm is kept, and `provision` lets them join the others.
+# were removed. What they hold of that swarm is kept, and `provision` lets them join the others. That restarts a dockerd that
+# still listens for gossip, and nothing here does: it would stop the other containers of the host.
 
-# struck_off: print this host's ID in the swarm if a manager has said within the last half minute that it was removed.
+# struck_off: print this host's ID in the swarm if a manager has said within the last half minute that it was removed. Only what
+# dockerd writes itself counts: containers may write to the journal in its name.
 struck_off() {
     root=$(print_recorded | sed -n 's/^root[[:space:]]//p')
     certificate=${root:-/var/lib/docker}/swarm/certificates/swarm-node.crt
     [ -r "$certificate" ] || return 0
-    removed=$(journalctl -u docker.service -o cat -q --since=-30s 2>/dev/null |
-        sed -n 's/.*Permission denied: node \([a-z0-9]*\) was removed from swarm.*/\1/p' | tail -n 1)
-    [ -z "$removed" ] || ! sed '/^-.*END/q; /^-/d' "$certificate" | sed '/^-/d' | base64 -d 2>/dev/null | grep -qF "$removed" ||
-        printf '%s\n' "$removed"
+    removed=$(journalctl _SYSTEMD_UNIT=docker.service _TRANSPORT=stdout -o cat -q --since=-30s 2>/dev/null |
+        sed -n 's/.*= Permission denied: node \([a-z0-9]\{25\}\) was removed from swarm.*/\1/p' | sort -u)
+    for identity in $removed; do
+        ! is_of "$certificate" "$identity" || printf '%s\n' "$identity"
+    done
+}
+
+# is_of CERTIFICATE IDENTITY: succeed if the certificate, the first one in the file, is of the node with the ID: its common name.
+is_of() {
+    sed '/^-.*END/q; /^-/d' "$1" | sed '/^-/d' | base64 -d 2>/dev/null | tr -d '\000' |
+        grep -qa "$(printf 'U\004\003.\031%s' "$2")" # the type of a common name, and the length of an ID
 }
 
 # leave_if_struck_off: leave the swarm then.

@@ -7,10 +7,19 @@ unit=$(printf '\037')               # between fields that may be empty
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
 leave_former_swarm() {
     hold_containers || die "what containers should have cannot be recorded in $state"
-    ! leave_swarm "$1" || return 0
+    ! { leave_swarm "$1" && end_gossip; } || return 0
     [ -d "$1" ] || die "cannot keep a copy of $(docker_root)/swarm in $1"
     forget_swarm
     systemctl start docker.service || die "Docker does not start: $(last_words docker.service)"
+}
+
+# end_gossip: restart a dockerd that has left its swarm and still listens for gossip: in another swarm it would hear nobody.
+end_gossip() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        ss -Hlntu "sport = :$gossip_port" 2>/dev/null | grep -q . || return 0
+        sleep 0.3
+    done
+    timeout 240 systemctl restart docker.service
 }
 
 # reattach HOW: connect this node's containers to the networks that they should have, one at a time, and start those that should
@@ -36,10 +45,10 @@ $name
     done <<END
 $(print_recorded | tr '\t' "$unit" | sed 's/\\u0026/\&/g; s/\\u003c/</g; s/\\u003e/>/g; s/\\"/"/g; s/\\\\/\\/g')
 END
-    docker ps -q --no-trunc -f label=overlay-keeper --format '{{.ID}} {{.Label "overlay-keeper"}}' >"$state/keepers.new" ||
+    docker ps --no-trunc -f label=overlay-keeper --format '{{.ID}} {{.Label "overlay-keeper"}}' >"$state/keepers.new" ||
         die "Docker does not list its containers"
     while read -r id name; do
-        put_on "$id" "$name" '' no '' || failed="$failed $(name_of "$id")"
+        [ -z "$name" ] || put_on "$id" "$name" '' no '' || failed="$failed $(name_of "$id")"
     done <"$state/keepers.new"
     rm -f "$state/keepers.new"
     # shellcheck disable=SC2046 # a word a container
@@ -81,8 +90,9 @@ put_on() {
         docker network disconnect -f "$network" "$container" >/dev/null 2>&1 || :
         [ "$try" -lt 3 ] || [ "$chosen" = yes ] || address=
         ! complaint=$(timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" 2>&1) || return 0
-        case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
+        case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
+    case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
     printf '%s: %s\n' "$container" "$complaint" >&2
     return 1
 }

@@ -14,6 +14,7 @@ pause_containers() {
 put_swarm_aside() {
     put_note restore "$2 leaving"
     timeout 240 systemctl stop docker.service docker.socket 2>/dev/null || stop_dockerd
+    require_stopped docker.service # one that runs would write to the folder that is moved
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
     kept=$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
@@ -22,9 +23,9 @@ put_swarm_aside() {
     sync_path "$1"
 }
 
-# leave_former_swarm ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then. Where the saved files
+# put_former_swarm_aside ROOT RESTORE: put the former swarm aside, and start dockerd, which is in none then. Where the saved files
 # are in place, only start dockerd.
-leave_former_swarm() {
+put_former_swarm_aside() {
     case $(line_of "$state/restore") in
     "$2 placed" | "$2 forced") ;;
     *)

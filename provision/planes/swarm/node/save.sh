@@ -1,6 +1,6 @@
 # Copy what a manager keeps of its swarm, while it is at work. POSIX sh; provision/node/library.sh comes before it.
 
-# save_swarm ROOT: print `copy`, and an archive of the manager's log and certificates in Docker's folder, encoded. Where
+# save_swarm ROOT: print `copy:`, and an archive of the manager's log and certificates in Docker's folder, encoded. Where
 # something was written meanwhile, a further copy follows: the last one counts. The log ends where the copy began, or later.
 # The archive is on no disk here: it holds the key of the swarm.
 save_swarm() {
@@ -9,7 +9,7 @@ save_swarm() {
     case $(tar --version 2>/dev/null) in *GNU*) sparse=--sparse ;; esac # the log is mostly holes
     for _ in 1 2 3; do
         before=$(written)
-        echo copy
+        echo copy:
         copy_swarm || die "tar cannot copy the swarm in $1"
         [ "$before" != "$(written)" ] || break
     done

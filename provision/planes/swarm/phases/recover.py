@@ -24,6 +24,7 @@ from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
 from provision.planes.swarm.node import functions
 from provision.planes.swarm.phases.swarm import make
 from provision.planes.swarm.ports import MANAGEMENT_PORT
+from provision.resources.system import stopped_a_while, stopped_for_good
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 VERB = "fab recover"
 #: Hold the record of containers on a node.
 HOLD = 'hold_containers || die "what containers should have cannot be recorded in $state"'
+#: Restart a dockerd that listens for the gossip of a swarm that it has left.
+END_GOSSIP = 'end_gossip || die "Docker does not restart: $(last_words docker.service)"'
 #: Seconds until one manager rules alone: 0.6 to 25, and 52 where its dockerd had just started.
 FORCE_SECONDS = 120.0
 #: Seconds in which workers find the manager that is left, or are named by what does not work there.
@@ -79,8 +82,9 @@ def former_swarm(situation: Situation, node: Node, *, consent: bool) -> Step:
     asks = (
         f"let the swarm go that this host was given up by (its data there is kept in {folder}), and let it join anew,"
     )
-    note = f"its data is kept in {folder}"
-    difference = Difference("remove", note=note, consent=asks if consent else "")
+    facts = situation.of(node)
+    note = "; ".join(filter(None, [f"its data is kept in {folder}", stopped_a_while(facts)]))
+    difference = Difference("remove", note=note, stops=stopped_for_good(facts), consent=asks if consent else "")
     return Step("its former swarm", difference, call("leave_former_swarm", folder))
 
 
@@ -91,10 +95,16 @@ class FormerSwarm(Phase):
     seconds = 600
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the step of a host that was given up."""
-        if not recovery.was_given_up(situation, node):
-            return ()
-        return (former_swarm(situation, node, consent=True),)
+        """Return the step of a host that was given up, or of one that has left by itself and keeps its gossip."""
+        if recovery.was_given_up(situation, node):
+            return (former_swarm(situation, node, consent=True),)
+        return (_former_gossip(situation.of(node)),) if recovery.keeps_gossip(situation.of(node)) else ()
+
+
+def _former_gossip(facts: Facts) -> Step:
+    note = "; ".join(filter(None, ["Docker, which has left its swarm, is restarted", stopped_a_while(facts)]))
+    difference = Difference("remove", note=note, stops=stopped_for_good(facts))
+    return Step("the gossip of its former swarm", difference, END_GOSSIP)
 
 
 class Containers(Phase):

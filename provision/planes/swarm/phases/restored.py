@@ -119,7 +119,7 @@ class FormerSwarm(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Put it aside, and start dockerd in no swarm."""
-        return f"{_functions()}\n{call('leave_former_swarm', self.root, self.restore)}"
+        return f"{_functions()}\n{call('put_former_swarm_aside', self.root, self.restore)}"
 
 
 def _functions() -> str:

@@ -14,10 +14,7 @@ from provision.report import Report
 from provision.verbs.plan import planned
 from provision.verbs.provision import converged
 from provision.verbs.session import Session
-from provision.verbs.steps import stages_to
-
-#: What preflight refuses, and `--adopt` is for.
-FOREIGN = "same-authority"
+from provision.verbs.steps import FOREIGN, stages_to
 
 
 def run_certs(

@@ -23,7 +23,6 @@ from provision.network import tunnels
 from provision.phases.network_users import is_a_users
 from provision.remote import Remote, Remotes
 from provision.verbs import steps
-from provision.verbs.certs import FOREIGN
 from provision.verbs.session import Session
 
 #: Addresses that may be given out until all containers are back, for each node and container.
@@ -98,7 +97,7 @@ def _refuse_others(session: Session, before: Plane, situation: Situation, stoppe
     if not any(map(before.is_on, found.values())):
         return  # what the controller kept for it may be put aside
     theirs = replace(situation, local=before.local(session.cluster)[0], facts=found)
-    checks = [one for one in before.checks() if one.name == FOREIGN]
+    checks = [one for one in before.checks() if one.name == steps.FOREIGN]
     if obstacles := [outcome.problem for outcome in failures(node_view.run(before, theirs, checks))]:
         raise PreflightRefused(*obstacles)
 

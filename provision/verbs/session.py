@@ -175,8 +175,12 @@ class Session:
             yield Survey(answering, situation, (*problems[self.plane], *missing), tuple(unreached))
 
     def _starts(self) -> tuple[Mapping[Plane, Situation], Mapping[Plane, tuple[Problem, ...]]]:
-        """Return what is known for each candidate before any node is asked, and what is wrong with that."""
+        """Return what is known for each candidate before any node is asked, and what is wrong with that.
+
+        Candidates with which nothing is wrong come first: where the nodes decide nothing, the first one is taken.
+        """
         kept = {plane: plane.local(self.cluster) for plane in self.candidates}
+        kept = dict(sorted(kept.items(), key=lambda one: bool(one[1][1])))
         recorded = planes.recorded(self.cluster) is not None
         starts = {plane: Situation(self.cluster, local, recorded=recorded) for plane, (local, _) in kept.items()}
         return starts, {plane: problems for plane, (_, problems) in kept.items()}
@@ -195,7 +199,7 @@ class Session:
         self, starts: Mapping[Plane, Situation], found: Mapping[str, Facts], remotes: Remotes, *, supplies: bool
     ) -> tuple[Situation, tuple[Problem, ...]]:
         """Choose the candidate that these answers mean, and return its situation, and what is missing."""
-        plane = planes.chosen(self.candidates, Situation(self.cluster, facts=found))
+        plane = planes.chosen(tuple(starts), Situation(self.cluster, facts=found))
         self.aim_at(plane)
         self.refuse_another_cluster(found)
         situation = replace(starts[plane], facts=found)

@@ -23,6 +23,8 @@ from provision.report import Report
 from provision.resources import packet_rules
 from provision.verbs.session import Session
 
+#: The check of preflight that refuses another controller's nodes; `certs --adopt` takes them over.
+FOREIGN = "same-authority"
 #: What status and verify say of nodes on which nothing is ours.
 NOT_PROVISIONED = "not provisioned yet: fab provision"
 

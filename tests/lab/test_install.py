@@ -138,7 +138,7 @@ def test_223_225_a_static_release_where_apt_has_no_source(bare_lab: Lab, fab: Fa
     with written(lab, source.format(archive, "0" * 64)) as inventory:
         refused = document(fab(lab, "provision", "--json", inventory=inventory), 3)
         assert f"its sha256 is {digest[:12]}…" in problems(refused)
-    with written(lab, source.format(tmp_path / "docker-1.2.3.tgz", digest)) as inventory:
+    with written(lab, source.format(tmp_path / "missing" / archive.name, digest)) as inventory:
         assert "cannot be read" in problems(document(fab(lab, "provision", "--json", inventory=inventory), 3))
     assert_as_before(lab, before)
     with written(lab, source.format(archive, digest)) as inventory:

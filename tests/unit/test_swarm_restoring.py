@@ -124,6 +124,12 @@ def test_321_a_manager_that_is_not_whole_is_refused_before_anything_is_touched(f
         PLANE.restoring(saved(files))
 
 
+def test_321_a_manager_that_would_fill_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("provision.planes.swarm.saving.LIMIT", 1000)
+    with pytest.raises(ValueError, match="more than"):
+        read(saved().files)
+
+
 @pytest.mark.parametrize("kind", ["above", "elsewhere", "link"])
 def test_321_a_file_that_leads_elsewhere_is_refused(kind: str) -> None:
     made = io.BytesIO()

@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from provision.backup.archive import LIMIT
 from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
@@ -130,7 +131,11 @@ def _rewritten(archive: bytes) -> tuple[bytes, Mapping[str, bytes]]:
 
 def _members(there: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """Yield what is in an archive. ValueError where that is no file and no folder of a manager."""
+    size = 0
     for member in there:
+        size += member.size
+        if size > LIMIT:
+            raise ValueError(f"it would take more than {LIMIT >> 20} MB")
         parts = PurePosixPath(member.name).parts
         if parts[:1] not in [(folder,) for folder in FOLDERS] or ".." in parts:
             raise ValueError(f"{member.name} is nothing of a manager's")

@@ -191,7 +191,7 @@ class Keys(Phase):
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the keys, unless every node says that this restore has put them there.
 
-        A host that has joined the restore later begins without that word. A key that is there is as it was written.
+        A host that joins the restore later begins without that word. What is in the store then is not written over.
         """
         if all(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values()):
             return ()
@@ -206,9 +206,10 @@ class Keys(Phase):
         door = opened(coordinator)
         wait_for_members(door, situation.cluster.members)
         store = door.store()
+        again = any(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values())
         for key, value in tree.to_write(self._keys):
-            (store.put_new if tree.changes_with_use(key) else store.put)(key, value)
-        for name, content in self._keys.v3.items():
+            (store.put_new if again or tree.changes_with_use(key) else store.put)(key, value)
+        for name, content in () if again else self._keys.v3.items():
             door.v3(store.node, partial(_put, name, content))
         mark = f"{self._saved.restore} {DONE}\n".encode()
         door.remotes.each(lambda remote: remote.push(mark, MARK))

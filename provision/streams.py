@@ -11,7 +11,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, NoReturn
 
-from provision.errors import Exit
+from provision.errors import Exit, Problem, UsageError
+
+#: The descriptors of the streams that were closed when the program began.
+_closed: set[int] = set()
 
 
 class OutputClosed(BaseException):
@@ -28,6 +31,7 @@ def guard() -> None:
             os.fstat(descriptor)
         except OSError:
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+            _closed.add(descriptor)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
@@ -38,7 +42,9 @@ def guard() -> None:
 
 
 def taken() -> BinaryIO:
-    """Return standard output, for data. What is printed from now on goes to standard error."""
+    """Return standard output, for data; what is printed later goes to standard error. UsageError if it is closed."""
+    if 1 in _closed:
+        raise UsageError(Problem("standard output is closed", "-", "name a file, or a pipe that takes the data"))
     sys.stdout.flush()
     data = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -113,7 +113,8 @@ def _manifest(text: bytes) -> Mapping[str, Any]:
         raise BackupError(Problem("this archive is no backup of a cluster", "backup", "name a file of fab backup"))
     if manifest.get("format") != FORMAT:
         what = f"the backup has the format {manifest.get('format')}, and this program reads {FORMAT}"
-        version = dict(manifest.get("versions") or {}).get("overlay-provision", "that made it")
+        versions = manifest.get("versions")
+        version = versions.get("overlay-provision", "that made it") if isinstance(versions, dict) else "that made it"
         raise BackupError(Problem(what, "backup", f"restore it with the version {version} of this program"))
     if not isinstance(manifest.get("files"), dict):
         raise _refused("the manifest names no files")

@@ -30,7 +30,9 @@ def checked(file: str, stream: BinaryIO | None) -> Path | BinaryIO:
     if path.exists() and not path.is_file():
         what = "there is something else than a file at this place"
         raise UsageError(Problem(what, f"backup {file}", "name another file; - is standard output"))
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+    if not path.parent.is_dir():
+        raise UsageError(Problem(f"there is no folder {path.parent}", f"backup {file}", f"mkdir -p {path.parent}"))
+    if not os.access(path.parent, os.W_OK):
         raise UsageError(Problem("cannot be written there", f"backup {file}", "name a file in another folder"))
     return path
 
@@ -40,14 +42,26 @@ def write(where: Path | BinaryIO, data: bytes) -> None:
     try:
         if isinstance(where, Path):
             files.write(where, data)
-            sync_folder(where.parent)
         else:
             with where:
                 where.write(data)
     except OSError as error:
         what = f"the backup cannot be written: {error.strerror or error}"
-        advice = "make room there, or name another file; an earlier backup of this name is as it was"
+        kept = "make room there, or name another file; an earlier backup of this name is as it was"
+        cut = "what has been read from there is no whole backup: throw it away"
+        advice = kept if isinstance(where, Path) else cut
         raise StepFailed(Problem(what, str(where) if isinstance(where, Path) else "standard output", advice)) from error
+    if isinstance(where, Path):
+        _lasting(where)
+
+
+def _lasting(path: Path) -> None:
+    """Let the file's name survive a power failure. StepFailed if that fails."""
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        what = f"the backup is written, but may not survive a power failure: {error.strerror or error}"
+        raise StepFailed(Problem(what, str(path), "mend this disk, or name a file on another one")) from error
 
 
 def read(file: str) -> bytes:

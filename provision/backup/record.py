@@ -32,6 +32,8 @@ class Restore:
     identity: str
     #: The containers that ran before it and are not in the archive: they stop when Docker restarts.
     ran: tuple[Container, ...] = ()
+    #: The nodes of the restored cluster, once it is set up: from then on only the end of the restore is repeated.
+    restored: tuple[str, ...] = ()
 
 
 def running(node: str, identity: str, name: str) -> Container:
@@ -45,7 +47,10 @@ def under_way(cluster: Cluster) -> Restore | None:
     try:
         there = json.loads(path.read_bytes())
         ran = (running(str(one["node"]), str(one["identity"]), str(one["name"])) for one in there.get("ran", ()))
-        return Restore(str(there["checksum"]), str(there["moment"]), str(there["identity"]), tuple(ran))
+        restored = map(str, there.get("restored", ()))
+        return Restore(
+            str(there["checksum"]), str(there["moment"]), str(there["identity"]), tuple(ran), tuple(restored)
+        )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -86,6 +91,11 @@ def begin(cluster: Cluster, restore: Restore, ran: Iterable[Container] = ()) -> 
     known = {one.identity for one in restore.ran}
     restore = replace(restore, ran=(*restore.ran, *(one for one in ran if one.identity not in known)))
     identity.put(cluster.folder, {FILE: json.dumps(asdict(restore), indent=1).encode()})
+
+
+def set_up(cluster: Cluster, restore: Restore, names: Iterable[str]) -> None:
+    """Write, durably, that the cluster is set up on these nodes. PreflightRefused where that fails."""
+    begin(cluster, replace(restore, restored=tuple(names)))
 
 
 def end(cluster: Cluster) -> None:

@@ -27,10 +27,10 @@ class Saved:
     #: The networks that come back, as Docker's API tells them: see `Plane.saved_networks`.
     networks: tuple[Mapping[str, Any], ...] = ()
     #: The inventory, and the files of the identity's folder by their path in it.
-    inventory: bytes = b""
-    identity: Mapping[str, bytes] = field(default_factory=dict)
+    inventory: bytes = field(default=b"", repr=False)
+    identity: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: What the control plane has saved, by its path in the archive: see `Coordinator.save`.
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     #: The sha256 of the archive, in hex.
     checksum: str = ""
     #: The identity of the restore that uses it: new with every one, and the same when a killed one goes on.

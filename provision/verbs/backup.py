@@ -108,6 +108,8 @@ def _report(session: Session, saved: Saved, where: Path | BinaryIO, size: int) -
         )
         for name in saved.missing
     )
+    for one in silent:  # on standard error, too: cron mails that
+        session.progress.say(one.where, one.what)
     return Report(
         "backup",
         f"saved to {place}, {size} bytes{missing}; {WARNING}",

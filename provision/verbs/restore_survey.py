@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from provision.inventory.model import Cluster
 from provision.migration import record as migration
 from provision.network import tunnels
 from provision.pki import files
-from provision.recovery import outlook
+from provision.recovery import generations, outlook
 from provision.recovery import record as recovery
+from provision.recovery.outlook import Outlook
 from provision.verbs import steps
 from provision.verbs.session import Session, Survey
 
@@ -34,8 +35,6 @@ class Fit:
     saved: Saved
     plane: Plane
     restore: Restore
-    #: Whether a restore that was killed goes on.
-    goes_on: bool
     #: The files of the identity's folder that the controller lacks.
     identity: Mapping[str, bytes]
 
@@ -90,15 +89,17 @@ def fitting(cluster: Cluster, saved: Saved) -> Fit:
     goes_on = record.under_way(cluster) is not None
     restore = record.of(cluster, saved)
     files = identity.missing(cluster, saved.identity, goes_on=goes_on)
-    return Fit(replace(saved, restore=restore.identity), there, restore, goes_on, files)
+    return Fit(replace(saved, restore=restore.identity), there, restore, files)
 
 
 def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) -> Way:
     """Look at the nodes that answer, and for obstacles; return what leads to the restored cluster. PreflightRefused."""
     saved = fit.saved
     situation = _answering(session, survey, lost)
+    if fit.restore.restored:
+        return _set_up(session, fit, situation)
+    given_up = _living(session, fit, situation, lost)
     situation = with_local(session, situation, saved if fit.identity else None)
-    given_up = () if fit.goes_on else _living(session, situation, lost)
     surviving = foreseen.surviving(situation, saved, fit.restore.ran)
     session.aim_at(phases.returning(session.plane, surviving))
     situation = steps.with_flows(session, tunnels.tried(session.plane, situation, survey.remotes), survey.remotes)
@@ -112,6 +113,21 @@ def surveyed(session: Session, fit: Fit, survey: Survey, lost: Sequence[str]) ->
         given_up,
         (*foreseen.differences(situation, saved), *warnings),
     )
+
+
+def _set_up(session: Session, fit: Fit, situation: Situation) -> Way:
+    """Return the way of a restore whose cluster is set up: only its end is left. Other hosts are left as they are."""
+    there = {name: facts for name, facts in situation.facts.items() if name in fit.restore.restored}
+    nodes = tuple(node for node in situation.cluster.nodes if node.name in there)
+    if not nodes:
+        names = ", ".join(fit.restore.restored)
+        raise ConnectionFailed(
+            Problem("the cluster is set up on these nodes, and none answers", names, "bring one back")
+        )
+    situation = replace(situation, cluster=replace(situation.cluster, nodes=nodes), facts=there)
+    situation = foreseen.with_networks(with_local(session, situation), fit.saved)
+    surviving = foreseen.surviving(situation, fit.saved, fit.restore.ran)
+    return Way(fit, situation, (), surviving, (), tuple(foreseen.differences(situation, fit.saved)))
 
 
 def _answering(session: Session, survey: Survey, lost: Collection[str]) -> Situation:
@@ -161,34 +177,48 @@ def with_local(session: Session, situation: Situation, unpacked: Saved | None = 
     return whole
 
 
-def _living(session: Session, situation: Situation, lost: Collection[str]) -> tuple[str, ...]:
-    """Return what a living cluster loses. PreflightRefused unless each of its nodes is named as lost."""
+def _living(session: Session, fit: Fit, situation: Situation, lost: Collection[str]) -> tuple[str, ...]:
+    """Return what is given up. PreflightRefused unless each node is named as lost that has, or may have, a cluster."""
+    migration.refuse(session.cluster, situation.facts)
+    recovery.refuse(session.cluster, situation.facts)
+    if not set(situation.facts) <= set(lost):
+        generations.refuse_divided(situation)
     found = outlook.outlook(session.cluster, session.plane.standings(situation))
-    living = [one for one in found.standings if one.has_quorum and one.networks]
+    living = [*_at_work(found), *_of_another_restore(fit, situation)]
     silent = [found.name_of(one) for one in found.silent] if found.may_live else []
-    problems = [_problem(one) for one in living if one.node.name not in lost]
-    problems += [
-        Problem(
-            "does not answer, and may be at work with others: its cluster is not restored over",
-            name,
-            f"bring it back; or, if it is lost for good, add --lost {name}",
-        )
-        for name in silent
-        if name not in lost
-    ]
-    if problems:
-        raise PreflightRefused(*problems)
-    return tuple(f"give up what {one.node.name} has: {_networks(one)}" for one in living)
+    advice = "bring it back; or, if it is lost for good, add --lost {0}"
+    what = "does not answer, and may be at work with others: its cluster is not restored over"
+    problems = [*living, *(Problem(what, name, advice.format(name)) for name in silent)]
+    if unnamed := [one for one in problems if one.where not in lost]:
+        raise PreflightRefused(*unnamed)
+    return tuple(f"give up {one.where}: {one.what}" for one in living)
+
+
+def _at_work(found: Outlook) -> Iterator[Problem]:
+    """Yield each node whose cluster lives, or would live again if its members were started."""
+    advice = "fab status shows it; if the backup is to take its place, add --lost {0}"
+    for one in found.standings:
+        if one.has_quorum and one.networks:
+            what = f"the cluster lives here, with a quorum: {_networks(one)}, and what was changed since would be lost"
+            yield Problem(what, one.node.name, advice.format(one.node.name))
+    able = [one.node.name for one in found.holders if one.node.address in found.members]
+    if len(able) >= found.needed and not found.has_quorum:
+        what = f"has its data, as a majority of the {len(found.members)} members has: they may only have to be started"
+        yield from (Problem(what, name, advice.format(name)) for name in able)
+
+
+def _of_another_restore(fit: Fit, situation: Situation) -> Iterator[Problem]:
+    """Yield each node that has the mark of another restore."""
+    for name, facts in situation.facts.items():
+        mark = facts.paths.get(record.MARK)
+        other = next(iter(((mark and mark.text) or "").split()), fit.restore.identity)
+        if other != fit.restore.identity:
+            advice = f"end that one, from the controller that began it; or, to restore over it, add --lost {name}"
+            yield Problem(f"another restore is under way here, {other}", name, advice)
 
 
 def _networks(standing: Standing) -> str:
     return f"networks {', '.join(sorted(standing.networks))}"
-
-
-def _problem(standing: Standing) -> Problem:
-    name = standing.node.name
-    what = f"the cluster lives here, with a quorum: {_networks(standing)}, and what was changed since would be lost"
-    return Problem(what, name, f"fab status shows it; if the backup is to take its place, add --lost {name}")
 
 
 def _with_networks(stage: Stage, saved: Saved) -> Stage:

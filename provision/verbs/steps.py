@@ -151,7 +151,7 @@ def proven(
     started: frozenset[str] = frozenset(),
 ) -> tuple[Outcome, ...]:
     """Run the checks that are chosen, or those that every provision ends with; return what they saw."""
-    for node in session.cluster.nodes:
+    for node in situation.cluster.nodes:
         session.progress.say(node.name, "proving")
     with session.progress.stage("proof"):
         from provision.checks import verify
@@ -164,7 +164,7 @@ def proven(
         }
         left = {name: tuple(one for one in things if one.run not in living) for name, things in marked.items()}
         gone = {name: packet_rules.lost(facts) for name, facts in situation.facts.items()}
-        proof = Proof(session.cluster, coordinator, coordinator.remotes.run, living, left, started, gone)
+        proof = Proof(situation.cluster, coordinator, coordinator.remotes.run, living, left, started, gone)
         return verify.run(proof, chosen or [check for check in catalogue.of_verify(session.plane) if check.quick])
 
 

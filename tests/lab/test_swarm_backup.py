@@ -85,9 +85,9 @@ def load(lab: Lab) -> Iterator[None]:
         run(lab, "node1", "rm -f /run/load")
 
 
-def restored(lab: Lab, fab: Fab, inventory: Path, file: Path) -> dict[str, Any]:
+def restored(lab: Lab, fab: Fab, inventory: Path, file: Path, *lost: str) -> dict[str, Any]:
     began = time.monotonic()
-    report = document(fab(lab, "restore", str(file), "--yes", "--json", inventory=inventory))
+    report = document(fab(lab, "restore", str(file), "--yes", "--json", *lost, inventory=inventory))
     print(f"restored in {time.monotonic() - began:.1f} s: {report['summary']}")
     return report
 
@@ -191,7 +191,7 @@ def test_319_killed_at_any_step_the_next_run_ends_it(used: tuple[Lab, Path], fab
         lose_swarm(lab)
     lost = [word for node in lab.nodes for word in ("--lost", node.name)]
     assert fab(lab, "restore", str(file), "--yes", *lost, at=(*kill, "die")).returncode == -signal.SIGKILL
-    restored(lab, fab, lab.inventory, file)
+    restored(lab, fab, lab.inventory, file, *lost)
     assert_back(lab, fab, there)
 
 

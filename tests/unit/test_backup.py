@@ -26,6 +26,7 @@ from provision.facts import Container as Running
 from provision.facts import Facts, PathFact
 from provision.inventory.model import Cluster, Network
 from provision.planes.etcd import paths, pki
+from provision.planes.etcd import restoring as restoring_module
 from provision.planes.etcd.bootstrap import token
 from provision.planes.etcd.local import local
 from provision.planes.etcd.plane import PLANE
@@ -286,6 +287,24 @@ def test_a_restore_that_goes_on_does_not_do_again_what_is_done(tmp_path: LocalPa
     assert not {"aside", "keys", "etcd", "docker"} & {change.phase for change in plan}
 
 
+def test_keys_are_written_again_where_a_host_has_joined_a_restore_and_nothing_is_overwritten(
+    tmp_path: LocalPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Docker and users have changed since the keys were there is as they left it."""
+    saved = replace(SAVED, files={KEYS: b'{"v2": {"/mine": "1", "/docker/network/v1.0/idm/vxlan-id": "2"}, "v3": {}}'})
+    monkeypatch.setattr(restoring_module, "wait_for_members", lambda *_: None)
+    for others, written in ((f"{SAVED.restore} keys", "put_new"), (SAVED.restore, "put")):
+        plane, situation = Restoring(saved), planned_sample(tmp_path)
+        for name, text in (("node1", others), ("node2", SAVED.restore), ("node3", others)):
+            situation = changed(situation, name, marked(f"{text}\n"))
+        (keys,) = (phase for phase in plane.phases if phase.name == "keys")
+        (change,) = keys.cluster_changes(situation)
+        door = Mock()
+        monkeypatch.setattr(restoring_module, "opened", lambda _, door=door: door)
+        keys.change_cluster(situation, door, change)
+        assert [one[0] for one in door.store().method_calls] == [written, written]
+
+
 def test_the_mark_of_another_restore_says_nothing(tmp_path: LocalPath) -> None:
     plane, situation = restoring(planned_sample(tmp_path))
     situation = changed(situation, "node1", marked("another keys\n"))
@@ -304,7 +323,10 @@ def test_a_backup_is_written_whole_or_not_at_all(tmp_path: LocalPath, monkeypatc
         with pytest.raises(StepFailed, match="No space left"):
             destination.write(where, b"new")
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"cluster.tar.gz": b"earlier"}
-    destination.write(where, b"new")
+    with monkeypatch.context() as broken:
+        broken.setattr(destination, "sync_folder", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        with pytest.raises(StepFailed, match="is written, but may not survive"):
+            destination.write(where, b"new")
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -313,6 +335,27 @@ def test_a_backup_is_written_whole_or_not_at_all(tmp_path: LocalPath, monkeypatc
 def test_a_place_where_no_file_can_be_is_refused_before_the_hosts_are_asked(file: str) -> None:
     with pytest.raises(UsageError):
         destination.checked(file, None)
+
+
+def test_where_the_folder_is_missing_that_is_said(tmp_path: LocalPath) -> None:
+    with pytest.raises(UsageError, match=f"no folder {tmp_path}/none"):
+        destination.checked(str(tmp_path / "none" / "file"), None)
+
+
+class Full(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(32, "Broken pipe")
+
+
+def test_nobody_is_told_of_an_earlier_backup_in_a_pipe() -> None:
+    with pytest.raises(StepFailed) as refused:
+        destination.write(Full(), b"new")
+    assert "earlier" not in refused.value.problems[0].advice
+
+
+def test_what_is_secret_in_a_backup_is_not_shown() -> None:
+    shown = repr(replace(SAVED, identity={"ca.key": b"SECRET"}, files={KEYS: b"SECRET"}, inventory=b"SECRET"))
+    assert "SECRET" not in shown
 
 
 class Terminal(io.BytesIO):

@@ -123,7 +123,16 @@ def test_an_archive_of_another_format_is_refused_and_says_which_program_reads_it
 
 
 @pytest.mark.parametrize(
-    "values", [{"kind": "other"}, {"files": None}, {"versions": 1}, {"missing": 1}, {"files": {}}, {"plane": None}]
+    "values",
+    [
+        {"kind": "other"},
+        {"format": 2, "versions": 1},
+        {"files": None},
+        {"versions": 1},
+        {"missing": 1},
+        {"files": {}},
+        {"plane": None},
+    ],
 )
 def test_an_archive_with_another_manifest_is_refused(values: dict[str, object]) -> None:
     if values == {"plane": None}:

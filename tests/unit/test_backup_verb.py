@@ -40,8 +40,10 @@ def only(situation: Situation, *names: str) -> Situation:
 def test_310_a_node_that_is_off_is_missing_in_the_backup_and_named(tmp_path: Path) -> None:
     """In the report, in a warning that says what to do, and in the manifest. The others' containers are saved."""
     situation, file = only(planned_sample(tmp_path), "node1", "node2"), tmp_path / "cluster.tar.gz"
-    report = run_backup(session(situation, tmp_path), file=str(file), stream=None)
+    made = session(situation, tmp_path)
+    report = run_backup(made, file=str(file), stream=None)
     assert "without what containers on node3 should have" in report.summary
+    assert [one.args[0] for one in made.progress.say.call_args_list] == ["node3"]
     assert [(one.where, one.advice.partition(",")[0]) for one in report.warnings] == [("node3", "bring it back")]
     saved = archive.read(file.read_bytes())
     assert saved.missing == ("node3",)

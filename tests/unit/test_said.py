@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import grpc
 import pytest
@@ -222,6 +223,13 @@ def test_198_an_error_of_the_v3_client_is_told_with_its_member(
 
     with pytest.raises(StoreError, match=words):
         coordinator.v3(cluster.nodes[0], ask)
+
+
+def test_a_list_of_all_keys_may_be_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, made = sample(tmp_path), MagicMock()
+    monkeypatch.setattr("etcd3.client", made)
+    EtcdCoordinator(cluster, MagicMock(), Identity.read(cluster))._etcd(cluster.nodes[0])
+    assert dict(made.call_args.kwargs["grpc_options"])["grpc.max_receive_message_length"] == -1
 
 
 def test_facts_of_a_host_without_iptables_say_nothing() -> None:

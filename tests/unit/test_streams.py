@@ -58,6 +58,13 @@ def test_167_a_run_that_looks_ends_as_others_end_if_nobody_reads(inventory: Path
     assert b"Traceback" not in (done.stderr or b"")
 
 
+def test_a_backup_is_not_thrown_away_unseen(inventory: Path) -> None:
+    done = fab("-i", inventory, "backup", "-", end=">&-")
+    assert done.returncode == 2
+    assert b"standard output is closed" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [("--list",), ("plan", "--help")])
 def test_167_what_fabric_prints_ends_so_too(words: tuple[str, ...]) -> None:
     with unread() as pipe:

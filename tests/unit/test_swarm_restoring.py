@@ -188,6 +188,14 @@ def test_319_a_restore_goes_on_where_it_was_killed(tmp_path: Path) -> None:
     assert planned(with_info(forced, "node1", info), saved()) == [CREATE]
 
 
+def test_319_what_takes_part_in_the_restore_is_no_swarm_that_lives(tmp_path: Path) -> None:
+    """A node without a mark that the restored swarm lists does, and one that it does not list lives by itself."""
+    plane, there = PLANE.restoring(saved()), at(at_work(tmp_path), "node1", "1234 forced")
+    assert not any(one.holds_data or one.networks for one in plane.standings(there))
+    alone = listing(there, [listed(NODE1, leader=True)])
+    assert [one.node.name for one in plane.standings(alone) if one.holds_data] == ["node2"]  # node3 is a worker
+
+
 @pytest.mark.parametrize("stage", ["leaving", "placed", "forced"])
 def test_319_a_docker_that_was_stopped_meanwhile_is_started_first(tmp_path: Path, stage: str) -> None:
     """That was agreed to. Nothing stands in the way of that."""

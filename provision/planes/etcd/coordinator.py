@@ -132,7 +132,11 @@ class EtcdCoordinator:
             cert_cert=str(certificate),
             cert_key=str(key),
             timeout=10,
-            grpc_options={"grpc.ssl_target_name_override": node.address}.items(),
+            # A list of all keys may be larger than the 4 MB that gRPC takes by itself.
+            grpc_options={
+                "grpc.ssl_target_name_override": node.address,
+                "grpc.max_receive_message_length": -1,
+            }.items(),
         )
 
     def docker(self, node: Node) -> DockerClient:

@@ -12,6 +12,7 @@ from provision.backup.record import MARK
 from provision.core.phase import Phase, Wave
 from provision.core.plan import CLUSTER, Change
 from provision.core.plane import Goal, Stage, after_preparation, as_it_is
+from provision.core.recovery import Standing
 from provision.core.resource import Difference, Resource, call
 from provision.core.saved import Saved
 from provision.core.situation import Situation
@@ -58,6 +59,13 @@ class Restoring(EtcdPlane):
         """Ask, beside all else, how far this restore is, and which networks a store has that is at work."""
         own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_store_networks",))
         return join([super().question(situation, node), own])
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return what each node is to the former store: nothing, where this restore has put that aside."""
+        return tuple(
+            Standing(one.node) if self._saved.restore in _mark(situation.of(one.node)) else one
+            for one in super().standings(situation)
+        )
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return a stage that puts the former store aside, where there is one, and the one that makes it anew."""
@@ -181,8 +189,11 @@ class Keys(Phase):
         self._saved = saved
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return the keys, unless this restore has put them there."""
-        if any(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values()):
+        """Return the keys, unless every node says that this restore has put them there.
+
+        A host that joins the restore later begins without that word. What is in the store then is not written over.
+        """
+        if all(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values()):
             return ()
         return (Change(CLUSTER, self.name, "keys of the backup", "create", note=tree.told(self._keys)),)
 
@@ -195,9 +206,10 @@ class Keys(Phase):
         door = opened(coordinator)
         wait_for_members(door, situation.cluster.members)
         store = door.store()
+        again = any(_mark(facts) == [self._saved.restore, DONE] for facts in situation.facts.values())
         for key, value in tree.to_write(self._keys):
-            (store.put_new if tree.changes_with_use(key) else store.put)(key, value)
-        for name, content in self._keys.v3.items():
+            (store.put_new if again or tree.changes_with_use(key) else store.put)(key, value)
+        for name, content in () if again else self._keys.v3.items():
             door.v3(store.node, partial(_put, name, content))
         mark = f"{self._saved.restore} {DONE}\n".encode()
         door.remotes.each(lambda remote: remote.push(mark, MARK))

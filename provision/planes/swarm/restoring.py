@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from provision.backup.record import MARK
 from provision.core.phase import Phase
 from provision.core.plane import Goal, Stage, after_preparation, as_it_is
+from provision.core.recovery import Standing
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.errors import BackupError, Problem
@@ -19,7 +20,14 @@ from provision.phases.networks import Networks
 from provision.planes.swarm.phases.leave import Removal
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.recover import Containers, FormerSwarm
-from provision.planes.swarm.phases.restored import Aside, MendLast, RestoredSwarm, is_former, without_former
+from provision.planes.swarm.phases.restored import (
+    Aside,
+    MendLast,
+    RestoredSwarm,
+    is_former,
+    takes_part,
+    without_former,
+)
 from provision.planes.swarm.phases.swarm import Swarm
 from provision.planes.swarm.plane import SwarmPlane
 from provision.planes.swarm.saving import SavedManager, read
@@ -41,6 +49,13 @@ class Restoring(SwarmPlane):
     def question(self, situation: Situation, node: Node) -> Question:
         """Ask, beside all else, how far a node is with the restore."""
         return join([super().question(situation, node), Question(paths=(MARK,), shown=(MARK,))])
+
+    def standings(self, situation: Situation) -> tuple[Standing, ...]:
+        """Return what each node is to a former swarm: nothing, where it takes part in this restore."""
+        return tuple(
+            Standing(one.node) if takes_part(situation, one.node, self._saved) else one
+            for one in super().standings(situation)
+        )
 
     def stages(self, situation: Situation, goal: Goal) -> tuple[Stage, ...]:
         """Return a stage that puts former swarms aside, where there is one, and the one that sets the saved one up."""

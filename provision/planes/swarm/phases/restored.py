@@ -52,7 +52,14 @@ def is_former(situation: Situation, node: Node, saved: Saved) -> bool:
     restore, stage = mark(facts)
     if restore == saved.restore:
         return stage == "leaving" or not facts.docker_answers
-    return has_a_swarm(facts) and not (is_forced(situation, saved) and _entry(situation, node))
+    return has_a_swarm(facts) and not takes_part(situation, node, saved)
+
+
+def takes_part(situation: Situation, node: Node, saved: Saved) -> bool:
+    """Say whether this restore has begun on a node, or the node has joined the restored swarm."""
+    if mark(situation.of(node))[0] == saved.restore:
+        return True
+    return is_forced(situation, saved) and _entry(situation, node) is not None
 
 
 def has_a_swarm(facts: Facts) -> bool:

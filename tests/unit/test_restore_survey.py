@@ -14,6 +14,7 @@ from cluster_sample import answering, changed, planned_sample, without_data
 from provision import layout
 from provision.backup import record
 from provision.backup.record import MARK, Restore
+from provision.core.recovery import Recovery
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.errors import ConsentMissing, PreflightRefused
@@ -21,6 +22,7 @@ from provision.facts import Facts, PathFact
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.restoring import Restoring
 from provision.planes.etcd.saving import KEYS
+from provision.recovery import record as recovery
 from provision.verbs import restore
 from provision.verbs.restore_survey import Fit, Way, surveyed
 from provision.verbs.session import Survey
@@ -95,8 +97,10 @@ def test_303_the_mark_of_another_restore_is_named(tmp_path: Path) -> None:
 
 def test_303_what_else_is_under_way_on_a_host_is_refused(tmp_path: Path) -> None:
     there = planned_sample(tmp_path)
-    record_of = changed(there, "node2", with_text(layout.RECOVERY, "{}"))
-    assert set(refused(record_of, NAMES)) == {"node2"}
+    decided = Recovery(there.cluster.node("node2"), (), (), "a1", "2026-01-02T03:04:05Z")
+    begun = changed(there, "node2", with_text(layout.RECOVERY, recovery.text(decided)))
+    begun = changed(begun, "node2", with_text(layout.RECOVERIES, f"{decided.line}\n"))
+    assert set(refused(begun, NAMES)) == {"node2"}
     divided = changed(
         changed(there, "node1", with_text(layout.RECOVERIES, "a\n")), "node2", with_text(layout.RECOVERIES, "b\n")
     )

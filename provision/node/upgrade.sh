@@ -24,6 +24,9 @@ upgrade_package() {
     for name; do
         [ "$(docker_holder "${name%%=*}")" != ours ] || held="$held${name%%=*} "
     done
+    for name in $(replaced_by "$@"); do
+        set -- "$@" "$name-"
+    done
     run_upgrade "$seconds" "$beginning" "$held" dpkg "$@"
     status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || status=
     case $status in
@@ -46,6 +49,18 @@ run_upgrade() {
     run_unit start docker.service 120
 }
 
+# replaced_by NAME=VERSION…: print the packages in whose place the upgrade puts others, if all of them are there only because
+# others needed them (Docker's tini gives way to tini-static). With any other package, print nothing: then apt refuses.
+replaced_by() (
+    [ $# != 0 ] || return 0
+    apt_get --simulate --no-install-recommends --allow-change-held-packages install "$@" || return 0
+    replaced=$(printf '%s\n' "$apt_words" | sed -n 's/^Remv \([^ ]*\).*/\1/p')
+    for name in $replaced; do
+        apt-mark showauto "$name" 2>/dev/null | grep -q . || return 0
+    done
+    printf '%s\n' "$replaced"
+)
+
 # remember_added_by NAME=VERSION…: if Docker is ours, record the packages that the upgrade adds, so that a reset removes them.
 remember_added_by() (
     [ -f "$state/docker/record" ] || return 0
@@ -55,7 +70,8 @@ remember_added_by() (
 )
 
 # What the unit runs. Its words: the packages that we hold, in one word; `dpkg` where Docker is from a package, or nothing;
-# and the packages to install. They are downloaded while Docker runs. Docker is started again whatever becomes of them.
+# the packages to install, and those to remove, as `NAME-`. They are downloaded while Docker runs. Docker is started again
+# whatever becomes of them.
 # shellcheck disable=SC2016 # the unit's shell expands it
 upgrade_unit='
 set -u
@@ -63,8 +79,9 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 LC_ALL=C
 held=$1 dpkg=$2
 shift 2
 get() {
+    case "$* " in *"- "*) no_more= ;; *) no_more=--no-remove ;; esac
     apt-get -q -y -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        --no-install-recommends --no-remove install "$@"
+        --no-install-recommends $no_more install "$@"
 }
 started=yes
 end() {

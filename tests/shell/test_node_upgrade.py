@@ -90,6 +90,17 @@ def test_258_the_latest_version_is_installed_with_its_client(shell: Shell, begin
     assert not (shell.folder / "state/docker").exists()
 
 
+@pytest.mark.parametrize(("automatic", "words"), [("tini\n", " tini-"), ("", "")])
+def test_258_a_package_that_gives_way_to_another_is_removed_if_nobody_asked_for_it(
+    shell: Shell, automatic: str, words: str
+) -> None:
+    (shell.folder / "automatic").write_text(automatic)
+    with_program(shell, "apt-mark", 'file=held; [ $1 != showauto ] || file=automatic; grep -x "$2" $file 2>/dev/null')
+    with_program(shell, "apt-get", "case $* in *--simulate*) printf 'Remv tini [1]\\nInst tini-static (2)\\n' ;; esac")
+    tried(shell, "upgrade_package docker.io 28.5 60")
+    assert calls(shell)[0] == f"upgrade:  dpkg docker.io=5:28.5.2-1 docker-cli=5:28.5.2-1{words}"
+
+
 def test_258_what_an_upgrade_adds_to_a_docker_of_ours_is_recorded(shell: Shell) -> None:
     record = shell.folder / "state/docker/record"
     record.parent.mkdir()
@@ -145,6 +156,11 @@ def test_258_docker_is_started_again_whatever_becomes_of_the_packages(shell: She
         "systemctl reset-failed docker.service",
         start,
     ]
+
+
+def test_258_a_package_is_removed_only_where_that_was_asked_for(shell: Shell) -> None:
+    install = "apt-get -q -y --no-install-recommends install"
+    assert f"{install} docker.io=1 tini-" in of_unit(shell, "'' dpkg docker.io=1 tini-")
 
 
 def test_260_a_release_of_ours_is_restarted_even_if_that_is_interrupted(shell: Shell) -> None:

@@ -30,7 +30,8 @@ def test_173_every_command_begins_as_it_is_advised() -> None:
 
 
 #: Values for options that need one.
-VALUES = {"--host": "192.0.2.1", "--ignore": "clock", "--only": "node1", "-i": "inventory.yml"}
+VALUES = {"--host": "192.0.2.1", "--ignore": "clock", "--keep": "node1", "--only": "node1", "-i": "inventory.yml"}
+VALUES |= dict.fromkeys(("backup", "restore"), "cluster.tar.gz")
 
 
 @pytest.mark.parametrize("command", OURS)

@@ -53,20 +53,3 @@ def missing(cluster: Cluster, there: Mapping[str, bytes], *, goes_on: bool) -> M
     if here and not goes_on:
         return {}
     return {name: content for name, content in there.items() if not (cluster.folder / name).exists()}
-
-
-def put(folder: Path, there: Mapping[str, bytes]) -> None:
-    """Write the files durably, readable by their owner alone. PreflightRefused where that fails."""
-    try:
-        with files.locked(folder.parent):
-            files.make_folder(folder)
-            for name, content in there.items():
-                path = folder / name
-                for parent in reversed(path.relative_to(folder).parents[:-1]):
-                    (folder / parent).mkdir(mode=0o700, exist_ok=True)
-                files.write(path, content, 0o600)
-            for parent in {(folder / name).parent for name in there}:
-                files.sync_folder(parent)
-            files.sync_folder(folder)
-    except OSError as error:
-        raise files.refused(error, folder) from error

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from provision import layout
-from provision.backup import identity
 from provision.core.saved import Saved
 from provision.docker.containers import Container
 from provision.errors import PreflightRefused, Problem
@@ -90,7 +89,7 @@ def begin(cluster: Cluster, restore: Restore, ran: Iterable[Container] = ()) -> 
     """Write the record, durably, with what runs and is not in the archive. PreflightRefused where that fails."""
     known = {one.identity for one in restore.ran}
     restore = replace(restore, ran=(*restore.ran, *(one for one in ran if one.identity not in known)))
-    identity.put(cluster.folder, {FILE: json.dumps(asdict(restore), indent=1).encode()})
+    files.put(cluster.folder, {FILE: json.dumps(asdict(restore), indent=1).encode()})
 
 
 def set_up(cluster: Cluster, restore: Restore, names: Iterable[str]) -> None:
@@ -100,10 +99,4 @@ def set_up(cluster: Cluster, restore: Restore, names: Iterable[str]) -> None:
 
 def end(cluster: Cluster) -> None:
     """Remove the record, if there is one: the restore is over. PreflightRefused where that fails."""
-    path = cluster.folder / FILE
-    try:
-        if path.exists():
-            path.unlink()
-            files.sync_folder(cluster.folder)
-    except OSError as error:
-        raise files.refused(error, cluster.folder) from error
+    files.remove(cluster.folder, FILE)

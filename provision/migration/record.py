@@ -157,13 +157,7 @@ def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...
 
 def begin(cluster: Cluster, migration: Migration) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
-    try:
-        with files.locked(cluster.folder.parent):
-            files.make_folder(cluster.folder)
-            files.write(cluster.folder / FILE, migration.text().encode(), 0o600)
-            files.sync_folder(cluster.folder)
-    except OSError as error:
-        raise files.refused(error, cluster.folder) from error
+    files.put(cluster.folder, {FILE: migration.text().encode()})
 
 
 def end(cluster: Cluster, *kept: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from provision.errors import PreflightRefused, Problem
 
@@ -51,6 +51,38 @@ def write(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+def put(folder: Path, there: Mapping[str, bytes]) -> None:
+    """Write files of the identity's folder, durably, readable by their owner alone. PreflightRefused where that fails.
+
+    `there`: their contents, by their paths in the folder.
+    """
+    try:
+        with locked(folder.parent):
+            make_folder(folder)
+            for name, content in there.items():
+                for parent in reversed(PurePath(name).parents[:-1]):
+                    (folder / parent).mkdir(mode=0o700, exist_ok=True)
+                write(folder / name, content, 0o600)
+            for parent in {folder, *((folder / name).parent for name in there)}:
+                sync_folder(parent)
+    except OSError as error:
+        raise refused(error, folder) from error
+
+
+def remove(folder: Path, *names: str) -> None:
+    """Remove files of the identity's folder, durably; those that are not there are no error. PreflightRefused."""
+    try:
+        found = [path for name in names if (path := folder / name).exists()]
+        if not found:
+            return
+        with locked(folder.parent):
+            for path in found:
+                path.unlink(missing_ok=True)
+            sync_folder(folder)
+    except OSError as error:
+        raise refused(error, folder) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -130,12 +130,5 @@ def recorded(cluster: Cluster) -> Plane | None:
 
 def record(cluster: Cluster, plane: Plane) -> None:
     """Write down what the cluster is provisioned with, before its first change. PreflightRefused where that fails."""
-    path = cluster.folder / RECORD
-    try:
-        if not path.exists() or migration.under_way(cluster):
-            with files.locked(cluster.folder.parent):
-                files.make_folder(cluster.folder)
-                files.write(path, f"{plane.name}\n".encode(), 0o600)
-                files.sync_folder(cluster.folder)
-    except OSError as error:
-        raise files.refused(error, cluster.folder) from error
+    if not (cluster.folder / RECORD).exists() or migration.under_way(cluster):
+        files.put(cluster.folder, {RECORD: f"{plane.name}\n".encode()})

@@ -104,12 +104,12 @@ def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
 
 def begin(cluster: Cluster, recovery: Recovery) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
-    _write(cluster, FILE, text(recovery).encode())
+    files.put(cluster.folder, {FILE: text(recovery).encode()})
 
 
 def keep_list(cluster: Cluster, lines: bytes) -> None:
     """Keep the list of recoveries on the controller, durably. PreflightRefused where that fails."""
-    _write(cluster, LIST, lines)
+    files.put(cluster.folder, {LIST: lines})
 
 
 def listed(cluster: Cluster) -> tuple[str, ...]:
@@ -117,34 +117,11 @@ def listed(cluster: Cluster) -> tuple[str, ...]:
     return tuple(_on_controller(cluster, LIST).decode(errors="replace").splitlines())
 
 
-def _write(cluster: Cluster, name: str, content: bytes) -> None:
-    try:
-        with files.locked(cluster.folder.parent):
-            files.make_folder(cluster.folder)
-            files.write(cluster.folder / name, content, 0o600)
-            files.sync_folder(cluster.folder)
-    except OSError as error:
-        raise files.refused(error, cluster.folder) from error
-
-
 def end(cluster: Cluster) -> None:
     """Remove the record: the recovery is over. PreflightRefused where that fails."""
-    _remove(cluster, FILE)
+    files.remove(cluster.folder, FILE)
 
 
 def forget(cluster: Cluster) -> None:
     """Remove the record and the list: no node has data of the cluster any more. PreflightRefused where that fails."""
-    _remove(cluster, FILE, LIST)
-
-
-def _remove(cluster: Cluster, *names: str) -> None:
-    there = [path for name in names if (path := cluster.folder / name).exists()]
-    if not there:
-        return
-    try:
-        with files.locked(cluster.folder.parent):
-            for path in there:
-                path.unlink(missing_ok=True)
-            files.sync_folder(cluster.folder)
-    except OSError as error:
-        raise files.refused(error, cluster.folder) from error
+    files.remove(cluster.folder, FILE, LIST)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from provision import engine, gathering, layout, planes
-from provision.backup import archive, destination, identity, phases, record
+from provision.backup import archive, destination, phases, record
 from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Change, Plan, joined
@@ -18,6 +18,7 @@ from provision.errors import ConsentMissing, Exit, Problem, StepFailed
 from provision.migration import proof
 from provision.migration.networks import of_docker
 from provision.migration.phases import told
+from provision.pki import files
 from provision.recovery import generations
 from provision.remote import Remotes
 from provision.report import Report
@@ -98,7 +99,7 @@ def _consent(session: Session, way: Way, plan: Plan) -> tuple[str, ...]:
 def _restored(session: Session, way: Way, plans: Sequence[Plan], remotes: Remotes, *, yes: bool) -> Report:
     """Make the record, put the identity in place, go through the stages, and prove what came of them."""
     record.begin(session.cluster, way.fit.restore, way.others)
-    identity.put(session.cluster.folder, way.fit.identity)
+    files.put(session.cluster.folder, way.fit.identity)
     planes.record(session.cluster, way.fit.plane)
     situation = restore_survey.with_local(session, way.situation)
     made: list[Plan] = []

@@ -163,7 +163,7 @@ def with_local(session: Session, situation: Situation, unpacked: Saved | None = 
     if unpacked:
         with _temporary(session.cluster.path.parent) as folder:
             there = replace(session.cluster, path=Path(folder) / session.cluster.path.name)
-            identity.put(there.folder, unpacked.identity)
+            files.put(there.folder, unpacked.identity)
             kept, problems = session.plane.local(there)
     else:
         kept, problems = session.plane.local(session.cluster)

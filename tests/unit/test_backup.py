@@ -25,6 +25,7 @@ from provision.errors import BackupError, PreflightRefused, StepFailed, UsageErr
 from provision.facts import Container as Running
 from provision.facts import Facts, PathFact
 from provision.inventory.model import Cluster, Network
+from provision.pki import files
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd import restoring as restoring_module
 from provision.planes.etcd.bootstrap import token
@@ -70,7 +71,7 @@ def test_a_controller_without_an_identity_gets_that_of_the_backup(tmp_path: Loca
     kept = identity.saved(old)
     found = identity.missing(new, kept, goes_on=False)
     assert found == kept
-    identity.put(new.folder, found)
+    files.put(new.folder, found)
     assert identity.saved(new) == kept
     assert {stat.S_IMODE(path.stat().st_mode) for path in new.folder.rglob("*") if path.is_file()} == {0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in (new.folder, new.folder / "docker")} == {0o700}
@@ -140,7 +141,7 @@ def test_another_controller_sees_a_restore_by_the_nodes(tmp_path: LocalPath) -> 
 
 def test_a_damaged_record_is_named(tmp_path: LocalPath) -> None:
     cluster = sample(tmp_path)
-    identity.put(cluster.folder, {record.FILE: b"{"})
+    files.put(cluster.folder, {record.FILE: b"{"})
     with pytest.raises(PreflightRefused, match="cannot be read"):
         record.under_way(cluster)
 

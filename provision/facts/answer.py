@@ -68,11 +68,16 @@ def docker_answers(output: str) -> dict[str, Any]:
             answers = tuple(responses(base64.b64decode(row[1])))[: len(paths)]
             if all(status in (200, 404) or path in OPTIONAL for path, (status, _) in zip(paths, answers, strict=False)):
                 return {
-                    path: json.loads(body)
+                    path: _there(path, json.loads(body))
                     for path, (status, body) in zip(paths, answers, strict=False)
                     if status == 200
                 }
     return {}
+
+
+def _there(path: str, answer: Any) -> Any:
+    """Return an answer without containers that Docker has removed: they have no name. See `listed_id` in library.sh."""
+    return [one for one in answer if one["Names"]] if path.startswith("/containers/json") else answer
 
 
 def with_marked(facts: Facts, output: str) -> Facts:
@@ -191,10 +196,10 @@ def _space(text: str, inodes: str = "") -> Space | None:
 
 
 def _container(answer: Mapping[str, Any]) -> Container:
-    names = [name.lstrip("/") for name in answer.get("Names") or ()]
+    names = [name.lstrip("/") for name in answer["Names"]]
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
     # A link appears as `/other/alias`. The container's own name is the one without a slash.
-    name = next((name for name in names if "/" not in name), answer["Id"][:12])
+    name = next((name for name in names if "/" not in name), names[0])
     return Container(answer["Id"], name, tuple(networks), labels=answer.get("Labels") or {})
 
 

@@ -28,6 +28,7 @@ from provision.facts import (
     with_policies,
 )
 from provision.facts.run_labels import CONTAINERS as CONTAINERS_OF_RUNS
+from provision.facts.run_labels import EVERY_CONTAINER
 from provision.facts.run_labels import IMAGES as IMAGES_OF_RUNS
 from provision.planes.etcd import membership
 from provision.planes.etcd.node import functions
@@ -210,7 +211,7 @@ CONTAINERS = [
         "Names": ["/db/alias", "/web"],
         "NetworkSettings": {"Networks": {"bridge": {}, "demo": {}}},
     },
-    {"Id": "0" * 64, "State": "paused", "Names": None, "NetworkSettings": {}},
+    {"Id": "0" * 64, "State": "paused", "Names": ["/held"], "NetworkSettings": {}},
     {"Id": "1" * 64, "State": "exited", "Names": ["/old"], "Labels": {"a": "b"}, "NetworkSettings": {}},
 ]
 DEMO = {"Name": "demo", "Scope": "global"}
@@ -226,7 +227,7 @@ ANSWERS = (
 def test_what_docker_says() -> None:
     facts = parse(docker(ANSWERS, *ASKED))
     assert facts.docker_answers
-    assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "0" * 12, ()))
+    assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "held", ()))
     assert facts.stopped == (Container("1" * 64, "old", (), labels={"a": "b"}),)
     assert facts.every_container == (*facts.containers, *facts.stopped)
     assert facts.containers_known
@@ -237,7 +238,7 @@ def test_what_docker_says() -> None:
 def test_what_runs_made_is_known_by_its_mark() -> None:
     label = {"Labels": {"overlay-provision.run": "dead"}}
     answers = {
-        CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}, {"Id": "0" * 64, "Names": None, **label}],
+        CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}],
         IMAGES_OF_RUNS: [
             {"RepoTags": ["overlay-provision-run:dead", "overlay-provision-run:dead-1", "busybox:latest"]}
         ],
@@ -248,7 +249,6 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     facts = parse(docker(b"".join(map(response, answers.values())), *answers) + files)
     assert {(one.kind, one.name) for one in facts.marked} == {
         ("container", "left"),
-        ("container", "0" * 12),
         ("volume", "overlay-provision-run-dead-1"),
         ("network", "left"),
         ("image", "overlay-provision-run:dead"),
@@ -257,6 +257,17 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     }
     assert {one.run for one in facts.marked} == {"dead"}
     assert facts.images == set()
+
+
+@pytest.mark.parametrize("names", [None, []])
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_330_a_container_that_docker_lists_after_its_removal_is_not_there(state: str, names: list[str] | None) -> None:
+    removed = {"Id": "c" * 64, "State": state, "Names": names, "Labels": {"overlay-provision.run": "dead"}}
+    there = removed | {"Id": "f" * 64, "Names": ["/web"]}
+    asked = (EVERY_CONTAINER, CONTAINERS_OF_RUNS, "/networks")
+    facts = parse(docker(response([removed, there]) * 2 + response([DEMO]), *asked))
+    assert [one.name for one in facts.every_container] == ["web"]
+    assert [one.name for one in facts.marked] == ["web"]
 
 
 @pytest.mark.parametrize("asked", [CONTAINERS_OF_RUNS, IMAGES_OF_RUNS])

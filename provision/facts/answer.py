@@ -177,13 +177,14 @@ def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
             enablement=shown.get("UnitFileState", ""),
             process=int(shown.get("MainPID", "0")),
             inputs={row[2]: row[3] for row in rows if row[:2] == ["input", name]},
+            outdated=shown.get("NeedDaemonReload") == "yes" and shown.get("NRestarts", "0") != "0",
         )
     return units
 
 
 def _listener(row: Sequence[str]) -> Listener:
     address, _, port = row[2].rpartition(":")
-    return Listener(protocol=row[1], address=address, port=int(port), owner=row[3])
+    return Listener(protocol=row[1], address=address, port=int(port), owner=row[3], unit="".join(row[4:5]))
 
 
 def _space(text: str, inodes: str = "") -> Space | None:

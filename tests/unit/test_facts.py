@@ -181,6 +181,16 @@ def test_units_have_their_state_and_what_they_were_started_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("restarts", "reload", "outdated"), [("1", "yes", True), ("0", "yes", False), ("1", "no", False)]
+)
+def test_331_a_unit_is_outdated_where_systemd_restarts_it_and_has_not_read_its_files(
+    restarts: str, reload: str, outdated: bool
+) -> None:
+    rows = unit_rows(MainPID="42", Id="etcd.service", NRestarts=restarts, NeedDaemonReload=reload)
+    assert parse(rows).unit("etcd.service").outdated is outdated
+
+
+@pytest.mark.parametrize(
     ("state", "running"),
     [("active", True), ("activating", True), ("reloading", True), ("failed", False), ("deactivating", False)],
 )
@@ -190,14 +200,14 @@ def test_a_unit_on_its_way_up_counts_as_running(state: str, running: bool) -> No
 
 def test_listeners_and_users() -> None:
     answer = (
-        row("port", "tcp", "192.0.2.1:2379", 'users:(("etcd",pid=7,fd=3))')
+        row("port", "tcp", "192.0.2.1:2379", 'users:(("etcd",pid=7,fd=3))', "etcd.service")
         + row("port", "udp", "0.0.0.0:4789", "unknown")
         + row("port", "tcp", "[::]:7946", "unknown")
         + row("user", "etcd")
     )
     facts = parse(answer)
     assert facts.listeners == (
-        Listener("tcp", "192.0.2.1", 2379, 'users:(("etcd",pid=7,fd=3))'),
+        Listener("tcp", "192.0.2.1", 2379, 'users:(("etcd",pid=7,fd=3))', "etcd.service"),
         Listener("udp", "0.0.0.0", 4789, "unknown"),
         Listener("tcp", "[::]", 7946, "unknown"),
     )

@@ -68,11 +68,16 @@ def docker_answers(output: str) -> dict[str, Any]:
             answers = tuple(responses(base64.b64decode(row[1])))[: len(paths)]
             if all(status in (200, 404) or path in OPTIONAL for path, (status, _) in zip(paths, answers, strict=False)):
                 return {
-                    path: json.loads(body)
+                    path: _there(path, json.loads(body))
                     for path, (status, body) in zip(paths, answers, strict=False)
                     if status == 200
                 }
     return {}
+
+
+def _there(path: str, answer: Any) -> Any:
+    """Return an answer without containers that Docker has removed: they have no name. See `listed_id` in library.sh."""
+    return [one for one in answer if one["Names"]] if path.startswith("/containers/json") else answer
 
 
 def with_marked(facts: Facts, output: str) -> Facts:
@@ -172,13 +177,14 @@ def _units(rows: Sequence[Sequence[str]]) -> dict[str, Unit]:
             enablement=shown.get("UnitFileState", ""),
             process=int(shown.get("MainPID", "0")),
             inputs={row[2]: row[3] for row in rows if row[:2] == ["input", name]},
+            outdated=shown.get("NeedDaemonReload") == "yes" and shown.get("NRestarts", "0") != "0",
         )
     return units
 
 
 def _listener(row: Sequence[str]) -> Listener:
     address, _, port = row[2].rpartition(":")
-    return Listener(protocol=row[1], address=address, port=int(port), owner=row[3])
+    return Listener(protocol=row[1], address=address, port=int(port), owner=row[3], unit="".join(row[4:5]))
 
 
 def _space(text: str, inodes: str = "") -> Space | None:
@@ -191,10 +197,10 @@ def _space(text: str, inodes: str = "") -> Space | None:
 
 
 def _container(answer: Mapping[str, Any]) -> Container:
-    names = [name.lstrip("/") for name in answer.get("Names") or ()]
+    names = [name.lstrip("/") for name in answer["Names"]]
     networks = answer.get("NetworkSettings", {}).get("Networks") or {}
     # A link appears as `/other/alias`. The container's own name is the one without a slash.
-    name = next((name for name in names if "/" not in name), answer["Id"][:12])
+    name = next((name for name in names if "/" not in name), names[0])
     return Container(answer["Id"], name, tuple(networks), labels=answer.get("Labels") or {})
 
 

@@ -41,12 +41,16 @@ class PathFact:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit. `inputs`: the sha256 of each of its input files at the last start, by path."""
+    """A systemd unit. `inputs`: the sha256 of each of its input files at the last start, by path.
+
+    `outdated`: systemd restarts the unit by itself, and has not read the unit's files since they changed.
+    """
 
     state: str = "inactive"
     enablement: str = ""
     process: int = 0
     inputs: Mapping[str, str] = field(default_factory=dict)
+    outdated: bool = False
 
     @property
     def running(self) -> bool:
@@ -72,12 +76,16 @@ class Container:
 
 @dataclass(frozen=True)
 class Listener:
-    """A port with a listener. `owner`: its process, as `ss` prints it, or `unknown`."""
+    """A port with a listener. `owner`: its process, as `ss` prints it, or `unknown`.
+
+    `unit`: the systemd unit of which it is the main process; empty if it is none's.
+    """
 
     protocol: str
     address: str
     port: int
     owner: str
+    unit: str = ""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,7 @@ for found in "$docker"/volumes/{RUN_VOLUME}*; do [ ! -d "$found" ] || fact marke
 def of_docker(answers: Mapping[str, Any]) -> Iterator[Marked]:
     """Yield the containers, networks and images of runs from the answers of Docker's API."""
     for one in answers.get(CONTAINERS) or ():
-        name = one["Names"][0].removeprefix("/") if one["Names"] else one["Id"][:12]
-        yield Marked("container", name, one["Id"], one["Labels"][RUN_LABEL])
+        yield Marked("container", one["Names"][0].removeprefix("/"), one["Id"], one["Labels"][RUN_LABEL])
     for one in answers.get(NETWORKS) or ():
         if run := (one.get("Labels") or {}).get(RUN_LABEL):
             yield Marked("network", one["Name"], one["Id"], run)

@@ -61,11 +61,10 @@ def left(before: Plane, situation: Situation) -> Situation:
     ports = {port.number: port for port in before.ports_of(situation.cluster)}
 
     def emptied(facts: Facts) -> Facts:
-        process = facts.unit(layout.DOCKER_UNIT).process
         others = (
             one
             for one in facts.listeners
-            if one.port not in ports or (f"pid={process}," not in one.owner and not ports[one.port].in_kernel)
+            if one.port not in ports or (one.unit != layout.DOCKER_UNIT and not ports[one.port].in_kernel)
         )
         mine = (layout.DOCKER_OURS, layout.DOCKER_DROP_IN, layout.PROGRAMS, layout.MEND_UNIT_FILE)
         gone = (layout.DOCKER_UNIT, layout.MEND_UNIT)

@@ -1,6 +1,7 @@
 # Print facts of a node: tab-separated lines on standard output. POSIX sh; writes nothing but stamps.
 active=' '       # the units that run, set by fact_units
 dockerd_process= # the process of docker.service, set by fact_units
+proc=${OVERLAY_PROC:-/proc} # the variable is for tests
 
 # fact_encoded NAME KEY… < text: print a text of any form as one line, in base64.
 fact_encoded() {
@@ -91,10 +92,11 @@ fact_large() {
     done
 }
 
-# fact_units UNIT…: print each unit's state, enablement, and the hashes of its input files at the last start. Set $active.
+# fact_units UNIT…: print each unit's state, enablement, restarts, whether systemd has yet to read its files again, and the
+# hashes of its input files at the last start. Set $active.
 fact_units() {
     active=' '
-    shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID "$@" 2>/dev/null)
+    shown=$(systemctl show -p Id -p ActiveState -p UnitFileState -p MainPID -p NRestarts -p NeedDaemonReload "$@" 2>/dev/null)
     while IFS='=' read -r key value; do
         case $key in
         '') fact unit next && main= ;;
@@ -133,12 +135,29 @@ tries_a_port() {
     case $(readlink "/proc/${process%%,*}/fd/2") in /run/overlay-provision.ports.*) ;; *) return 1 ;; esac
 }
 
-# fact_ports PORT…: print the listeners on each port, TCP and UDP, with their processes.
+# has_ended USERS: succeed if this process of ss's list has ended since then: it has no port any more.
+has_ended() {
+    process=${1#*pid=}
+    [ "$process" != "$1" ] && [ ! -d "$proc/${process%%,*}" ]
+}
+
+# unit_of USERS: print the unit whose main process is in ss's list: systemd started the process, in the unit's control group.
+# Its PID may be another one than a moment ago, when systemd was asked for the unit.
+unit_of() {
+    for process in $(printf %s "$1" | grep -o 'pid=[0-9]*'); do
+        process=$proc/${process#pid=}
+        ! grep -q '^PPid:[[:space:]]*1$' "$process/status" 2>/dev/null ||
+            sed -n 's|.*/\([^/]*[.]service\).*|\1|p' "$process/cgroup" 2>/dev/null
+    done | head -n 1
+}
+
+# fact_ports PORT…: print the listeners on each port, TCP and UDP, with their processes and unit.
 fact_ports() {
     command -v ss >/dev/null || return 0
     for port; do filter="${filter:+$filter or }sport = :$port"; done
     ss -H -lntup "( $filter )" 2>/dev/null | while read -r protocol _ _ _ local _ users; do
-        tries_a_port "$users" || fact port "$protocol" "$local" "${users:-unknown}"
+        tries_a_port "$users" || has_ended "$users" ||
+            fact port "$protocol" "$local" "${users:-unknown}" "$(unit_of "$users")"
     done
 }
 

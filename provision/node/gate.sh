@@ -6,7 +6,7 @@
 list_containers() {
     shown="{{.Name}}$tab{{.State.Status}}$tab{{.HostConfig.RestartPolicy.Name}}$tab{{range \$name, \$_ := .NetworkSettings.Networks}}{{\$name}},{{end}}$tab{{printf \"%q\" .State.Error}}"
     for _ in 1 2; do
-        identities=$(timeout 20 docker ps -aq --no-trunc) || exit 1
+        identities=$(timeout 20 docker ps -a --no-trunc --format "$listed_id") || exit 1
         [ -n "$identities" ] || return 0
         # shellcheck disable=SC2086 # a word a container
         lines=$(timeout 20 docker inspect -f "$shown" $identities) || continue

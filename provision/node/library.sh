@@ -4,6 +4,11 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export DOCKER_HOST=unix:///var/run/docker.sock # this node's Docker, whatever context root has chosen
 state=/var/lib/overlay-provision # the record of what was here before us, for reset
 tab=$(printf '\t')
+# The format in which `docker ps` prints the ID of each container, and an empty line for one without a name. Docker may list a
+# container that it has removed, without a name, until dockerd restarts: inspect and rm do not know it. It wrote the
+# container's end to its list after the removal (seen with Docker 20.10).
+# shellcheck disable=SC2034 # other files use it
+listed_id='{{if .Names}}{{.ID}}{{end}}'
 
 die() {
     printf '%s\n' "$*" >&2

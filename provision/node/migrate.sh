@@ -33,7 +33,8 @@ put_note() {
 
 # is_gone CONTAINER: succeed if Docker has the container no more. A Docker that does not say what it has ends the script.
 is_gone() {
-    listed=$(timeout 60 docker ps -aq --no-trunc 2>/dev/null) || die "Docker does not say which containers there are"
+    listed=$(timeout 60 docker ps -a --no-trunc --format "$listed_id" 2>/dev/null) ||
+        die "Docker does not say which containers there are"
     case " $(printf %s "$listed" | tr '\n' ' ') " in *" $1 "*) return 1 ;; esac
 }
 

@@ -169,9 +169,11 @@ list_things() {
     if docker_answers; then
         label='{{.Label "overlay-keeper"}}{{.Label "overlay-provision.run"}}'
         name='{{if eq .Tag "<none>"}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}'
-        timeout 60 docker ps -a --format "container$tab{{.Names}}$tab$label" &&
-            timeout 60 docker image ls --format "image$tab$name" &&
-            timeout 60 docker volume ls --format "volume$tab{{.Name}}" || echo unseen
+        {
+            timeout 60 docker ps -a --format "{{if .Names}}container$tab{{.Names}}$tab$label{{end}}" &&
+                timeout 60 docker image ls --format "image$tab$name" &&
+                timeout 60 docker volume ls --format "volume$tab{{.Name}}" || echo unseen
+        } | sed '/^$/d' # see listed_id
     elif [ ! -e "$state/docker/removing" ]; then
         for found in /var/lib/docker/containers/*/ /var/lib/docker/volumes/*/ \
             /var/lib/docker/image/overlay2/imagedb/content/sha256/*; do

@@ -7,7 +7,8 @@ leave_overlays() {
     case ${shown#ActiveState=} in active | reloading) ;; *) return 0 ;; esac
     networks=$(timeout 60 docker network ls -q --no-trunc --filter driver=overlay) || die "docker does not list its networks"
     for network in $networks; do
-        on_it=$(timeout 60 docker ps -aq --no-trunc --filter "network=$network") || die "docker does not list its containers"
+        on_it=$(timeout 60 docker ps -a --no-trunc --filter "network=$network" --format "$listed_id") ||
+            die "docker does not list its containers"
         for container in $on_it; do
             leave_overlay "$network" "$container"
         done

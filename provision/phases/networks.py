@@ -142,7 +142,8 @@ def _refuse_users(docker: DockerClient, network: str, where: str) -> None:
 
 
 def _remove_keepers(docker: DockerClient, network: str) -> None:
-    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network}"}):
+    # One that is gone may still be listed.
+    for keeper in docker.containers.list(all=True, filters={"label": f"{KEEPER}={network}"}, ignore_removed=True):
         keeper.remove(force=True)
 
 

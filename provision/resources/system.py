@@ -95,13 +95,17 @@ class Service:
         return Question(units=(self.unit,))
 
     def compare(self, facts: Facts) -> Difference | None:
-        """Return the difference: a restart if the inputs differ, a start if it does not run, or an enablement."""
+        """Return the difference: a restart if the inputs differ, a start if it does not run, a load of its files if it
+        restarts without them, or an enablement.
+        """
         there = facts.unit(self.unit)
         if there.running and not self.stopped:
             stale = [path for path, fit in self.inputs if there.inputs.get(path) not in fit]
             if stale or self.gone:
                 stops = stopped_for_good(facts) if self.stops_containers else ()
                 return Difference("restart", note=self._note(facts, stale), stops=stops)
+            if there.outdated:
+                return Difference("load", note="systemd restarts it, and has not read its changed files")
             # static: another unit starts it
             return None if there.enablement in ("enabled", "static") else Difference("enable")
         return Difference("start", again="restart")
@@ -117,9 +121,11 @@ class Service:
         return call("remember_unit", self.unit)
 
     def apply(self, difference: Difference) -> str:
-        """Start, restart or enable the service, within a time limit."""
+        """Start, restart or enable the service, within a time limit, or let systemd read its files."""
         if difference.action == "enable":
             return call("systemctl", "enable", "-q", self.unit)
+        if difference.action == "load":
+            return call("enable_unit", self.unit)
         if difference.action == "start" and not self.waited_for:
             return call("begin_unit", self.unit)
         return call("run_unit", difference.action, self.unit, str(self.seconds))

@@ -54,6 +54,26 @@ def test_a_step_that_fails_is_named_with_its_journal_and_the_next_run_goes_on(ba
     assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
 
 
+@pytest.mark.whole
+def test_331_a_unit_that_restarts_with_a_drop_in_that_is_gone_gets_its_own_files(bare_lab: Lab, fab: Fab) -> None:
+    assert document(fab(bare_lab, "provision", "--json"))["exit_code"] == 0
+    folder = "/run/systemd/system/etcd.service.d"
+    run(
+        bare_lab,
+        "node2",
+        f"""set -e
+        mkdir -p {folder}
+        printf "[Service]\\nExecStart=\\nExecStart=/bin/sh -c 'sleep 15; exit 1'\\n" >{folder}/bad.conf
+        systemctl daemon-reload && systemctl restart etcd
+        systemctl kill -s KILL etcd
+        until systemctl is-active -q etcd && [ "$(systemctl show -p NRestarts --value etcd)" = 1 ]; do sleep 0.1; done
+        rm -r {folder}""",
+    )
+    report = document(fab(bare_lab, "provision", "--json"))
+    assert report["exit_code"] == 0
+    assert [one["action"] for one in report["changes"] if one["resource"] == "unit etcd.service"] == ["load"]
+
+
 def here(script: str, *values: object) -> str:
     """Return a command for this machine's shell that runs a line of Python with access to the labs."""
     return shlex.join([sys.executable, "-c", f"from provision import lab; {script.format(*map(repr, values))}"])

@@ -75,7 +75,7 @@ docker() {
     case "$1 $2" in
     'inspect -f') [ "$runs" ] && echo "$runs" ;;
     'inspect --format') [ "$runs" ] && echo "of $4" ;;
-    'ps -aq') [ "${listed-}" != silent ] && echo "${listed-}" ;;
+    'ps -a') [ "${listed-}" != silent ] && echo "${listed-}" ;;
     *) echo "$*" >>"$calls" ;;
     esac
 }

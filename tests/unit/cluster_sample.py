@@ -59,7 +59,7 @@ VENDOR_UNIT = """\
 ExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS
 """
 ETCD_PROCESS, DOCKER_PROCESS = 201, 202
-PORTS = {2379: ETCD_PROCESS, 2380: ETCD_PROCESS, 2376: DOCKER_PROCESS, 7946: DOCKER_PROCESS}
+PORTS = {2379: paths.ETCD_UNIT, 2380: paths.ETCD_UNIT, 2376: layout.DOCKER_UNIT, 7946: layout.DOCKER_UNIT}
 
 
 def bare(node: Node) -> Facts:
@@ -119,9 +119,9 @@ def _planned_facts(before: Situation, node: Node) -> Facts:
     members = tuple(map(store_member, before.cluster.members)) if node.member else None
     in_use = ",".join(f"{member.address}:2379" for member in before.cluster.members)
     listeners = tuple(
-        Listener("tcp", node.address, port, f'users:(("daemon",pid={process},fd=7))')
-        for port, process in PORTS.items()
-        if node.member or process == DOCKER_PROCESS
+        Listener("tcp", node.address, port, 'users:(("daemon",pid=201,fd=7))', unit)
+        for port, unit in PORTS.items()
+        if node.member or unit == layout.DOCKER_UNIT
     )
     return replace(
         facts,

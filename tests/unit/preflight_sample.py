@@ -20,8 +20,8 @@ Change = Callable[[Facts], Facts]
 values = with_values
 
 
-def listens(protocol: str, port: int, owner: str) -> Change:
-    return lambda facts: replace(facts, listeners=(*facts.listeners, Listener(protocol, "0.0.0.0", port, owner)))
+def listens(protocol: str, port: int, owner: str, unit: str = "") -> Change:
+    return lambda facts: replace(facts, listeners=(*facts.listeners, Listener(protocol, "0.0.0.0", port, owner, unit)))
 
 
 def docker(version: str) -> Change:

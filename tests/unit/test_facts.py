@@ -28,6 +28,7 @@ from provision.facts import (
     with_policies,
 )
 from provision.facts.run_labels import CONTAINERS as CONTAINERS_OF_RUNS
+from provision.facts.run_labels import EVERY_CONTAINER
 from provision.facts.run_labels import IMAGES as IMAGES_OF_RUNS
 from provision.planes.etcd import membership
 from provision.planes.etcd.node import functions
@@ -180,6 +181,16 @@ def test_units_have_their_state_and_what_they_were_started_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("restarts", "reload", "outdated"), [("1", "yes", True), ("0", "yes", False), ("1", "no", False)]
+)
+def test_331_a_unit_is_outdated_where_systemd_restarts_it_and_has_not_read_its_files(
+    restarts: str, reload: str, outdated: bool
+) -> None:
+    rows = unit_rows(MainPID="42", Id="etcd.service", NRestarts=restarts, NeedDaemonReload=reload)
+    assert parse(rows).unit("etcd.service").outdated is outdated
+
+
+@pytest.mark.parametrize(
     ("state", "running"),
     [("active", True), ("activating", True), ("reloading", True), ("failed", False), ("deactivating", False)],
 )
@@ -189,14 +200,14 @@ def test_a_unit_on_its_way_up_counts_as_running(state: str, running: bool) -> No
 
 def test_listeners_and_users() -> None:
     answer = (
-        row("port", "tcp", "192.0.2.1:2379", 'users:(("etcd",pid=7,fd=3))')
+        row("port", "tcp", "192.0.2.1:2379", 'users:(("etcd",pid=7,fd=3))', "etcd.service")
         + row("port", "udp", "0.0.0.0:4789", "unknown")
         + row("port", "tcp", "[::]:7946", "unknown")
         + row("user", "etcd")
     )
     facts = parse(answer)
     assert facts.listeners == (
-        Listener("tcp", "192.0.2.1", 2379, 'users:(("etcd",pid=7,fd=3))'),
+        Listener("tcp", "192.0.2.1", 2379, 'users:(("etcd",pid=7,fd=3))', "etcd.service"),
         Listener("udp", "0.0.0.0", 4789, "unknown"),
         Listener("tcp", "[::]", 7946, "unknown"),
     )
@@ -210,7 +221,7 @@ CONTAINERS = [
         "Names": ["/db/alias", "/web"],
         "NetworkSettings": {"Networks": {"bridge": {}, "demo": {}}},
     },
-    {"Id": "0" * 64, "State": "paused", "Names": None, "NetworkSettings": {}},
+    {"Id": "0" * 64, "State": "paused", "Names": ["/held"], "NetworkSettings": {}},
     {"Id": "1" * 64, "State": "exited", "Names": ["/old"], "Labels": {"a": "b"}, "NetworkSettings": {}},
 ]
 DEMO = {"Name": "demo", "Scope": "global"}
@@ -226,7 +237,7 @@ ANSWERS = (
 def test_what_docker_says() -> None:
     facts = parse(docker(ANSWERS, *ASKED))
     assert facts.docker_answers
-    assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "0" * 12, ()))
+    assert facts.containers == (Container("f" * 64, "web", ("bridge", "demo")), Container("0" * 64, "held", ()))
     assert facts.stopped == (Container("1" * 64, "old", (), labels={"a": "b"}),)
     assert facts.every_container == (*facts.containers, *facts.stopped)
     assert facts.containers_known
@@ -237,7 +248,7 @@ def test_what_docker_says() -> None:
 def test_what_runs_made_is_known_by_its_mark() -> None:
     label = {"Labels": {"overlay-provision.run": "dead"}}
     answers = {
-        CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}, {"Id": "0" * 64, "Names": None, **label}],
+        CONTAINERS_OF_RUNS: [{"Id": "f" * 64, "Names": ["/left"], **label}],
         IMAGES_OF_RUNS: [
             {"RepoTags": ["overlay-provision-run:dead", "overlay-provision-run:dead-1", "busybox:latest"]}
         ],
@@ -248,7 +259,6 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     facts = parse(docker(b"".join(map(response, answers.values())), *answers) + files)
     assert {(one.kind, one.name) for one in facts.marked} == {
         ("container", "left"),
-        ("container", "0" * 12),
         ("volume", "overlay-provision-run-dead-1"),
         ("network", "left"),
         ("image", "overlay-provision-run:dead"),
@@ -257,6 +267,17 @@ def test_what_runs_made_is_known_by_its_mark() -> None:
     }
     assert {one.run for one in facts.marked} == {"dead"}
     assert facts.images == set()
+
+
+@pytest.mark.parametrize("names", [None, []])
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_330_a_container_that_docker_lists_after_its_removal_is_not_there(state: str, names: list[str] | None) -> None:
+    removed = {"Id": "c" * 64, "State": state, "Names": names, "Labels": {"overlay-provision.run": "dead"}}
+    there = removed | {"Id": "f" * 64, "Names": ["/web"]}
+    asked = (EVERY_CONTAINER, CONTAINERS_OF_RUNS, "/networks")
+    facts = parse(docker(response([removed, there]) * 2 + response([DEMO]), *asked))
+    assert [one.name for one in facts.every_container] == ["web"]
+    assert [one.name for one in facts.marked] == ["web"]
 
 
 @pytest.mark.parametrize("asked", [CONTAINERS_OF_RUNS, IMAGES_OF_RUNS])

@@ -257,7 +257,7 @@ def test_250_what_the_former_control_plane_holds_is_no_obstacle_and_all_else_is(
     before = bare(tmp_path)
     dockerd, other = 'users:(("dockerd",pid=7,fd=1))', 'users:(("nc",pid=8,fd=1))'
     listeners = (
-        Listener("tcp", "*", 7946, dockerd),
+        Listener("tcp", "*", 7946, dockerd, "docker.service"),
         Listener("udp", "*", 4789, "unknown"),
         Listener("tcp", "*", 2377, other),
     )

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 from cluster_sample import (
-    DOCKER_PROCESS,
-    ETCD_PROCESS,
     bare_situation,
     changed,
     network,
@@ -102,10 +100,10 @@ def test_40_a_port_that_the_kernel_has(tmp_path: LocalPath) -> None:
 @pytest.mark.parametrize(
     ("change", "taken"),
     [
-        (listens("tcp", 2379, f'users:(("etcd",pid={ETCD_PROCESS},fd=9))'), False),
-        (listens("tcp", 2376, f'users:(("dockerd",pid={DOCKER_PROCESS},fd=9))'), False),
-        (listens("tcp", 2379, f'users:(("dockerd",pid={DOCKER_PROCESS},fd=9))'), True),
-        (listens("tcp", 2379, f'users:(("other",pid={ETCD_PROCESS}0,fd=9))'), True),
+        (listens("tcp", 2379, OTHERS, "etcd.service"), False),
+        (listens("tcp", 2376, OTHERS, "docker.service"), False),
+        (listens("tcp", 2379, OTHERS, "docker.service"), True),
+        (listens("tcp", 2379, OTHERS, "other.service"), True),
         (listens("tcp", 2380, OTHERS), True),
         (listens("tcp", 2376, "unknown"), True),
         (listens("udp", 4789, OTHERS), True),

@@ -167,6 +167,14 @@ def test_services(facts: Facts, expected: Difference | None) -> None:
     assert SERVICE.compare(facts) == expected
 
 
+def test_331_a_service_that_restarts_with_files_that_were_changed_since_is_told_to_systemd() -> None:
+    there = runs(a="1", b="3")
+    loops = replace(there, units={"a.service": replace(there.unit("a.service"), outdated=True)})
+    difference = SERVICE.compare(loops)
+    assert difference == Difference("load", note="systemd restarts it, and has not read its changed files")
+    assert SERVICE.apply(difference) == "enable_unit a.service"
+
+
 def test_an_input_not_made_yet_restarts_whatever_runs() -> None:
     unmade = Service("a.service", (("/etc/a", File("/etc/a").fit),))
     assert unmade.compare(runs(a="1")) == Difference("restart", note="for a")

@@ -146,7 +146,7 @@ def test_293_it_is_recognised_by_its_certificate_while_its_docker_does_not_answe
     certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node2")
     there = put(away(tmp_path), "node2", docker={}, docker_answers=False, answers={"swarm-node": certificate})
     assert recovery.was_given_up(there, SECOND)
-    manager = Listener("tcp", "192.0.2.2", 2377, 'users:(("dockerd",pid=109,fd=7))')
+    manager = Listener("tcp", "192.0.2.2", 2377, 'users:(("dockerd",pid=109,fd=7))', layout.DOCKER_UNIT)
     units = {layout.DOCKER_UNIT: Unit("active", process=109)}
     assert failed(put(there, "node2", listeners=(manager,), units=units)) == []
 
@@ -166,7 +166,7 @@ def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_
 
 def test_293_provision_restarts_a_docker_that_has_left_its_swarm_by_itself_and_keeps_its_gossip(tmp_path: Path) -> None:
     held = PathFact("regular file", 0o600, "root:root")
-    gossip = Listener("tcp", "*", layout.GOSSIP_PORT, 'users:(("dockerd",pid=109,fd=7))')
+    gossip = Listener("tcp", "*", layout.GOSSIP_PORT, 'users:(("dockerd",pid=109,fd=7))', layout.DOCKER_UNIT)
     there = put(
         at_work(tmp_path),
         "node2",

@@ -221,9 +221,8 @@ def test_318_containers_wait_until_they_are_connected_again(tmp_path: Path) -> N
 def test_322_ports_of_a_former_swarm_are_nobody_elses(tmp_path: Path) -> None:
     there = at_work(tmp_path)
     theirs = Listener("tcp", "192.0.2.1", 2377, 'users:(("other",pid=77,fd=3))')
-    mine = [replace(theirs, owner='users:(("dockerd",pid=42,fd=3))'), Listener("udp", "*", 4789, "unknown")]
-    unit = {"docker.service": Unit("active", process=42)}
-    facts = replace(there.facts["node1"], units=unit, listeners=(theirs, *mine))
+    mine = [replace(theirs, unit="docker.service"), Listener("udp", "*", 4789, "unknown")]
+    facts = replace(there.facts["node1"], listeners=(theirs, *mine))
     left = without_former(replace(there, facts={**there.facts, "node1": facts}), saved())
     assert left.facts["node1"].listeners == (theirs,)
 

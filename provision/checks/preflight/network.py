@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from provision import layout
 from provision.checks.node_view import NodeView
 from provision.core.check import PREFLIGHT, check
 from provision.core.outcome import Outcome
@@ -20,10 +19,9 @@ def ports(view: NodeView) -> Iterator[Outcome]:
     ports = {port.number: port for port in view.plane.ports_of(view.situation.cluster) if port.listens}
     for listener in view.facts.listeners:
         port = ports.get(listener.port)
-        unit = view.facts.unit(port.unit if port else layout.DOCKER_UNIT)
         # Docker lets the kernel open it, only for a cluster of ours.
         in_kernel = port is not None and port.in_kernel and listener.owner == "unknown"
-        if port and port.is_ours(view.facts) and (in_kernel or f"pid={unit.process}," in listener.owner):
+        if port and port.is_ours(view.facts) and (in_kernel or listener.unit == port.unit):
             continue
         owner = re.sub(r'users:\(\("([^"]+)",pid=(\d+).*', r"\1 (process \2)", listener.owner)
         yield view.failed(

@@ -112,10 +112,9 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
         answers = {name: answer for name, answer in facts.answers.items() if name not in gone}
         units = {name: unit for name, unit in facts.units.items() if name != paths.ETCD_UNIT}
         docker = facts.unit(layout.DOCKER_UNIT)
-        process = f"pid={facts.unit(paths.ETCD_UNIT).process},"
         return replace(
             facts,
-            listeners=tuple(one for one in facts.listeners if process not in one.owner),
+            listeners=tuple(one for one in facts.listeners if one.unit != paths.ETCD_UNIT),
             paths={path: there for path, there in facts.paths.items() if path != paths.ETCD_BOOTSTRAP},
             answers=answers | {"store-log": "no"},
             units=units | {layout.DOCKER_UNIT: replace(docker, inputs=_without_store(docker.inputs))},

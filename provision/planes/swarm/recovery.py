@@ -131,8 +131,7 @@ def was_given_up(situation: Situation, node: Node) -> bool:
 
 def keeps_gossip(facts: Facts) -> bool:
     """Say whether a node's daemon has left its swarm by itself and still listens for gossip: it would hear nobody."""
-    dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
-    listens = any(one.port == layout.GOSSIP_PORT and dockerd in one.owner for one in facts.listeners)
+    listens = any((one.port, one.unit) == (layout.GOSSIP_PORT, layout.DOCKER_UNIT) for one in facts.listeners)
     return listens and view.daemon(facts).state == "inactive" and paths.HELD in facts.paths
 
 

@@ -32,7 +32,7 @@ empty() {
 # container starts.) Docker frees an endpoint by its name only if no container here has that name: so a container of that
 # name is renamed for a moment. Nothing is done if the name is also the beginning of a container's ID.
 free() {
-    [ -e "$joined" ] && containers=$(docker ps -aq --no-trunc) || return 0
+    [ -e "$joined" ] && containers=$(docker ps -a --no-trunc --format "$listed_id") || return 0
     claimed=
     # shellcheck disable=SC2086 # a word a container
     [ -z "$containers" ] || claimed=$(docker inspect -f \

@@ -53,7 +53,7 @@ keeper_space() {
 }
 
 a_keeper() {
-    docker ps -q -f label=overlay-keeper | head -n 1
+    docker ps -f label=overlay-keeper --format "$listed_id" | grep . | head -n 1
 }
 
 # call_back THREAD: end a thread's wait. It waits for changes of its namespace's neighbour table, for up to 3 s: so a row is

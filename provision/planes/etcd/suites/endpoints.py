@@ -145,7 +145,7 @@ def in_store(proof: Proof) -> Iterator[Endpoint]:
 def _of_containers(proof: Proof, node: Node) -> Iterator[Endpoint]:
     """Yield the endpoints of a node's running containers."""
     shared = {one["Id"] for one in proof.coordinator.docker(node).api.networks() if one["Scope"] == "global"}
-    for container in proof.coordinator.docker(node).api.containers():
+    for container in (one for one in proof.coordinator.docker(node).api.containers() if one["Names"]):
         networks: Mapping[str, Any] = container["NetworkSettings"]["Networks"]
         for settings in networks.values():
             if settings["IPAddress"]:

@@ -15,7 +15,7 @@ asked_for() {
 # is_taken NETWORK ADDRESS ID: succeed if the address answers to this network's keeper; for the keeper itself, if it could not
 # be started.
 is_taken() {
-    keeper=$(docker ps -aq --no-trunc --filter "label=overlay-keeper=$1" 2>/dev/null)
+    keeper=$(docker ps -a --no-trunc --filter "label=overlay-keeper=$1" --format "$listed_id" 2>/dev/null | grep .)
     if [ "$keeper" = "$3" ]; then
         [ "$tries" -gt 0 ]
     else

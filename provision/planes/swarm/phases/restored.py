@@ -82,7 +82,6 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
     def cleared(facts: Facts) -> Facts:
         told = ("swarm-address", validity.NODE, validity.AUTHORITY)
         info = facts.docker.get(view.INFO) or {}
-        dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
         return replace(
             facts,
             values={name: value for name, value in facts.values.items() if name != "swarm"},
@@ -94,7 +93,7 @@ def without_former(situation: Situation, saved: Saved) -> Situation:
             listeners=tuple(
                 one
                 for one in facts.listeners
-                if one.port not in ports or not (dockerd in one.owner or ports[one.port].in_kernel)
+                if one.port not in ports or not (one.unit == layout.DOCKER_UNIT or ports[one.port].in_kernel)
             ),
         )
 

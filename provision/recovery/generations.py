@@ -20,8 +20,9 @@ from provision.facts import Facts, Question
 from provision.inventory.model import Node
 from provision.resources import File
 
-#: On a node: no recovery is under way. Its line in the list of recoveries stays.
-CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
+#: On a node: no recovery is under way. Its line in the list of recoveries stays. If containers have stayed on their
+#: networks, their record is brought up to date again.
+CLEAN = f"rm -f {layout.RECOVERY} && {{ [ ! -s {layout.HELD} ] || rm -f {layout.HELD}; }} && sync {layout.STATE}"
 #: What every node is asked.
 QUESTION = Question(
     paths=(layout.RECOVERIES, layout.RECOVERY),

@@ -155,12 +155,12 @@ def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_
     held = PathFact("regular file", 0o600, "root:root")
     there = put(at_work(tmp_path), "node1", paths={paths.PEERS: held, layout.RECOVERIES: SHOWN})
     there = put(
-        there, "node2", docker={view.INFO: own(SECOND, "inactive")}, paths={paths.PEERS: held, paths.HELD: held}
+        there, "node2", docker={view.INFO: own(SECOND, "inactive")}, paths={paths.PEERS: held, layout.HELD: held}
     )
     assert generations.returned(PLANE, there)[0] == "node2"
     there = generations.of_those_present(PLANE, there)
     assert recovery.was_given_up(there, SECOND)
-    known = {paths.PEERS: held, paths.HELD: held, layout.RECOVERIES: SHOWN}
+    known = {paths.PEERS: held, layout.HELD: held, layout.RECOVERIES: SHOWN}
     assert not recovery.was_given_up(put(there, "node2", paths=known), SECOND)
 
 
@@ -171,7 +171,7 @@ def test_293_provision_restarts_a_docker_that_has_left_its_swarm_by_itself_and_k
         at_work(tmp_path),
         "node2",
         docker={view.INFO: own(SECOND, "inactive")},
-        paths={paths.PEERS: held, paths.HELD: held},
+        paths={paths.PEERS: held, layout.HELD: held},
         units={layout.DOCKER_UNIT: Unit("active", process=109)},
         listeners=(gossip,),
         values={**at_work(tmp_path).facts["node2"].values, "swarm": ""},
@@ -196,7 +196,7 @@ def test_296_containers_of_a_host_that_has_left_come_back_but_not_in_a_migration
         return [one.phase for one in make_plan(PLANE, situation) if one.where == "node2"]
 
     held = PathFact("regular file", 0o600, "root:root")
-    there = put(at_work(tmp_path), "node2", paths={paths.HELD: held})
+    there = put(at_work(tmp_path), "node2", paths={layout.HELD: held})
     values = there.facts["node2"].values
     assert "come-back" in phases(there)
     assert "come-back" not in phases(put(there, "node2", values={**values, "migration": "yes"}))

@@ -125,7 +125,7 @@ def was_given_up(situation: Situation, node: Node) -> bool:
         return False
     mine = identity(situation, node)
     if not mine:
-        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
+        return layout.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     return mine not in {one.identity for one in view.listed(situation)}
 
 
@@ -133,7 +133,7 @@ def keeps_gossip(facts: Facts) -> bool:
     """Say whether a node's daemon has left its swarm by itself and still listens for gossip: it would hear nobody."""
     dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
     listens = any(one.port == layout.GOSSIP_PORT and dockerd in one.owner for one in facts.listeners)
-    return listens and view.daemon(facts).state == "inactive" and paths.HELD in facts.paths
+    return listens and view.daemon(facts).state == "inactive" and layout.HELD in facts.paths
 
 
 def folder(situation: Situation, node: Node) -> str:

@@ -23,15 +23,17 @@ end_gossip() {
 }
 
 # reattach HOW: connect this node's containers to the networks that they should have, one at a time, and start those that should
-# run. HOW: `keep` the address of a container that runs, or let it have any. A container that the other hosts know is left alone.
+# run, unless a user has stopped them since. HOW: `keep` the address of a container that runs, or let it have any. A container that the other hosts know is left alone.
 # In the end the records are kept up to date again.
 reattach() {
     [ -e "$containers_record.held" ] || return 0
-    how=$1 failed='' running='' fixed=''
+    begin_detaching || die "cannot write $containers_record.held"
+    how=$1 failed='' running='' fixed='' folder=''
     own=$(timeout 20 docker network ls -f scope=local --format '{{.Name}}') || die "Docker does not list its networks"
     while IFS=$unit read -r kind id name _ address chosen aliases; do
         case $kind in
-        container) [ "$address" != yes ] || running="$running $id" ;;
+        root) folder=$id ;;
+        container) [ "$address" != yes ] || was_stopped "$folder" "$id" || running="$running $id" ;;
         attachment)
             case "
 $own
@@ -58,6 +60,12 @@ END
     [ -z "$failed" ] || die "Docker does not connect these containers to their networks:$failed"
     rm -f "$networks_record" "$containers_record.held"
     sync_path "$state"
+}
+
+# was_stopped FOLDER CONTAINER: succeed if a user has stopped the container since it was recorded, by Docker's files in the
+# folder.
+was_stopped() {
+    grep -qs '"HasBeenManuallyStopped":true' "$1/containers/$2/config.v2.json"
 }
 
 # name_of CONTAINER: print its name, or the beginning of its ID.

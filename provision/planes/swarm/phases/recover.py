@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provision import waiting
+from provision import layout, waiting
 from provision.core.phase import Phase, Wave
 from provision.core.plan import CLUSTER, Change
 from provision.core.recovery import Recovery
@@ -65,7 +65,7 @@ class Step(Resource):
 
     def question(self) -> Question:
         """Ask for what the node has recorded before the step."""
-        return Question(paths=(paths.HELD, paths.NETWORKS), shown=(paths.NETWORKS,))
+        return Question(paths=(layout.HELD, paths.NETWORKS), shown=(paths.NETWORKS,))
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference, always."""
@@ -116,7 +116,7 @@ class Containers(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the step of a node whose record is held, or is about to be. A migration brings its own back."""
         facts = situation.of(node)
-        held = paths.HELD in facts.paths and facts.values.get("migration") != "yes"
+        held = layout.HELD in facts.paths and facts.values.get("migration") != "yes"
         if not (held or recovery.was_given_up(situation, node)):
             return ()
         return (come_back("let"),)

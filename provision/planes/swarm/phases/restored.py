@@ -16,7 +16,6 @@ from provision.core.situation import Situation, is_shared
 from provision.errors import Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Node
-from provision.migration import nodes
 from provision.node import library
 from provision.planes.swarm import own_address, paths, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
@@ -183,7 +182,7 @@ class Released(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Remove the file that holds it."""
-        return call("rm", "-f", nodes.HELD)
+        return call("rm", "-f", layout.HELD)
 
 
 class MendLast(Mend):

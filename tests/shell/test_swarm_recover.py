@@ -100,6 +100,36 @@ def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: 
     assert record.read_text().splitlines() == [f"keeper {OWN}", f"web {SECOND}"]
 
 
+#: A host leaves its swarm, as its dockerd does on a command, or does not answer and has its files removed.
+LEAVES = """
+state={state}
+timeout() {{ shift; case "$*" in *leave*) {docker} ;; *restart*) ;; *) "$@" ;; esac; }}
+docker() {{ :; }}
+systemctl() {{ [ "$1" = start ]; }}
+ss() {{ :; }}
+sleep() {{ :; }}
+die() {{ echo "$*"; exit; }}
+forget_swarm() {{ rm -r "$root/swarm"; }}
+"""
+
+
+@pytest.mark.parametrize("docker", ["rm -r $root/swarm", "false"], ids=["docker leaves", "docker is silent"])
+def test_341_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str) -> None:
+    """Also if a run is killed before the host has left, or before the copy has its name."""
+    state, swarm = mend.folder / "state", mend.folder / "data" / "swarm"
+    script = functions("recover") + LEAVES.format(state=state, docker=docker)
+    kept = f"{state}/former-swarms/x"
+    for life in ("1", "2", "3"):
+        swarm.mkdir(exist_ok=True)
+        (swarm / "docker-state.json").write_text(life)
+        mend.run(f'{script}\nkeep_swarm "$(docker_root)" {kept}.leaving')
+        (swarm / "docker-state.json").write_text("half removed")
+        for _ in range(2):
+            assert mend.run(f"{script}\nleave_former_swarm {kept}") == []
+    there = {path.name: (path / "docker-state.json").read_text() for path in (state / "former-swarms").iterdir()}
+    assert there == {"x": "1", "x.1": "2", "x.2": "3"}
+
+
 def test_340_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
     """A recovery was interrupted, and goes on days later; or another one begins."""
     state = mend.folder / "state"

@@ -137,8 +137,8 @@ def keeps_gossip(facts: Facts) -> bool:
 
 
 def folder(situation: Situation, node: Node) -> str:
-    """Return the folder in which a node keeps the data of a swarm that it has left."""
-    return "/".join(filter(None, (paths.FORMER, identity(situation, node))))
+    """Return the folder in which a node keeps the data of the swarm that it leaves; a number follows if it is there."""
+    return f"{paths.FORMER}/{identity(situation, node) or 'unknown'}"
 
 
 def disowned(facts: Facts) -> Facts:
@@ -152,6 +152,8 @@ def disowned(facts: Facts) -> Facts:
 def returned(situation: Situation, known: Collection[str]) -> tuple[Problem, ...]:
     """Say which other hosts than those that are known were struck off the list, and how they join again."""
     what = "this host was struck off the swarm while it was away: its old data is not let in"
-    advice = "fab provision --yes lets it join anew; its old data is kept in {}, and its containers come back"
+    advice = (
+        f"fab provision --yes lets it join anew; its old data is kept in {paths.FORMER}, and its containers come back"
+    )
     nodes = (node for node in situation.cluster.nodes if node.name not in known and was_given_up(situation, node))
-    return tuple(Problem(what, node.name, advice.format(folder(situation, node))) for node in nodes)
+    return tuple(Problem(what, node.name, advice) for node in nodes)

@@ -32,17 +32,37 @@ record_all() (
     update_record
 )
 
+# free_name PATH: print the path, or PATH.1, PATH.2 and so on: the first one at which nothing is.
+free_name() {
+    name=$1 number=1
+    while [ -e "$name" ]; do name=$1.$number number=$((number + 1)); done
+    printf '%s\n' "$name"
+}
+
 # keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER, unless such a copy is there.
 keep_swarm() {
     [ ! -d "$2" ] || return 0
     (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync && mv "$2.new" "$2"
 }
 
-# leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied to the folder first. Fails
+# leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied first; see name_copies. Fails
 # if Docker does not let it, and is not asked again by this function.
 leave_swarm() {
     hold_containers && begin_detaching || return
     root=$(docker_root)
-    [ -e "$root/swarm/docker-state.json" ] || return 0
-    keep_swarm "$root" "$1" && timeout 60 docker swarm leave --force >/dev/null 2>&1
+    if [ -e "$root/swarm/docker-state.json" ]; then
+        keep_swarm "$root" "$1.leaving" && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
+    fi
+    name_copies "${1%/*}"
+}
+
+# name_copies FOLDER: give each copy there, FOLDER/ID.leaving, its final name, and set `kept` to the last one: the host has left
+# the swarm. Until then the copy is that of a host which is about to leave. A host may have had the same ID before: then the
+# copy is FOLDER/ID.1 and so on.
+name_copies() {
+    for copy in "$1"/*.leaving; do
+        [ -d "$copy" ] || continue
+        kept=$(free_name "${copy%.leaving}")
+        mv "$copy" "$kept" && { sync "$1" 2>/dev/null || sync; } || return
+    done
 }

@@ -8,8 +8,9 @@ unit=$(printf '\037')               # between fields that may be empty
 leave_former_swarm() {
     hold_containers || die "what containers should have cannot be recorded in $state"
     ! { leave_swarm "$1" && end_gossip; } || return 0
-    [ -d "$1" ] || die "cannot keep a copy of $(docker_root)/swarm in $1"
+    [ -d "$1.leaving" ] || [ ! -e "$root/swarm/docker-state.json" ] || die "cannot keep a copy of $root/swarm in ${1%/*}"
     forget_swarm
+    name_copies "${1%/*}" || die "cannot write ${1%/*}"
     systemctl start docker.service || die "Docker does not start: $(last_words docker.service)"
 }
 
@@ -23,8 +24,8 @@ end_gossip() {
 }
 
 # reattach HOW: connect this node's containers to the networks that they should have, one at a time, and start those that should
-# run, unless a user has stopped them since. HOW: `keep` the address of a container that runs, or let it have any. A container that the other hosts know is left alone.
-# In the end the records are kept up to date again.
+# run, unless a user has stopped them since. HOW: `keep` the address of a container that runs, or let it have any. A container
+# that the other hosts know is left alone. In the end the records are kept up to date again.
 reattach() {
     [ -e "$containers_record.held" ] || return 0
     begin_detaching || die "cannot write $containers_record.held"

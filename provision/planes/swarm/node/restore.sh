@@ -17,8 +17,7 @@ put_swarm_aside() {
     require_stopped docker.service # one that runs would write to the folder that is moved
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
-    kept=$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
-    while [ -e "$kept" ]; do kept=${kept%.[0-9]}.$number number=$((number + 1)); done
+    kept=$(free_name "$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ)")
     keep_swarm "$1" "$kept" && rm -rf "$1/swarm" || die "cannot move $1/swarm to $kept"
     sync_path "$1"
 }

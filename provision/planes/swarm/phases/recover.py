@@ -78,14 +78,12 @@ class Step(Resource):
 
 def former_swarm(situation: Situation, node: Node, *, consent: bool) -> Step:
     """Return the step in which a node leaves its swarm and keeps its data."""
-    folder = recovery.folder(situation, node)
-    asks = (
-        f"let the swarm go that this host was given up by (its data there is kept in {folder}), and let it join anew,"
-    )
+    kept = f"its data there is kept in {paths.FORMER}"
+    asks = f"let the swarm go that this host was given up by ({kept}), and let it join anew,"
     facts = situation.of(node)
-    note = "; ".join(filter(None, [f"its data is kept in {folder}", stopped_a_while(facts)]))
+    note = "; ".join(filter(None, [kept, stopped_a_while(facts)]))
     difference = Difference("remove", note=note, stops=stopped_for_good(facts), consent=asks if consent else "")
-    return Step("its former swarm", difference, call("leave_former_swarm", folder))
+    return Step("its former swarm", difference, call("leave_former_swarm", recovery.folder(situation, node)))
 
 
 class FormerSwarm(Phase):

@@ -214,7 +214,7 @@ class RestoredSwarm(Swarm):
 
     def _is_done(self, situation: Situation) -> bool:
         node = founder(situation)
-        entry, interval = _entry(situation, node), view.snapshot_interval(situation.of(node))
+        entry, interval = _entry(situation, node), view.raft(situation.of(node)).get(own_address.INTERVAL)
         return is_forced(situation, self._saved) and entry is not None and own_address.is_kept(node, entry, interval)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:

@@ -104,6 +104,19 @@ def test_281_the_member_that_has_seen_most_is_kept_unless_another_is_named(tmp_p
     assert [outlook.chosen(found, keep) for keep in ("", "node1", "node3")] == [FIVE[1], FIVE[0], None]
 
 
+def test_343_members_that_do_not_list_each_other_are_no_majority_and_a_person_chooses_one(tmp_path: Path) -> None:
+    """node3 was removed while it was away, node4 has its place; now node1 and node2 are lost."""
+    found = looked_at(tmp_path, "1234", "34")
+    lists = ("123", "124")
+    members = [tuple(FIVE[int(number) - 1].address for number in one) for one in lists]
+    apart = [replace(one, members=there) for one, there in zip(found.standings, members, strict=False)]
+    found = outlook.outlook(found.cluster, apart)
+    (problem, *_) = outlook.obstacles(found, ["node1", "node2", "node6"], unreached(found))
+    assert problem.what.startswith("node3, node4: not all of them list the others")
+    assert "--keep NODE" in problem.advice
+    assert outlook.obstacles(found, ["node1", "node2", "node6"], unreached(found), "node4") == ()
+
+
 @pytest.mark.parametrize(("members", "left"), [("12", "12"), ("123", "13"), ("12345", "145"), ("12345", "12345")])
 def test_281_a_majority_that_can_come_back_is_not_given_up(tmp_path: Path, members: str, left: str) -> None:
     """Unless a node is named to go on with."""

@@ -18,7 +18,7 @@ from provision.engine import make_plan
 from provision.facts import Facts, Listener, PathFact, Unit
 from provision.planes.swarm import paths, recovery, view
 from provision.planes.swarm.plane import PLANE
-from provision.recovery import generations
+from provision.recovery import generations, outlook
 
 FIRST, SECOND, THIRD = NODES
 LEADERLESS = "rpc error: code = Unknown desc = The swarm does not have a leader."
@@ -85,6 +85,22 @@ def test_290_a_worker_that_was_rebooted_has_what_is_left_of_its_swarm(tmp_path: 
     assert [one.holds_data for one in PLANE.standings(put(pending, "node3", values={}))] == [False]
     managed = put(at_work(tmp_path), "node3", docker={view.INFO: own(THIRD, "pending")})
     assert [one.holds_data for one in PLANE.standings(managed)] == [True, True, False]
+
+
+def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_are_left(tmp_path: Path) -> None:
+    """A worker went on without it, and that one is lost now, too."""
+    begin = datetime.now(UTC)
+    certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node1")
+    both = {**survivor(tmp_path, "node1").facts, **survivor(tmp_path, "node3").facts}
+    peers = PathFact("regular file", 0o600, "root:root")
+    there = replace(at_work(tmp_path), facts=both)
+    there = put(there, "node1", answers={"swarm-node": certificate}, paths={paths.PEERS: peers})
+    there = put(there, "node3", paths={paths.PEERS: peers, layout.RECOVERIES: SHOWN})
+    present = generations.of_those_present(PLANE, there)
+    assert {one.node.name: one.holds_data for one in PLANE.standings(present)} == {"node1": True, "node3": True}
+    returned = {name: "" for name in generations.returned(PLANE, present)}
+    found = outlook.outlook(present.cluster, PLANE.standings(present), returned)
+    assert (outlook.chosen(found, ""), outlook.chosen(found, "node1")) == (THIRD, FIRST)
 
 
 def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:

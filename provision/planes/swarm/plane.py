@@ -232,7 +232,7 @@ class SwarmPlane(Plane):
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return what each node that answers is to the swarm."""
-        return recovery.standings(situation)
+        return recovery.standings(situation, generations.returned(self, situation))
 
     def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
         """Return the names of a lost host's containers, as the other daemons know them."""

@@ -28,13 +28,14 @@ TASKS = "swarm-tasks"
 NUMBERS = "vxlanid_list"
 
 
-def standings(situation: Situation) -> tuple[Standing, ...]:
+def standings(situation: Situation, given_up: Collection[str] = ()) -> tuple[Standing, ...]:
     """Return what each node that answers is to the swarm.
 
-    Where no manager answers, each worker has what is left: its networks, and the containers on them.
+    Where no manager answers, each worker has what is left: its networks, and the containers on them. A manager that was
+    given up, by its name, is none of this swarm.
     """
     nodes = [node for node in situation.cluster.nodes if node.name in situation.facts]
-    managed = any(manages(situation, node) for node in nodes)
+    managed = any(manages(situation, node) for node in nodes if node.name not in given_up)
     return tuple(_standing(situation, node, managed=managed) for node in nodes)
 
 

@@ -129,7 +129,7 @@ def settled(lab: Lab, fab: Fab, path: Path) -> None:
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-def test_285_289_291_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
+def test_285_289_291_344_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
     """Containers of the host that is left miss each other for a moment; all find each other by name afterwards."""
     lab = bare_lab
     path = in_use(lab, fab, ["node1", "node2"])
@@ -138,6 +138,7 @@ def test_285_289_291_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab
     assert "give up node2 with of-node2" in told(refused)
     found = recovered(lab, fab, path)
     assert [row["containers"] for row in found["lost"]] == ["of-node2"]
+    assert "removed from the swarm for good: node2 (" in told(found)
     longest_gap(lab)
     labs.renew(lab.name, "node2", say=lambda _: None)
     document(fab(lab, "provision", "--yes", "--json", inventory=path))

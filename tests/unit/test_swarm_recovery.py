@@ -98,7 +98,7 @@ def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_
     there = put(there, "node3", paths={paths.PEERS: peers, layout.RECOVERIES: SHOWN})
     present = generations.of_those_present(PLANE, there)
     assert {one.node.name: one.holds_data for one in PLANE.standings(present)} == {"node1": True, "node3": True}
-    returned = {name: "" for name in generations.returned(PLANE, present)}
+    returned = dict.fromkeys(generations.returned(PLANE, present), "")
     found = outlook.outlook(present.cluster, PLANE.standings(present), returned)
     assert (outlook.chosen(found, ""), outlook.chosen(found, "node1")) == (THIRD, FIRST)
 

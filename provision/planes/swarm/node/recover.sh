@@ -101,7 +101,11 @@ put_on() {
         ! complaint=$(timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" 2>&1) || return 0
         case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
-    case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
+    case $complaint in *"$network not found"*)
+        note "container $(name_of "$container") is not on the network $network any more: there is none of this name"
+        return
+        ;;
+    esac
     printf '%s: %s\n' "$container" "$complaint" >&2
     return 1
 }
@@ -111,11 +115,6 @@ is_told() {
     [ "$2" ] || return 1
     told=$(docker network inspect -v -f '{{range .Services}}{{range .Tasks}}{{.EndpointID}} {{end}}{{end}}' "$1" 2>/dev/null)
     case " $told" in *" $2 "*) ;; *) return 1 ;; esac
-}
-
-# is_lost NETWORK: say that the network is no more, and nothing can be connected to it.
-is_lost() {
-    printf 'network %s is lost\n' "$1" >&2
 }
 
 # keep_in_mind LINE: remember that a container asks for an address that its user has not chosen.

@@ -14,7 +14,7 @@ from provision.core.recovery import Recovery
 from provision.core.resource import Difference, Resource, call
 from provision.core.situation import Situation
 from provision.docker.client import asked, retry
-from provision.errors import Unanswered
+from provision.errors import Problem, Unanswered
 from provision.facts import Facts, Question
 from provision.inventory.model import Node
 from provision.migration.phases import make_network, told
@@ -182,21 +182,34 @@ class Alone(Recovering):
         if self.begins_anew(situation):
             note = f"another one, which {keep} manages; networks without a container on these nodes are lost"
             return (Change(CLUSTER, self.name, "swarm", "create", note=note),)
-        note = f"{keep} manages it alone; {lost}: removed for good; the join tokens are made anew"
+        note = (
+            f"{keep} manages it alone; {lost}: removed for good, and so is each other node that does not answer here, "
+            "which the report names; the join tokens are made anew"
+        )
         return (Change(CLUSTER, self.name, "swarm", "replace", note=note),)
 
-    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Make it so; what a run before has done is not done again. StepFailed."""
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> tuple[Problem, ...]:
+        """Make it so; what a run before has done is not done again. Return which nodes were removed. StepFailed."""
         door, keep = opened(coordinator), self._decided.keep
         if change.action == "create":
             retry(lambda: make(situation, door.docker(keep), keep), "Docker makes the swarm", keep.name)
-            return
+            return ()
         what = f"{keep.name} manages the swarm alone"
         port = situation.cluster.vxlan_port
         waiting.until(lambda: _alone(door.docker(keep), keep, port), what, keep.name, ADVICE, seconds=FORCE_SECONDS)
         staying = {recovery.identity(situation, node) for node in self.staying(situation)}
-        node_changes.shut_out(door, staying)
+        gone = node_changes.shut_out(door, staying)
         waiting.wait_for(lambda: _all_ready(door), WORKERS_SECONDS)
+        return struck_off(gone)
+
+
+def struck_off(gone: Sequence[view.Listed]) -> tuple[Problem, ...]:
+    """Name the nodes that were struck off the swarm's list. Pure."""
+    if not gone:
+        return ()
+    names = ", ".join(f"{one.hostname} ({one.address}, {'manager' if one.manager else 'worker'})" for one in gone)
+    what = f"removed from the swarm for good: {names}"
+    return (Problem(what, CLUSTER, "a host among them that lives joins anew with fab provision"),)
 
 
 def _alone(docker: DockerClient, node: Node, port: int) -> None:

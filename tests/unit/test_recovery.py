@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cluster_sample import answering, lines, planned, planned_sample, store_member
+from cluster_sample import answering, bare_situation, lines, planned, planned_sample, store_member
 from handshakes import accepts
 from pki_sample import node, sample
 
@@ -17,7 +17,7 @@ from provision.core.recovery import LostHost, Recovery, Standing
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
-from provision.facts import Facts, PathFact
+from provision.facts import Facts, PathFact, Unit
 from provision.inventory.model import Cluster
 from provision.pki import certificates
 from provision.planes.etcd import paths, pki
@@ -313,6 +313,23 @@ def with_lists(situation: Situation, **lists: str) -> Situation:
         content = "".join(f"{letter} moment{letter} lost: one 192.0.2.9\n" for letter in letters)
         facts[name] = replace(facts[name], paths={**facts[name].paths, layout.RECOVERIES: text(content)})
     return replace(situation, facts=facts)
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["a new host", "a host that was given up"])
+def test_345_a_member_that_joins_has_the_list_before_its_etcd_starts(tmp_path: Path, removed: bool) -> None:
+    """A host that was given up gets it when its old data is put aside, not before."""
+    situation = with_lists(planned_sample(tmp_path), node1="a")
+    alone = answering(members=(store_member(situation.cluster.nodes[0]),))
+    facts = {**situation.facts, "node1": alone(situation.facts["node1"])}
+    if not removed:
+        facts["node2"] = bare_situation(situation.cluster).facts["node2"]
+    else:
+        facts["node2"] = replace(facts["node2"], units={**facts["node2"].units, paths.ETCD_UNIT: Unit()})
+    situation = generations.of_those_present(PLANE, replace(situation, facts=facts))
+    mine = [f"{one.action} {one.resource}" for one in make_plan(PLANE, situation) if one.where == "node2"]
+    expected = [f"create file {layout.RECOVERIES}", f"start unit {paths.ETCD_UNIT}"]
+    expected = ["remove data of a removed member", *expected] if removed else expected
+    assert [one for one in mine if one in expected] == expected
 
 
 def test_273_a_node_with_data_and_a_shorter_list_has_returned_and_says_nothing_of_the_cluster(tmp_path: Path) -> None:

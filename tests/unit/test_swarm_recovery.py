@@ -103,6 +103,14 @@ def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_
     assert (outlook.chosen(found, ""), outlook.chosen(found, "node1")) == (THIRD, FIRST)
 
 
+def test_345_a_node_that_joins_has_the_list_of_recoveries_before(tmp_path: Path) -> None:
+    there = put(at_work(tmp_path), "node1", paths={layout.RECOVERIES: SHOWN})
+    there = put(without(there, "node3"), "node3", docker={view.INFO: own(THIRD, "inactive")})
+    mine = [f"{one.where}: {one.action} {one.resource}" for one in make_plan(PLANE, there)]
+    listed = f"node3: create file {layout.RECOVERIES}"
+    assert mine.index(listed) < mine.index("cluster: add node3 in the swarm")
+
+
 def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:
     assert changes(survivor(tmp_path, "node1"), "node1") == [
         "hold: hold the record of containers",

@@ -101,8 +101,8 @@ class SwarmPlane(Plane):
         upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         FormerSwarm(),
         Docker(),
+        Generations(),  # before a node joins: else a run that is killed would leave one that seems to have been away
         Swarm(),
-        Generations(),
         Authority(),
         Networks(is_lost),
         Containers(),

@@ -108,6 +108,7 @@ def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
         assert {(member.uid, member.mode) for member in there} == {(0, 0o600)}
         assert (there.extractfile(KEY) or io.BytesIO()).read() == b"key"
     assert "certificates" not in repr(manager)
+    assert manager.identity == "id-node"
     assert manager.end == (NOW + timedelta(days=90)).replace(microsecond=0)
 
 

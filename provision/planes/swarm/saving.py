@@ -99,6 +99,11 @@ class SavedManager:
     raft: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def identity(self) -> str:
+        """Its ID in the swarm."""
+        return validity.identity(self.certificates[CERTIFICATE].decode())
+
+    @property
     def end(self) -> datetime:
         """The end of the certificate with which it starts."""
         return certificates.load_all(self.certificates[CERTIFICATE])[0].not_valid_after_utc

@@ -230,7 +230,7 @@ class RestoredSwarm(Swarm):
     def _set_up(self, situation: Situation, door: SwarmCoordinator, node: Node) -> None:
         root = situation.of(node).values.get("docker-root", "")
         vxlan = str(self._manager.port or situation.cluster.vxlan_port)
-        words = (root, self._saved.restore, node.address, str(MANAGEMENT_PORT), vxlan)
+        words = (root, self._saved.restore, node.address, str(MANAGEMENT_PORT), vxlan, self._manager.identity)
         encoded = encodebytes(self._manager.archive).decode()
         script = f"{library('record', 'changes')}{_functions()}\n{call('restore_swarm', *words)} <<'.'\n{encoded}.\n"
         result = door.remotes[node.name].run(script, timeout=SECONDS, changes=True, what="setting up the saved swarm")

@@ -217,6 +217,25 @@ def test_292_a_recovery_that_was_killed_goes_on(bare_lab: Lab, fab: Fab, kill: t
 
 
 @pytest.mark.whole
+def test_340_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(bare_lab: Lab, fab: Fab) -> None:
+    """What containers should have is recorded anew, as they are on their networks still."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    killed = fab(lab, "recover", "--yes", inventory=path, at=("cluster: phase swarm", "before", "die"))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert run(lab, "node1", f"cat {STATE}/containers.held") == "attached\n"
+    run(lab, "node1", "docker stop db && docker network disconnect demo db")
+    report = document(fab(lab, "recover", "--yes", "--json", inventory=path))
+    assert {one["status"] for one in report["outcomes"]} <= {"passed"}
+    left = "docker inspect -f '{{.State.Running}} {{len .NetworkSettings.Networks}}' db"
+    assert run(lab, "node1", left).strip() == "false 0"
+    run(lab, "node1", "docker run -d --name probe --network demo busybox sleep 999999")
+    reached(lab, "node1", "probe", "web", "www")
+    assert not holds(lab, "node1", f"ls {STATE}/containers.held")
+
+
+@pytest.mark.whole
 @pytest.mark.parametrize("workers", [1, 2])
 def test_290_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
     lab = bare_lab

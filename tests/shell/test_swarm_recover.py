@@ -133,9 +133,11 @@ def test_341_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
 def test_340_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
     """A recovery was interrupted, and goes on days later; or another one begins."""
     state = mend.folder / "state"
-    record = 'record_all() { echo recorded; }\ndocker() { :; }\ntimeout() { shift; "$@"; }\n'
+    docker = 'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; esac; }'
+    record = f'record_all() {{ echo recorded; }}\n{docker}\ntimeout() {{ shift; "$@"; }}\n'
     assert mend.run(f"{record}hold_containers") == ["recorded"]
-    assert mend.run(f"{record}hold_containers") == ["recorded"]
+    assert mend.run(f"{record}silent=yes hold_containers") == ["recorded"]
+    assert (state / "containers.networks").read_text() == "[demo]\n"
     assert mend.run(f"{record}leave_swarm {state}/former-swarms/x") == ["recorded"]
     assert mend.run(f"{record}hold_containers") == []  # they are off their networks, and Docker may say so
     assert mend.run(f"{record}leave_swarm {state}/former-swarms/x") == []

@@ -13,6 +13,7 @@ hold_containers() {
     ids=$(systemctl -q is-active docker.service && timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
     # shellcheck disable=SC2086 # a word a network
     inspected=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null) || inspected=
+    [ "$inspected" ] || [ ! -s "$networks_record" ] || inspected=$(cat "$networks_record")
     (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return
     sync "$networks_record.new" 2>/dev/null || sync
     mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held" || return
@@ -56,10 +57,11 @@ leave_swarm() {
     name_copies "${1%/*}"
 }
 
-# name_copies FOLDER: give each copy there, FOLDER/ID.leaving, its final name, and set `kept` to the last one: the host has left
+# name_copies FOLDER: give each copy there, FOLDER/ID.leaving, its final name, and set `kept` to where it is: the host has left
 # the swarm. Until then the copy is that of a host which is about to leave. A host may have had the same ID before: then the
 # copy is FOLDER/ID.1 and so on.
 name_copies() {
+    kept=$1
     for copy in "$1"/*.leaving; do
         [ -d "$copy" ] || continue
         kept=$(free_name "${copy%.leaving}")

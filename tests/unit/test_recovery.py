@@ -28,6 +28,7 @@ from provision.planes.etcd.plane import PLANE
 from provision.recovery import generations, outlook, proof, record
 from provision.remote import Login, Remotes
 from provision.remote.connection import Gateways
+from provision.verbs import half_done
 from provision.verbs.recover import Decision, agreed, nothing_to_do
 from provision.verbs.session import Survey
 
@@ -220,15 +221,15 @@ def test_276_the_record_is_read_as_it_was_written_by_the_controller_and_from_a_n
     assert record.under_way(cluster, {}) is None
     record.begin(cluster, decided)
     with pytest.raises(PreflightRefused, match=r"a recovery is under way(.|\n)*fab recover ends it"):
-        record.refuse(cluster)
+        half_done.refuse(cluster)
     assert record.under_way(cluster, {"node1": noted(decided, content="{")}) == decided
     record.end(cluster)
-    record.refuse(cluster)
+    half_done.refuse(cluster)
     there = {"node1": noted(decided)}
     assert record.under_way(cluster, there) == decided
     assert record.left_over(cluster, there) == ()
     with pytest.raises(PreflightRefused, match="best from the controller that began it"):
-        record.refuse(cluster, there)
+        half_done.refuse(cluster, there)
 
 
 def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_recovery_is_known(tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_re
         {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})},
     ):
         assert record.under_way(cluster, there) is None
-        record.refuse(cluster, there)
+        half_done.refuse(cluster, there)
         holding = [name for name, facts in there.items() if layout.RECOVERY in facts.paths]
         assert [one.where for one in record.left_over(cluster, there)] == holding
     record.begin(cluster, decided)
@@ -255,7 +256,7 @@ def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_re
 def test_276_a_damaged_record_is_a_warning(tmp_path: Path, content: str) -> None:
     cluster = sample(tmp_path)
     there = {"node1": noted(recovery(cluster, "node2"), content=content)}
-    record.refuse(cluster, there)
+    half_done.refuse(cluster, there)
     assert record.under_way(cluster, there) is None
     (problem,) = record.left_over(cluster, there)
     assert (problem.where, "counts for nothing" in problem.what) == ("node1", True)

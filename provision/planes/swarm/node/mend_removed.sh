@@ -28,8 +28,7 @@ is_of() {
 leave_if_struck_off() {
     mine=$(struck_off)
     [ "$mine" ] || return 0
-    kept=${containers_record%/*}/former-swarms/$mine
-    if leave_swarm "$kept"; then
+    if leave_swarm "${containers_record%/*}/former-swarms/$mine"; then
         say "left: the swarm that this host was removed from while it was away. Its data is in $kept; fab provision lets the" \
             "host join anew"
     fi

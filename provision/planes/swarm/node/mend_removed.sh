@@ -29,8 +29,11 @@ leave_if_struck_off() {
     mine=$(struck_off)
     [ "$mine" ] || return 0
     kept=${containers_record%/*}/former-swarms/$mine
-    if leave_swarm "$kept"; then
-        say "left: the swarm that this host was removed from while it was away. Its data is in $kept; fab provision lets the" \
-            "host join anew"
-    fi
+    ! leave_swarm "$kept" || tell_left "$kept"
+}
+
+# tell_left FOLDER: say that this host has left its swarm, and where its data is.
+tell_left() {
+    say "left: the swarm that this host was removed from while it was away. Its data is in $1; fab provision lets the host" \
+        "join anew"
 }

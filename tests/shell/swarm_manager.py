@@ -75,16 +75,15 @@ class Authority:
 
 
 @contextmanager
-def answering(
-    folder: Path, words: str, status: str = "7", *, lets_in: Authority
-) -> Iterator[tuple[str, list[str]]]:
+def answering(folder: Path, words: str, status: str = "7", *, lets_in: Authority) -> Iterator[tuple[str, list[str]]]:
     """Answer calls as the manager with these files; return its address, and the list of the methods called.
 
     `lets_in`: the authority of the nodes that may call.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     key = folder / "plain.key"
-    key.write_bytes(b"\n".join(line for line in (folder / "swarm-node.key").read_bytes().split(b"\n") if b":" not in line))
+    lines = (folder / "swarm-node.key").read_text().splitlines()
+    key.write_text("\n".join(line for line in lines if ":" not in line))
     context.load_cert_chain(folder / "swarm-node.crt", key)
     context.load_verify_locations(cadata=certificate_pem(lets_in.certificate).decode())
     context.verify_mode = ssl.CERT_REQUIRED

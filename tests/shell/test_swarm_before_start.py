@@ -1,4 +1,4 @@
-"""Swarm mode's question before dockerd starts: was this host removed from its swarm? Asked by shells as nodes have them."""
+"""Swarm mode's question before dockerd starts, asked by shells as nodes have them: was this host removed?"""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from swarm_mend_program import Program
 
 MINE, ANOTHER = "psf4twr4zuepw20x0wvmq4sp9", "16j1xir0qqyi714yviere9yv0"
 TOLD = (
-    "Permission denied: unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} was "
-    "removed from swarm"
+    "Permission denied: unauthorized peer role: rpc error: code = PermissionDenied desc = Permission denied: node {} "
+    "was removed from swarm"
 )
 MANAGER, WORKER = "swarm-manager", "swarm-worker"
 
@@ -123,9 +123,7 @@ def test_328_a_host_stays_when_nobody_answers(mend: Program, joined: Joined, rol
 @pytest.mark.parametrize(
     "broken", ["no swarm", "no state.json", "no certificate", "its certificate has expired", "the swarm is locked"]
 )
-def test_328_a_host_stays_when_it_cannot_ask(
-    mend: Program, authority: Authority, joined: Joined, broken: str
-) -> None:
+def test_328_a_host_stays_when_it_cannot_ask(mend: Program, authority: Authority, joined: Joined, broken: str) -> None:
     swarm = mend.folder / "data" / "swarm"
     with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, called):
         if broken != "no swarm":

@@ -81,7 +81,8 @@ def _called(
         session = Session(path, _login(context, identities, progress), progress)
         report = _settled(lambda: _bundled(session, bundle, verb, options), _name(verb))
     subject = session.cluster if session.is_loaded else None
-    return files.written(replace(report, subject=subject), wanted)
+    warnings = (*report.warnings, *progress.notes)
+    return files.written(replace(report, subject=subject, warnings=warnings), wanted)
 
 
 def _bundled(session: Session, bundle: str | None, verb: Callable[..., Report], options: dict[str, Any]) -> Report:

@@ -128,7 +128,7 @@ def carry_out(
             _change_nodes(phase, situation, coordinator, mine, progress)
             for change in plan.of(CLUSTER, phase.name):
                 progress.say(CLUSTER, f"{change.action} {change.resource}")
-                phase.change_cluster(situation, coordinator, change)
+                progress.notes.extend(phase.change_cluster(situation, coordinator, change) or ())
     return situation
 
 
@@ -163,6 +163,7 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
         remote.push(upload.source, upload.path)
     progress.say(remote.node.name, f"{phase.name}: {_count(len(todo), 'change')}")
     result = remote.run(node_script(todo), timeout=phase.seconds, changes=True, what=f"phase {phase.name}")
+    progress.notes.extend(notes(result.stderr, remote.node))
     if result.code:
         recorded, *done = result.stdout.splitlines() or [""]
         failed = todo[len(done)] if len(done) < len(todo) else todo[-1]
@@ -175,6 +176,14 @@ def _change_node(remote: Remote, phase: Phase, mine: Sequence[Step], progress: P
                 f"{'was' if len(done) == 1 else 'were'} made; mend the cause, run provision again: it goes on here",
             )
         )
+
+
+def notes(printed: str, node: Node) -> tuple[Problem, ...]:
+    """Return what the function `note` of a script has printed."""
+    prefix = "note: "
+    return tuple(
+        Problem(line.removeprefix(prefix), node.name) for line in printed.splitlines() if line.startswith(prefix)
+    )
 
 
 def node_script(todo: Sequence[Step]) -> str:

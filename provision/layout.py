@@ -6,6 +6,9 @@ STATE = "/var/lib/overlay-provision"
 #: A recovery that is under way, and a line for each one that there was.
 RECOVERY = f"{STATE}/recovery.json"
 RECOVERIES = f"{STATE}/recoveries"
+#: While it is there, the record of what containers should have is not brought up to date: they are off their networks
+#: or, if the file has a word in it, about to be.
+HELD = f"{STATE}/containers.held"
 DOCKER = "/etc/docker"
 DOCKER_UNIT = "docker.service"
 DOCKER_DROP_IN_FOLDER = f"/etc/systemd/system/{DOCKER_UNIT}.d"

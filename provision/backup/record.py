@@ -69,12 +69,6 @@ def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...
     return tuple(Problem("a restore is under way, by this node's record", name, advice) for name in names)
 
 
-def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
-    """Raise PreflightRefused while a restore is under way, by the controller's record or by what a node holds."""
-    if problems := warnings(cluster, found or {}):
-        raise PreflightRefused(*problems)
-
-
 def of(cluster: Cluster, saved: Saved) -> Restore:
     """Return the restore that goes on, or a new one. PreflightRefused while one of another archive is under way."""
     there = under_way(cluster)

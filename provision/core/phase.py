@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from provision.core.plan import Change
 from provision.core.resource import Resource
 from provision.core.situation import Situation
+from provision.errors import Problem
 from provision.inventory.model import Node
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ class Phase:
         """Make what `cluster_changes` names on the controller; return the situation with it."""
         return situation
 
-    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Carry out one of `cluster_changes`."""
+    def change_cluster(
+        self, situation: Situation, coordinator: Coordinator, change: Change
+    ) -> tuple[Problem, ...] | None:
+        """Carry out one of `cluster_changes`. Return what a person should know of what was done, if anything."""
+        return None
 
 
 def one_by_one(situation: Situation, changes: Mapping[str, Sequence[Change]], unit: str) -> tuple[Wave, ...]:

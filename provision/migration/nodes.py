@@ -20,10 +20,8 @@ from provision.resources import KEEPER
 RECORD = f"{layout.STATE}/migration.json"
 STAGE = f"{layout.STATE}/migration.stage"
 STOPPED = f"{layout.STATE}/migration.stopped"
-#: While it is there, the record of what containers should have is not brought up to date.
-HELD = f"{layout.STATE}/containers.held"
 #: Remove all that a migration has written, the record first: without it, the rest says nothing.
-CLEAN = f"rm -f {RECORD} && sync {layout.STATE} && rm -f {HELD} {STAGE} {STOPPED}"
+CLEAN = f"rm -f {RECORD} && sync {layout.STATE} && rm -f {layout.HELD} {STAGE} {STOPPED}"
 #: Beside what of ours lies there, a node is asked for these.
 QUESTION = Question(paths=(RECORD, STAGE, STOPPED), shown=(RECORD, STAGE, STOPPED))
 

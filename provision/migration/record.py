@@ -137,12 +137,6 @@ def under_way(cluster: Cluster) -> Migration | None:
         raise PreflightRefused(Problem(f"cannot be read: {error}", str(path))) from error
 
 
-def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
-    """Raise PreflightRefused while a migration is under way, by the controller's record or by what a node holds."""
-    if problems := warnings(cluster, found or {}):
-        raise PreflightRefused(*problems)
-
-
 def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...]:
     """Say that a migration is under way, if it is, and what to run."""
     there = under_way(cluster)

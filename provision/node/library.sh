@@ -10,6 +10,11 @@ die() {
     exit 1
 }
 
+# note WORD…: say what a person should know of what was done. The script goes on; the report has it among its warnings.
+note() {
+    printf 'note: %s\n' "$*" >&2
+}
+
 fact() {
     line=$1
     shift

@@ -7,6 +7,7 @@ the cluster, was given up, and has returned: what its data says of the cluster c
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from provision import layout
@@ -20,8 +21,9 @@ from provision.facts import Facts, Question
 from provision.inventory.model import Node
 from provision.resources import File
 
-#: On a node: no recovery is under way. Its line in the list of recoveries stays.
-CLEAN = f"rm -f {layout.RECOVERY} && sync {layout.STATE}"
+#: On a node: no recovery is under way. Its line in the list of recoveries stays. If containers have stayed on their
+#: networks, their record is brought up to date again.
+CLEAN = f"rm -f {layout.RECOVERY} && {{ [ ! -s {layout.HELD} ] || rm -f {layout.HELD}; }} && sync {layout.STATE}"
 #: What every node is asked.
 QUESTION = Question(
     paths=(layout.RECOVERIES, layout.RECOVERY),
@@ -123,13 +125,22 @@ class NoRecord(Resource):
         return CLEAN
 
 
+def known(situation: Situation) -> tuple[Resource, ...]:
+    """Return the list of recoveries, once there was one. A node has it before it gets data of the cluster."""
+    longest = "".join(f"{line}\n" for line in all_lines(situation)).encode()
+    return (File(layout.RECOVERIES, longest, 0o600),) if longest else ()
+
+
 class Generations(Phase):
-    """Every node has the list of recoveries, once there was one; a node takes it when its old data is put aside."""
+    """Every node has the list of recoveries; one with old data takes it when that is put aside."""
 
     name = "recoveries"
 
+    def __init__(self, gets_it_before: Callable[[Situation, Node], bool] = lambda *_: False) -> None:
+        """Take which nodes get the list in a phase before this one."""
+        self._gets_it_before = gets_it_before
+
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return the list, if a node has it, and that no record is left over, where one is."""
-        longest = "".join(f"{line}\n" for line in all_lines(situation)).encode()
+        """Return the list, and that no record is left over, where one is."""
         over = (NoRecord(),) if layout.RECOVERY in situation.of(node).paths else ()
-        return (*over, File(layout.RECOVERIES, longest, 0o600)) if longest else over
+        return over if self._gets_it_before(situation, node) else (*over, *known(situation))

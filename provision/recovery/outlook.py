@@ -62,6 +62,13 @@ class Outlook:
         return tuple(one for one in self.holders if one.node.address in self.members)
 
     @property
+    def apart(self) -> tuple[str, ...]:
+        """The names of members whose lists of members lack each other: one was perhaps removed while it was away."""
+        there = [one for one in self.holders if one.node.address in one.members]
+        lacking = ((one, other) for one in there for other in there if other.node.address not in one.members)
+        return tuple(sorted({one.node.name for pair in lacking for one in pair}))
+
+    @property
     def is_settled(self) -> bool:
         """Whether enough members answer for the quorum that one of them knows.
 
@@ -103,7 +110,13 @@ def obstacles(found: Outlook, lost: Collection[str], unreached: Collection[str],
     """
     problems = []
     able = [one.node.name for one in found.able]
-    if len(able) >= found.needed and not keep:
+    if found.apart and not keep:
+        what = (
+            f"{', '.join(found.apart)}: not all of them list the others as members: one was perhaps removed while away"
+        )
+        advice = "--keep NODE goes on with the one whose data counts; the others join anew"
+        problems.append(Problem(what, "cluster", advice))
+    elif len(able) >= found.needed and not keep:
         what = f"{', '.join(able)}: these hosts answer and have their data, and are a majority of {len(found.members)}"
         advice = "let them find each other again: fab status; if that cannot be, --keep NODE goes on with one of them"
         problems.append(Problem(what, "cluster", advice))

@@ -96,12 +96,6 @@ def left_over(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ..
     )
 
 
-def refuse(cluster: Cluster, found: Mapping[str, Facts] | None = None) -> None:
-    """Raise PreflightRefused while a recovery is under way."""
-    if problems := warnings(cluster, found or {}):
-        raise PreflightRefused(*problems)
-
-
 def begin(cluster: Cluster, recovery: Recovery) -> None:
     """Write the record on the controller, durably. PreflightRefused where that fails."""
     files.put(cluster.folder, {FILE: text(recovery).encode()})

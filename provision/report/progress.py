@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from provision.errors import Problem
 from provision.streams import OutputClosed
 
 
@@ -27,6 +28,8 @@ class Progress:
         self._lock = threading.Lock()
         self._display: Any = None
         self.times: dict[str, float] = {}
+        #: What a person should know of what was done: the report has it among its warnings.
+        self.notes: list[Problem] = []
 
     def say(self, where: str, what: str) -> None:
         """Show what a place is doing now."""

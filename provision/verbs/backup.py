@@ -9,20 +9,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import BinaryIO
 
-from provision.backup import archive, destination, foreseen, identity, record
+from provision.backup import archive, destination, foreseen, identity
 from provision.core.saved import Saved
 from provision.core.situation import Situation
 from provision.core.table import Table
 from provision.docker.containers import SCRIPT
 from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFailed
-from provision.facts import Facts
-from provision.inventory.model import Cluster
-from provision.migration import record as migration
 from provision.phases.installation import docker_version
-from provision.recovery import record as recovery
 from provision.remote import Remote
 from provision.report import Report
-from provision.verbs import steps
+from provision.verbs import half_done, steps
 from provision.verbs.session import Session, Survey
 
 WARNING = "whoever can read it is root on every node: keep it as secret as a root password"
@@ -31,7 +27,7 @@ WARNING = "whoever can read it is root on every node: keep it as secret as a roo
 def run_backup(session: Session, *, file: str, stream: BinaryIO | None) -> Report:
     """Save the cluster into one archive. Nothing stops, and no node changes. `stream`: standard output, for `-`."""
     where = destination.checked(file, stream)
-    _refuse_half_done(session.cluster, {})
+    half_done.refuse(session.cluster)
     with session.partial_survey() as survey:
         situation = _answering(session, survey)
         with survey.remotes.lock("backup", shared=True, run=session.run), session.progress.stage("read"):
@@ -46,18 +42,12 @@ def run_backup(session: Session, *, file: str, stream: BinaryIO | None) -> Repor
     return _report(session, saved, where, len(data))
 
 
-def _refuse_half_done(cluster: Cluster, found: Mapping[str, Facts]) -> None:
-    """Raise PreflightRefused while a verb is under way after which the cluster is another one."""
-    for one in (migration, recovery, record):
-        one.refuse(cluster, found)
-
-
 def _answering(session: Session, survey: Survey) -> Situation:
     """Return the situation of the nodes that answer. PreflightRefused where they are no cluster at work."""
     situation = survey.situation
     if not situation.facts:
         raise ConnectionFailed(*survey.unreached)
-    _refuse_half_done(session.cluster, situation.facts)
+    half_done.refuse(session.cluster, situation.facts)
     if not steps.is_provisioned(session.plane, situation):
         raise PreflightRefused(Problem(steps.NOT_PROVISIONED, "cluster", "there is nothing to save"))
     if problems := session.plane.outage(situation):

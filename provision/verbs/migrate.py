@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provision import engine, layout, planes
-from provision.backup import record as restore
 from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed, Unanswered
 from provision.migration import nodes, proof, record, tables
 from provision.migration.nodes import Stage
-from provision.recovery import record as recovery
 from provision.remote import Remote, Remotes
 from provision.report import Report
+from provision.verbs import half_done
 from provision.verbs.migration_survey import Way, asked, surveyed
 from provision.verbs.provision import proven_and_settled
 from provision.verbs.session import Session
@@ -71,8 +70,7 @@ def _to_go_on(problem: Problem) -> Problem:
 def _planes(session: Session) -> tuple[Plane, Plane] | Report:
     """Return the control planes before and after, or the report that there is nothing to migrate. PreflightRefused."""
     cluster = session.cluster
-    recovery.refuse(cluster)
-    restore.refuse(cluster)
+    half_done.refuse(cluster, verb="migrate")
     there = record.under_way(cluster)
     before = next((one for one in planes.known() if there and one.name == there.before), planes.recorded(cluster))
     if before is None:

@@ -10,18 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from provision import engine, layout, waiting
-from provision.backup import record as restore
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, ConsentMissing, Exit, PreflightRefused, Problem, StepFailed
 from provision.inventory.model import Node
-from provision.migration import record as migration
 from provision.recovery import generations, outlook, proof, record, tables
 from provision.recovery.outlook import Outlook
 from provision.remote import Remotes
 from provision.report import Report
+from provision.verbs import half_done
 from provision.verbs.session import Session, Survey
 
 #: Seconds to wait until a member that has lost the others knows no leader any more.
@@ -89,8 +88,7 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
     situation, plane = survey.situation, session.plane
     if not situation.facts:
         raise ConnectionFailed(*survey.unreached)
-    migration.refuse(session.cluster, situation.facts)
-    restore.refuse(session.cluster, situation.facts)
+    half_done.refuse(session.cluster, situation.facts, verb="recover")
     found = _outlook(session, survey)
     divided = generations.divided(situation)
     if divided and not keep:

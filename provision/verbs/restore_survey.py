@@ -18,13 +18,11 @@ from provision.core.situation import Situation
 from provision.docker.containers import Container
 from provision.errors import BackupError, ConnectionFailed, PreflightRefused, Problem, UsageError
 from provision.inventory.model import Cluster
-from provision.migration import record as migration
 from provision.network import tunnels
 from provision.pki import files
 from provision.recovery import generations, outlook
-from provision.recovery import record as recovery
 from provision.recovery.outlook import Outlook
-from provision.verbs import steps
+from provision.verbs import half_done, steps
 from provision.verbs.session import Session, Survey
 
 
@@ -69,8 +67,7 @@ def fitting(cluster: Cluster, saved: Saved) -> Fit:
 
     PreflightRefused if it is another cluster's, or of a control plane that the cluster cannot have.
     """
-    migration.refuse(cluster)
-    recovery.refuse(cluster)
+    half_done.refuse(cluster, verb="restore")
     if saved.cluster != cluster.name:
         what = f"the backup is of the cluster {saved.cluster}, and the inventory names {cluster.name}"
         raise BackupError(Problem(what, str(cluster.path), f"name another backup; or write `cluster: {saved.cluster}`"))
@@ -179,8 +176,7 @@ def with_local(session: Session, situation: Situation, unpacked: Saved | None = 
 
 def _living(session: Session, fit: Fit, situation: Situation, lost: Collection[str]) -> tuple[str, ...]:
     """Return what is given up. PreflightRefused unless each node is named as lost that has, or may have, a cluster."""
-    migration.refuse(session.cluster, situation.facts)
-    recovery.refuse(session.cluster, situation.facts)
+    half_done.refuse(session.cluster, situation.facts, verb="restore")
     if not set(situation.facts) <= set(lost):
         generations.refuse_divided(situation)
     found = outlook.outlook(session.cluster, session.plane.standings(situation))

@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 
 from provision import gathering, inventory, planes
-from provision.backup import record as restore
 from provision.checks import catalogue
 from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
@@ -22,11 +21,10 @@ from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
-from provision.migration import record as migration
 from provision.recovery import generations, outlook
-from provision.recovery import record as recovery
 from provision.remote import Login, Remotes, merged
 from provision.report.progress import Progress
+from provision.verbs import half_done
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,7 @@ class Session:
         not looked for, and may be missing.
         """
         if lock != "reset":
-            migration.refuse(self.cluster)
-            recovery.refuse(self.cluster)
-            restore.refuse(self.cluster)
+            half_done.refuse(self.cluster)
         starts, problems = self._starts()
         if supplies and all(problems.values()):
             raise PreflightRefused(*chain(*problems.values()))
@@ -149,9 +145,7 @@ class Session:
                 with self.progress.stage("facts"):
                     situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
                 if lock != "reset":
-                    migration.refuse(self.cluster, situation.facts)
-                    recovery.refuse(self.cluster, situation.facts)
-                    restore.refuse(self.cluster, situation.facts)
+                    half_done.refuse(self.cluster, situation.facts)
                     generations.refuse_divided(situation)
                 if supplies and (wrong := (*problems[self.plane], *missing)):
                     raise PreflightRefused(*wrong)

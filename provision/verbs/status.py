@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from provision import inventory, layout
-from provision.backup import record as restore
 from provision.checks import outgrown
 from provision.core.plane import Plane, Status
 from provision.core.situation import Situation
@@ -14,13 +13,13 @@ from provision.core.table import Table
 from provision.core.validity import Certificate, ending, left
 from provision.errors import ConnectionFailed, Exit, Problem
 from provision.inventory.model import Node
-from provision.migration import record as migration
 from provision.network.subnets import assigned
 from provision.ports import Port
 from provision.recovery import generations
 from provision.recovery import record as recovery
 from provision.report import Report
 from provision.resources import packet_rules
+from provision.verbs import half_done
 from provision.verbs.session import Session
 from provision.verbs.steps import NOT_PROVISIONED, is_provisioned
 from provision.versions import version_of
@@ -42,9 +41,7 @@ def run_status(session: Session, *, store: bool) -> Report:
     unasked = plane.unasked(situation) if provisioned else ()
     too_new = outgrown.problems(plane, situation)
     problems = (
-        *migration.warnings(session.cluster, situation.facts),
-        *recovery.warnings(session.cluster, situation.facts),
-        *restore.warnings(session.cluster, situation.facts),
+        *half_done.problems(session.cluster, situation.facts),
         *generations.divided(situation),
         *generations.warnings(plane, situation),
         *survey.unreached,

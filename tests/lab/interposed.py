@@ -63,9 +63,9 @@ def main(step: str, when: str, deed: str, *words: str) -> None:
         with around(f"{self.node.name}: sending {path}"):
             push(self, data, path, **options)
 
-    def interposed_change(self: Phase, *arguments: Any) -> None:
+    def interposed_change(self: Phase, *arguments: Any) -> Any:
         with around(f"cluster: phase {self.name}"):
-            next(found for kind, found in change.items() if isinstance(self, kind))(self, *arguments)
+            return next(found for kind, found in change.items() if isinstance(self, kind))(self, *arguments)
 
     def interposed_make(*arguments: Any, **options: Any) -> Any:
         with around("controller: phase pki"):

@@ -133,6 +133,20 @@ def test_270_271_272_one_of_two_hosts_is_lost_and_replaced(bare_lab: Lab, fab: F
     assert "nothing to recover" in document(fab(lab, "recover", "--json", inventory=path))["summary"]
 
 
+@pytest.mark.whole
+def test_345_a_successor_whose_first_run_was_killed_was_not_given_up(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    labs.power_cut(lab.name, "node2")
+    recovered(lab, fab, path)
+    labs.renew(lab.name, "node2", say=lambda _: None)
+    killed = fab(lab, "provision", "--yes", inventory=path, at=("node2: phase etcd", "after", "die"))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert "given up" not in told(document(fab(lab, "plan", "--json", inventory=path)))
+    document(fab(lab, "provision", "--json", inventory=path))
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
 def given_up(lab: Lab, fab: Fab, path: Path, node: str) -> None:
     """Every verb says of a host that has returned that it was given up; it is not let in unasked, and then joins."""
     for verb, code in (("status", 5), ("plan", 0), ("preflight", 0), ("verify", 5)):

@@ -210,6 +210,28 @@ def test_324_power_fails_half_way(used: tuple[Lab, Path], fab: Fab) -> None:
 
 
 @pytest.mark.whole
+def test_342_killed_while_the_manager_gets_its_address(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
+    """Then Docker takes a snapshot after each entry of its log, and its user wants one after 5000."""
+    lab = make_lab(4, release="trixie")
+    before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3", "node4")
+    document(fab(lab, "provision", "--json", inventory=before))
+    run(lab, "node1", "docker swarm update --snapshot-interval 5000")
+    file, looks = tmp_path / "backup.tar.gz", tmp_path / "looks"
+    assert fab(lab, "backup", str(file), inventory=before).returncode == 0
+    for node in ("node1", "node2"):
+        labs.power_cut(lab.name, node)
+    kills_at_third = f"echo >>{looks}; [ $(wc -l <{looks}) -lt 3 ] || kill -9 $PPID"
+    step = ("node3: looking for snapshots", "before", kills_at_third)
+    killed = fab(lab, "restore", str(file), "--yes", inventory=after, at=step)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    interval = "docker info -f '{{.Swarm.Cluster.Spec.Raft.SnapshotInterval}}'"
+    assert run(lab, "node3", interval).strip() == "1"
+    restored(lab, fab, after, file)
+    assert run(lab, "node3", interval).strip() == "5000"
+    assert document(fab(lab, "plan", "--json", inventory=after))["changes"] == []
+
+
+@pytest.mark.whole
 def test_325_every_backup_under_load_is_restored(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
     lab = make_lab(3, release="trixie")
     before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3")

@@ -129,7 +129,7 @@ def settled(lab: Lab, fab: Fab, path: Path) -> None:
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-def test_285_289_291_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
+def test_285_289_291_344_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
     """Containers of the host that is left miss each other for a moment; all find each other by name afterwards."""
     lab = bare_lab
     path = in_use(lab, fab, ["node1", "node2"])
@@ -138,6 +138,7 @@ def test_285_289_291_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab
     assert "give up node2 with of-node2" in told(refused)
     found = recovered(lab, fab, path)
     assert [row["containers"] for row in found["lost"]] == ["of-node2"]
+    assert "removed from the swarm for good: node2 (" in told(found)
     longest_gap(lab)
     labs.renew(lab.name, "node2", say=lambda _: None)
     document(fab(lab, "provision", "--yes", "--json", inventory=path))
@@ -213,6 +214,25 @@ def test_292_a_recovery_that_was_killed_goes_on(bare_lab: Lab, fab: Fab, kill: t
     recovered(lab, fab, path)
     longest_gap(lab)
     assert run(lab, "node1", "cat /var/lib/overlay-provision/recoveries").count("lost: node2") == 1
+
+
+@pytest.mark.whole
+def test_340_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(bare_lab: Lab, fab: Fab) -> None:
+    """What containers should have is recorded anew, as they are on their networks still."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1", "node2"])
+    lose(lab, "node2")
+    killed = fab(lab, "recover", "--yes", inventory=path, at=("cluster: phase swarm", "before", "die"))
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    assert run(lab, "node1", f"cat {STATE}/containers.held") == "attached\n"
+    run(lab, "node1", "docker stop db && docker network disconnect demo db")
+    report = document(fab(lab, "recover", "--yes", "--json", inventory=path))
+    assert {one["status"] for one in report["outcomes"]} <= {"passed"}
+    left = "docker inspect -f '{{.State.Running}} {{len .NetworkSettings.Networks}}' db"
+    assert run(lab, "node1", left).strip() == "false 0"
+    run(lab, "node1", "docker run -d --name probe --network demo busybox sleep 999999")
+    reached(lab, "node1", "probe", "web", "www")
+    assert not holds(lab, "node1", f"ls {STATE}/containers.held")
 
 
 @pytest.mark.whole
@@ -340,7 +360,9 @@ def test_296_another_manager_that_answers_leaves_and_joins_again(bare_lab: Lab, 
     lab = bare_lab
     path = in_use(lab, fab, ["node1", "node2", "node3", "node4"])
     lose(lab, "node3", "node4")
-    recovered(lab, fab, path, "--lost", "node3", "--lost", "node4", "--keep", "node1")
+    lost = ("--lost", "node3", "--lost", "node4")
+    document(fab(lab, "recover", "--plan", "--json", *lost, inventory=path))  # either may be kept: they list each other
+    recovered(lab, fab, path, *lost, "--keep", "node1")
     path = inventory(lab, "recovered", ["node1", "node2"])
     document(fab(lab, "provision", "--yes", "--json", inventory=path))
     reached(lab, "node1", "web", "of-node2", "as-node2", "10.99.0.201")

@@ -147,3 +147,24 @@ def test_328_a_host_stays_when_its_data_cannot_be_kept(mend: Program, authority:
     assert said == []
     assert (mend.folder / "data" / "swarm" / "docker-state.json").exists()
     assert not (mend.folder / "state" / "former-swarms" / MINE).exists()
+
+
+def test_328_a_host_that_loses_its_power_while_it_leaves_has_left_at_the_next_start(
+    mend: Program, authority: Authority, joined: Joined
+) -> None:
+    """In each of these, the copy of its data gets its name, and nothing else is left."""
+    root, kept = mend.folder / "data", mend.folder / "state" / "former-swarms"
+    deaths = (
+        'mv() { case $2 in *.left) exit 0 ;; esac; command mv "$@"; }',
+        "name_copies() { exit 0; }",
+        'rm() { case $* in *.left) exit 0 ;; esac; command rm "$@"; }',
+    )
+    with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
+        for life, dies in enumerate(deaths):
+            joined(address)
+            (root / "swarm" / "docker-state.json").write_text(str(life))
+            assert mend.run(f"{dies}\nleave_before_start") == []
+            assert len(mend.run("leave_before_start")) == 1
+            assert list(root.glob("swarm*")) == []
+    there = {path.name: (path / "docker-state.json").read_text() for path in kept.iterdir()}
+    assert there == {MINE: "0", f"{MINE}.1": "1", f"{MINE}.2": "2"}

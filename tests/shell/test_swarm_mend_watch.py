@@ -49,6 +49,18 @@ def test_little_is_asked_while_nothing_is_wrong(mend: Program) -> None:
     assert (mend.asked("ps"), mend.asked("network"), mend.asked("info")) == (10, 40, 0)
 
 
+def test_the_journal_is_looked_at_once_a_minute_while_no_peer_is_missing(mend: Program) -> None:
+    keep(mend)
+    looks, peers = mend.folder / "looks", mend.folder / "peers"
+    looking = f"leave_if_struck_off() {{ echo >>{looks}; }}"
+    lose = f"[ $turns != 60 ] || {{ wc -l <{looks}; : >{looks}; echo $seconds; echo demo {OWN} {THIRD} >{peers}; }}"
+    end = "[ $turns != 0 ] || echo $seconds"
+    said = mend.run(f"{looking}\n{LOOP.format(turns=180, each=f'{lose}; {end}')}")
+    calm, lost, ended = (int(line) for line in said if line.isdigit())
+    assert 60 + 10 <= calm <= 60 + 12  # two minutes quickly, then ten minutes
+    assert len(looks.read_text().splitlines()) >= (ended - lost - 60) // 10
+
+
 def test_a_container_is_started_in_the_turn_after_its_failure_was_written_down(mend: Program) -> None:
     mend.has(web=state())
     (mend.folder / "ps").rename(mend.folder / "failing")

@@ -26,7 +26,7 @@ docker() {
     'node ls') [ -e led ] && printf 'self\\nother1\\nother2\\n' ;;
     'swarm init') echo "docker $*" >>log && [ -z "${refuses-}" ] && : >led && echo 'SWMTKN-secret' ||
         { echo 'it is refused' >&2; false; } ;;
-    'info --format') echo self ;;
+    'info --format') [ ! -e led ] || echo "${is-self}" ;;
     *) echo "docker $*" >>log && echo 'SWMTKN-secret' ;;
     esac
 }
@@ -82,7 +82,7 @@ def done(
 
 def restored(shell: tuple[str, ...], root: Path, text: bytes | None = None, before: str = "") -> list[str]:
     """Restore, and return what was done."""
-    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789", text, before)
+    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789 self", text, before)
     assert (ended.stdout, ended.stderr, ended.returncode) == ("", "", 0)
     assert (root.parent / "state" / "restore").read_text() == "12ab forced\n"
     log = root.parent / "log"
@@ -127,7 +127,7 @@ def test_322_a_node_leaves_its_former_swarm(shell: tuple[str, ...], root: Path) 
 
 def test_322_nothing_is_put_aside_while_docker_does_not_stop(shell: tuple[str, ...], root: Path) -> None:
     (root / "swarm" / "docker-state.json").write_text("former")
-    for words in (f"put_former_swarm_aside {root} 12ab", f"restore_swarm {root} 12ab 192.0.2.1 2377 4789"):
+    for words in (f"put_former_swarm_aside {root} 12ab", f"restore_swarm {root} 12ab 192.0.2.1 2377 4789 self"):
         ended = done(shell, root, words, before="docker_is=deactivating")
         assert ended.returncode == 1
         assert "docker.service does not stop" in ended.stderr
@@ -144,6 +144,15 @@ def test_319_what_is_in_place_is_not_put_there_again(shell: tuple[str, ...], roo
         (root.parent / "led").touch()
     assert restored(shell, root) == [UP, *([] if led else [FORCE]), *STRUCK_OFF]
     assert (root / "swarm" / "docker-state.json").exists()
+
+
+def test_346_a_node_that_is_in_another_swarm_by_now_is_not_forced(shell: tuple[str, ...], root: Path) -> None:
+    """Its user has let it join one since the run that was killed. No node of that swarm is struck off."""
+    (root.parent / "state" / "restore").write_text("12ab placed\n")
+    (root.parent / "led").touch()
+    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789 self", before="is=another")
+    assert (ended.returncode, (root.parent / "log").read_text().splitlines()) == (1, [UP])
+    assert "this node is in another swarm by now" in ended.stderr
 
 
 def test_319_what_is_done_is_not_done_again(shell: tuple[str, ...], root: Path) -> None:
@@ -170,7 +179,7 @@ def test_319_another_restore_begins_anew(shell: tuple[str, ...], root: Path) -> 
 
 def test_321_an_archive_that_cannot_be_unpacked_changes_nothing(shell: tuple[str, ...], root: Path) -> None:
     (root / "swarm" / "docker-state.json").write_text("former")
-    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789", archive()[:50])
+    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789 self", archive()[:50])
     assert ended.returncode == 1
     assert f"cannot unpack the saved swarm in {root}" in ended.stderr
     assert (root / "swarm" / "docker-state.json").read_text() == "former"
@@ -179,7 +188,7 @@ def test_321_an_archive_that_cannot_be_unpacked_changes_nothing(shell: tuple[str
 
 
 def test_317_a_docker_that_refuses_is_told(shell: tuple[str, ...], root: Path) -> None:
-    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789", before="refuses=yes")
+    ended = done(shell, root, f"restore_swarm {root} 12ab 192.0.2.1 2377 4789 self", before="refuses=yes")
     assert (ended.stdout, ended.returncode) == ("", 1)
     assert ended.stderr == "Docker does not take up the saved swarm: it is refused\n"
     assert (root.parent / "log").read_text().splitlines() == [STOP, UP, *[FORCE] * 3]

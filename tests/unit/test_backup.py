@@ -33,6 +33,7 @@ from provision.planes.etcd.local import local
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.restoring import Restoring
 from provision.planes.etcd.saving import KEYS
+from provision.verbs import half_done
 from provision.verbs.restore_survey import fitting, with_local
 
 DEMO = network("demo", "10.99.0.0/24") | {"Id": "d" * 64}
@@ -128,9 +129,9 @@ def test_a_restore_is_recorded_and_only_the_same_backup_goes_on(tmp_path: LocalP
     with pytest.raises(PreflightRefused, match="another backup"):
         record.of(cluster, replace(SAVED, checksum="f" * 64))
     with pytest.raises(PreflightRefused, match="fab restore FILE"):
-        record.refuse(cluster)
+        half_done.refuse(cluster)
     record.end(cluster)
-    record.refuse(cluster)
+    half_done.refuse(cluster)
     record.end(cluster)
 
 

@@ -27,6 +27,7 @@ from provision.planes.etcd import networks as store
 from provision.planes.etcd.plane import PLANE as ETCD
 from provision.planes.etcd.store import StoreError
 from provision.planes.swarm.plane import PLANE as SWARM
+from provision.verbs import half_done
 
 STORE_FILE = ETCD.traces[0]
 
@@ -129,12 +130,12 @@ def test_247_a_record_with_values_of_other_types_is_one_problem(tmp_path: Path, 
 
 def test_249_while_a_migration_is_under_way_others_refuse_and_say_what_ends_it(tmp_path: Path) -> None:
     cluster = sample(tmp_path)
-    record.refuse(cluster)
+    half_done.refuse(cluster)
     record.begin(cluster, MIGRATION)
     with pytest.raises(
         PreflightRefused, match=r"a migration from etcd to swarm is under way(.|\n)*fab migrate ends it"
     ):
-        record.refuse(cluster)
+        half_done.refuse(cluster)
 
 
 def test_249_a_node_says_it_too_if_the_controller_does_not(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cluster_sample import answering, lines, planned, planned_sample, store_member
+from cluster_sample import answering, bare_situation, lines, planned, planned_sample, store_member
 from handshakes import accepts
 from pki_sample import node, sample
 
@@ -17,7 +17,7 @@ from provision.core.recovery import LostHost, Recovery, Standing
 from provision.core.situation import Situation
 from provision.engine import make_plan
 from provision.errors import PreflightRefused
-from provision.facts import Facts, PathFact
+from provision.facts import Facts, PathFact, Unit
 from provision.inventory.model import Cluster
 from provision.pki import certificates
 from provision.planes.etcd import paths, pki
@@ -28,6 +28,7 @@ from provision.planes.etcd.plane import PLANE
 from provision.recovery import generations, outlook, proof, record
 from provision.remote import Login, Remotes
 from provision.remote.connection import Gateways
+from provision.verbs import half_done
 from provision.verbs.recover import Decision, agreed, nothing_to_do
 from provision.verbs.session import Survey
 
@@ -102,6 +103,19 @@ def test_281_a_member_with_an_empty_disk_is_lost_though_its_host_answers(tmp_pat
 def test_281_the_member_that_has_seen_most_is_kept_unless_another_is_named(tmp_path: Path) -> None:
     found = looked_at(tmp_path, "1234", "12")
     assert [outlook.chosen(found, keep) for keep in ("", "node1", "node3")] == [FIVE[1], FIVE[0], None]
+
+
+def test_343_members_that_do_not_list_each_other_are_no_majority_and_a_person_chooses_one(tmp_path: Path) -> None:
+    """node3 was removed while it was away, node4 has its place; now node1 and node2 are lost."""
+    found = looked_at(tmp_path, "1234", "34")
+    lists = ("123", "124")
+    members = [tuple(FIVE[int(number) - 1].address for number in one) for one in lists]
+    apart = [replace(one, members=there) for one, there in zip(found.standings, members, strict=False)]
+    found = outlook.outlook(found.cluster, apart)
+    (problem, *_) = outlook.obstacles(found, ["node1", "node2", "node6"], unreached(found))
+    assert problem.what.startswith("node3, node4: not all of them list the others")
+    assert "--keep NODE" in problem.advice
+    assert outlook.obstacles(found, ["node1", "node2", "node6"], unreached(found), "node4") == ()
 
 
 @pytest.mark.parametrize(("members", "left"), [("12", "12"), ("123", "13"), ("12345", "145"), ("12345", "12345")])
@@ -207,15 +221,15 @@ def test_276_the_record_is_read_as_it_was_written_by_the_controller_and_from_a_n
     assert record.under_way(cluster, {}) is None
     record.begin(cluster, decided)
     with pytest.raises(PreflightRefused, match=r"a recovery is under way(.|\n)*fab recover ends it"):
-        record.refuse(cluster)
+        half_done.refuse(cluster)
     assert record.under_way(cluster, {"node1": noted(decided, content="{")}) == decided
     record.end(cluster)
-    record.refuse(cluster)
+    half_done.refuse(cluster)
     there = {"node1": noted(decided)}
     assert record.under_way(cluster, there) == decided
     assert record.left_over(cluster, there) == ()
     with pytest.raises(PreflightRefused, match="best from the controller that began it"):
-        record.refuse(cluster, there)
+        half_done.refuse(cluster, there)
 
 
 def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_recovery_is_known(tmp_path: Path) -> None:
@@ -231,7 +245,7 @@ def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_re
         {"node1": Facts(paths={layout.RECOVERY: text(record.text(decided))})},
     ):
         assert record.under_way(cluster, there) is None
-        record.refuse(cluster, there)
+        half_done.refuse(cluster, there)
         holding = [name for name, facts in there.items() if layout.RECOVERY in facts.paths]
         assert [one.where for one in record.left_over(cluster, there)] == holding
     record.begin(cluster, decided)
@@ -242,7 +256,7 @@ def test_276_a_record_counts_only_on_the_node_that_is_kept_and_while_no_later_re
 def test_276_a_damaged_record_is_a_warning(tmp_path: Path, content: str) -> None:
     cluster = sample(tmp_path)
     there = {"node1": noted(recovery(cluster, "node2"), content=content)}
-    record.refuse(cluster, there)
+    half_done.refuse(cluster, there)
     assert record.under_way(cluster, there) is None
     (problem,) = record.left_over(cluster, there)
     assert (problem.where, "counts for nothing" in problem.what) == ("node1", True)
@@ -300,6 +314,23 @@ def with_lists(situation: Situation, **lists: str) -> Situation:
         content = "".join(f"{letter} moment{letter} lost: one 192.0.2.9\n" for letter in letters)
         facts[name] = replace(facts[name], paths={**facts[name].paths, layout.RECOVERIES: text(content)})
     return replace(situation, facts=facts)
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["a new host", "a host that was given up"])
+def test_345_a_member_that_joins_has_the_list_before_its_etcd_starts(tmp_path: Path, removed: bool) -> None:
+    """A host that was given up gets it when its old data is put aside, not before."""
+    situation = with_lists(planned_sample(tmp_path), node1="a")
+    alone = answering(members=(store_member(situation.cluster.nodes[0]),))
+    facts = {**situation.facts, "node1": alone(situation.facts["node1"])}
+    if not removed:
+        facts["node2"] = bare_situation(situation.cluster).facts["node2"]
+    else:
+        facts["node2"] = replace(facts["node2"], units={**facts["node2"].units, paths.ETCD_UNIT: Unit()})
+    situation = generations.of_those_present(PLANE, replace(situation, facts=facts))
+    mine = [f"{one.action} {one.resource}" for one in make_plan(PLANE, situation) if one.where == "node2"]
+    expected = [f"create file {layout.RECOVERIES}", f"start unit {paths.ETCD_UNIT}"]
+    expected = ["remove data of a removed member", *expected] if removed else expected
+    assert [one for one in mine if one in expected] == expected
 
 
 def test_273_a_node_with_data_and_a_shorter_list_has_returned_and_says_nothing_of_the_cluster(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from provision.engine import make_plan
 from provision.facts import Facts, Listener, PathFact, Unit
 from provision.planes.swarm import paths, recovery, view
 from provision.planes.swarm.plane import PLANE
-from provision.recovery import generations
+from provision.recovery import generations, outlook
 
 FIRST, SECOND, THIRD = NODES
 LEADERLESS = "rpc error: code = Unknown desc = The swarm does not have a leader."
@@ -87,6 +87,30 @@ def test_290_a_worker_that_was_rebooted_has_what_is_left_of_its_swarm(tmp_path: 
     assert [one.holds_data for one in PLANE.standings(managed)] == [True, True, False]
 
 
+def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_are_left(tmp_path: Path) -> None:
+    """A worker went on without it, and that one is lost now, too."""
+    begin = datetime.now(UTC)
+    certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node1")
+    both = {**survivor(tmp_path, "node1").facts, **survivor(tmp_path, "node3").facts}
+    peers = PathFact("regular file", 0o600, "root:root")
+    there = replace(at_work(tmp_path), facts=both)
+    there = put(there, "node1", answers={"swarm-node": certificate}, paths={paths.PEERS: peers})
+    there = put(there, "node3", paths={paths.PEERS: peers, layout.RECOVERIES: SHOWN})
+    present = generations.of_those_present(PLANE, there)
+    assert {one.node.name: one.holds_data for one in PLANE.standings(present)} == {"node1": True, "node3": True}
+    returned = dict.fromkeys(generations.returned(PLANE, present), "")
+    found = outlook.outlook(present.cluster, PLANE.standings(present), returned)
+    assert (outlook.chosen(found, ""), outlook.chosen(found, "node1")) == (THIRD, FIRST)
+
+
+def test_345_a_node_that_joins_has_the_list_of_recoveries_before(tmp_path: Path) -> None:
+    there = put(at_work(tmp_path), "node1", paths={layout.RECOVERIES: SHOWN})
+    there = put(without(there, "node3"), "node3", docker={view.INFO: own(THIRD, "inactive")})
+    mine = [f"{one.where}: {one.action} {one.resource}" for one in make_plan(PLANE, there)]
+    listed = f"node3: create file {layout.RECOVERIES}"
+    assert mine.index(listed) < mine.index("cluster: add node3 in the swarm")
+
+
 def test_286_a_manager_rules_alone_and_every_container_is_connected_again(tmp_path: Path) -> None:
     assert changes(survivor(tmp_path, "node1"), "node1") == [
         "hold: hold the record of containers",
@@ -129,7 +153,7 @@ def test_293_a_host_that_was_struck_off_while_it_was_away_joins_anew_with_consen
     there = away(tmp_path)
     (problem,) = [one for one in PLANE.warnings(there) if one.where == "node2"]
     assert "struck off" in problem.what
-    assert f"{paths.FORMER}/id-node2" in problem.advice
+    assert paths.FORMER in problem.advice
     assert failed(there) == []
     plan = make_plan(PLANE, there)
     mine = [one for one in plan if one.phase in ("former-swarm", "swarm", "come-back")]
@@ -155,12 +179,12 @@ def test_293_it_is_asked_for_consent_though_it_has_left_its_swarm_by_itself(tmp_
     held = PathFact("regular file", 0o600, "root:root")
     there = put(at_work(tmp_path), "node1", paths={paths.PEERS: held, layout.RECOVERIES: SHOWN})
     there = put(
-        there, "node2", docker={view.INFO: own(SECOND, "inactive")}, paths={paths.PEERS: held, paths.HELD: held}
+        there, "node2", docker={view.INFO: own(SECOND, "inactive")}, paths={paths.PEERS: held, layout.HELD: held}
     )
     assert generations.returned(PLANE, there)[0] == "node2"
     there = generations.of_those_present(PLANE, there)
     assert recovery.was_given_up(there, SECOND)
-    known = {paths.PEERS: held, paths.HELD: held, layout.RECOVERIES: SHOWN}
+    known = {paths.PEERS: held, layout.HELD: held, layout.RECOVERIES: SHOWN}
     assert not recovery.was_given_up(put(there, "node2", paths=known), SECOND)
 
 
@@ -171,7 +195,7 @@ def test_293_provision_restarts_a_docker_that_has_left_its_swarm_by_itself_and_k
         at_work(tmp_path),
         "node2",
         docker={view.INFO: own(SECOND, "inactive")},
-        paths={paths.PEERS: held, paths.HELD: held},
+        paths={paths.PEERS: held, layout.HELD: held},
         units={layout.DOCKER_UNIT: Unit("active", process=109)},
         listeners=(gossip,),
         values={**at_work(tmp_path).facts["node2"].values, "swarm": ""},
@@ -196,7 +220,7 @@ def test_296_containers_of_a_host_that_has_left_come_back_but_not_in_a_migration
         return [one.phase for one in make_plan(PLANE, situation) if one.where == "node2"]
 
     held = PathFact("regular file", 0o600, "root:root")
-    there = put(at_work(tmp_path), "node2", paths={paths.HELD: held})
+    there = put(at_work(tmp_path), "node2", paths={layout.HELD: held})
     values = there.facts["node2"].values
     assert "come-back" in phases(there)
     assert "come-back" not in phases(put(there, "node2", values={**values, "migration": "yes"}))

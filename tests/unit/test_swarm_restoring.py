@@ -25,7 +25,7 @@ from provision.engine import make_plan
 from provision.errors import BackupError, PreflightRefused, StepFailed
 from provision.facts import Listener, PathFact, Unit
 from provision.planes.swarm import saving, view
-from provision.planes.swarm.own_address import _HEADERS, EACH
+from provision.planes.swarm.own_address import _HEADERS, EACH, INTERVAL, USUAL, settings
 from provision.planes.swarm.phases.restored import without_former
 from provision.planes.swarm.plane import PLANE
 from provision.planes.swarm.saving import ABOUT, AUTHORITY, CERTIFICATE, FILES, KEY, last_copy, read, source
@@ -108,6 +108,7 @@ def test_321_what_is_saved_becomes_files_of_root_alone() -> None:
         assert {(member.uid, member.mode) for member in there} == {(0, 0o600)}
         assert (there.extractfile(KEY) or io.BytesIO()).read() == b"key"
     assert "certificates" not in repr(manager)
+    assert manager.identity == "id-node"
     assert manager.end == (NOW + timedelta(days=90)).replace(microsecond=0)
 
 
@@ -231,6 +232,17 @@ def test_322_ports_of_a_former_swarm_are_nobody_elses(tmp_path: Path) -> None:
 def test_319_what_another_restore_has_left_is_a_former_swarm(tmp_path: Path) -> None:
     there = at(at_work(tmp_path), "node1", "4321 forced")
     assert planned(there, saved()) == [*LEAVES, CREATE, *JOINS]
+
+
+def test_342_a_restore_that_was_killed_gives_the_log_the_settings_of_its_user() -> None:
+    """While a manager gets its address, a snapshot is taken after each entry."""
+    of_user = {INTERVAL: 5000, "LogEntriesForSlowFollowers": 100}
+    about = json.dumps({"port": 4789, "raft": {**of_user, "ElectionTick": 10}}).encode()
+    manager = read({**saved().files, ABOUT: about})
+    meanwhile = dict.fromkeys(USUAL, EACH)
+    assert settings(of_user, {}) == settings(meanwhile, manager.raft) == of_user
+    # A backup of an earlier version, or one that was taken meanwhile, does not have them.
+    assert settings(meanwhile, read(saved().files).raft) == settings(meanwhile, meanwhile) == USUAL
 
 
 def test_a_key_loses_what_its_manager_keeps_in_front_of_it() -> None:

@@ -87,7 +87,7 @@ class EtcdPlane(Plane):
         ),
         Lost(),
         Etcd(),
-        Generations(),
+        Generations(Etcd.lists_recoveries),
         upgrade.Upgrade(_is_in, lambda _, node: node.member, lambda *_: ""),
         Docker(),
         Images(lambda situation: bool(situation.guests)),

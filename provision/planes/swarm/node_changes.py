@@ -78,14 +78,18 @@ def demote_unasked(door: SwarmCoordinator, identity: str, name: str) -> None:
     waiting.until(lambda: _manages_nothing(door, identity), what, "cluster", ADVICE, steady=DEMOTED_SECONDS)
 
 
-def shut_out(door: SwarmCoordinator, staying: Collection[str]) -> None:
-    """Strike all nodes off the list but those of these IDs; the join tokens are made anew before that. StepFailed."""
-    gone = [one["ID"] for one in asked(door.manager().api.nodes) if one["ID"] not in staying]
+def shut_out(door: SwarmCoordinator, staying: Collection[str]) -> tuple[view.Listed, ...]:
+    """Strike all nodes off the list but those of these IDs, and return them. StepFailed.
+
+    The join tokens are made anew before that.
+    """
+    gone = tuple(one for one in map(view.entry, asked(door.manager().api.nodes)) if one.identity not in staying)
     if gone:
         _until(lambda: _renew_tokens(door), "Docker makes the join tokens anew, before lost nodes are struck off")
-    for identity in gone:
-        _until(partial(_strike_off, door, identity), f"the manager strikes {identity} off")
+    for one in gone:
+        _until(partial(_strike_off, door, one.identity), f"the manager strikes {one.hostname} off")
     door.await_quorum("after lost nodes were struck off")
+    return gone
 
 
 def _entry(door: SwarmCoordinator, identity: str) -> dict[str, Any] | None:

@@ -27,7 +27,8 @@ from provision.planes.swarm.saving import AUTHORITY, CERTIFICATE, KEY, SavedMana
 
 JOIN = "RaftMembership/Join"
 #: After how many entries of its log Docker takes a snapshot, and how many it keeps, as it is by default; and meanwhile.
-USUAL = {"SnapshotInterval": 10_000, "LogEntriesForSlowFollowers": 500}
+INTERVAL = "SnapshotInterval"
+USUAL = {INTERVAL: 10_000, "LogEntriesForSlowFollowers": 500}
 EACH = 1
 #: What a manager keeps in front of its key, for itself alone.
 _HEADERS = re.compile(rb"(?m)^[A-Za-z-]+: .*\n|^\n")
@@ -44,12 +45,18 @@ def is_kept(node: Node, entry: view.Listed, interval: int | None) -> bool:
 def correct(door: SwarmCoordinator, node: Node, manager: SavedManager) -> None:
     """Let the only manager of a swarm have the address of the inventory, for good. StepFailed."""
     there = asked(door.docker(node).api.inspect_swarm)["Spec"]["Raft"]
-    if is_kept(node, _entry(door, node), there["SnapshotInterval"]):
+    if is_kept(node, _entry(door, node), there[INTERVAL]):
         return
-    usual = {name: there[name] for name in USUAL} if there["SnapshotInterval"] != EACH else USUAL
+    usual = settings(there, manager.raft)
     _after_snapshot(door, node, partial(_configure, door, node, dict.fromkeys(USUAL, EACH)))
     _after_snapshot(door, node, partial(_join, door, node, manager))
     _until(partial(_configure, door, node, usual), node)
+
+
+def settings(there: Mapping[str, int], saved: Mapping[str, int]) -> Mapping[str, int]:
+    """Return the settings of the log that its user has: those of now or, where a run was killed, those saved. Pure."""
+    of_user = next((one for one in (there, saved) if one.get(INTERVAL, EACH) != EACH), {})
+    return {name: of_user.get(name, usual) for name, usual in USUAL.items()}
 
 
 def _until(attempt: Callable[[], object], node: Node) -> None:

@@ -9,8 +9,6 @@ PEERS = f"{layout.DOCKER_OURS}/peers"
 CONFIG_PROGRAM = f"{layout.PROGRAMS}/docker-config"
 #: How many containers it has started since the boot; it makes the file when it starts the first one.
 STARTED = "/run/overlay-provision/mend.started"
-#: While it is there, containers of the node are off their networks: what they should have is not recorded anew.
-HELD = f"{layout.STATE}/containers.held"
 #: The networks of a swarm that the node is about to leave, as Docker's API tells them.
 NETWORKS = f"{layout.STATE}/containers.networks"
 #: Which containers each node had on the networks when all nodes were there, a line `NAME HOST` each.

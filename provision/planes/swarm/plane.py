@@ -101,8 +101,8 @@ class SwarmPlane(Plane):
         upgrade.Upgrade(_is_in, managers.rank, managers.cost_of_one),
         FormerSwarm(),
         Docker(),
+        Generations(),  # before a node joins: else a run that is killed would leave one that seems to have been away
         Swarm(),
-        Generations(),
         Authority(),
         Networks(is_lost),
         Containers(),
@@ -130,7 +130,7 @@ class SwarmPlane(Plane):
 
     def holds_data(self, facts: Facts) -> bool:
         """Say whether the node is in a swarm that we set up, by its disk, or its containers wait for one."""
-        return self.is_on(facts) and (facts.values.get("swarm") == "yes" or paths.HELD in facts.paths)
+        return self.is_on(facts) and (facts.values.get("swarm") == "yes" or layout.HELD in facts.paths)
 
     def disowned(self, facts: Facts) -> Facts:
         """Leave out what its daemon says of its swarm, and networks that hosts share."""
@@ -148,7 +148,7 @@ class SwarmPlane(Plane):
         """Ask for the daemon's words about its swarm, for the managers' list, and for its certificates."""
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
         own = Question(
-            paths=(paths.PEERS, paths.HELD, paths.NETWORKS, paths.OTHERS),
+            paths=(paths.PEERS, layout.HELD, paths.NETWORKS, paths.OTHERS),
             shown=(paths.STARTED, paths.NETWORKS, paths.OTHERS),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
@@ -232,7 +232,7 @@ class SwarmPlane(Plane):
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return what each node that answers is to the swarm."""
-        return recovery.standings(situation)
+        return recovery.standings(situation, generations.returned(self, situation))
 
     def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
         """Return the names of a lost host's containers, as the other daemons know them."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from provision import layout
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Network
-from provision.planes.swarm import paths, view
+from provision.planes.swarm import view
 from provision.ports import ENCRYPTED, OVERLAY, Port
 
 MANAGEMENT_PORT = 2377
@@ -18,7 +18,7 @@ def in_a_swarm(facts: Facts, _unit: str) -> bool:
 
     One that has left by itself may keep a port.
     """
-    return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes" or paths.HELD in facts.paths
+    return view.daemon(facts).state == "active" or facts.values.get("swarm") == "yes" or layout.HELD in facts.paths
 
 
 _MANAGEMENT = Port(

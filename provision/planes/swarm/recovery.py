@@ -28,13 +28,14 @@ TASKS = "swarm-tasks"
 NUMBERS = "vxlanid_list"
 
 
-def standings(situation: Situation) -> tuple[Standing, ...]:
+def standings(situation: Situation, given_up: Collection[str] = ()) -> tuple[Standing, ...]:
     """Return what each node that answers is to the swarm.
 
-    Where no manager answers, each worker has what is left: its networks, and the containers on them.
+    Where no manager answers, each worker has what is left: its networks, and the containers on them. A manager that was
+    given up, by its name, is none of this swarm.
     """
     nodes = [node for node in situation.cluster.nodes if node.name in situation.facts]
-    managed = any(manages(situation, node) for node in nodes)
+    managed = any(manages(situation, node) for node in nodes if node.name not in given_up)
     return tuple(_standing(situation, node, managed=managed) for node in nodes)
 
 
@@ -125,7 +126,7 @@ def was_given_up(situation: Situation, node: Node) -> bool:
         return False
     mine = identity(situation, node)
     if not mine:
-        return paths.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
+        return layout.HELD in facts.paths and generations.lines(facts) != generations.all_lines(situation)
     return mine not in {one.identity for one in view.listed(situation)}
 
 
@@ -133,12 +134,12 @@ def keeps_gossip(facts: Facts) -> bool:
     """Say whether a node's daemon has left its swarm by itself and still listens for gossip: it would hear nobody."""
     dockerd = f"pid={facts.unit(layout.DOCKER_UNIT).process},"
     listens = any(one.port == layout.GOSSIP_PORT and dockerd in one.owner for one in facts.listeners)
-    return listens and view.daemon(facts).state == "inactive" and paths.HELD in facts.paths
+    return listens and view.daemon(facts).state == "inactive" and layout.HELD in facts.paths
 
 
 def folder(situation: Situation, node: Node) -> str:
-    """Return the folder in which a node keeps the data of a swarm that it has left."""
-    return "/".join(filter(None, (paths.FORMER, identity(situation, node))))
+    """Return the folder in which a node keeps the data of the swarm that it leaves; a number follows if it is there."""
+    return f"{paths.FORMER}/{identity(situation, node) or 'unknown'}"
 
 
 def disowned(facts: Facts) -> Facts:
@@ -152,6 +153,8 @@ def disowned(facts: Facts) -> Facts:
 def returned(situation: Situation, known: Collection[str]) -> tuple[Problem, ...]:
     """Say which other hosts than those that are known were struck off the list, and how they join again."""
     what = "this host was struck off the swarm while it was away: its old data is not let in"
-    advice = "fab provision --yes lets it join anew; its old data is kept in {}, and its containers come back"
+    advice = (
+        f"fab provision --yes lets it join anew; its old data is kept in {paths.FORMER}, and its containers come back"
+    )
     nodes = (node for node in situation.cluster.nodes if node.name not in known and was_given_up(situation, node))
-    return tuple(Problem(what, node.name, advice.format(folder(situation, node))) for node in nodes)
+    return tuple(Problem(what, node.name, advice) for node in nodes)

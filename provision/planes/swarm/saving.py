@@ -42,7 +42,7 @@ def save(door: SwarmCoordinator, situation: Situation) -> Mapping[str, bytes]:
     result = door.remotes[node.name].run(script, what="copying the swarm's data")
     if result.code:
         raise StepFailed(Problem(f"the swarm's data cannot be copied: {result.stderr.strip()[-400:]}", node.name))
-    about = {"port": view.data_path_port(situation)}
+    about = {"port": view.data_path_port(situation), "raft": view.raft(situation.of(node))}
     saved = {FILES: last_copy(result.stdout), ABOUT: json.dumps(about).encode()}
     try:
         read(saved)
@@ -95,6 +95,13 @@ class SavedManager:
     certificates: Mapping[str, bytes] = field(repr=False)
     #: The UDP port of packets between the swarm's containers; None if it is not known.
     port: int | None = None
+    #: The settings of the swarm's log, as Docker's API names them.
+    raft: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> str:
+        """Its ID in the swarm."""
+        return validity.identity(self.certificates[CERTIFICATE].decode())
 
     @property
     def end(self) -> datetime:
@@ -108,12 +115,13 @@ def read(saved: Mapping[str, bytes]) -> SavedManager:
         raise ValueError(f"{FILES} is missing")
     try:
         archive, found = _rewritten(saved[FILES])
-        port = json.loads(saved.get(ABOUT, b"{}")).get("port")
-    except (tarfile.TarError, EOFError, OSError, ValueError, AttributeError) as error:
+        about = json.loads(saved.get(ABOUT, b"{}"))
+        port, raft = about.get("port"), dict(about.get("raft") or {})
+    except (tarfile.TarError, EOFError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{FILES}: {error}") from error
     if not certificates.load_all(found[CERTIFICATE]):
         raise ValueError(f"{FILES}: {CERTIFICATE} is no certificate")
-    return SavedManager(archive, found, port)
+    return SavedManager(archive, found, port, raft)
 
 
 def _rewritten(archive: bytes) -> tuple[bytes, Mapping[str, bytes]]:

@@ -72,10 +72,10 @@ def data_path_port(situation: Situation) -> int | None:
     return next((cluster["DataPathPort"] for cluster in clusters if cluster.get("DataPathPort")), None)
 
 
-def snapshot_interval(facts: Facts) -> int | None:
-    """Return how many entries a manager's log gets before it takes a snapshot; None if it does not say."""
+def raft(facts: Facts) -> Mapping[str, int]:
+    """Return the settings of the swarm's log, as Docker's API names them; empty if the node is no manager."""
     cluster = ((facts.docker.get(INFO) or {}).get("Swarm") or {}).get("Cluster") or {}
-    return ((cluster.get("Spec") or {}).get("Raft") or {}).get("SnapshotInterval")
+    return (cluster.get("Spec") or {}).get("Raft") or {}
 
 
 def listed(situation: Situation) -> tuple[Listed, ...]:

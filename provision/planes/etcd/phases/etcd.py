@@ -17,6 +17,7 @@ from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.phases.pki import trusted_files
 from provision.planes.etcd.resources import NoStore, RemovedData
+from provision.recovery import generations
 from provision.resources import File, Resource, Service, call
 from provision.templates import render
 
@@ -56,6 +57,7 @@ class Etcd(Phase):
         return (
             read[0],
             *((RemovedData(),) if removed else ()),
+            *(generations.known(situation) if self.lists_recoveries(situation, node) else ()),
             # Its token is drawn anew in each run: no difference to be shown.
             File(
                 paths.ETCD_BOOTSTRAP,
@@ -72,6 +74,15 @@ class Etcd(Phase):
                 stopped=removed,
             ),
         )
+
+    @staticmethod
+    def lists_recoveries(situation: Situation, node: Node) -> bool:
+        """Say whether a member gets the list of recoveries here: it has no data yet, or that is put aside just before.
+
+        Else a run that is killed would leave a member that seems to have been away.
+        """
+        without_data = situation.of(node).answers.get("store-log", "").strip() != "yes"
+        return node.member and (without_data or leaving.is_removed(situation, node))
 
     def _unit(self, situation: Situation, watched: Sequence[str]) -> bytes:
         return render(

@@ -4,18 +4,26 @@ gossip_port=7946
 networks_record=$containers_record.networks # the swarm's networks, as Docker's API tells them
 
 # hold_containers: bring the records of containers and of their networks up to date, and hold them: the containers are about to
-# lose their networks. Fails if they cannot be written.
+# lose their networks. A record that is held says in the file whether they are `attached` still; it is taken anew then, as it may
+# be days old. Fails if the records cannot be written.
 hold_containers() {
-    [ ! -e "$containers_record.held" ] || return 0
+    [ ! -e "$containers_record.held" ] || [ -s "$containers_record.held" ] || return 0
     record_all || [ -s "$containers_record" ] || return
     # A dockerd that starts answers late.
     ids=$(systemctl -q is-active docker.service && timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
     # shellcheck disable=SC2086 # a word a network
     inspected=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null) || inspected=
+    [ "$inspected" ] || [ ! -s "$networks_record" ] || inspected=$(cat "$networks_record")
     (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return
     sync "$networks_record.new" 2>/dev/null || sync
-    mv -f "$networks_record.new" "$networks_record" && : >"$containers_record.held" || return
+    mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held" || return
     sync "${containers_record%/*}" 2>/dev/null || sync
+}
+
+# begin_detaching: from now on containers may be off their networks: the record that is held is not taken anew.
+begin_detaching() {
+    [ -e "$containers_record.held" ] && [ ! -s "$containers_record.held" ] && return
+    : >"$containers_record.held" && { sync "$containers_record.held" 2>/dev/null || sync; }
 }
 
 # record_all: bring the record of containers up to date, whatever was read before.
@@ -25,17 +33,38 @@ record_all() (
     update_record
 )
 
+# free_name PATH: print the path, or PATH.1, PATH.2 and so on: the first one at which nothing is.
+free_name() {
+    name=$1 number=1
+    while [ -e "$name" ]; do name=$1.$number number=$((number + 1)); done
+    printf '%s\n' "$name"
+}
+
 # keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER, unless such a copy is there.
 keep_swarm() {
     [ ! -d "$2" ] || return 0
     (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync && mv "$2.new" "$2"
 }
 
-# leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied to the folder first. Fails
+# leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied first; see name_copies. Fails
 # if Docker does not let it, and is not asked again by this function.
 leave_swarm() {
-    hold_containers || return
+    hold_containers && begin_detaching || return
     root=$(docker_root)
-    [ -e "$root/swarm/docker-state.json" ] || return 0
-    keep_swarm "$root" "$1" && timeout 60 docker swarm leave --force >/dev/null 2>&1
+    if [ -e "$root/swarm/docker-state.json" ]; then
+        keep_swarm "$root" "$1.leaving" && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
+    fi
+    name_copies "${1%/*}"
+}
+
+# name_copies FOLDER: give each copy there, FOLDER/ID.leaving, its final name, and set `kept` to where it is: the host has left
+# the swarm. Until then the copy is that of a host which is about to leave. A host may have had the same ID before: then the
+# copy is FOLDER/ID.1 and so on.
+name_copies() {
+    kept=$1
+    for copy in "$1"/*.leaving; do
+        [ -d "$copy" ] || continue
+        kept=$(free_name "${copy%.leaving}")
+        mv "$copy" "$kept" && { sync "$1" 2>/dev/null || sync; } || return
+    done
 }

@@ -12,16 +12,21 @@ patience=4 # seconds for all answers
 
 # leave_before_start: leave the swarm that this host was removed from: keep what its dockerd has of it, and take it away.
 leave_before_start() {
-    root=$(docker_root) && [ -r "$root/swarm/state.json" ] && command -v openssl >/dev/null || return 0
+    root=$(docker_root) && end_leaving || return
+    [ -r "$root/swarm/state.json" ] && command -v openssl >/dev/null || return 0
     certificates=$root/swarm/certificates
-    rm -rf "$root/swarm.left" # of a host that lost its power here
     subject=$(openssl x509 -in "$certificates/swarm-node.crt" -noout -subject -nameopt multiline 2>/dev/null)
     case $subject in *swarm-manager*) ;; *) return 0 ;; esac
     mine=$(printf '%s\n' "$subject" | sed -n 's/^ *commonName *= *\([a-z0-9]*\)$/\1/p')
     [ "$mine" ] && is_told_removed || return 0
-    kept=${containers_record%/*}/former-swarms/$mine
-    hold_containers && keep_swarm "$root" "$kept" || return
-    mv "$root/swarm" "$root/swarm.left" && rm -rf "$root/swarm.left" && tell_left "$kept"
+    hold_containers && begin_detaching && keep_swarm "$root" "$former_swarms/$mine.leaving" || return
+    mv "$root/swarm" "$root/swarm.left" && end_leaving
+}
+
+# end_leaving: name the copy of a swarm that this host has left, and remove the rest; also after a power cut in between.
+end_leaving() {
+    [ -e "$root/swarm.left" ] || return 0
+    name_copies "$former_swarms" && rm -rf "$root/swarm.left" && tell_left
 }
 
 # is_told_removed: ask all other managers that this host remembers, at once. Succeed if one of them answers that this host

@@ -31,9 +31,11 @@ turn() {
     is_up || return 0
     [ "$pid" = "$known" ] || leave_if_struck_off # before anybody is answered, as a dockerd that starts answers late
     greet || return 0
-    if [ "$now" -ge "$removed_at" ] || [ "$now" -lt "$hurrying" ]; then
+    every=$rarely # a look at the journal takes longer than all else here; who was removed misses the peers that were left
+    [ -z "$suspected$alone" ] || every=$calm
+    if [ "$now" -ge "$((removed_at + every))" ] || [ "$now" -lt "$hurrying" ]; then
         leave_if_struck_off
-        removed_at=$((now + calm))
+        removed_at=$now
     fi
     if [ "$now" -ge "$look_at" ] || { [ -z "$failed" ] && has_failed; }; then
         ! look || start

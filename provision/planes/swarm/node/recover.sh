@@ -8,8 +8,9 @@ unit=$(printf '\037')               # between fields that may be empty
 leave_former_swarm() {
     hold_containers || die "what containers should have cannot be recorded in $state"
     ! { leave_swarm "$1" && end_gossip; } || return 0
-    [ -d "$1" ] || die "cannot keep a copy of $(docker_root)/swarm in $1"
+    [ -d "$1.leaving" ] || [ ! -e "$root/swarm/docker-state.json" ] || die "cannot keep a copy of $root/swarm in ${1%/*}"
     forget_swarm
+    name_copies "${1%/*}" || die "cannot write ${1%/*}"
     systemctl start docker.service || die "Docker does not start: $(last_words docker.service)"
 }
 
@@ -23,15 +24,17 @@ end_gossip() {
 }
 
 # reattach HOW: connect this node's containers to the networks that they should have, one at a time, and start those that should
-# run. HOW: `keep` the address of a container that runs, or let it have any. A container that the other hosts know is left alone.
-# In the end the records are kept up to date again.
+# run, unless a user has stopped them since. HOW: `keep` the address of a container that runs, or let it have any. A container
+# that the other hosts know is left alone. In the end the records are kept up to date again.
 reattach() {
     [ -e "$containers_record.held" ] || return 0
-    how=$1 failed='' running='' fixed=''
+    begin_detaching || die "cannot write $containers_record.held"
+    how=$1 failed='' running='' fixed='' folder=''
     own=$(timeout 20 docker network ls -f scope=local --format '{{.Name}}') || die "Docker does not list its networks"
     while IFS=$unit read -r kind id name _ address chosen aliases; do
         case $kind in
-        container) [ "$address" != yes ] || running="$running $id" ;;
+        root) folder=$id ;;
+        container) [ "$address" != yes ] || was_stopped "$folder" "$id" || running="$running $id" ;;
         attachment)
             case "
 $own
@@ -58,6 +61,12 @@ END
     [ -z "$failed" ] || die "Docker does not connect these containers to their networks:$failed"
     rm -f "$networks_record" "$containers_record.held"
     sync_path "$state"
+}
+
+# was_stopped FOLDER CONTAINER: succeed if a user has stopped the container since it was recorded, by Docker's files in the
+# folder.
+was_stopped() {
+    grep -qs '"HasBeenManuallyStopped":true' "$1/containers/$2/config.v2.json"
 }
 
 # name_of CONTAINER: print its name, or the beginning of its ID.
@@ -92,7 +101,11 @@ put_on() {
         ! complaint=$(timeout 60 docker network connect ${address:+--ip "$address"} "$@" "$network" "$container" 2>&1) || return 0
         case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
-    case $complaint in *"$network not found"*) is_lost "$network" && return 0 ;; esac
+    case $complaint in *"$network not found"*)
+        note "container $(name_of "$container") is not on the network $network any more: there is none of this name"
+        return
+        ;;
+    esac
     printf '%s: %s\n' "$container" "$complaint" >&2
     return 1
 }
@@ -102,11 +115,6 @@ is_told() {
     [ "$2" ] || return 1
     told=$(docker network inspect -v -f '{{range .Services}}{{range .Tasks}}{{.EndpointID}} {{end}}{{end}}' "$1" 2>/dev/null)
     case " $told" in *" $2 "*) ;; *) return 1 ;; esac
-}
-
-# is_lost NETWORK: say that the network is no more, and nothing can be connected to it.
-is_lost() {
-    printf 'network %s is lost\n' "$1" >&2
 }
 
 # keep_in_mind LINE: remember that a container asks for an address that its user has not chosen.

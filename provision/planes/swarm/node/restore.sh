@@ -17,8 +17,7 @@ put_swarm_aside() {
     require_stopped docker.service # one that runs would write to the folder that is moved
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
-    kept=$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ) number=1
-    while [ -e "$kept" ]; do kept=${kept%.[0-9]}.$number number=$((number + 1)); done
+    kept=$(free_name "$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ)")
     keep_swarm "$1" "$kept" && rm -rf "$1/swarm" || die "cannot move $1/swarm to $kept"
     sync_path "$1"
 }
@@ -37,8 +36,8 @@ put_former_swarm_aside() {
     run_unit start docker.service 120
 }
 
-# restore_swarm ROOT RESTORE ADDRESS PORT VXLAN-PORT < base64: set the saved swarm up on this node, from where an earlier run
-# has stopped.
+# restore_swarm ROOT RESTORE ADDRESS PORT VXLAN-PORT ID < base64: set the saved swarm up on this node, which has the ID in it,
+# from where an earlier run has stopped.
 restore_swarm() {
     case $(line_of "$state/restore") in
     "$2 forced") return 0 ;;
@@ -52,7 +51,7 @@ restore_swarm() {
         ;;
     esac
     run_unit start docker.service 120
-    force_swarm "$3" "$4" "$5"
+    force_swarm "$3" "$4" "$5" "$6"
     put_note restore "$2 forced"
 }
 
@@ -64,18 +63,27 @@ unpack_swarm() {
     sync
 }
 
-# force_swarm ADDRESS PORT VXLAN-PORT: let this node alone manage the saved swarm. No other node can have joined it yet, so
+# force_swarm ADDRESS PORT VXLAN-PORT ID: let this node alone manage the saved swarm. No other node can have joined it yet, so
 # that all others that it lists are of before; they are struck off, and nobody can join with the former tokens.
 force_swarm() {
-    is_led || force "$@"
-    self=$(docker info --format '{{.Swarm.NodeID}}') && [ "$self" ] || die "Docker does not say which node of the swarm this is"
+    require_own "$4"
+    is_led || force "$1" "$2" "$3"
+    require_own "$4"
     for role in worker manager; do
         timeout 60 docker swarm join-token -q --rotate "$role" >/dev/null || die "Docker does not make a new join token"
     done
     nodes=$(timeout 60 docker node ls -q) || die "Docker does not list the nodes of the swarm"
     for node in $nodes; do
-        [ "$node" = "$self" ] || timeout 60 docker node rm --force "$node" >/dev/null || die "Docker does not strike $node off"
+        [ "$node" = "$4" ] || timeout 60 docker node rm --force "$node" >/dev/null || die "Docker does not strike $node off"
     done
+}
+
+# require_own ID: die if this node is in another swarm than the saved one, in which it has the ID. A user may have let it join
+# one since an earlier run has stopped, and that one must not be forced.
+require_own() {
+    self=$(timeout 60 docker info --format '{{.Swarm.NodeID}}') || die "Docker does not say which node of the swarm this is"
+    [ -z "$self" ] || [ "$self" = "$1" ] ||
+        die "this node is in another swarm by now; on it: docker swarm leave --force; rm $state/restore"
 }
 
 # force ADDRESS PORT VXLAN-PORT: make this node the only manager, at its own addresses, and wait until it leads.

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from provision import waiting
+from provision import layout, waiting
 from provision.core.phase import Phase, Wave
 from provision.core.plan import CLUSTER, Change
 from provision.core.recovery import Recovery
 from provision.core.resource import Difference, Resource, call
 from provision.core.situation import Situation
 from provision.docker.client import asked, retry
-from provision.errors import Unanswered
+from provision.errors import Problem, Unanswered
 from provision.facts import Facts, Question
 from provision.inventory.model import Node
 from provision.migration.phases import make_network, told
@@ -65,7 +65,7 @@ class Step(Resource):
 
     def question(self) -> Question:
         """Ask for what the node has recorded before the step."""
-        return Question(paths=(paths.HELD, paths.NETWORKS), shown=(paths.NETWORKS,))
+        return Question(paths=(layout.HELD, paths.NETWORKS), shown=(paths.NETWORKS,))
 
     def compare(self, facts: Facts) -> Difference | None:
         """Return a difference, always."""
@@ -78,14 +78,12 @@ class Step(Resource):
 
 def former_swarm(situation: Situation, node: Node, *, consent: bool) -> Step:
     """Return the step in which a node leaves its swarm and keeps its data."""
-    folder = recovery.folder(situation, node)
-    asks = (
-        f"let the swarm go that this host was given up by (its data there is kept in {folder}), and let it join anew,"
-    )
+    kept = f"its data there is kept in {paths.FORMER}"
+    asks = f"let the swarm go that this host was given up by ({kept}), and let it join anew,"
     facts = situation.of(node)
-    note = "; ".join(filter(None, [f"its data is kept in {folder}", stopped_a_while(facts)]))
+    note = "; ".join(filter(None, [kept, stopped_a_while(facts)]))
     difference = Difference("remove", note=note, stops=stopped_for_good(facts), consent=asks if consent else "")
-    return Step("its former swarm", difference, call("leave_former_swarm", folder))
+    return Step("its former swarm", difference, call("leave_former_swarm", recovery.folder(situation, node)))
 
 
 class FormerSwarm(Phase):
@@ -116,7 +114,7 @@ class Containers(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the step of a node whose record is held, or is about to be. A migration brings its own back."""
         facts = situation.of(node)
-        held = paths.HELD in facts.paths and facts.values.get("migration") != "yes"
+        held = layout.HELD in facts.paths and facts.values.get("migration") != "yes"
         if not (held or recovery.was_given_up(situation, node)):
             return ()
         return (come_back("let"),)
@@ -184,21 +182,34 @@ class Alone(Recovering):
         if self.begins_anew(situation):
             note = f"another one, which {keep} manages; networks without a container on these nodes are lost"
             return (Change(CLUSTER, self.name, "swarm", "create", note=note),)
-        note = f"{keep} manages it alone; {lost}: removed for good; the join tokens are made anew"
+        note = (
+            f"{keep} manages it alone; {lost}: removed for good, and so is each other node that does not answer here, "
+            "which the report names; the join tokens are made anew"
+        )
         return (Change(CLUSTER, self.name, "swarm", "replace", note=note),)
 
-    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Make it so; what a run before has done is not done again. StepFailed."""
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> tuple[Problem, ...]:
+        """Make it so; what a run before has done is not done again. Return which nodes were removed. StepFailed."""
         door, keep = opened(coordinator), self._decided.keep
         if change.action == "create":
             retry(lambda: make(situation, door.docker(keep), keep), "Docker makes the swarm", keep.name)
-            return
+            return ()
         what = f"{keep.name} manages the swarm alone"
         port = situation.cluster.vxlan_port
         waiting.until(lambda: _alone(door.docker(keep), keep, port), what, keep.name, ADVICE, seconds=FORCE_SECONDS)
         staying = {recovery.identity(situation, node) for node in self.staying(situation)}
-        node_changes.shut_out(door, staying)
+        gone = node_changes.shut_out(door, staying)
         waiting.wait_for(lambda: _all_ready(door), WORKERS_SECONDS)
+        return struck_off(gone)
+
+
+def struck_off(gone: Sequence[view.Listed]) -> tuple[Problem, ...]:
+    """Name the nodes that were struck off the swarm's list. Pure."""
+    if not gone:
+        return ()
+    names = ", ".join(f"{one.hostname} ({one.address}, {'manager' if one.manager else 'worker'})" for one in gone)
+    what = f"removed from the swarm for good: {names}"
+    return (Problem(what, CLUSTER, "a host among them that lives joins anew with fab provision"),)
 
 
 def _alone(docker: DockerClient, node: Node, port: int) -> None:

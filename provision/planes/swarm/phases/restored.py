@@ -16,7 +16,6 @@ from provision.core.situation import Situation, is_shared
 from provision.errors import Problem, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Node
-from provision.migration import nodes
 from provision.node import library
 from provision.planes.swarm import own_address, paths, validity, view
 from provision.planes.swarm.coordinator import ADVICE, SwarmCoordinator, opened
@@ -183,7 +182,7 @@ class Released(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Remove the file that holds it."""
-        return call("rm", "-f", nodes.HELD)
+        return call("rm", "-f", layout.HELD)
 
 
 class MendLast(Mend):
@@ -215,7 +214,7 @@ class RestoredSwarm(Swarm):
 
     def _is_done(self, situation: Situation) -> bool:
         node = founder(situation)
-        entry, interval = _entry(situation, node), view.snapshot_interval(situation.of(node))
+        entry, interval = _entry(situation, node), view.raft(situation.of(node)).get(own_address.INTERVAL)
         return is_forced(situation, self._saved) and entry is not None and own_address.is_kept(node, entry, interval)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
@@ -231,7 +230,7 @@ class RestoredSwarm(Swarm):
     def _set_up(self, situation: Situation, door: SwarmCoordinator, node: Node) -> None:
         root = situation.of(node).values.get("docker-root", "")
         vxlan = str(self._manager.port or situation.cluster.vxlan_port)
-        words = (root, self._saved.restore, node.address, str(MANAGEMENT_PORT), vxlan)
+        words = (root, self._saved.restore, node.address, str(MANAGEMENT_PORT), vxlan, self._manager.identity)
         encoded = encodebytes(self._manager.archive).decode()
         script = f"{library('record', 'changes')}{_functions()}\n{call('restore_swarm', *words)} <<'.'\n{encoded}.\n"
         result = door.remotes[node.name].run(script, timeout=SECONDS, changes=True, what="setting up the saved swarm")

@@ -289,26 +289,69 @@ def test_298_two_of_three_managers_are_lost_and_one_returns_late(bare_lab: Lab, 
     settled(lab, fab, path)
 
 
-@pytest.mark.whole
-def test_295_two_lost_managers_return_together_and_rule_no_swarm_of_their_own(bare_lab: Lab, fab: Fab) -> None:
-    lab = bare_lab
+def two_are_lost(lab: Lab, fab: Fab) -> Path:
+    """Lose two of three managers; the one that is left goes on."""
     path = in_use(lab, fab, ["node1", "node2", "node3"])
     lose(lab, "node2", "node3")
     recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
     run(lab, "node1", "docker network create -d overlay mine")
-    labs.power_on(lab.name, "node2", "node3", wait=False)
+    return path
+
+
+def writing(lab: Lab, node: str) -> None:
+    """Let a node write to its swarm from its boot on."""
     tries = "while :; do timeout 30 docker network create -d overlay theirs$(date +%s%N) >>/run/acknowledged; done"
-    for node in ("node2", "node3"):
-        await_so(lab, node, f"systemd-run -q --unit test-writer sh -c '{tries}'", 60)
-    for node in ("node2", "node3"):
-        await_so(lab, node, "[ \"$(timeout 5 docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ]", 120)
-        lines = run(lab, node, "systemctl stop test-writer; wc -l </run/acknowledged").strip()
-        print(f"{node} acknowledged {lines} writes before it left its swarm")
-    acknowledged = [node for node in ("node1", "node2", "node3") if holds(lab, node, WRITE)]
-    assert acknowledged == ["node1"]
+    await_so(lab, node, f"systemd-run -q --unit test-writer sh -c '{tries}'", 60)
+
+
+def written_until_left(lab: Lab, node: str) -> int:
+    """Wait until a node has left its swarm; return how many writes it has acknowledged."""
+    await_so(lab, node, "[ \"$(timeout 5 docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ]", 120)
+    return int(run(lab, node, "systemctl stop test-writer; wc -l </run/acknowledged"))
+
+
+def let_in_again(lab: Lab, fab: Fab, path: Path) -> None:
+    assert [node for node in ("node1", "node2", "node3") if holds(lab, node, WRITE)] == ["node1"]
     given_up(lab, fab, path, "node2", "node3")
     assert "mine" in run(lab, "node3", "docker network ls")
     run(lab, "node1", "docker network rm mine")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("when", ["at once", "while the first one's Docker starts", "after the first one"])
+def test_295_two_lost_managers_return_and_acknowledge_nothing(bare_lab: Lab, fab: Fab, when: str) -> None:
+    """A manager that was left answers each of them before its dockerd starts."""
+    lab = bare_lab
+    path = two_are_lost(lab, fab)
+    if when == "at once":
+        labs.power_on(lab.name, "node2", "node3", wait=False)
+    else:
+        state = "activating" if when.startswith("while") else "active"
+        labs.power_on(lab.name, "node2", wait=False)
+        await_so(lab, "node2", f"systemctl show -p ActiveState --value docker | grep -qx {state}", 60)
+        labs.power_on(lab.name, "node3", wait=False)
+    for node in ("node2", "node3"):
+        writing(lab, node)
+    for node in ("node2", "node3"):
+        assert written_until_left(lab, node) == 0
+        assert "Initializing Libnetwork Agent" not in run(lab, node, "journalctl -b _SYSTEMD_UNIT=docker.service")
+    let_in_again(lab, fab, path)
+
+
+@pytest.mark.whole
+def test_327_two_lost_managers_return_while_the_other_is_cut_off(bare_lab: Lab, fab: Fab) -> None:
+    """A majority goes on, as long as nobody tells it that it was given up; then it leaves."""
+    lab = bare_lab
+    path = two_are_lost(lab, fab)
+    labs.cut_link(lab.name, "node1")
+    labs.power_on(lab.name, "node2", "node3", wait=False)
+    for node in ("node2", "node3"):
+        writing(lab, node)
+    await_so(lab, "node2", "[ -s /run/acknowledged ]", 90)
+    labs.heal_link(lab.name, "node1")
+    written = {node: written_until_left(lab, node) for node in ("node2", "node3")}
+    print(f"acknowledged before they were told: {written}")
+    let_in_again(lab, fab, path)
 
 
 @pytest.mark.whole

@@ -22,6 +22,7 @@ MEND = (
     "mend_peers",
     "mend_connections",
     "mend_removed",
+    "mend_before_start",
     "mend_watch",
 )
 

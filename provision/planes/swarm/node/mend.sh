@@ -13,12 +13,14 @@
 # Managers. After a link was cut, their messages may wait for a minute and more in a connection that Docker keeps to. It is
 # ended.
 #
-# Removal. A host that was away while the others gave it up leaves the swarm that it remembers: see mend_removed.sh.
+# Removal. A host that was away while the others gave it up leaves the swarm that it remembers: before its dockerd starts if
+# one of the others answers then, see mend_before_start.sh, and otherwise when dockerd is told: see mend_removed.sh.
 #
 # Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
 # it: see containers.sh.
 #
-# mend watch   mend, for ever
+# mend watch          mend, for ever
+# mend before-start   leave the swarm if this host was removed from it; dockerd starts afterwards
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # Nothing else of the environment that systemd or a unit gives changes what this program does.

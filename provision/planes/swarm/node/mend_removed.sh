@@ -4,6 +4,7 @@
 # of the swarm that they remember, and rule it beside the others. But their managers ask the others too, and are told that they
 # were removed. What they hold of that swarm is kept, and `provision` lets them join the others. That restarts a dockerd that
 # still listens for gossip, and nothing here does: it would stop the other containers of the host.
+former_swarms=${containers_record%/*}/former-swarms
 
 # struck_off: print this host's ID in the swarm if a manager has said within the last half minute that it was removed. Only what
 # dockerd writes itself counts: containers may write to the journal in its name.
@@ -28,8 +29,11 @@ is_of() {
 leave_if_struck_off() {
     mine=$(struck_off)
     [ "$mine" ] || return 0
-    if leave_swarm "${containers_record%/*}/former-swarms/$mine"; then
-        say "left: the swarm that this host was removed from while it was away. Its data is in $kept; fab provision lets the" \
-            "host join anew"
-    fi
+    ! leave_swarm "$former_swarms/$mine" || tell_left
+}
+
+# tell_left: say that this host has left its swarm, and where its data is.
+tell_left() {
+    say "left: the swarm that this host was removed from while it was away. Its data is in $kept; fab provision lets the host" \
+        "join anew"
 }

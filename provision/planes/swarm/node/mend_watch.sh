@@ -69,5 +69,6 @@ watch() {
 
 case ${1-} in
 watch) watch ;;
-*) echo "usage: mend watch" >&2; exit 2 ;;
+before-start) leave_before_start ;;
+*) echo "usage: mend watch|before-start" >&2; exit 2 ;;
 esac

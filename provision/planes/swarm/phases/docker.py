@@ -16,7 +16,7 @@ from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
 from provision.planes.swarm import paths, view
-from provision.planes.swarm.node import DOCKER_CONFIG, program
+from provision.planes.swarm.node import DOCKER_CONFIG, MEND, program
 from provision.resources import File, Folder, GatewayBridge, Resource, Service, packet_rules
 from provision.templates import render
 
@@ -30,7 +30,7 @@ class Docker(Phase):
     name = "docker"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return our defaults, the program that adds them, the drop-in, Docker's service and its bridge."""
+        """Return our defaults, the programs that it starts with, the drop-in, Docker's service and its bridge."""
         drop_in, safety = _read(situation, node)
         return (
             Folder(layout.DOCKER),
@@ -38,6 +38,7 @@ class Docker(Phase):
             Folder(layout.DOCKER_DROP_IN_FOLDER),
             Folder(layout.PROGRAMS),
             File(paths.CONFIG_PROGRAM, program(*DOCKER_CONFIG)),
+            mend_program(),
             safety,
             drop_in,
             _service(situation, node),
@@ -64,6 +65,11 @@ class Docker(Phase):
             coordinator.await_back(situation, away)
 
 
+def mend_program() -> File:
+    """Return the program that stays beside dockerd, and that dockerd waits for before its start."""
+    return File(layout.MEND_PROGRAM, program(*MEND), 0o755)
+
+
 def _read(situation: Situation, node: Node) -> tuple[File, File]:
     """Return what dockerd reads at its start: the drop-in, and our defaults."""
     vendor = Vendor.of(situation.of(node).values)
@@ -73,6 +79,7 @@ def _read(situation: Situation, node: Node) -> tuple[File, File]:
         vendor=vendor.command,
         users_config=vendor.config,
         program=paths.CONFIG_PROGRAM,
+        mend=layout.MEND_PROGRAM,
         config=layout.DOCKER_RUN_CONFIG,
         inputs=(layout.DOCKER_DROP_IN, layout.DOCKER_HARDENING),
         inputs_folder=INPUTS,

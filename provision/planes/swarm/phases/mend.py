@@ -8,18 +8,18 @@ from provision.core.situation import Situation
 from provision.facts import INPUTS
 from provision.inventory.model import Node
 from provision.planes.swarm import paths
-from provision.planes.swarm.node import MEND, program
+from provision.planes.swarm.phases.docker import mend_program
 from provision.resources import File, Folder, Resource, Service
 from provision.templates import render
 
 
 class Mend(Phase):
-    """The list of the cluster's addresses, the program, its unit and its service."""
+    """The list of the cluster's addresses, the program's unit and its service."""
 
     name = "mend"
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
-        """Return what the program reads, the program, and its service."""
+        """Return what the program reads, and its service; the program is there since the phase of Docker."""
         peers = "".join(f"{one.address}\n" for one in situation.cluster.nodes)
         inputs = (layout.MEND_PROGRAM, layout.MEND_UNIT_FILE)
         text = render(
@@ -30,12 +30,11 @@ class Mend(Phase):
             inputs=inputs,
             inputs_folder=INPUTS,
         )
-        files = File(layout.MEND_PROGRAM, program(*MEND), 0o755), File(layout.MEND_UNIT_FILE, text)
+        files = mend_program(), File(layout.MEND_UNIT_FILE, text)
         return (
             Folder(layout.DOCKER),
             Folder(layout.DOCKER_OURS, 0o700),
-            Folder(layout.PROGRAMS),
             File(paths.PEERS, peers.encode()),
-            *files,
+            files[1],
             Service(layout.MEND_UNIT, tuple((file.path, file.fit) for file in files), waited_for=False),
         )

@@ -23,6 +23,8 @@ class Standing:
     members: tuple[str, ...] = ()
     #: The networks that hosts share, as it knows them, by name.
     networks: frozenset[str] = frozenset()
+    #: What users have in it beside networks, as it completes "it has …"; asked for only before a restore.
+    contents: tuple[str, ...] = ()
     #: How many changes it has seen: compares members of one cluster that nobody forced, and nothing else.
     progress: int = 0
     #: Further words for a person.

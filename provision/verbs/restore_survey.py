@@ -194,8 +194,8 @@ def _at_work(found: Outlook) -> Iterator[Problem]:
     """Yield each node whose cluster lives, or would live again if its members were started."""
     advice = "fab status shows it; if the backup is to take its place, add --lost {0}"
     for one in found.standings:
-        if one.has_quorum and one.networks:
-            what = f"the cluster lives here, with a quorum: {_networks(one)}, and what was changed since would be lost"
+        if one.has_quorum and (there := _contents(one)):
+            what = f"the cluster lives here, with a quorum: {there}, and what was changed since would be lost"
             yield Problem(what, one.node.name, advice.format(one.node.name))
     able = [one.node.name for one in found.holders if one.node.address in found.members]
     if len(able) >= found.needed and not found.has_quorum:
@@ -213,8 +213,10 @@ def _of_another_restore(fit: Fit, situation: Situation) -> Iterator[Problem]:
             yield Problem(f"another restore is under way here, {other}", name, advice)
 
 
-def _networks(standing: Standing) -> str:
-    return f"networks {', '.join(sorted(standing.networks))}"
+def _contents(standing: Standing) -> str:
+    """Say what a node's cluster has in it; empty where that is nothing."""
+    networks = (f"networks {', '.join(sorted(standing.networks))}",) if standing.networks else ()
+    return "; ".join((*networks, *standing.contents))
 
 
 def _with_networks(stage: Stage, saved: Saved) -> Stage:

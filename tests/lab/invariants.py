@@ -89,7 +89,9 @@ def await_packets(lab: Lab, seconds: float = BACK) -> None:
     for here, there in ((here, there) for here in names for there in names if here != there):
         await_so(lab, here, f"docker exec user-{here} ping -c 1 -W 1 user-{there} >/dev/null 2>&1", seconds)
     for name in names:
-        await_so(lab, name, 'docker info >/dev/null 2>&1 && [ -z "$(docker ps -aq -f status=exited)" ]')
+        await_so(
+            lab, name, 'docker info >/dev/null 2>&1 && [ -z "$(docker ps -a -f status=exited --format {{.Names}})" ]'
+        )
 
 
 def leader(lab: Lab) -> str:

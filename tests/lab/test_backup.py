@@ -20,7 +20,11 @@ from test_migrate import CONTAINERS, SAME
 
 from provision import lab as labs
 from provision.lab import Lab
+from provision.node import library
+from provision.planes.etcd.node import functions
 
+#: Commands for keys at a node's own member.
+KEYS = f"{library('facts')}{functions('facts')}"
 #: The steps at which a restore is killed: on hosts that have the disks of their Docker, and no data of the store.
 STEPS = (
     *(f"{node}: phase aside" for node in ("node1", "node2")),
@@ -73,19 +77,19 @@ def networks(lab: Lab, node: str) -> str:
     return run(lab, node, f"docker network inspect -f '{told}' $(docker network ls -qf driver=overlay) | sort")
 
 
-def containers(lab: Lab) -> dict[str, list[str]]:
+def containers(lab: Lab, *nodes: str) -> dict[str, list[str]]:
     """What of each container has to be the same afterwards."""
     look = f"docker inspect -f '{SAME}' $(docker ps -aq --no-trunc) | grep -v overlay-keeper | sort"
-    return {node: run(lab, node, look).splitlines() for node in ("node1", "node2")}
+    return {node: run(lab, node, look).splitlines() for node in nodes or ("node1", "node2")}
 
 
 def dockerds(lab: Lab) -> list[str]:
     return [run(lab, node, "systemctl show -p MainPID docker etcd") for node in ("node1", "node2")]
 
 
-def without_data(lab: Lab) -> None:
-    """The data of the store is gone on both hosts; Docker runs on."""
-    for node in ("node1", "node2"):
+def without_data(lab: Lab, *nodes: str) -> None:
+    """The data of the store is gone on these hosts, or both; Docker runs on."""
+    for node in nodes or ("node1", "node2"):
         run(lab, node, "systemctl stop --no-block etcd; systemctl kill -s KILL etcd; rm -rf /var/lib/etcd/data")
 
 
@@ -277,6 +281,53 @@ def test_309_a_living_cluster_is_given_up_for_an_earlier_backup(lab: Lab, fab: F
     is_back(lab, fab, old, known, before)
     for node in ("node1", "node2"):
         assert "removed-" in run(lab, node, "ls /var/lib/etcd")
+
+
+@pytest.mark.whole
+def test_333_a_store_that_has_only_keys_of_users_is_not_restored_over(
+    lab: Lab, fab: Fab, old: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "cluster.tar.gz"
+    document(fab(lab, "backup", str(file), "--json", inventory=old))
+    for node in ("node1", "node2"):
+        run(lab, node, "docker rm -f $(docker ps -aq)")
+    run(lab, "node1", "docker network rm $(docker network ls -qf driver=overlay)")
+    run(lab, "node2", f"{KEYS}own_keys set /mine/deep value && own_member put other value")
+    for word in ("--plan", "--yes"):
+        problems = document(fab(lab, "restore", str(file), word, "--json", inventory=old), 3)["problems"]
+        assert [one["where"] for one in problems] == ["node1", "node2"]
+        assert "keys /mine, other" in problems[0]["what"]
+    lost = [word for node in ("node1", "node2") for word in ("--lost", node)]
+    document(fab(lab, "restore", str(file), "--yes", "--json", *lost, inventory=old))
+    assert "kvs" not in run(lab, "node1", f"{KEYS}own_member get other")
+
+
+@pytest.mark.whole
+def test_334_a_host_that_is_lost_has_no_part_in_a_restore_and_joins_anew(
+    lab: Lab, fab: Fab, old: Path, tmp_path: Path
+) -> None:
+    """What its containers had is free meanwhile. It returns with its data of before, which is not let in."""
+    file, known, before = tmp_path / "cluster.tar.gz", networks(lab, "node1"), containers(lab)
+    document(fab(lab, "backup", str(file), "--json", inventory=old))
+    labs.power_cut(lab.name, "node2")
+    without_data(lab, "node1")
+    silent = document(fab(lab, "restore", str(file), "--yes", "--json", inventory=old), 3)["problems"]
+    assert "--lost node2" in silent[-1]["advice"]
+    words = ("restore", str(file), "--lost", "node2", "--json")
+    shown = document(fab(lab, *words, "--plan", inventory=old))
+    assert {change["where"] for change in shown["changes"]} == {"node1", "cluster"}
+    document(fab(lab, *words, "--yes", inventory=old))
+    assert networks(lab, "node1") == known
+    assert containers(lab, "node1") == {"node1": before["node1"]}
+    run(lab, "node1", "docker run --rm --name low --network mine --ip 10.77.0.3 busybox true")
+    labs.power_on(lab.name, "node2")
+    joined = document(fab(lab, "provision", "--yes", "--json", inventory=old))
+    gone = {"where": "node2", "phase": "etcd", "resource": "data of a removed member", "action": "remove"}
+    assert any(gone.items() <= change.items() for change in joined["changes"])
+    # It is on none of the networks, and has no restart policy: it ended with the boot.
+    before["node2"] = [one.replace("/plain true", "/plain false") for one in before["node2"]]
+    is_back(lab, fab, old, known, before)
+    assert document(fab(lab, "verify", "--json", inventory=old))["exit_code"] == 0
 
 
 @pytest.mark.whole

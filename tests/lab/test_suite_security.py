@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Fab
+from conftest import Fab, MakeLab
 from control_server import let_in
 from observe import document, run, seeded
 from proofs import connected, red
@@ -58,7 +58,7 @@ cp /run/etcd.env /etc/etcd && mv /run/50-overlay.conf /etc/systemd/system/docker
 systemctl daemon-reload
 systemctl restart etcd docker
 """
-#: Connections from the host to its own peer port lead to a server that accepts everything, TLS 1.1 included.
+#: Connections to the host's peer port lead to a server that accepts everything, TLS 1.1 included.
 OLD = """
 systemd-run -q --unit old openssl s_server -accept ADDRESS:12380 -www -quiet -verify 2 -min_protocol TLSv1 \
     -cipher ALL:@SECLEVEL=0 -cert /etc/etcd/pki/peer.crt -key /etc/etcd/pki/peer.key -CAfile /etc/etcd/pki/peer-ca.crt
@@ -81,7 +81,7 @@ def proof(secured: Lab) -> Iterator[Proof]:
 def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: Fab, proof: Proof) -> None:
     identity = opened(proof.coordinator).identity
     for node in proof.cluster.nodes:
-        for door in doors(node):
+        for door in doors(proof.cluster, node):
             with wrong_clients(proof.cluster, identity, door) as clients:
                 assert [client.name for client in clients if not let_in(identity, door, client)] == []
     report = document(fab(secured, "verify", "--only", "^security/", "--json"))
@@ -95,7 +95,7 @@ def test_83_84_each_wrong_client_is_refused_for_its_one_flaw(secured: Lab, fab: 
         assert one["evidence"].startswith(COUNTED[one["check"]])
     for node in secured.nodes:
         other = next(one for one in secured.nodes if one != node)
-        of_another = f"certificate is valid for {other.address}, not {node.address}"
+        of_another = f"certificate is valid for {node.address}, not {other.address}"
         for unit, against in (("docker", AGAINST), ("etcd", (*AGAINST, PLAIN_TEXT, of_another))):
             journal = run(secured, node.name, f"journalctl -o cat -u {unit}")
             assert [words for words in against if words not in journal] == [], unit
@@ -112,13 +112,27 @@ def test_83_84_daemons_that_ask_for_no_certificate_are_named_with_whom_they_let_
 
 def test_83_84_a_server_that_speaks_old_tls_is_named(secured: Lab, proof: Proof) -> None:
     address = secured.nodes[1].address
-    rule = f"OUTPUT -p tcp -d {address} --dport 2380 -j DNAT --to-destination {address}:12380"
+    rule = f"PREROUTING -p tcp -d {address} --dport 2380 -j DNAT --to-destination {address}:12380"
     breaks = f"{OLD.replace('ADDRESS', address)}\niptables -t nat -I {rule}"
     with seeded(secured, "node2", breaks, f"iptables -t nat -D {rule}; systemctl stop old"):
         wrong, others = red(proof, WRONG), red(proof, OPEN)
     assert wrong == {"node2": f"2380 admits: {WITHOUT}, TLS 1.1"}
-    assert others["node2"].startswith("2380 admits: etcd-peer/node1-peer, etcd-client/node1-server")
+    assert others["node2"].startswith("2380 admits: etcd-client/node1-server")
     assert (red(proof, WRONG), red(proof, OPEN)) == ({}, {})
+
+
+@pytest.mark.whole
+def test_335_the_address_of_a_node_is_a_secondary_one_of_its_host(make_lab: MakeLab, fab: Fab) -> None:
+    lab = make_lab()
+    one, two = (node.address for node in lab.nodes)
+    other = f"{two.rpartition('.')[0]}.200"
+    run(lab, "node2", f"ip address add {other}/24 dev eth0 && ip route replace {one} dev eth0 src {other}")
+    assert f"src {two} " in run(lab, "node2", f"ip -o route get {other}")
+    path = lab.folder / "secondary.yml"
+    path.write_text(lab.inventory.read_text().replace(f"node2: {{address: {two}}}", f"node2: {{address: {other}}}"))
+    document(fab(lab, "provision", "--json", inventory=path))
+    report = document(fab(lab, "verify", "--only", "^security/", "--json", inventory=path))
+    assert {one["status"] for one in report["outcomes"]} == {"passed"}
 
 
 def test_83_where_the_right_client_is_refused_too_nothing_is_proven(secured: Lab, proof: Proof) -> None:

@@ -184,6 +184,38 @@ def test_322_a_swarm_that_is_there_is_put_aside(used: tuple[Lab, Path], fab: Fab
 
 
 @pytest.mark.whole
+def test_333_a_swarm_that_has_no_networks_but_a_secret_is_not_restored_over(used: tuple[Lab, Path], fab: Fab) -> None:
+    lab, file = used
+    for node in lab.nodes:
+        run(lab, node.name, "docker rm -f $(docker ps -aq)")
+    run(
+        lab,
+        "node1",
+        "docker network rm $(docker network ls -qf driver=overlay -f scope=swarm | grep -v ingress) || true",
+    )
+    run(lab, "node1", "yes | docker network rm ingress && echo value | docker secret create mine -")
+    (first, *_) = document(fab(lab, "restore", str(file), "--yes", "--json"), 3)["problems"]
+    assert (first["where"], "secrets mine" in first["what"]) == ("node1", True)
+
+
+@pytest.mark.whole
+def test_334_a_host_that_is_lost_has_no_part_in_a_restore_and_joins_anew(used: tuple[Lab, Path], fab: Fab) -> None:
+    """It returns with its part of the former swarm, which is not let in."""
+    lab, file = used
+    there = networks(lab, "node1"), [containers(lab, node.name) for node in lab.nodes]
+    labs.power_cut(lab.name, "node2")
+    run(lab, "node1", LOSE)
+    silent = document(fab(lab, "restore", str(file), "--yes", "--json"), 3)["problems"]
+    assert "--lost node2" in silent[-1]["advice"]
+    restored(lab, fab, lab.inventory, file, "--lost", "node2")
+    assert networks(lab, "node1") == there[0]
+    assert containers(lab, "node1") == there[1][0]
+    labs.power_on(lab.name, "node2")
+    document(fab(lab, "provision", "--yes", "--json"))
+    assert_back(lab, fab, there)
+
+
+@pytest.mark.whole
 def test_319_killed_at_any_step_the_next_run_ends_it(used: tuple[Lab, Path], fab: Fab, kill: tuple[str, str]) -> None:
     lab, file = used
     there = networks(lab, "node1"), [containers(lab, node.name) for node in lab.nodes]

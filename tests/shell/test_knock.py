@@ -35,7 +35,7 @@ def identity(cluster: Cluster) -> Identity:
 
 @pytest.fixture
 def door(cluster: Cluster, request: pytest.FixtureRequest) -> Door:
-    return doors(cluster.nodes[0])[request.param]
+    return doors(cluster, cluster.nodes[0])[request.param]
 
 
 def right(identity: Identity, door: Door) -> Client:

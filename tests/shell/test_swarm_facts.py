@@ -27,3 +27,21 @@ def test_186_the_address_in_the_swarm(command: tuple[str, ...], tmp_path: Path, 
     told = Shell(command, tmp_path).run(f"{functions('facts')}\ndocker={tmp_path}\nfact_swarm_address\n")
     kind, name, encoded = told.rstrip("\n").split("\t")
     assert (kind, name, b64decode(encoded).decode().strip()) == ("answer", "swarm-address", address)
+
+
+@pytest.mark.parametrize("command", SHELLS)
+@pytest.mark.parametrize(
+    ("active", "told"),
+    [(" docker.service ", ["config c", "secret s", "service v"]), (" ", [])],
+)
+def test_333_what_users_have_in_the_swarm(
+    command: tuple[str, ...], tmp_path: Path, active: str, told: list[str]
+) -> None:
+    """It is asked beside the survey, whose variables are not there yet."""
+    stands_in = """
+    timeout() { shift; "$@"; }
+    docker() { case $1 in service) echo service v ;; secret) echo secret s ;; config) echo config c ;; esac; }
+    """
+    script = f"{functions('facts')}\n{stands_in}\nactive='{active}'\nfact_swarm_contents\n"
+    answer = Shell(command, tmp_path).run(script)
+    assert sorted(b64decode(answer.rpartition("\t")[2]).decode().splitlines()) == told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,28 @@ def test_303_data_that_has_only_to_be_started_is_not_put_aside_unasked(tmp_path:
 
 def test_303_a_store_that_began_anew_without_networks_is_no_cluster_that_lives(tmp_path: Path) -> None:
     assert refused(planned_sample(tmp_path)) == {}
+
+
+def with_keys(v2: Sequence[str] = (), v3: Sequence[str] = ()) -> Callable[[Facts], Facts]:
+    """A member has these keys at the top of the tree that Docker uses, and of etcd's third version."""
+    at_top = json.dumps({"action": "get", "node": {"dir": True, "nodes": [{"key": key} for key in v2] or None}})
+    others = json.dumps({"kvs": [{"key": b64encode(key.encode()).decode()} for key in v3]})
+    told = {"store-keys": at_top, "store-keys-v3": others}
+    return lambda facts: replace(facts, answers={**facts.answers, **told})
+
+
+def test_333_a_store_that_has_only_keys_of_users_is_a_cluster_that_lives(tmp_path: Path) -> None:
+    there = planned_sample(tmp_path)
+    assert "keys /mine" in refused(changed(there, "node1", with_keys(["/docker", "/mine"])))["node1"]
+    found = refused(changed(there, "node2", with_keys(v3=["/overlay-provision/x", *"abcdefg"])))
+    assert set(found) == {"node2"}
+    assert "with a quorum: keys a, b, c, d, e and 2 more, and what was changed" in found["node2"]
+    assert refused(everywhere(there, with_keys(["/mine"], ["a"])), NAMES) == {}
+    assert refused(everywhere(there, with_keys(["/docker", "/overlay-provision"]))) == {}
+    assert refused(everywhere(there, with_keys())) == {}
+    assert (
+        refused(changed(there, "node1", lambda facts: replace(facts, answers=facts.answers | {"store-keys": ""}))) == {}
+    )
 
 
 def test_303_the_mark_of_another_restore_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,25 @@ def tried(port: int, *right: Answer, **wrong: Answer) -> Tried:
     return Tried(port, (before, after), wrong)
 
 
-def at(node: Node, port: int) -> Door:
-    return next(door for door in doors(node) if door.port == port)
+def at(cluster: Cluster, node: Node, port: int) -> Door:
+    return next(door for door in doors(cluster, node) if door.port == port)
 
 
 def test_a_member_has_three_ports_another_node_one(cluster: Cluster) -> None:
-    assert [sorted(door.port for door in doors(node)) for node in cluster.nodes] == [[2376, 2379, 2380]] * 2 + [[2376]]
+    found = [sorted(door.port for door in doors(cluster, node)) for node in cluster.nodes]
+    assert found == [[2376, 2379, 2380]] * 2 + [[2376]]
+
+
+def test_335_a_members_port_is_tried_with_the_certificate_of_the_host_from_which_it_is_tried(cluster: Cluster) -> None:
+    """A host with several addresses may come to itself from another one than that of its certificate."""
+    one, two, _ = cluster.nodes
+    assert [(at(cluster, node, 2380).source, at(cluster, node, 2380).leaf) for node in (one, two)] == [
+        (two, pki.peer_leaf(two)),
+        (one, pki.peer_leaf(one)),
+    ]
+    alone = replace(cluster, nodes=(one,))
+    assert at(alone, one, 2380).source == one
+    assert at(cluster, one, 2376).source == at(cluster, one, 2379).source == one
 
 
 def test_83_refused_tries_are_counted_and_named(member: Node) -> None:
@@ -72,12 +86,15 @@ def test_83_what_this_machine_cannot_try_is_said_with_the_reason(member: Node) -
 
 def test_84_a_certificate_is_tried_at_every_port_but_its_own(cluster: Cluster, member: Node) -> None:
     identity = Identity.read(cluster)
-    shown = {port: [one.name for one in strangers(cluster, identity, at(member, port))] for port in (2376, 2379, 2380)}
+    shown = {
+        port: [one.name for one in strangers(cluster, identity, at(cluster, member, port))]
+        for port in (2376, 2379, 2380)
+    }
     every = [str(leaf) for leaf in pki.leaves(cluster)]
     assert shown[2376] == [name for name in every if name != "docker/controller"]
     assert shown[2379] == [name for name in every if not name.startswith(Authority.CLIENT)]
-    assert shown[2380] == [name for name in every if name != "etcd-peer/node1-peer"]
-    assert "etcd-peer/node2-peer" in shown[2380]
+    assert shown[2380] == [name for name in every if name != "etcd-peer/node2-peer"]
+    assert "etcd-peer/node1-peer" in shown[2380]
 
 
 def test_83_listening_ports_are_read_of_both_protocols() -> None:

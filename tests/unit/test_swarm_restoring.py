@@ -197,6 +197,18 @@ def test_319_what_takes_part_in_the_restore_is_no_swarm_that_lives(tmp_path: Pat
     assert [one.node.name for one in plane.standings(alone) if one.holds_data] == ["node2"]  # node3 is a worker
 
 
+def test_333_what_users_have_in_a_swarm_without_networks_is_told(tmp_path: Path) -> None:
+    """Services, secrets and configs, and nodes that are at work there and that the inventory does not know."""
+    stranger = {**listed(NODE3), "Status": {"State": "ready", "Addr": "192.0.2.9"}, "Description": {"Hostname": "nine"}}
+    gone = {**stranger, "Status": {"State": "down", "Addr": "192.0.2.8"}}
+    there = listing(at_work(tmp_path), [listed(NODE1, leader=True), *map(listed, NODES[1:]), stranger, gone])
+    facts = replace(there.facts["node1"], answers={"swarm-contents": "secret b\nsecret a\nservice web\n"})
+    there = replace(there, facts={**there.facts, "node1": facts})
+    told = {one.node.name: one.contents for one in PLANE.restoring(saved()).standings(there)}
+    assert told == {"node1": ("nodes nine", "services web", "secrets a, b"), "node2": ("nodes nine",), "node3": ()}
+    assert not any(one.contents for one in PLANE.restoring(saved()).standings(at_work(tmp_path / "bare")))
+
+
 @pytest.mark.parametrize("stage", ["leaving", "placed", "forced"])
 def test_319_a_docker_that_was_stopped_meanwhile_is_started_first(tmp_path: Path, stage: str) -> None:
     """That was agreed to. Nothing stands in the way of that."""

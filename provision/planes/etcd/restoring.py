@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +25,7 @@ from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
 from provision.planes.etcd import paths, tree
-from provision.planes.etcd.coordinator import opened
+from provision.planes.etcd.coordinator import OUR_KEYS, opened
 from provision.planes.etcd.local import Local
 from provision.planes.etcd.node import functions
 from provision.planes.etcd.phases.docker import Docker
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 #: What the mark on a node says beside the restore, when the keys are in the store.
 DONE = "keys"
+#: How many keys of users are named.
+SHOWN = 5
 
 
 class Restoring(EtcdPlane):
@@ -56,14 +60,16 @@ class Restoring(EtcdPlane):
         return replace(kept, token=f"overlay-{self._saved.restore}"), problems
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask, beside all else, how far this restore is, and which networks a store has that is at work."""
-        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_store_networks",))
+        """Ask, beside all else, how far this restore is, and which networks and keys a store has that is at work."""
+        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_store_networks", "fact_store_keys"))
         return join([super().question(situation, node), own])
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return what each node is to the former store: nothing, where this restore has put that aside."""
         return tuple(
-            Standing(one.node) if self._saved.restore in _mark(situation.of(one.node)) else one
+            Standing(one.node)
+            if self._saved.restore in _mark(situation.of(one.node))
+            else replace(one, contents=_of_users(situation.of(one.node)))
             for one in super().standings(situation)
         )
 
@@ -96,6 +102,17 @@ def _is_former(facts: Facts, saved: Saved) -> bool:
     if saved.restore in _mark(facts):
         return False
     return paths.ETCD_BOOTSTRAP in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
+
+
+def _of_users(facts: Facts) -> tuple[str, ...]:
+    """Return users' keys in a node's own member, in words."""
+    v2, v3 = (json.loads(facts.answers.get(name) or "{}") for name in ("store-keys", "store-keys-v3"))
+    at_top = [one["key"] for one in (v2.get("node") or {}).get("nodes") or ()]
+    others = [b64decode(one["key"]).decode(errors="replace") for one in v3.get("kvs") or ()]
+    keys = sorted(key for key in at_top if key not in OUR_KEYS)
+    keys += sorted(key for key in others if not key.startswith(OUR_KEYS))
+    more = f" and {len(keys) - SHOWN} more" if keys[SHOWN:] else ""
+    return (f"keys {', '.join(keys[:SHOWN])}{more}",) if keys else ()
 
 
 def _mark(facts: Facts) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from provision.backup.record import MARK
@@ -17,6 +18,7 @@ from provision.inventory.model import Node
 from provision.phases.installation import Installation
 from provision.phases.keepers import Keepers
 from provision.phases.networks import Networks
+from provision.planes.swarm import view
 from provision.planes.swarm.phases.leave import Removal
 from provision.planes.swarm.phases.mend import Mend
 from provision.planes.swarm.phases.recover import Containers, FormerSwarm
@@ -47,13 +49,16 @@ class Restoring(SwarmPlane):
         self.phases = tuple(_phases(saved, self._manager))
 
     def question(self, situation: Situation, node: Node) -> Question:
-        """Ask, beside all else, how far a node is with the restore."""
-        return join([super().question(situation, node), Question(paths=(MARK,), shown=(MARK,))])
+        """Ask, beside all else, how far a node is with the restore, and what is in a swarm that is at work."""
+        own = Question(paths=(MARK,), shown=(MARK,), slow_calls=("fact_swarm_contents",))
+        return join([super().question(situation, node), own])
 
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return what each node is to a former swarm: nothing, where it takes part in this restore."""
         return tuple(
-            Standing(one.node) if takes_part(situation, one.node, self._saved) else one
+            Standing(one.node)
+            if takes_part(situation, one.node, self._saved)
+            else replace(one, contents=_contents(situation, one.node))
             for one in super().standings(situation)
         )
 
@@ -85,6 +90,20 @@ class Restoring(SwarmPlane):
             return None
         what = f"overlay.vxlan_port is {wanted}, but the saved swarm was made with {there}, and Docker cannot change it"
         return Problem(what, "cluster", f"write `vxlan_port: {there}`")
+
+
+def _contents(situation: Situation, node: Node) -> tuple[str, ...]:
+    """Return what users have in the swarm that a node manages, in words: nodes that the inventory lacks too."""
+    facts = situation.of(node)
+    known = {one.address for one in situation.cluster.hosts}
+    listed = map(view.entry, facts.docker.get(view.NODES) or ())
+    others = [one.hostname for one in listed if one.ready and one.address not in known]
+    named = [line.split(maxsplit=1) for line in facts.answers.get("swarm-contents", "").splitlines()]
+    kinds = {
+        "nodes": others,
+        **{f"{kind}s": [words[1] for words in named if words[0] == kind] for kind in ("service", "secret", "config")},
+    }
+    return tuple(f"{kind} {', '.join(sorted(names))}" for kind, names in kinds.items() if names)
 
 
 def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:

@@ -77,6 +77,14 @@ fact_lost_endpoints() {
     own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer lost-endpoints
 }
 
+# fact_store_keys: print the keys at the top of the tree that Docker uses too, and the first ones of etcd's third version, as
+# this node's own member has them, without a quorum too.
+fact_store_keys() {
+    [ -f /etc/etcd/etcd.env ] || return 0
+    own_keys ls / | fact_encoded answer store-keys
+    own_member get '' --prefix --keys-only --limit=1000 --consistency=s | fact_encoded answer store-keys-v3
+}
+
 # fact_store_networks: print the names of the networks that this node's own member has, without a quorum too.
 fact_store_networks() {
     [ -f /etc/etcd/etcd.env ] || return 0

@@ -1,7 +1,7 @@
 """The ports: each refuses clients without the right certificate, and none accepts plain text.
 
-Tunnels end on the node, so that every connection comes from the node's own address. A member's peer certificate has to
-name the address that it comes from.
+A member's peer certificate has to name the address that it comes from. So the peer port is tried from another member's
+host: a host with several addresses may come to itself from another one than that of the inventory.
 """
 
 from __future__ import annotations
@@ -32,23 +32,25 @@ _ADVICE = "fab plan; on the node: journalctl -u etcd -u docker"
 
 @dataclass(frozen=True)
 class Door:
-    """A port of a node, and the leaf of a client that it admits."""
+    """A port of a node, and the leaf of a client that it admits from the host of the node `source`."""
 
     node: Node
     port: int
     leaf: pki.Leaf
+    source: Node
 
     def is_for(self, leaf: pki.Leaf) -> bool:
-        """Return whether the port admits this leaf: a client of its authority; the peer port only its own member."""
+        """Return whether the port admits this leaf from `source`: a client of its authority; a member from its host."""
         own = self.leaf.address in (None, leaf.address)
         return leaf.client and leaf.authority == self.leaf.authority and own
 
 
-def doors(node: Node) -> tuple[Door, ...]:
+def doors(cluster: Cluster, node: Node) -> tuple[Door, ...]:
     """Return the ports of a node that admit clients with a certificate."""
-    docker = Door(node, ports.DOCKER_PORT, pki.CONTROLLER_DOCKER)
-    store = Door(node, ports.STORE_PORT, pki.CONTROLLER_STORE)
-    peer = Door(node, ports.PEER_PORT, pki.peer_leaf(node))
+    docker = Door(node, ports.DOCKER_PORT, pki.CONTROLLER_DOCKER, node)
+    store = Door(node, ports.STORE_PORT, pki.CONTROLLER_STORE, node)
+    member = next((one for one in cluster.members if one != node), node)
+    peer = Door(node, ports.PEER_PORT, pki.peer_leaf(member), member)
     return (docker, store, peer) if node.member else (docker,)
 
 
@@ -58,7 +60,7 @@ def wrong_clients_are_refused(made: Scratch) -> Outcome:
     """Every port refuses plain text, TLS 1.1, and clients whose certificate is missing or wrong in one way."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
     seen = []
-    for door in doors(made.node):
+    for door in doors(cluster, made.node):
         with wrong_clients(cluster, identity, door) as clients:
             seen.append(_tried(made, door, clients))
     return judged(made.node, seen, _ADVICE)
@@ -69,7 +71,7 @@ def wrong_clients_are_refused(made: Scratch) -> Outcome:
 def certificates_open_one_port_alone(made: Scratch) -> Outcome:
     """Every port refuses the cluster's certificates for other ports and members: a leaked one opens one port only."""
     cluster, identity = made.proof.cluster, opened(made.proof.coordinator).identity
-    seen = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(made.node)]
+    seen = [_tried(made, door, strangers(cluster, identity, door)) for door in doors(cluster, made.node)]
     return judged(made.node, seen, _ADVICE, "the cluster's certificates for other ports and members")
 
 
@@ -83,7 +85,7 @@ def nothing_on_the_plain_port(made: Scratch) -> Outcome:
 
 def _tried(made: Scratch, door: Door, clients: Iterable[Client]) -> Tried:
     identity = opened(made.proof.coordinator).identity
-    port = made.remote().tunnel(door.port)
+    port = made.remote(door.source).tunnel(door.port, door.node.address)
     at = partial(knock, port=port, address=door.node.address, authority=identity.authority_path(door.leaf.authority))
     return tried(door.port, at, Client("the right client", *identity.paths(door.leaf)), clients)
 

@@ -23,6 +23,17 @@ fact_encryption() {
     printf yes | fact_encoded answer encryption
 }
 
+# fact_swarm_contents: print the services, secrets and configs of the swarm that this node manages, a line `KIND NAME` each.
+fact_swarm_contents() {
+    is_active docker.service && command -v docker >/dev/null || return 0
+    {
+        for kind in service secret config; do
+            timeout 5 docker "$kind" ls --format "$kind {{.Name}}" 2>/dev/null &
+        done
+        wait
+    } | fact_encoded answer swarm-contents
+}
+
 # fact_swarm_tasks NETWORK…: print the containers that this node's daemon knows on the networks, a line `NAME HOST` each.
 fact_swarm_tasks() {
     for network; do

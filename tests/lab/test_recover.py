@@ -73,11 +73,12 @@ def in_use(lab: Lab, fab: Fab, *nodes: str) -> Path:
 
 
 def lost_pings(lab: Lab) -> int:
-    """End the pings; return how many were lost."""
-    told = run(lab, "node1", "docker exec web sh -c 'kill -INT $(pidof ping); sleep 0.3; cat /tmp/pings'")
-    sent, came = map(int, re.findall(r"(\d+) packets (?:transmitted|received)", told))
-    assert sent > 20
-    return sent - came
+    """End the pings; return how many were lost before the last one that came back."""
+    end = "kill -INT $(pidof ping); while pidof ping >/dev/null; do sleep 0.1; done"
+    told = run(lab, "node1", f"docker exec web sh -c '{end}; cat /tmp/pings'")
+    came = [int(number) for number in re.findall(r"\bseq=(\d+)", told)]
+    assert len(came) > 20
+    return came[-1] + 1 - len(set(came))
 
 
 def as_written(lab: Lab, fab: Fab, path: Path, page: str, *, upto: str = "") -> list[dict[str, Any]]:

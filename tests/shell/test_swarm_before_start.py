@@ -74,6 +74,7 @@ def test_295_a_host_leaves_before_the_start_when_a_manager_answers_that_it_was_r
     """Another manager does not answer; what the host had is kept, and its containers' record is held."""
     with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, called):
         joined("127.0.0.1:1", address)
+        (mend.folder / "asking.killed").mkdir()
         assert not stays(mend)
     assert called == ["/docker.swarmkit.v1.Raft/ResolveAddress"]
     kept = mend.folder / "state" / "former-swarms" / MINE

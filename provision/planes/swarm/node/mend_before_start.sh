@@ -33,6 +33,7 @@ end_leaving() {
 # was removed.
 is_told_removed() {
     others=$(tr '}' '\n' <"$root/swarm/state.json" | grep -v "\"$mine\"" | sed -n 's/.*"addr": *"\([^"]*\)".*/\1/p')
+    rm -rf "$run"/asking.* # of a start that was killed
     [ "$others" ] && mkdir -p "$run" && asking=$(mktemp -d "$run/asking.XXXXXX") || return
     trap 'rm -rf "$asking"' EXIT
     trap 'exit 1' HUP INT TERM

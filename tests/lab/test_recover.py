@@ -135,7 +135,7 @@ def test_270_271_272_one_of_two_hosts_is_lost_and_replaced(bare_lab: Lab, fab: F
 
 
 @pytest.mark.whole
-def test_345_a_successor_whose_first_run_was_killed_was_not_given_up(bare_lab: Lab, fab: Fab) -> None:
+def test_341_a_successor_whose_first_run_was_killed_was_not_given_up(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     path = in_use(lab, fab, "node1", "node2")
     labs.power_cut(lab.name, "node2")

@@ -242,7 +242,7 @@ def test_324_power_fails_half_way(used: tuple[Lab, Path], fab: Fab) -> None:
 
 
 @pytest.mark.whole
-def test_342_killed_while_the_manager_gets_its_address(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
+def test_338_killed_while_the_manager_gets_its_address(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
     """Then Docker takes a snapshot after each entry of its log, and its user wants one after 5000."""
     lab = make_lab(4, release="trixie")
     before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3", "node4")

@@ -129,7 +129,7 @@ def settled(lab: Lab, fab: Fab, path: Path) -> None:
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
 
 
-def test_285_289_291_344_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
+def test_285_289_291_340_one_of_two_managers_is_lost_and_replaced(bare_lab: Lab, fab: Fab) -> None:
     """Containers of the host that is left miss each other for a moment; all find each other by name afterwards."""
     lab = bare_lab
     path = in_use(lab, fab, ["node1", "node2"])
@@ -217,7 +217,7 @@ def test_292_a_recovery_that_was_killed_goes_on(bare_lab: Lab, fab: Fab, kill: t
 
 
 @pytest.mark.whole
-def test_340_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(bare_lab: Lab, fab: Fab) -> None:
+def test_336_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(bare_lab: Lab, fab: Fab) -> None:
     """What containers should have is recorded anew, as they are on their networks still."""
     lab = bare_lab
     path = in_use(lab, fab, ["node1", "node2"])

@@ -114,7 +114,7 @@ forget_swarm() {{ rm -r "$root/swarm"; }}
 
 
 @pytest.mark.parametrize("docker", ["rm -r $root/swarm", "false"], ids=["docker leaves", "docker is silent"])
-def test_341_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str) -> None:
+def test_337_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str) -> None:
     """Also if a run is killed before the host has left, or before the copy has its name."""
     state, swarm = mend.folder / "state", mend.folder / "data" / "swarm"
     script = functions("recover") + LEAVES.format(state=state, docker=docker)
@@ -130,7 +130,7 @@ def test_341_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
     assert there == {"x": "1", "x.1": "2", "x.2": "3"}
 
 
-def test_340_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
+def test_336_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
     """A recovery was interrupted, and goes on days later; or another one begins."""
     state = mend.folder / "state"
     docker = 'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; esac; }'
@@ -144,7 +144,7 @@ def test_340_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_ne
 
 
 @pytest.mark.parametrize("content", ["", "attached\n"])
-def test_340_a_recovery_that_is_given_up_holds_a_record_only_where_containers_are_off_their_networks(
+def test_336_a_recovery_that_is_given_up_holds_a_record_only_where_containers_are_off_their_networks(
     mend: Program, content: str
 ) -> None:
     state = mend.folder / "state"
@@ -224,7 +224,7 @@ def test_288_containers_come_back_one_by_one_with_aliases_and_addresses(mend: Pr
     assert (state / "said").read_text().splitlines() == said
 
 
-def test_340_a_container_that_its_user_has_stopped_since_is_connected_and_not_started(mend: Program) -> None:
+def test_336_a_container_that_its_user_has_stopped_since_is_connected_and_not_started(mend: Program) -> None:
     state, docker = mend.folder / "state", mend.folder / "docker-root"
     lines = [f"root\t{docker}"]
     for name, stopped in (("aa", "false"), ("stopped", "true")):
@@ -242,7 +242,7 @@ def test_340_a_container_that_its_user_has_stopped_since_is_connected_and_not_st
 
 
 @pytest.mark.parametrize("late", [2, 9])
-def test_288_344_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attempts(mend: Program, late: int) -> None:
+def test_288_340_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attempts(mend: Program, late: int) -> None:
     state = mend.folder / "state"
     lines = ["container\taa\taa\tbusybox\tyes\talways", "attachment\taa\tdemo\tn\t10.99.0.5\tyes"]
     (state / "containers").write_text("\n".join(lines) + "\n")

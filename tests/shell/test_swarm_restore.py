@@ -146,7 +146,7 @@ def test_319_what_is_in_place_is_not_put_there_again(shell: tuple[str, ...], roo
     assert (root / "swarm" / "docker-state.json").exists()
 
 
-def test_346_a_node_that_is_in_another_swarm_by_now_is_not_forced(shell: tuple[str, ...], root: Path) -> None:
+def test_342_a_node_that_is_in_another_swarm_by_now_is_not_forced(shell: tuple[str, ...], root: Path) -> None:
     """Its user has let it join one since the run that was killed. No node of that swarm is struck off."""
     (root.parent / "state" / "restore").write_text("12ab placed\n")
     (root.parent / "led").touch()

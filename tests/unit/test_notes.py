@@ -57,7 +57,7 @@ def printing(stderr: str, node: Node) -> Any:
     return SimpleNamespace(node=node, run=lambda *_, **__: SimpleNamespace(code=0, stdout="recorded\n", stderr=stderr))
 
 
-def test_344_what_nodes_and_the_cluster_tell_is_noted_for_the_report(tmp_path: Path) -> None:
+def test_340_what_nodes_and_the_cluster_tell_is_noted_for_the_report(tmp_path: Path) -> None:
     situation = bare_situation(sample(tmp_path))
 
     def each(work: Callable[[Any], None], nodes: tuple[Node, ...]) -> None:
@@ -73,7 +73,7 @@ def test_344_what_nodes_and_the_cluster_tell_is_noted_for_the_report(tmp_path: P
     assert progress.notes == [*expected, Problem("removed for good", CLUSTER)]
 
 
-def test_344_nodes_that_were_struck_off_a_swarm_are_named() -> None:
+def test_340_nodes_that_were_struck_off_a_swarm_are_named() -> None:
     """Also those that the inventory does not have."""
     entries = tuple(view.entry(listed(node)) for node in NODES[1:])
     (problem,) = struck_off(entries)

@@ -105,7 +105,7 @@ def test_281_the_member_that_has_seen_most_is_kept_unless_another_is_named(tmp_p
     assert [outlook.chosen(found, keep) for keep in ("", "node1", "node3")] == [FIVE[1], FIVE[0], None]
 
 
-def test_343_members_that_do_not_list_each_other_are_no_majority_and_a_person_chooses_one(tmp_path: Path) -> None:
+def test_339_members_that_do_not_list_each_other_are_no_majority_and_a_person_chooses_one(tmp_path: Path) -> None:
     """node3 was removed while it was away, node4 has its place; now node1 and node2 are lost."""
     found = looked_at(tmp_path, "1234", "34")
     lists = ("123", "124")
@@ -317,7 +317,7 @@ def with_lists(situation: Situation, **lists: str) -> Situation:
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["a new host", "a host that was given up"])
-def test_345_a_member_that_joins_has_the_list_before_its_etcd_starts(tmp_path: Path, removed: bool) -> None:
+def test_341_a_member_that_joins_has_the_list_before_its_etcd_starts(tmp_path: Path, removed: bool) -> None:
     """A host that was given up gets it when its old data is put aside, not before."""
     situation = with_lists(planned_sample(tmp_path), node1="a")
     alone = answering(members=(store_member(situation.cluster.nodes[0]),))

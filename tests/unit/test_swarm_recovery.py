@@ -87,7 +87,7 @@ def test_290_a_worker_that_was_rebooted_has_what_is_left_of_its_swarm(tmp_path: 
     assert [one.holds_data for one in PLANE.standings(managed)] == [True, True, False]
 
 
-def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_are_left(tmp_path: Path) -> None:
+def test_339_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_are_left(tmp_path: Path) -> None:
     """A worker went on without it, and that one is lost now, too."""
     begin = datetime.now(UTC)
     certificate = swarm_sample.certificate(begin, begin + timedelta(days=90), "swarm-manager", "id-node1")
@@ -103,7 +103,7 @@ def test_343_a_manager_that_was_given_up_does_not_stand_before_the_workers_that_
     assert (outlook.chosen(found, ""), outlook.chosen(found, "node1")) == (THIRD, FIRST)
 
 
-def test_345_a_node_that_joins_has_the_list_of_recoveries_before(tmp_path: Path) -> None:
+def test_341_a_node_that_joins_has_the_list_of_recoveries_before(tmp_path: Path) -> None:
     there = put(at_work(tmp_path), "node1", paths={layout.RECOVERIES: SHOWN})
     there = put(without(there, "node3"), "node3", docker={view.INFO: own(THIRD, "inactive")})
     mine = [f"{one.where}: {one.action} {one.resource}" for one in make_plan(PLANE, there)]

@@ -245,7 +245,7 @@ def test_319_what_another_restore_has_left_is_a_former_swarm(tmp_path: Path) -> 
     assert planned(there, saved()) == [*LEAVES, CREATE, *JOINS]
 
 
-def test_342_a_restore_that_was_killed_gives_the_log_the_settings_of_its_user() -> None:
+def test_338_a_restore_that_was_killed_gives_the_log_the_settings_of_its_user() -> None:
     """While a manager gets its address, a snapshot is taken after each entry."""
     of_user = {INTERVAL: 5000, "LogEntriesForSlowFollowers": 100}
     about = json.dumps({"port": 4789, "raft": {**of_user, "ElectionTick": 10}}).encode()

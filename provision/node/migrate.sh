@@ -59,17 +59,27 @@ connect_again() {
     done
 }
 
-# start_again CONTAINER…: start containers, all at once. An attempt may fail while the networks come to this node. A container
-# that cannot start is no error here: the proof names it.
+# start_again CONTAINER…: start containers, all at once. A container that cannot start is no error here: the proof names it.
 start_again() {
     for container; do
-        for pause in 0.3 1 1 2 3 5 5; do
-            ! timeout 60 docker start "$container" >/dev/null 2>&1 || break
-            docker inspect "$container" >/dev/null 2>&1 || ! is_gone "$container" || break
-            sleep "$pause"
-        done &
+        start_one "$container" &
     done
     wait
+}
+
+# start_one CONTAINER: start a container. An attempt may fail while the networks come to this node. Docker 26 and later connects
+# the networks of a container in an order that it draws, and fails if a shared one that the container was made with is not the
+# first and no container here is on it yet: then it draws again.
+start_one() {
+    for pause in 0.3 1 1 2 3 5 5; do
+        drawn=0
+        while [ "$((drawn += 1))" -le 30 ]; do
+            ! error=$(timeout 60 docker start "$1" 2>&1 >/dev/null) || return 0
+            case $error in *'matching network mode'*) ;; *) break ;; esac
+        done
+        docker inspect "$1" >/dev/null 2>&1 || ! is_gone "$1" || return 0
+        sleep "$pause"
+    done
 }
 
 # show_again CONTAINER…: print when this node's containers began to stop, and each container as it is now: whether it runs,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from mend_program import ID, NETWORK, OWN, SECOND, Program, endpoint
 from node_shell import SHELLS
+
+from provision.planes.etcd.phases.strangers import freeing
+from provision.planes.etcd.strangers import Endpoint
 
 
 @pytest.fixture(params=SHELLS)
@@ -64,6 +68,18 @@ def test_an_endpoint_is_freed_where_there_is_no_container_at_all(mend: Program) 
     (mend.folder / "docker.joined").touch()
     docker = 'docker() { case $1 in ps) ;; inspect | container) return 1 ;; *) echo "$*" ;; esac; }'
     assert mend.run(f"{docker}\nstore() {{ :; }}\nfree {NETWORK} web {ID} || :") == [DISCONNECTED, FREED]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_that_frees_a_lost_hosts_endpoint_is_whole(shell: tuple[str, ...], tmp_path: Path) -> None:
+    """It ends without an error where Docker does not answer, as it does here."""
+    (tmp_path / "docker.joined").touch()
+    script = freeing(Endpoint("198.51.100.12", "web", NETWORK, ID)).replace("/var/run/docker.sock", "/nonexistent")
+    told = subprocess.run(
+        [*shell, "-c", script], env={"OVERLAY_RUN": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 0, told.stderr
+    assert "not set" not in told.stderr
 
 
 def test_before_dockerd_is_on_the_store_nothing_is_freed(mend: Program) -> None:

@@ -127,3 +127,32 @@ def test_245_a_container_that_docker_does_not_list_any_more_is_gone(shell: Shell
 
 def test_248_the_clock_is_read_in_whole_seconds_which_every_date_prints() -> None:
     assert "%N" not in MIGRATE
+
+
+def test_a_container_is_started_again_at_once_where_docker_drew_another_order_of_its_networks(
+    shell: Shell,
+) -> None:
+    why = "could not find a network matching network mode mine: network mine not found"
+    said = shell.run(f"""
+        {MIGRATE}
+        sleep() {{ echo "slept $1"; }}
+        timeout() {{ shift; "$@"; }}
+        docker() {{
+            echo x >>tries
+            [ "$(wc -l <tries)" -gt 20 ] || {{ echo "{why}" >&2; return 1; }}
+        }}
+        start_again 1d
+        wc -l <tries
+    """)
+    assert said.split() == ["21"]
+
+
+def test_a_container_that_cannot_start_for_another_reason_is_given_some_time(shell: Shell) -> None:
+    said = shell.run(f"""
+        {MIGRATE}
+        sleep() {{ echo "slept $1"; }}
+        timeout() {{ shift; "$@"; }}
+        docker() {{ [ "$1" = inspect ] || {{ echo "no such file" >&2; return 1; }}; }}
+        start_again 1d
+    """)
+    assert said.splitlines() == [f"slept {pause}" for pause in ("0.3", "1", "1", "2", "3", "5", "5")]

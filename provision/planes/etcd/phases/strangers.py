@@ -13,6 +13,7 @@ from provision.core.resource import call
 from provision.core.situation import Situation
 from provision.errors import Problem, StepFailed
 from provision.inventory.model import Node
+from provision.node import library
 from provision.planes.etcd import paths, strangers
 from provision.planes.etcd.coordinator import OF_NETWORKS, EtcdCoordinator, opened
 from provision.planes.etcd.node import functions
@@ -57,20 +58,28 @@ def order(nodes: Sequence[Node], situation: Situation, endpoint: Endpoint) -> Se
     return sorted(nodes, key=has_name)
 
 
-def free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoint) -> None:
-    """Let one node after another compare the ID and free the endpoint. StepFailed if it is still there afterwards."""
-    script = "\n".join(
+def freeing(endpoint: Endpoint) -> str:
+    """Return the script that lets a node compare the ID and free the endpoint."""
+    return "\n".join(
         (
             functions("mend"),
+            library(),
             functions("store"),
             functions("mend_endpoints"),
             call("free", endpoint.network, endpoint.name, endpoint.identity),
         )
     )
+
+
+def free(coordinator: EtcdCoordinator, nodes: Sequence[Node], endpoint: Endpoint) -> None:
+    """Let one node after another free the endpoint. StepFailed if it is still there afterwards."""
     key = f"{OF_NETWORKS}/{endpoint.network}/{endpoint.identity}"
+    told = []
     for node in nodes:
         if coordinator.store().get(key) is None:
             return
-        coordinator.remotes[node.name].run(script, changes=True, what=f"freeing the endpoint of {endpoint.name}")
+        what = f"freeing the endpoint of {endpoint.name}"
+        result = coordinator.remotes[node.name].run(freeing(endpoint), changes=True, what=what)
+        told += [f"; {node.name}: {result.stderr.strip()[-400:]}"] if result.code else []
     if coordinator.store().get(key) is not None:
-        raise StepFailed(Problem(f"the endpoint of {endpoint.name} is still in the store", CLUSTER))
+        raise StepFailed(Problem(f"the endpoint of {endpoint.name} is still in the store{''.join(told)}", CLUSTER))

@@ -21,6 +21,8 @@ from provision.waiting import attempts
 
 #: Seconds in which every name is found: gossip that was cut comes back after up to 62.
 SECONDS = 70.0
+#: Seconds in which every container runs: `overlay-mend` starts those whose network came late, every two seconds.
+START_SECONDS = 30.0
 ABOUT = "Each container runs with its ID and its address, and is found by its name and aliases from another node."
 
 
@@ -75,9 +77,12 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str, w
     """Look at every container, look for each name from another node, and say how long each was away."""
     seen: dict[str, Seen] = {}
     stopped: dict[str, float] = {}
-    for answer in remotes.each(lambda remote: _looked(remote, migration)).values():
-        stopped.update(answer[0])
-        seen.update(answer[1])
+    for _ in attempts(START_SECONDS, 1.0):
+        for answer in remotes.each(lambda remote: _looked(remote, migration)).values():
+            stopped.update(answer[0])
+            seen.update(answer[1])
+        if all(seen[one.identity].runs for one in migration.staying if one.identity in seen):
+            break
     heard = _heard(cluster, migration, seen, remotes, run)
     outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard, words) for one in migration.staying)
     rows = tuple(_row(one, seen.get(one.identity), stopped) for one in migration.staying)

@@ -265,8 +265,8 @@ def test_338_killed_while_the_manager_gets_its_address(make_lab: MakeLab, fab: F
 
 @pytest.mark.whole
 def test_325_every_backup_under_load_is_restored(make_lab: MakeLab, fab: Fab, tmp_path: Path) -> None:
-    lab = make_lab(3, release="trixie")
-    before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3")
+    lab = make_lab(4, release="trixie")
+    before, after = with_nodes(lab, "node1", "node2"), with_nodes(lab, "node3", "node4")
     in_use(lab, fab, before)
     there, files = networks(lab, "node1"), [tmp_path / f"{number}.tar.gz" for number in range(TIMES)]
     with load(lab):
@@ -277,4 +277,5 @@ def test_325_every_backup_under_load_is_restored(make_lab: MakeLab, fab: Fab, tm
     for file in files:
         restored(lab, fab, after, file)
         assert networks(lab, "node3") == there
-        run(lab, "node3", LOSE)
+        for node in ("node3", "node4"):
+            run(lab, node, LOSE)

@@ -15,6 +15,7 @@ from provision.core.recovery import Recovery
 from provision.core.resource import Difference, Resource, call
 from provision.core.situation import Situation
 from provision.docker.client import retry
+from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL, Facts
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import paths, pki, ports, recovery, strangers
@@ -190,16 +191,29 @@ class FirstNetwork(OfRecovery):
         note = f"through Docker on {names}: the first one after a loss may fail"
         return (Change(CLUSTER, self.name, "network that is removed again", "create", note=note),) if names else ()
 
-    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
-        """Make and remove it, through one dockerd after another."""
+    def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> tuple[Problem, ...]:
+        """Make and remove it, through one dockerd after another. Return which host cannot until it joins anew."""
         nodes = _on_the_store(situation)
         coordinator.remotes.each(joined, nodes)
+        later: list[Problem] = []
         for node in nodes:
-            subnet = _spare(coordinator, nodes)
-            name = f"probe-{coordinator.remotes.run}-{node.name}"
-            attempt = partial(_made_and_removed, coordinator.docker(node), name, subnet, coordinator.remotes.run)
-            with coordinator.cleaning_up_after(subnet):
-                retry(attempt, "Docker makes a network", node.name)
+            try:
+                _tried(coordinator, nodes, node)
+            except StepFailed as error:
+                if node not in self.decided.others:
+                    raise
+                # Its dockerd may know no other member than its own, which was stopped.
+                later += [replace(one, advice="fab provision --yes lets the host join anew") for one in error.problems]
+        return tuple(later)
+
+
+def _tried(coordinator: Coordinator, nodes: tuple[Node, ...], node: Node) -> None:
+    """Let one node's dockerd make and remove a network. StepFailed."""
+    subnet = _spare(coordinator, nodes)
+    name = f"probe-{coordinator.remotes.run}-{node.name}"
+    attempt = partial(_made_and_removed, coordinator.docker(node), name, subnet, coordinator.remotes.run)
+    with coordinator.cleaning_up_after(subnet):
+        retry(attempt, "Docker makes a network", node.name)
 
 
 def _on_the_store(situation: Situation) -> tuple[Node, ...]:

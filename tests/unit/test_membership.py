@@ -16,6 +16,7 @@ from cluster_sample import (
     planned_sample,
     sees,
     store_member,
+    with_path,
     with_unit,
     without_path,
 )
@@ -112,6 +113,12 @@ def test_a_third_member_joins_the_store_that_runs(tmp_path: Path) -> None:
     assert bootstrap(situation, NODE3) == (ALL, "existing")
     assert bootstrap(situation, NODE1) == (BOTH, "new")
     assert beginning.stranded(situation) == ()
+
+
+def test_283_one_that_joins_is_announced_whomever_it_has_trusted_before(tmp_path: Path) -> None:
+    situation = changed(grown(tmp_path), "node3", with_path(paths.CLIENT_AUTHORITY, text="another cluster's"))
+    assert membership.joining(situation) == (NODE3,)
+    assert membership.stays_at_work(situation)
 
 
 def test_who_joins_names_who_joined_before_it_and_nobody_after(tmp_path: Path) -> None:

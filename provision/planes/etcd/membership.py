@@ -86,12 +86,15 @@ def replaced(situation: Situation) -> tuple[Node, ...]:
 def stays_at_work(situation: Situation) -> bool:
     """Say whether a store was found at work and can stay so while its members are changed one by one.
 
-    Not where one trusts no valid authority of ours: those already changed and those not yet would refuse each other.
+    Not where one trusts no valid authority of ours: those already changed and those not yet would refuse each other. One
+    that joins gets ours before it starts.
     """
+    newcomers = joining(situation)
     trusts = {paths.PEER_AUTHORITY: Authority.PEER, paths.CLIENT_AUTHORITY: Authority.CLIENT}
     return is_running(situation) and all(
         local(situation).identity.recognises(authority, (there.text or "").encode(), valid=True)
         for node in situation.cluster.members
+        if node not in newcomers
         for path, authority in trusts.items()
         if (there := situation.of(node).paths.get(path))
     )

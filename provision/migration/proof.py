@@ -81,7 +81,7 @@ def proven(cluster: Cluster, migration: Migration, remotes: Remotes, run: str, w
         for answer in remotes.each(lambda remote: _looked(remote, migration)).values():
             stopped.update(answer[0])
             seen.update(answer[1])
-        if all(seen[one.identity].runs for one in migration.staying if one.identity in seen):
+        if all(seen[one.identity].runs for one in migration.staying if one.runs and one.identity in seen):
             break
     heard = _heard(cluster, migration, seen, remotes, run)
     outcomes = tuple(outcome(one, seen.get(one.identity), stopped, heard, words) for one in migration.staying)

@@ -150,6 +150,25 @@ def test_328_a_host_stays_when_its_data_cannot_be_kept(mend: Program, authority:
     assert not (mend.folder / "state" / "former-swarms" / MINE).exists()
 
 
+def test_328_a_host_stays_when_it_cannot_read_the_answer(mend: Program, joined: Joined) -> None:
+    joined("127.0.0.1:1")
+    assert mend.run("awk() { return 127; }\nleave_before_start || :") == []
+    assert (mend.folder / "data" / "swarm" / "docker-state.json").exists()
+
+
+def test_328_a_question_ends_where_nothing_can_be_written(mend: Program) -> None:
+    asked = f"patience=1 asking={mend.folder} certificates=/nonexistent; ask 127.0.0.1:1 /nonexistent/answer"
+    assert mend.run(f"sleep() {{ :; }}\n{asked} 2>/dev/null; echo ended") == ["ended"]
+
+
+def test_328_what_was_left_and_has_no_copy_stays(mend: Program, authority: Authority) -> None:
+    left = mend.folder / "data" / "swarm.left"
+    authority.issue(left / "certificates", MINE, MANAGER, 90)
+    (mend.folder / "state" / "former-swarms" / f"{MINE}.leaving.new").mkdir(parents=True)
+    assert mend.run("leave_before_start || :") == []
+    assert (left / "certificates" / "swarm-node.key").exists()
+
+
 def test_328_a_host_that_loses_its_power_while_it_leaves_has_left_at_the_next_start(
     mend: Program, authority: Authority, joined: Joined
 ) -> None:

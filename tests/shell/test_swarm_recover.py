@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -120,9 +121,11 @@ def test_337_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
     script = functions("recover") + LEAVES.format(state=state, docker=docker)
     kept = f"{state}/former-swarms/x"
     for life in ("1", "2", "3"):
-        swarm.mkdir(exist_ok=True)
-        (swarm / "docker-state.json").write_text(life)
-        mend.run(f'{script}\nkeep_swarm "$(docker_root)" {kept}.leaving')
+        (swarm / "raft").mkdir(parents=True, exist_ok=True)
+        for seen in ("earlier", life):  # one leave was interrupted, and Docker went on
+            (swarm / "docker-state.json").write_text(seen)
+            mend.run(f'{script}\nkeep_swarm "$(docker_root)" {kept}.leaving')
+        (swarm / "raft").rmdir()
         (swarm / "docker-state.json").write_text("half removed")
         for _ in range(2):
             assert mend.run(f"{script}\nleave_former_swarm {kept}") == []
@@ -235,10 +238,20 @@ def test_336_a_container_that_its_user_has_stopped_since_is_connected_and_not_st
         (docker / "containers" / name / "config.v2.json").write_text(config % stopped)
     (state / "containers").write_text("\n".join(lines) + "\n")
     (state / "containers.held").write_text("attached\n")
+    (state / "containers.networks").write_text("[]\n")
+    (mend.folder / "docker.pid").touch()
+    os.utime(mend.folder / "docker.pid", (0, 0))
     # While it is at work, a power cut leaves the record as it is.
     at_work = "put_on() { [ ! -s $containers_record.held ] || echo not begun; echo $1 >>$state/said; }"
     assert mend.run(f"{reattaching(state)}\n{at_work}\nreattach let") == []
     assert (state / "said").read_text().splitlines() == ["aa", "stopped", "keeper1", "start aa"]
+    # A dockerd that was started since then may have lost both.
+    (state / "containers.held").touch()
+    (state / "containers.networks").write_text("[]\n")
+    (mend.folder / "docker.pid").touch()
+    os.utime(state / "containers.networks", (0, 0))
+    mend.run(f"{reattaching(state)}\n{at_work}\nreattach let")
+    assert (state / "said").read_text().splitlines()[-1] == "start aa stopped"
 
 
 @pytest.mark.parametrize("late", [2, 9])
@@ -256,7 +269,10 @@ def test_288_340_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attem
         echo 'Error response from daemon: network demo not found'; return 1
     }}"""
     lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
-    told = "note: container aa is not on the network demo any more: there is none of this name"
+    told = (
+        "note: container aa is not on the network demo any more: there is none of this name; "
+        "make one, then docker network connect demo and the container"
+    )
     assert lost == ([told] if late == 9 else [])
     assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)
 

@@ -16,7 +16,6 @@ from cluster_sample import (
     planned_sample,
     sees,
     store_member,
-    with_path,
     with_unit,
     without_path,
 )
@@ -116,7 +115,10 @@ def test_a_third_member_joins_the_store_that_runs(tmp_path: Path) -> None:
 
 
 def test_283_one_that_joins_is_announced_whomever_it_has_trusted_before(tmp_path: Path) -> None:
-    situation = changed(grown(tmp_path), "node3", with_path(paths.CLIENT_AUTHORITY, text="another cluster's"))
+    strange = PathFact("regular file", 0o644, "root:root", text="another cluster's")
+    situation = changed(
+        grown(tmp_path), "node3", lambda facts: replace(facts, paths={**facts.paths, paths.CLIENT_AUTHORITY: strange})
+    )
     assert membership.joining(situation) == (NODE3,)
     assert membership.stays_at_work(situation)
 

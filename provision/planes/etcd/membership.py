@@ -86,8 +86,8 @@ def replaced(situation: Situation) -> tuple[Node, ...]:
 def stays_at_work(situation: Situation) -> bool:
     """Say whether a store was found at work and can stay so while its members are changed one by one.
 
-    Not where one trusts no valid authority of ours: those already changed and those not yet would refuse each other. One
-    that joins gets ours before it starts.
+    Not where one trusts no valid authority of ours: those already changed and those not yet would refuse each other.
+    One that joins gets ours before it starts.
     """
     newcomers = joining(situation)
     trusts = {paths.PEER_AUTHORITY: Authority.PEER, paths.CLIENT_AUTHORITY: Authority.CLIENT}

@@ -69,7 +69,7 @@ class Restoring(EtcdPlane):
         return tuple(
             Standing(one.node)
             if self._saved.restore in _mark(situation.of(one.node))
-            else replace(one, contents=_of_users(situation.of(one.node)))
+            else replace(one, contents=_of_users(situation.of(one.node), listed=one.has_quorum))
             for one in super().standings(situation)
         )
 
@@ -104,8 +104,10 @@ def _is_former(facts: Facts, saved: Saved) -> bool:
     return paths.ETCD_BOOTSTRAP in facts.paths or bool(facts.unit(layout.DOCKER_UNIT).inputs)
 
 
-def _of_users(facts: Facts) -> tuple[str, ...]:
-    """Return users' keys in a node's own member, in words."""
+def _of_users(facts: Facts, *, listed: bool) -> tuple[str, ...]:
+    """Return users' keys in a node's own member, in words. `listed`: its store is at work, and lists them."""
+    if listed and not (facts.answers.get("store-keys") and facts.answers.get("store-keys-v3")):
+        return ("keys that it does not list",)
     v2, v3 = (json.loads(facts.answers.get(name) or "{}") for name in ("store-keys", "store-keys-v3"))
     at_top = [one["key"] for one in (v2.get("node") or {}).get("nodes") or ()]
     others = [b64decode(one["key"]).decode(errors="replace") for one in v3.get("kvs") or ()]

@@ -103,7 +103,9 @@ def _contents(situation: Situation, node: Node) -> tuple[str, ...]:
         "nodes": others,
         **{f"{kind}s": [words[1] for words in named if words[0] == kind] for kind in ("service", "secret", "config")},
     }
-    return tuple(f"{kind} {', '.join(sorted(names))}" for kind, names in kinds.items() if names)
+    found = tuple(f"{kind} {', '.join(sorted(names))}" for kind, names in kinds.items() if names)
+    unseen = [f"{words[1]}s that Docker does not list" for words in named if words[0] == "unseen"]
+    return (*found, *unseen) if view.NODES in facts.docker else found
 
 
 def _phases(saved: Saved, manager: SavedManager) -> Iterator[Phase]:

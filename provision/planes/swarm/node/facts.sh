@@ -23,12 +23,13 @@ fact_encryption() {
     printf yes | fact_encoded answer encryption
 }
 
-# fact_swarm_contents: print the services, secrets and configs of the swarm that this node manages, a line `KIND NAME` each.
+# fact_swarm_contents: print the services, secrets and configs of the swarm that this node manages, a line `KIND NAME` each,
+# and `unseen KIND` for those that Docker does not list.
 fact_swarm_contents() {
     is_active docker.service && command -v docker >/dev/null || return 0
     {
         for kind in service secret config; do
-            timeout 5 docker "$kind" ls --format "$kind {{.Name}}" 2>/dev/null &
+            timeout 10 docker "$kind" ls --format "$kind {{.Name}}" 2>/dev/null || echo "unseen $kind" &
         done
         wait
     } | fact_encoded answer swarm-contents

@@ -16,7 +16,8 @@ hold_containers() {
     [ "$inspected" ] || [ ! -s "$networks_record" ] || inspected=$(cat "$networks_record")
     (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return
     sync "$networks_record.new" 2>/dev/null || sync
-    mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held" || return
+    mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held.new" || return
+    mv -f "$containers_record.held.new" "$containers_record.held" || return
     sync "${containers_record%/*}" 2>/dev/null || sync
 }
 
@@ -40,20 +41,31 @@ free_name() {
     printf '%s\n' "$name"
 }
 
-# keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER, unless such a copy is there.
+# keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER. A copy that is there is of a leave which did
+# not come to its end: it is replaced, unless less is left to be copied by now.
 keep_swarm() {
-    [ ! -d "$2" ] || return 0
-    (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync && mv "$2.new" "$2"
+    [ -e "$1/swarm/docker-state.json" ] || [ ! -d "$2" ] || return 0
+    (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync || {
+        rm -rf "$2.new"
+        return 1
+    }
+    for part in raft certificates; do
+        if [ -d "$2/$part" ] && [ ! -d "$2.new/$part" ]; then
+            rm -rf "$2.new"
+            return 0
+        fi
+    done
+    rm -rf "$2" && mv "$2.new" "$2" && { sync "${2%/*}" 2>/dev/null || sync; }
 }
 
 # leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied first; see name_copies. Fails
 # if Docker does not let it, and is not asked again by this function.
 leave_swarm() {
-    hold_containers && begin_detaching || return
-    root=$(docker_root)
+    hold_containers && root=$(docker_root) || return
     if [ -e "$root/swarm/docker-state.json" ]; then
-        keep_swarm "$root" "$1.leaving" && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
+        keep_swarm "$root" "$1.leaving" && begin_detaching && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
     fi
+    begin_detaching || return
     name_copies "${1%/*}"
 }
 

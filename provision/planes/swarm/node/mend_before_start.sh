@@ -12,21 +12,37 @@ patience=4 # seconds for all answers
 
 # leave_before_start: leave the swarm that this host was removed from: keep what its dockerd has of it, and take it away.
 leave_before_start() {
-    root=$(docker_root) && end_leaving || return
-    [ -r "$root/swarm/state.json" ] && command -v openssl >/dev/null || return 0
+    root=$(docker_root) || return
+    end_leaving
+    [ -r "$root/swarm/state.json" ] || return 0
+    if ! command -v openssl >/dev/null; then
+        say "not asked: whether this host was removed from its swarm, for there is no openssl here"
+        return 0
+    fi
     certificates=$root/swarm/certificates
     subject=$(openssl x509 -in "$certificates/swarm-node.crt" -noout -subject -nameopt multiline 2>/dev/null)
     case $subject in *swarm-manager*) ;; *) return 0 ;; esac
     mine=$(printf '%s\n' "$subject" | sed -n 's/^ *commonName *= *\([a-z0-9]*\)$/\1/p')
     [ "$mine" ] && is_told_removed || return 0
-    hold_containers && begin_detaching && keep_swarm "$root" "$former_swarms/$mine.leaving" || return
-    mv "$root/swarm" "$root/swarm.left" && end_leaving
+    hold_containers && keep_swarm "$root" "$former_swarms/$mine.leaving" && begin_detaching || return
+    [ ! -e "$root/swarm.left" ] && mv "$root/swarm" "$root/swarm.left" && end_leaving
 }
 
 # end_leaving: name the copy of a swarm that this host has left, and remove the rest; also after a power cut in between.
 end_leaving() {
     [ -e "$root/swarm.left" ] || return 0
-    name_copies "$former_swarms" && rm -rf "$root/swarm.left" && tell_left
+    name_copies "$former_swarms" && is_kept "$root/swarm.left" && rm -rf "$root/swarm.left" && tell_left
+}
+
+# is_kept FOLDER: succeed if there is a whole copy of this swarm, or if its removal had begun.
+is_kept() {
+    certificate=certificates/swarm-node.crt
+    [ -e "$1/$certificate" ] || return 0
+    for copy in "$former_swarms"/*; do
+        case $copy in *.new | *.leaving) continue ;; esac
+        ! cmp -s "$copy/$certificate" "$1/$certificate" || return 0
+    done
+    return 1
 }
 
 # is_told_removed: ask all other managers that this host remembers, at once. Succeed if one of them answers that this host
@@ -46,6 +62,7 @@ is_told_removed() {
     done
     wait
     removed=$(compressed "Permission denied: node $mine was removed from swarm") # other words may come before it
+    [ "${#removed}" -ge 350 ] || return # 72 characters of five bits and more: nothing would be found in every answer
     for address in $others; do
         case $(in_hexadecimal "$asking/answer-$address" | in_bits) in *"$removed"*) return 0 ;; esac
     done
@@ -54,7 +71,8 @@ is_told_removed() {
 
 # ask ADDRESS FILE: send the call to a manager, and write its answer to the file, until it is there or time is up.
 ask() {
-    { cat "$asking/call" && until is_answered "$2"; do sleep 0.1; done; } | {
+    turns=0
+    { cat "$asking/call" && until is_answered "$2" || [ "$((turns += 1))" -gt "$((patience * 10))" ]; do sleep 0.1; done; } | {
         timeout "$patience" openssl s_client -quiet -no_ign_eof -connect "$1" -alpn h2 \
             -cert "$certificates/swarm-node.crt" -key "$asking/key" -CAfile "$certificates/swarm-root-ca.crt" \
             -verify_return_error -verify_hostname swarm-manager >"$2" 2>/dev/null

@@ -6,6 +6,7 @@ unit=$(printf '\037')               # between fields that may be empty
 
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
 leave_former_swarm() {
+    root=$(docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
     hold_containers || die "what containers should have cannot be recorded in $state"
     ! { leave_swarm "$1" && end_gossip; } || return 0
     [ -d "$1.leaving" ] || [ ! -e "$root/swarm/docker-state.json" ] || die "cannot keep a copy of $root/swarm in ${1%/*}"
@@ -64,9 +65,10 @@ END
 }
 
 # was_stopped FOLDER CONTAINER: succeed if a user has stopped the container since it was recorded, by Docker's files in the
-# folder.
+# folder. A dockerd that was started since then may have written that of containers which it lost.
 was_stopped() {
-    grep -qs '"HasBeenManuallyStopped":true' "$1/containers/$2/config.v2.json"
+    find "$networks_record" -newer "${OVERLAY_PIDFILE:-/run/docker.pid}" 2>/dev/null | grep -q . &&
+        grep -qs '"HasBeenManuallyStopped":true' "$1/containers/$2/config.v2.json"
 }
 
 # name_of CONTAINER: print its name, or the beginning of its ID.
@@ -102,7 +104,8 @@ put_on() {
         case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
     case $complaint in *"$network not found"*)
-        note "container $(name_of "$container") is not on the network $network any more: there is none of this name"
+        note "container $(name_of "$container") is not on the network $network any more: there is none of this name;" \
+            "make one, then docker network connect $network and the container"
         return
         ;;
     esac

@@ -45,10 +45,11 @@ free_name() {
 # not come to its end: it is replaced, unless less is left to be copied by now.
 keep_swarm() {
     [ -e "$1/swarm/docker-state.json" ] || [ ! -d "$2" ] || return 0
-    (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" && cp -a "$1/swarm" "$2.new" && sync || {
+    (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" || return
+    if ! { cp -a "$1/swarm" "$2.new" && sync; }; then
         rm -rf "$2.new"
         return 1
-    }
+    fi
     for part in raft certificates; do
         if [ -d "$2/$part" ] && [ ! -d "$2.new/$part" ]; then
             rm -rf "$2.new"

@@ -310,3 +310,22 @@ def test_282_283_two_recoveries_on_two_sides_are_named_and_one_is_kept(bare_lab:
     run(lab, "node2", "ls -d /var/lib/etcd/removed-*")
     reached(lab, "node1", "web", "of-node2")
     assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
+@pytest.mark.whole
+def test_343_a_host_that_was_only_cut_off_is_given_up_and_comes_back(bare_lab: Lab, fab: Fab) -> None:
+    """Its containers have run all the time; their names and addresses were freed meanwhile."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    labs.cut_link(lab.name, "node2")
+    recovered(lab, fab, path)
+    labs.heal_link(lab.name, "node2")
+    run(lab, "node1", "docker run -d --name new --network demo busybox sleep 999999")
+    changes = document(fab(lab, "provision", "--yes", "--json", inventory=path))["changes"]
+    assert ("node2", "restart", "unit docker.service") in [
+        (one["where"], one["action"], one["resource"]) for one in changes
+    ]
+    for name in ("of-node2", "as-node2"):
+        await_so(lab, "node1", f"docker exec web ping -c 1 -W 1 {name} >/dev/null 2>&1", 75)
+    await_so(lab, "node2", "docker exec of-node2 ping -c 1 -W 1 new >/dev/null 2>&1", 75)
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []

@@ -18,6 +18,7 @@ from provision.phases import departure
 from provision.planes.etcd import bootstrap, paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.membership import is_lost, is_running, known, listed, membership, moved, peer_url, replaced
+from provision.recovery import generations
 
 
 def address(member: Member) -> str:
@@ -130,6 +131,11 @@ def is_removed(situation: Situation, node: Node) -> bool:
     facts = situation.of(node)
     ours = paths.ETCD_BOOTSTRAP in facts.paths and bool(facts.answers.get("store-data"))
     return ours and joins_anew(situation, node)
+
+
+def is_given_up(situation: Situation, node: Node) -> bool:
+    """Say whether a node has the data of a member that was given up in a recovery."""
+    return is_removed(situation, node) and generations.lines(situation.of(node)) != generations.all_lines(situation)
 
 
 def is_put_away(situation: Situation, node: Node) -> bool:

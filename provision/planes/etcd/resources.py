@@ -5,8 +5,9 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
+from provision import layout
 from provision.core.resource import UPLOADS, Difference, Resource, Upload, call
-from provision.facts import Facts, Question
+from provision.facts import INPUTS, Facts, Question
 from provision.planes.etcd import paths
 from provision.planes.etcd.node import functions
 
@@ -54,9 +55,23 @@ class Release:
         return f"{functions('changes')}\n{put}"
 
 
+def restart_docker(apart: bool) -> tuple[str, ...]:
+    """Return what lets a dockerd restart whose containers have no places in the store, in this run or a later one.
+
+    The dockerd was on another store, or cut off while the places were freed. Only a restart makes them.
+    """
+    started = f"{INPUTS}/{layout.DOCKER_UNIT}.inputs"
+    return (f"[ ! -e {paths.DOCKER_JOINED} ] || {call('rm', '-f', started)}",) if apart else ()
+
+
 @dataclass(frozen=True)
 class RemovedData(Resource):
-    """The data of a member that was removed: etcd ends at once with it. It is moved aside, whole."""
+    """The data of a member that was removed: etcd ends at once with it. It is moved aside, whole.
+
+    `apart`: its host was given up, and its containers' places in the store are gone: see `restart_docker`.
+    """
+
+    apart: bool = False
 
     @property
     def name(self) -> str:
@@ -72,7 +87,7 @@ class RemovedData(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Move it."""
-        return f"{functions('changes')}\n{call('set_data_aside')}"
+        return "\n".join((functions("changes"), *restart_docker(self.apart), call("set_data_aside")))
 
 
 @dataclass(frozen=True)

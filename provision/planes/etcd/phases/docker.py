@@ -16,7 +16,7 @@ from provision.docker.vendor import SOCKETS, Vendor
 from provision.facts import INPUTS, Facts
 from provision.inventory.model import Node
 from provision.network.subnets import gateway_bridge
-from provision.planes.etcd import membership, paths, ports
+from provision.planes.etcd import leaving, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.joining import joined
 from provision.planes.etcd.node import DOCKER_STORE, MEND, program
@@ -111,7 +111,7 @@ class Docker(Phase):
             seconds=120,
             stops_containers=True,
             restart_costs=MOVES if _moves(situation, node) else "",
-            gone=packet_rules.gone(situation.of(node)),
+            gone=_places_gone(situation, node) or packet_rules.gone(situation.of(node)),
         )
 
     def _drop_in(self, situation: Situation, node: Node, watched: Sequence[str], *, member: bool) -> bytes:
@@ -164,6 +164,12 @@ def _beside(situation: Situation, content: bytes, path: str, unit: str, unit_pat
     text = render(f"etcd/{unit}.j2", cluster=cluster, program=path, unit=unit, inputs=inputs, inputs_folder=INPUTS)
     files = File(path, content, 0o755), File(unit_path, text)
     return (*files, Service(unit, tuple((file.path, file.fit) for file in files), waited_for=False))
+
+
+def _places_gone(situation: Situation, node: Node) -> str:
+    """Say what a dockerd has lost that is still on the store of a cluster that has given its host up."""
+    is_on_it = bool(situation.of(node).answers.get("store-in-use", "").strip())
+    return "its containers' places in the store" if is_on_it and leaving.is_given_up(situation, node) else ""
 
 
 def _vendor(situation: Situation, node: Node) -> Vendor:

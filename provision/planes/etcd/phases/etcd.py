@@ -56,7 +56,7 @@ class Etcd(Phase):
         removed = leaving.is_removed(situation, node)
         return (
             read[0],
-            *((RemovedData(),) if removed else ()),
+            *((RemovedData(leaving.is_given_up(situation, node)),) if removed else ()),
             *(generations.known(situation) if self.lists_recoveries(situation, node) else ()),
             # Its token is drawn anew in each run: no difference to be shown.
             File(

@@ -26,6 +26,8 @@ from provision.planes.etcd.membership import peer_url
 from provision.planes.etcd.node import functions
 from provision.planes.etcd.phases.pki import trusted_files
 from provision.planes.etcd.phases.strangers import free, order
+from provision.planes.etcd.resources import restart_docker
+from provision.recovery import generations
 from provision.resources import File
 from provision.templates import render
 
@@ -79,10 +81,11 @@ class ShutOut(OfRecovery):
 class MemberAside(Resource):
     """A member that has no majority, beside the one that is kept: it joins that one's store anew.
 
-    `folder`: where its data go.
+    `folder`: where its data go. `apart`: it has been a cluster of its own since an earlier recovery.
     """
 
     folder: str
+    apart: bool
 
     @property
     def name(self) -> str:
@@ -99,7 +102,8 @@ class MemberAside(Resource):
 
     def apply(self, difference: Difference) -> str:
         """Stop it, and move its data."""
-        return f"{functions('changes')}\n{functions('recover')}\n{call('put_member_aside', self.folder)}"
+        aside = call("put_member_aside", self.folder)
+        return "\n".join((functions("changes"), functions("recover"), *restart_docker(self.apart), aside))
 
 
 class Others(OfRecovery):
@@ -109,7 +113,8 @@ class Others(OfRecovery):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return that they hold nothing."""
-        aside = MemberAside(f"removed-{self.decided.identity}")
+        known = (generations.lines(situation.of(one)) for one in (node, self.decided.keep))
+        aside = MemberAside(f"removed-{self.decided.identity}", len(set(known)) > 1)
         return (aside,) if node in self.decided.others else ()
 
 

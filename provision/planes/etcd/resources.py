@@ -60,8 +60,11 @@ def restart_docker(apart: bool) -> tuple[str, ...]:
 
     The dockerd was on another store, or cut off while the places were freed. Only a restart makes them.
     """
-    started = f"{INPUTS}/{layout.DOCKER_UNIT}.inputs"
-    return (f"[ ! -e {paths.DOCKER_JOINED} ] || {call('rm', '-f', started)}",) if apart else ()
+    if not apart:
+        return ()
+    # As if dockerd had been started without our drop-in.
+    forget = call("sed", "-i", rf"\|{layout.DOCKER_DROP_IN}$|d", f"{INPUTS}/{layout.DOCKER_UNIT}.inputs")
+    return (f"[ ! -e {paths.DOCKER_JOINED} ] || {forget}",)
 
 
 @dataclass(frozen=True)

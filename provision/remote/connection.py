@@ -156,7 +156,9 @@ class Link:
         manual = target.command_line
         if isinstance(error, AuthenticationException):
             what = f"login as {target.user} refused: {self._identities.explanation()}"
-            advice = self._identities.advice() or f"name the right key as ssh.key; try: {manual}"
+            # Root may also be refused with the right key.
+            of_root = " (sshd may have PermitRootLogin forced-commands-only)" if target.user == "root" else ""
+            advice = self._identities.advice() or f"name the right key as ssh.key{of_root}; try: {manual}"
             return Problem(what, self.where, advice)
         last_words = self._proxy.last_words() if self._proxy else ""
         what = f"{target.host} port {target.port} cannot be reached: {_reason(error)}"

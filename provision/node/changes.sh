@@ -49,14 +49,25 @@ put_user() {
 put_keeper() {
     tries=0
     while :; do
-        ! { docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
-            --memory 16m --read-only --cap-drop ALL --cap-add NET_RAW --ipc none --log-driver none "$3" sleep 2147483647 &&
-            has_address "$1"; } >/dev/null || return 0
+        if id=$(docker run -d --name "$1" --network "$2" --label "overlay-keeper=$2" --restart always --stop-signal KILL \
+            --memory 16m --read-only --cap-drop ALL --cap-add NET_RAW --ipc none --log-driver none "$3" sleep 2147483647) &&
+            has_address "$id"; then
+            remove_keepers "$2" "$id"
+            return 0
+        fi
         tries=$((tries + 1))
         [ "$tries" -lt 10 ] || die "docker cannot start $1"
         docker rm -f "$1" >/dev/null 2>&1 || true
         docker network disconnect -f "$2" "$1" >/dev/null 2>&1 || true
         sleep 0.3
+    done
+}
+
+# remove_keepers NETWORK ID: remove the network's keepers, but the one with this ID. `overlay-mend` may have given the former
+# keeper another name for a moment, and then it could not give the old one back.
+remove_keepers() {
+    for keeper in $(docker ps -aq --no-trunc -f "label=overlay-keeper=$1" 2>/dev/null); do
+        [ "$keeper" = "$2" ] || docker rm -f "$keeper" >/dev/null 2>&1 || true
     done
 }
 

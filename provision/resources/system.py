@@ -104,7 +104,7 @@ class Service:
             if stale or self.gone:
                 stops = stopped_for_good(facts) if self.stops_containers else ()
                 return Difference("restart", note=self._note(facts, stale), stops=stops)
-            if there.outdated:
+            if there.outdated and self.waited_for:
                 return Difference("load", note="systemd restarts it, and has not read its changed files")
             # static: another unit starts it
             return None if there.enablement in ("enabled", "static") else Difference("enable")

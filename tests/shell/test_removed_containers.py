@@ -87,3 +87,20 @@ def test_330_a_keeper_is_one_that_is_there(command: tuple[str, ...], tmp_path: P
 
 def test_330_a_keeper_knows_who_has_an_address(command: tuple[str, ...], tmp_path: Path) -> None:
     assert SwarmMend(command, tmp_path).run(f"{DOCKER}\nis_taken demo 10.99.0.5 other && echo taken") == ["taken"]
+
+
+@pytest.mark.parametrize("command", SHELLS)
+def test_a_former_keeper_goes_whatever_its_name_is_meanwhile(command: tuple[str, ...], tmp_path: Path) -> None:
+    said = Shell(command, tmp_path).run("""
+        docker() {
+            case "$*" in
+            run*) echo new ;;
+            inspect*) echo 10.99.0.2 ;;
+            ps*) echo new && echo former ;;
+            rm*) echo "$*" >>removed ;;
+            esac
+        }
+        put_keeper keeper demo busybox
+        cat removed
+    """)
+    assert said == "rm -f former\n"

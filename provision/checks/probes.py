@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,8 @@ def start(proof: Proof, node: Node, network: str, name: str, address: str | None
         if not is_forestalled(error):
             raise
         remove(proof, node, name)
+        with suppress(APIError):  # an endpoint of that name may have stayed
+            proof.coordinator.docker(node).api.disconnect_container_from_network(name, network, force=True)
         return _started(proof, node, network, name, address)
 
 

@@ -104,6 +104,7 @@ class Service:
             if stale or self.gone:
                 stops = stopped_for_good(facts) if self.stops_containers else ()
                 return Difference("restart", note=self._note(facts, stale), stops=stops)
+            # A program of ours beside a daemon may have ended once; the next change of its files has them read.
             if there.outdated and self.waited_for:
                 return Difference("load", note="systemd restarts it, and has not read its changed files")
             # static: another unit starts it

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from node_shell import SHELLS, Shell
 
+from provision import layout
 from provision.planes.etcd.node import functions
+from provision.planes.etcd.resources import restart_docker
 
 #: systemd, and etcd. A unit runs from its start until it is killed. `answers`: etcd acknowledges writes.
 STANDS_IN = """
@@ -96,3 +101,17 @@ def test_283_another_members_data_go_to_the_folder_that_the_plan_names(shell: Sh
     assert (shell.folder / "etcd/removed-ab12/wal").read_text() == "old"
     assert not (shell.folder / "etcd/data").exists()
     assert not (shell.folder / "bootstrap.env").exists()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_343_a_dockerd_on_the_store_is_to_restart_and_stays_ours(shell: tuple[str, ...], tmp_path: Path) -> None:
+    """One of its inputs is forgotten, where it is on the store; all others are known as before."""
+    started = tmp_path / "docker.service.inputs"
+    for joined, left in ((False, 2), (True, 1)):
+        started.write_text(f"aa  {layout.DOCKER_DROP_IN}\nbb  {layout.DOCKER_HARDENING}\n")
+        if joined:
+            (tmp_path / "docker.joined").touch()
+        script = "\n".join(restart_docker(True)).replace("/run/overlay-provision", str(tmp_path))
+        subprocess.run([*shell, "-ec", script], check=True)
+        assert len(started.read_text().splitlines()) == left
+    assert restart_docker(False) == ()

@@ -271,7 +271,7 @@ def test_288_340_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attem
     lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
     told = (
         "note: container aa is not on the network demo any more: there is none of this name; "
-        "make one, then docker network connect demo and the container"
+        "make it anew, then docker network connect demo aa"
     )
     assert lost == ([told] if late == 9 else [])
     assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)

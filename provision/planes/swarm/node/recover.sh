@@ -104,8 +104,9 @@ put_on() {
         case $complaint in *"$network not found"*) sleep 1 ;; esac # a node that has just joined learns of it a little later
     done
     case $complaint in *"$network not found"*)
-        note "container $(name_of "$container") is not on the network $network any more: there is none of this name;" \
-            "make one, then docker network connect $network and the container"
+        called=$(name_of "$container")
+        note "container $called is not on the network $network any more: there is none of this name;" \
+            "make it anew, then docker network connect $network $called"
         return
         ;;
     esac

@@ -29,6 +29,8 @@ ports_listen() {
     done
     echo listening
     wait
+    # Where other processes had all the ports, no listener is left. ports_heard says so, and removes the folder.
+    while [ -e "$folder" ]; do sleep 0.05; done
 }
 
 # ports_send WORDS SECONDS PAUSE < ADDRESS PORT/PROTOCOL…: send the words to each port of each line, datagrams three times,
@@ -105,6 +107,7 @@ ports_sizes_of() {
 # so many times, a tenth of a second apart, until that many ways have arrived. Prints `taken PORT-PROTOCOL` if another
 # process got the port first, such as one of our daemons that was restarting.
 ports_heard() {
+    [ -f "$1/pids" ] || die "nobody listens any more: $1 is gone"
     tries=0 pause=0.02
     while [ $tries -lt "$4" ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
         tries=$((tries + 1))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import threading
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from remote_sshd import SUDO_PASSWORD, Sshd, StartSshd, await_true, free_port, make_key
@@ -249,6 +250,24 @@ def test_174_listeners_end_with_their_run(server: Sshd, user: str, how: str) -> 
                 remote.close()
         await_true(lambda: watcher.run(look).stdout == "0\ngone\n")
         remote.close()
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_344_a_port_that_another_process_got_first_is_told_also_where_none_is_left(server: Sshd, others: int) -> None:
+    """etcd, which systemd starts again, gets all of its ports after the node was asked which ones are in use."""
+    ports = (free_port(), free_port())
+    with ExitStack() as held:
+        for port in ports[:others]:
+            held.enter_context(socket.create_server(("127.0.0.1", port)))
+        remote = held.enter_context(closing(connect(server.node(), LOGIN)))
+        script = f"{library('ports')}\nports_listen {TRIAL} 127.0.0.1 600 {ports[0]}/tcp {ports[1]}/tcp\n"
+        with remote.running(script, timeout=600, what="listening"):
+            heard = f"{library('ports')}\nports_heard {TRIAL} run 2 1\n"
+            ended = f"grep -c 'Failed to open' {TRIAL}/log; pgrep -cf '^timeout .* 127.0.0.1:({ports[0]}|{ports[1]}) '"
+            await_true(lambda: remote.run(ended).stdout == f"{others}\n{2 - others}\n")
+            assert remote.run(heard).stdout == "".join(f"taken {port}-tcp\n" for port in ports[:others])
+        gone = remote.run(heard)
+        assert (gone.code, gone.stderr) == (1, f"nobody listens any more: {TRIAL} is gone\n")
 
 
 def test_174_listeners_that_cannot_listen_are_told_and_end(server: Sshd) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from provision import facts, layout
@@ -75,6 +75,13 @@ def answers_of_some(
     scripts: Mapping[str, str], remotes: Remotes
 ) -> tuple[Mapping[str, facts.Facts], Mapping[str, ProvisionError]]:
     """Run each node's script. Return what the nodes answer, and the error of each node that does not."""
+    found, silent = remotes.attempt(asking(scripts))
+    found, fallen_silent = asked_again(scripts, remotes, found)
+    return found, silent | fallen_silent
+
+
+def asking(scripts: Mapping[str, str]) -> Callable[[Remote], facts.Facts]:
+    """Return what runs a node's script, and returns its answer. StepFailed if that cannot be read."""
     # Steady: should this clock be set meanwhile, no node's would seem to be.
     epoch = time.time() - time.monotonic()
 
@@ -88,12 +95,16 @@ def answers_of_some(
             words = f"cannot read the facts: {type(error).__name__}: {error}"
             raise StepFailed(Problem(words, remote.node.name, "nothing was changed")) from error
 
-    found, silent = remotes.attempt(ask)
-    if any(one.values.get("awaited-upgrade") for one in found.values()):
-        # What the others have said of the cluster during an upgrade is out of date.
-        found, fallen_silent = remotes.attempt(ask, found)
-        silent |= fallen_silent
-    return found, silent
+    return ask
+
+
+def asked_again(
+    scripts: Mapping[str, str], remotes: Remotes, found: dict[str, facts.Facts]
+) -> tuple[dict[str, facts.Facts], dict[str, ProvisionError]]:
+    """Ask all once more if one of them has awaited the end of an upgrade: what others said meanwhile is out of date."""
+    if not any(one.values.get("awaited-upgrade") for one in found.values()):
+        return found, {}
+    return remotes.attempt(asking(scripts), found)
 
 
 def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:

@@ -21,7 +21,7 @@ from provision.errors import ConnectionFailed, HostSilent, Problem
 from provision.remote import host_keys
 from provision.remote.host_key_policy import AnsweredError, HostKeyCheck, HostKeyPolicy, check_host_key
 from provision.remote.identities import Identities
-from provision.remote.sockets import CONNECT_TIMEOUT, PipeStream, ProxyProcess, dial
+from provision.remote.sockets import CONNECT_TIMEOUT, HURRIED_TIMEOUT, PipeStream, ProxyProcess, dial
 from provision.remote.target import Login, Target
 from provision.remote.transport import SharedTransport
 
@@ -78,6 +78,7 @@ class Link:
         """Connect. ConnectionFailed has one problem, or the problems of the jump host; it may be HostSilent."""
         self.target = target
         self.where = where
+        self._patience = HURRIED_TIMEOUT if where in login.hurried else CONNECT_TIMEOUT
         self._proxy: ProxyProcess | None = None
         self._identities = Identities(target)
         self._fabric: Any = None
@@ -111,9 +112,9 @@ class Link:
             "sock": self._socket(gateways),
             "transport_factory": self._transport,
             "auth_strategy": self._identities,
-            "banner_timeout": CONNECT_TIMEOUT,
+            "banner_timeout": self._patience,
             "auth_timeout": LOGIN_TIMEOUT,
-            "channel_timeout": CONNECT_TIMEOUT,
+            "channel_timeout": self._patience,
         }
         # An empty configuration: `resolve` has already asked OpenSSH, and Fabric's -i is not a key here.
         connection = FabricConnection(
@@ -122,7 +123,7 @@ class Link:
             port=target.port,
             config=Config(ssh_config=SSHConfig()),
             gateway=False,
-            connect_timeout=int(CONNECT_TIMEOUT),
+            connect_timeout=int(self._patience),
             connect_kwargs=options,
         )
         self._fabric = connection
@@ -138,9 +139,9 @@ class Link:
             self._proxy = ProxyProcess(target.command, passes_descriptor=target.passes_descriptor)
             return self._proxy.stream
         if target.jump is None:
-            return dial(target.host, target.port)
+            return dial(target.host, target.port, self._patience)
         jump = gateways.open(target.jump)
-        return open_forwarding(jump, target.host, target.port, self.where)
+        return open_forwarding(jump, target.host, target.port, self.where, self._patience)
 
     def _transport(self, sock: socket.socket, disabled_algorithms: Any = None) -> SharedTransport:
         transport = SharedTransport(sock, disabled_algorithms=disabled_algorithms)
@@ -161,7 +162,7 @@ class Link:
             advice = self._identities.advice() or f"name the right key as ssh.key{of_root}; try: {manual}"
             return Problem(what, self.where, advice)
         last_words = self._proxy.last_words() if self._proxy else ""
-        what = f"{target.host} port {target.port} cannot be reached: {_reason(error)}"
+        what = f"{target.host} port {target.port} cannot be reached: {_reason(error, self._patience)}"
         if target.command:
             what += f" (through `{target.command}`{': ' + last_words if last_words else ''})"
         return Problem(what, self.where, f"check that the host is up and that its sshd listens; try: {manual}")
@@ -186,12 +187,12 @@ def _shutdown(link: socket.socket) -> None:
         return
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, patience: float) -> str:
     match error:
         case ConnectionRefusedError():
             return "the port refuses connections"
         case TimeoutError():
-            return f"no answer within {CONNECT_TIMEOUT:g} s"
+            return f"no answer within {patience:g} s"
         case socket.gaierror():
             return "the name is unknown"
         case OSError():
@@ -208,13 +209,13 @@ class UnansweredError(ConnectionError):
     """sshd forwards, but nothing answers at the address and port."""
 
 
-def open_forwarding(link: Link, host: str, port: int, where: str) -> Channel:
+def open_forwarding(link: Link, host: str, port: int, where: str, timeout: float = CONNECT_TIMEOUT) -> Channel:
     """Open a stream from the server to host:port.
 
     ConnectionFailed if sshd refuses to forward; UnansweredError if nothing answers at host:port.
     """
     try:
-        return link.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT)
+        return link.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
     except ChannelException as error:
         if error.code != 1:  # 1: administratively prohibited
             raise UnansweredError(f"{link.target.host} cannot connect to {host}:{port}: {error.text}") from None

@@ -39,9 +39,12 @@ class Remotes:
         return remotes
 
     @classmethod
-    def reach(cls, nodes: Sequence[Node], login: Login) -> tuple[Self, dict[str, ProvisionError]]:
+    def reach(
+        cls, nodes: Sequence[Node], login: Login, first: Callable[[Remote], object] = lambda _: None
+    ) -> tuple[Self, dict[str, ProvisionError]]:
         """Connect to all nodes in parallel. Return the connected ones, and the error of each other node by its name.
 
+        `first` is called with each node as soon as it is connected; the error of a node may be from there.
         UsageError if the SSH configuration cannot be read: it belongs to the controller, not to a node.
         """
         gateways = Gateways(login)
@@ -50,7 +53,9 @@ class Remotes:
 
         def connect(node: Node) -> None:
             try:
-                opened.append(Remote(node, login, gateways))
+                remote = Remote(node, login, gateways)
+                opened.append(remote)
+                first(remote)
             except UsageError:  # the SSH configuration is wrong
                 raise
             except ProvisionError as error:

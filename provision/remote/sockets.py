@@ -17,6 +17,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0
 """Seconds for a TCP connection, a banner, or a jump host's answer."""
 
+HURRIED_TIMEOUT = 3.0
+"""The same for a host that is expected to be silent."""
+
 SILENCE_LIMIT_MS = 20_000
 """How long sent data may stay unacknowledged before the kernel gives the connection up."""
 
@@ -36,9 +39,9 @@ class PromptSocket(socket.socket):
         return data
 
 
-def dial(host: str, port: int) -> socket.socket:
-    """Open a direct TCP connection. OSError if that fails."""
-    plain = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT)
+def dial(host: str, port: int, timeout: float) -> socket.socket:
+    """Open a direct TCP connection within `timeout` seconds. OSError if that fails."""
+    plain = socket.create_connection((host, port), timeout=timeout)
     link = PromptSocket(plain.family, plain.type, plain.proto, plain.detach())
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -23,12 +23,14 @@ class Login:
     """The login options of the command line, for every node. The password never shows in a repr.
 
     `configuration`: an OpenSSH configuration to read instead of the user's and the system's, as with `ssh -F`.
+    `hurried`: the names of nodes that are expected to be silent; who does not answer within seconds is.
     """
 
     sudo_password: str | None = field(default=None, repr=False)
     identities: tuple[Path, ...] = ()
     ask: Callable[[str], bool] | None = None
     configuration: Path | None = None
+    hurried: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,7 +41,9 @@ class Decision:
     #: Whether the recovery has begun, and why it is asked for again.
     begun: bool
     doubts: tuple[str, ...] = ()
+    #: Which nodes do not answer, and why; and their names.
     unreached: tuple[Problem, ...] = ()
+    silent: frozenset[str] = frozenset()
 
     @property
     def choice(self) -> tuple[object, ...]:
@@ -60,7 +62,7 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
     with _survey(session) as survey:
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
-            if found.is_settled or not _settles(session, found):
+            if found.is_settled or not _settles(session, found, survey.silent):
                 return nothing_to_do(session, found, survey, plan=plan)
             return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
         todo = engine.make_plan(session.plane.recovering(decision.recovery), decision.situation)
@@ -73,9 +75,9 @@ def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool,
 
 
 @contextmanager
-def _survey(session: Session) -> Iterator[Survey]:
+def _survey(session: Session, *, hurried: Collection[str] = ()) -> Iterator[Survey]:
     """Ask all nodes. Those that the controller knows to be given up say nothing of the cluster."""
-    with session.partial_survey() as survey:
+    with session.partial_survey(hurried=hurried) as survey:
         situation = replace(survey.situation, recoveries=record.listed(session.cluster))
         yield replace(survey, situation=generations.of_those_present(session.plane, situation))
 
@@ -98,13 +100,13 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
         left = _of_those_left(situation, begun)
         warnings = plane.recovering(begun).warnings(left)
         doubts = outlook.doubts(found, begun, _back(session, survey))
-        return found, Decision(found, begun, left, warnings, True, doubts, survey.unreached)
+        return found, Decision(found, begun, left, warnings, True, doubts, survey.unreached, survey.silent)
     if begun is None and found.has_quorum and not divided:
         return found, None
     recovery = _decided(session, survey, found, lost, keep)
     left = _of_those_left(situation, recovery)
     warnings = plane.recovering(recovery).warnings(left)
-    return found, Decision(found, recovery, left, warnings, False, unreached=survey.unreached)
+    return found, Decision(found, recovery, left, warnings, False, (), survey.unreached, survey.silent)
 
 
 def _outlook(session: Session, survey: Survey) -> Outlook:
@@ -119,14 +121,14 @@ def _back(session: Session, survey: Survey) -> frozenset[str]:
     return frozenset(name for name, facts in survey.situation.facts.items() if session.plane.holds_data(facts))
 
 
-def _settles(session: Session, found: Outlook) -> bool:
+def _settles(session: Session, found: Outlook, unreached: Collection[str]) -> bool:
     """Look again until members that answer are enough for a quorum, or know none. Return whether that came to be."""
     silent = ", ".join(map(found.name_of, found.silent))
     what = f"a node still knows a leader, and too few members answer for that ({silent}: silent); looking again for"
     session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
 
     def settled() -> bool:
-        with _survey(session) as survey:
+        with _survey(session, hurried=unreached) as survey:
             return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
@@ -223,7 +225,7 @@ def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str
     with ExitStack() as held:
         remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
         held.enter_context(remotes.lock("recover", run=session.run))
-        with _survey(session) as survey:
+        with _survey(session, hurried=shown.silent) as survey:
             situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
         todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)

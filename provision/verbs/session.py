@@ -18,11 +18,11 @@ from provision.core.check import Check, named
 from provision.core.plan import CONTROLLER
 from provision.core.plane import Coordinator, Plane
 from provision.core.situation import Situation
-from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, StepFailed
+from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, ProvisionError, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
 from provision.recovery import generations, outlook
-from provision.remote import Login, Remotes, merged
+from provision.remote import Login, Remote, Remotes, merged
 from provision.report.progress import Progress
 from provision.verbs import half_done
 
@@ -35,6 +35,11 @@ class Survey:
     situation: Situation
     of_local: tuple[Problem, ...]
     unreached: tuple[Problem, ...]
+
+    @property
+    def silent(self) -> frozenset[str]:
+        """The names of the nodes that did not answer."""
+        return frozenset(node.name for node in self.situation.cluster.nodes if node.name not in self.situation.facts)
 
 
 @dataclass(frozen=True)
@@ -152,26 +157,43 @@ class Session:
                 yield remotes, situation
 
     @contextmanager
-    def partial_survey(self, *, supplies: bool = False) -> Iterator[Survey]:
-        """Connect to the nodes that let us in, and ask them everything. Obstacles are reported, not raised.
+    def partial_survey(self, *, supplies: bool = False, hurried: Collection[str] = ()) -> Iterator[Survey]:
+        """Connect to the nodes that let us in, and ask them everything at once. Obstacles are reported, not raised.
 
-        A node that answers the login and then nothing counts among those that were not reached.
+        A node that answers the login and then nothing counts among those that were not reached. `hurried`: the names of
+        nodes that are expected to be silent.
 
         With `supplies`, the controller gets what the nodes would need.
         """
         starts, problems = self._starts()
         scripts = gathering.scripts(starts)
-        with self.progress.stage("connect"):
-            remotes, refused = Remotes.reach(self.cluster.nodes, self.login)
-        with remotes:
+        with ExitStack() as held:
             with self.progress.stage("facts"):
-                found, silent = gathering.answers_of_some(scripts, remotes)
+                remotes, answers, refused = self._reached(scripts, hurried)
+                held.enter_context(remotes)
+                found, silent = gathering.asked_again(scripts, remotes, answers)
                 answering = remotes.only(found)
                 situation, missing = self._understood(starts, found, answering, supplies=supplies)
             # Where all nodes are reached through one jump host, each repeats the jump host's problem.
             errors = (*refused.values(), *silent.values())
             unreached = dict.fromkeys(problem for error in errors for problem in error.problems)
             yield Survey(answering, situation, (*problems[self.plane], *missing), tuple(unreached))
+
+    def _reached(
+        self, scripts: Mapping[str, str], hurried: Collection[str]
+    ) -> tuple[Remotes, dict[str, Facts], dict[str, ProvisionError]]:
+        """Connect to all nodes, and ask each at once: who answers does not wait for who is silent."""
+        ask, answers = gathering.asking(scripts), dict[str, Facts]()
+
+        def first(remote: Remote) -> None:
+            self.progress.say(remote.node.name, "asking for facts")
+            answers[remote.node.name] = ask(remote)
+
+        for node in self.cluster.nodes:
+            self.progress.say(node.name, "connecting")
+        login = replace(self.login, hurried=frozenset(hurried))
+        remotes, refused = Remotes.reach(self.cluster.nodes, login, first)
+        return remotes, {remote.node.name: answers[remote.node.name] for remote in remotes.only(answers)}, refused
 
     def _starts(self) -> tuple[Mapping[Plane, Situation], Mapping[Plane, tuple[Problem, ...]]]:
         """Return what is known for each candidate before any node is asked, and what is wrong with that.

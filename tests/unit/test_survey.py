@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,17 @@ class Host:
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     hosts: Any = (Host("node1", "192.0.2.1", silent=False), Host("node2", "192.0.2.2", silent=True))
-    monkeypatch.setattr(Remotes, "reach", lambda *_: (Remotes(hosts, Gateways(Login())), {}))
+
+    def reach(_nodes: Any, _login: Login, first: Callable[[Any], object] = lambda _: None) -> Any:
+        remotes, refused = Remotes(hosts, Gateways(Login())), {}
+        for host in hosts:
+            try:
+                first(host)
+            except StepFailed as error:
+                refused[host.node.name] = error
+        return remotes, refused
+
+    monkeypatch.setattr(Remotes, "reach", reach)
     monkeypatch.setattr(Remotes, "close", lambda _: None)  # nothing was opened
     (tmp_path / "inventory.yml").write_text(RIGHT)
     return Session(tmp_path / "inventory.yml", Login(), Progress())

@@ -57,14 +57,19 @@ class Decision:
         return self.begun and not self.doubts
 
 
-def run_recover(session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool) -> Report:
-    """Look who is left; show who is kept and what is lost; after a yes, go on with those that are left."""
-    with _survey(session) as survey:
+def run_recover(
+    session: Session, *, lost: Sequence[str], keep: str, plan: bool, yes: bool, hurried: Collection[str] = ()
+) -> Report:
+    """Look who is left; show who is kept and what is lost; after a yes, go on with those that are left.
+
+    `hurried`: the names of nodes that were silent a moment ago.
+    """
+    with _survey(session, hurried=hurried) as survey:
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
             if found.is_settled or not _settles(session, found, survey.silent):
                 return nothing_to_do(session, found, survey, plan=plan)
-            return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes)
+            return run_recover(session, lost=lost, keep=keep, plan=plan, yes=yes, hurried=survey.silent)
         todo = engine.make_plan(session.plane.recovering(decision.recovery), decision.situation)
         if plan:
             would = f"{decision.recovery.keep.name} would go on; nothing is changed yet"

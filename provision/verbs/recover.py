@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -64,7 +64,7 @@ def run_recover(
 
     `hurried`: the names of nodes that were silent a moment ago.
     """
-    with _survey(session, hurried=hurried) as survey:
+    with session.partial_survey(hurried=hurried) as survey:
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
             if found.is_settled or not _settles(session, found, survey.silent):
@@ -77,14 +77,6 @@ def run_recover(
     if not (yes or decision.unasked):
         _consent(session, decision)
     return _recovered(session, decision, lost, keep)
-
-
-@contextmanager
-def _survey(session: Session, *, hurried: Collection[str] = ()) -> Iterator[Survey]:
-    """Ask all nodes. Those that the controller knows to be given up say nothing of the cluster."""
-    with session.partial_survey(hurried=hurried) as survey:
-        situation = replace(survey.situation, recoveries=record.listed(session.cluster))
-        yield replace(survey, situation=generations.of_those_present(session.plane, situation))
 
 
 def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
@@ -133,7 +125,7 @@ def _settles(session: Session, found: Outlook, unreached: Collection[str]) -> bo
     session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
 
     def settled() -> bool:
-        with _survey(session, hurried=unreached) as survey:
+        with session.partial_survey(hurried=unreached) as survey:
             return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
@@ -170,7 +162,7 @@ def _cleaned(session: Session, remotes: Remotes) -> None:
     """Remove the records of recoveries that are over: from these nodes, and from the controller."""
     if len(list(remotes)):
         with remotes.lock("recover", run=session.run):
-            remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="removing a record"))
+            remotes.each(lambda remote: remote.carry_out(generations.CLEAN, "removing a record"))
     record.end(session.cluster)
 
 
@@ -230,7 +222,7 @@ def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str
     with ExitStack() as held:
         remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
         held.enter_context(remotes.lock("recover", run=session.run))
-        with _survey(session, hurried=shown.silent) as survey:
+        with session.partial_survey(hurried=shown.silent) as survey:
             situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
         todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)
@@ -272,7 +264,7 @@ def _noted(session: Session, remotes: Remotes, situation: Situation, recovery: R
 def _ended(remotes: Remotes, recovery: Recovery) -> None:
     """Remove the record from each node. StepFailed."""
     for nodes in _kept_first(remotes, recovery):
-        remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="ending the recovery"), nodes)
+        remotes.each(lambda remote: remote.carry_out(generations.CLEAN, "ending the recovery"), nodes)
 
 
 def _kept_first(remotes: Remotes, recovery: Recovery) -> tuple[tuple[Node, ...], ...]:

@@ -145,16 +145,21 @@ class NoRecord(Resource):
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether there is one."""
-        return Difference("remove") if has_record(facts) else None
+        return Difference("remove") if layout.RECOVERY in facts.paths or facts.values.get("restore") else None
 
     def apply(self, difference: Difference) -> str:
         """Remove it, durably."""
         return f"rm -f {layout.RESTORE} && {CLEAN}"
 
 
-def has_record(facts: Facts) -> bool:
-    """Say whether a node has the record of a recovery, or the mark of a restore."""
-    return layout.RECOVERY in facts.paths or bool(facts.values.get("restore"))
+def left_over(situation: Situation, node: Node) -> bool:
+    """Say whether a node has the record of a recovery, of which none is under way, or the mark of a restore that ended.
+
+    Where this is asked, no recovery is under way: its own plane has other phases.
+    """
+    facts = situation.of(node)
+    marked = bool(facts.values.get("restore")) and node.name not in of_restores(situation.facts)
+    return layout.RECOVERY in facts.paths or marked
 
 
 def known(situation: Situation) -> tuple[Resource, ...]:
@@ -174,5 +179,5 @@ class Generations(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the list, and that no record is left over, where one is."""
-        over = (NoRecord(),) if has_record(situation.of(node)) else ()
+        over = (NoRecord(),) if left_over(situation, node) else ()
         return over if self._gets_it_before(situation, node) else (*over, *known(situation))

@@ -127,6 +127,8 @@ def test_353_the_mark_of_a_restore_that_has_ended_holds_nothing_up(tmp_path: Pat
     """Its node was away when it ended, or lost its power before the removal was on the disk."""
     there = changed(everywhere(planned_sample(tmp_path), with_keys()), "node3", marked)
     assert [one.where for one in half_done.problems(there.cluster, there.facts)] == ["node3"]
+    at_work = generations.Generations().resources(there, there.cluster.node("node3"))
+    assert not any(isinstance(one, generations.NoRecord) for one in at_work), "a restore would lose its own mark"
     ended = changed(there, "node1", with_text(layout.RECOVERIES, "another moment lost: \n"))
     assert half_done.problems(ended.cluster, ended.facts) == ()
     assert refused(ended) == {}

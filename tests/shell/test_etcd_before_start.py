@@ -217,7 +217,6 @@ BROKEN = {
     "no folder": "mktemp() { return 1; }",
     "no dates": 'openssl() { [ "$1" != asn1parse ] || return 1; command openssl "$@"; }',
     **{f"no {name}": f'rm "$pki/{name}"' for name in ("peer.crt", "peer-ca.crt", "store.env")},
-    "its own certificate is another's": 'cp "$pki/shown.pem" "$pki/peer.crt"',
     "an empty file": ': >"$pki/peer-ca.crt"',
 }
 
@@ -227,6 +226,13 @@ def test_345_etcd_starts_when_the_host_cannot_look(host: Host, broken: str) -> N
     with listening(SECOND, member(host.folder, NEWER.leaf(SECOND))) as port:
         line = "there is no openssl here" if broken == "no openssl" else ""
         assert host.starts(port, BROKEN[broken], says=line)
+
+
+def test_345_etcd_starts_when_its_own_certificate_is_of_no_authority_that_it_trusts(host: Host) -> None:
+    """Its files are about to be replaced."""
+    host.has(own=Members(moment=NOW - timedelta(days=1)).leaf(OWN)[0])
+    with listening(SECOND, member(host.folder, NEWER.leaf(SECOND))) as port:
+        assert host.starts(port)
 
 
 def test_345_a_member_that_is_alone_asks_nobody(host: Host) -> None:

@@ -18,14 +18,15 @@ patience=2 # seconds for all answers
 
 # may_start PORT: succeed unless another member shows a certificate of a newer authority.
 may_start() {
-    if ! command -v openssl >/dev/null; then
-        echo "not asked: whether the other members have a newer authority, for there is no openssl here"
-        return 0
-    fi
-    is_trusted "$pki/peer.crt" || return 0 # or else nobody's certificate would be
     # This host's own address is the first.
     others=$(sed -n 's/:[0-9][0-9]*//g; s|^OVERLAY_STORE=etcd://[^,]*,||p' "$store" 2>/dev/null | tr ',' ' ')
-    [ "$others" ] && shown=$(mktemp -d) || return 0
+    [ "$others" ] || return 0
+    if ! command -v openssl >/dev/null; then
+        echo "not looked at: whether the other members are of a newer authority, for there is no openssl here"
+        return 0
+    fi
+    # Its own certificate is trusted, or else that of no other would be.
+    is_trusted "$pki/peer.crt" && shown=$(mktemp -d) || return 0
     trap 'rm -rf "$shown"' EXIT
     for address in $others; do
         timeout "$patience" openssl s_client -connect "$address:$1" </dev/null 2>/dev/null |

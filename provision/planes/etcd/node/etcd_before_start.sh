@@ -34,11 +34,11 @@ may_start() {
     done
     wait
     for address in $others; do
-        ! is_of_newer_authority "$shown/$address" 2>/dev/null || {
+        if is_of_newer_authority "$shown/$address" 2>/dev/null; then
             echo "etcd stays off: the member at $address is of a newer authority, which does not know this host:" \
                 "it was given up. fab provision --yes lets it join anew; its old data is kept"
             return 1
-        }
+        fi
     done
 }
 
@@ -58,7 +58,7 @@ issuer() {
     openssl x509 -noout -issuer -in "$1"
 }
 
-# start FILE: print the start of a certificate's validity, as a number.
+# start FILE: print the start of a certificate's validity as a number, YYMMDDhhmmss.
 start() {
     openssl asn1parse -in "$1" | sed -n '/UTCTIME/{s/.*://; s/Z$//; p; q;}'
 }

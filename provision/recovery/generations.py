@@ -45,12 +45,16 @@ def all_lines(situation: Situation) -> tuple[str, ...]:
     return situation.recoveries if goes_on else longest
 
 
+def lost(situation: Situation) -> tuple[str, ...]:
+    """Return the addresses of all hosts that were given up in a recovery."""
+    hosts = (line.partition(" lost: ")[2] for line in all_lines(situation))
+    return tuple(dict.fromkeys(address for one in hosts for address in re.findall(r"\d+\.\d+\.\d+\.\d+(?=,|$)", one)))
+
+
 def given_up(situation: Situation) -> tuple[str, ...]:
     """Return the addresses of the hosts that were given up in a recovery, and that no node has today."""
     nodes = {node.address for node in situation.cluster.nodes}
-    lost = (line.partition(" lost: ")[2] for line in all_lines(situation))
-    found = dict.fromkeys(address for hosts in lost for address in re.findall(r"\d+\.\d+\.\d+\.\d+(?=,|$)", hosts))
-    return tuple(one for one in found if one not in nodes)
+    return tuple(one for one in lost(situation) if one not in nodes)
 
 
 def with_recovery(facts: Facts, recovery: Recovery) -> bytes:

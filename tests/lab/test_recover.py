@@ -270,6 +270,30 @@ def test_279_two_lost_hosts_return_together_and_are_no_store_of_their_own(bare_l
 
 
 @pytest.mark.whole
+def test_345_two_lost_hosts_return_together_after_a_rotation_and_are_no_store_of_their_own(
+    bare_lab: Lab, fab: Fab
+) -> None:
+    """Members that trust different authorities tell each other nothing."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2", "node3")
+    for node in ("node2", "node3"):
+        labs.power_cut(lab.name, node)
+    recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
+    path = inventory(lab, "node1", "other=node4")
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    document(fab(lab, "certs", "--rotate", "--authority", "--yes", "--json", inventory=path))
+    assert acknowledged(lab, ["node1"], "mine") == ["node1"]
+    labs.power_on(lab.name, "node2", "node3", wait=False)
+    for node in ("node2", "node3"):
+        await_so(lab, node, "docker info >/dev/null 2>&1", 60)
+    for _ in range(10):
+        assert acknowledged(lab, ["node1", "node2", "node3", "node4"], "both") == ["node1", "node4"]
+    given_up(lab, fab, inventory(lab, "node1", "other=node4", "node2"), "node2")
+    assert run(lab, "node2", f"{_STORE.format(address=lab.nodes[1].address)} get --quorum /mine").strip() == "node1"
+    assert acknowledged(lab, ["node1", "node2", "node3", "node4"], "both") == ["node1", "node2", "node4"]
+
+
+@pytest.mark.whole
 def test_280_the_lost_host_returns_when_its_successor_has_joined(bare_lab: Lab, fab: Fab) -> None:
     """The successor has another name and address, and the inventory names the lost host no more."""
     lab = bare_lab

@@ -81,6 +81,7 @@ def test_bare_hosts_get_everything_in_the_order_in_which_it_is_made(tmp_path: Pa
     assert lines(plan.of("node1", "etcd")) == [
         "node1: create file /etc/etcd/etcd.env",
         "node1: create file /etc/etcd/bootstrap.env",
+        "node1: create file /usr/local/lib/etcd/before-start",
         "node1: create file /etc/systemd/system/etcd.service",
         "node1: start unit etcd.service",
     ]

@@ -103,7 +103,7 @@ def test_nothing_of_ours_can_be_written_by_others_and_no_key_or_data_read(tmp_pa
             assert one.mode == 0o400, one.path
         elif isinstance(one, File) and one.path.endswith(".crt"):
             assert one.mode == 0o444, one.path
-        elif isinstance(one, File) and one.path not in (paths.STORE_PROGRAM, layout.MEND_PROGRAM):
+        elif isinstance(one, File) and one.path not in (paths.BEFORE_START, paths.STORE_PROGRAM, layout.MEND_PROGRAM):
             assert one.mode == 0o644, one.path
     modes = {one.path: (one.mode, one.owner) for one in held(situation, "node1") if isinstance(one, Folder)}
     assert modes[paths.DATA] == (0o700, "etcd:etcd")

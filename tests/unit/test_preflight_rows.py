@@ -24,7 +24,7 @@ from provision import layout
 from provision.core.situation import Situation
 from provision.errors import Problem
 from provision.facts import Clock, Container, Facts, PathFact, Space
-from provision.planes.etcd import paths, pki
+from provision.planes.etcd import paths, pki, validity
 from provision.planes.etcd.local import local
 from provision.planes.etcd.pki import Authority
 from provision.resources import KEEPER
@@ -352,6 +352,30 @@ def test_91_the_authority_of_another_controller_is_not_taken_over(tmp_path: Loca
     (outcome,) = failures(changed(situation, "node1", with_authority(theirs)))
     assert (outcome.check, outcome.where) == ("same-authority", "node1")
     assert str(situation.cluster.folder) in outcome.advice
+
+
+@pytest.mark.parametrize(
+    ("lost", "cluster", "of_ours", "refused"),
+    [
+        ("192.0.2.1", "demo", ["node2", "node3"], []),
+        ("192.0.2.2", "demo", ["node2", "node3"], ["node1"]),
+        ("192.0.2.1", "other", ["node2", "node3"], ["node1"]),
+        ("192.0.2.1", "demo", [], ["node1", "node2", "node3"]),
+    ],
+    ids=["given up", "another was given up", "of another cluster", "none is ours"],
+)
+def test_345_a_host_that_was_given_up_may_have_an_authority_of_ours_that_was_replaced(
+    tmp_path: LocalPath, lost: str, cluster: str, of_ours: list[str], refused: list[str]
+) -> None:
+    situation = replace(planned_sample(tmp_path), recoveries=(f"id 2026-05-04T10:20:30Z lost: a-host {lost}",))
+    former = replace(sample(tmp_path / "former"), name=cluster)
+    former.path.parent.mkdir()
+    theirs = pki.make(former).authority_path(Authority.DOCKER).read_text()
+    ours = local(situation).identity.authority_path(Authority.DOCKER).read_text()
+    for name in ("node1", "node2", "node3"):
+        situation = changed(situation, name, with_authority(ours if name in of_ours else theirs))
+    assert [one.where for one in failures(situation) if one.check == "same-authority"] == refused
+    assert bool(validity.without_authorities(situation)) == bool(refused)
 
 
 def test_92_an_sshd_that_refuses_to_forward(tmp_path: LocalPath) -> None:

@@ -16,6 +16,8 @@ PEER_AUTHORITY = f"{ETCD_PKI}/peer-ca.crt"
 CLIENT_AUTHORITY = f"{ETCD_PKI}/client-ca.crt"
 ETCD_ENVIRONMENT = "/etc/etcd/etcd.env"
 ETCD_BOOTSTRAP = "/etc/etcd/bootstrap.env"
+#: Says whether etcd may start: see planes/etcd/node/etcd_before_start.sh.
+BEFORE_START = f"{RELEASES}/before-start"
 ETCD_UNIT = "etcd.service"
 ETCD_UNIT_FILE = f"/etc/systemd/system/{ETCD_UNIT}"
 DOCKER_PKI = layout.DOCKER_OURS

@@ -13,7 +13,7 @@ from provision.core.outcome import Outcome
 from provision.core.recovery import ADVICE
 from provision.inventory.document import ETCD_VERSION
 from provision.phases.installation import docker_version
-from provision.planes.etcd import membership, paths, pki
+from provision.planes.etcd import membership, paths, validity
 from provision.planes.etcd.local import local, release_for
 from provision.planes.etcd.membership import minor
 from provision.planes.etcd.release import UNKNOWN, VERSIONS
@@ -77,11 +77,7 @@ def foreign_store(view: NodeView) -> Iterator[Outcome]:
 @check(PREFLIGHT)
 def same_authority(view: NodeView) -> Iterator[Outcome]:
     """The node's certificates are from an authority of this controller: another controller's cluster is not touched."""
-    path = view.facts.paths.get(f"{paths.DOCKER_PKI}/ca.crt")
-    identity = local(view.situation).identity
-    if path is None or path.text is None:
-        return
-    if not identity.recognises(pki.Authority.DOCKER, path.text.encode()):
+    if view.node in validity.foreign(view.situation):
         yield view.failed(
             "this node holds certificates of an authority that this controller lacks",
             advice=f"copy {view.situation.cluster.folder} from the controller that made the cluster; if that folder is "

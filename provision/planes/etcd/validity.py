@@ -8,10 +8,12 @@ from provision.core.plan import CONTROLLER
 from provision.core.situation import Situation
 from provision.core.validity import Certificate, left
 from provision.errors import Problem
+from provision.inventory.model import Node
 from provision.pki import certificates
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd.local import local
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
+from provision.recovery import generations
 
 
 def found(situation: Situation) -> Iterator[Certificate]:
@@ -27,14 +29,29 @@ def found(situation: Situation) -> Iterator[Certificate]:
                     yield Certificate(what, f"{node.name}:{path}", certificate.not_valid_after_utc)
 
 
+def foreign(situation: Situation) -> tuple[Node, ...]:
+    """Return the hosts with certificates of an authority that this controller lacks: they are another controller's.
+
+    Beside nodes that are ours, one that was given up in a recovery may have those of ours that was replaced since.
+    """
+    identity, path = local(situation).identity, f"{paths.DOCKER_PKI}/ca.crt"
+    there = ((node, situation.of(node).paths.get(path)) for node in situation.cluster.hosts)
+    shown = {node: one.text.encode() for node, one in there if one and one.text is not None}
+    others = tuple(node for node, pem in shown.items() if not identity.recognises(pki.Authority.DOCKER, pem))
+    names = [one.subject for one in identity.authorities[pki.Authority.DOCKER]]
+    lost = generations.lost(situation) if len(others) < len(shown) else ()
+
+    def was_ours(node: Node) -> bool:
+        return node.address in lost and any(one.subject in names for one in certificates.load_all(shown[node]))
+
+    return tuple(node for node in others if not was_ours(node))
+
+
 def without_authorities(situation: Situation) -> tuple[Problem, ...]:
     """Say that the controller does not hold the authorities by which the nodes know it."""
     identity, folder = local(situation).identity, situation.cluster.folder
     authorities = (pki.Authority.CLIENT, pki.Authority.DOCKER)
-    path = f"{paths.DOCKER_PKI}/ca.crt"
-    shown = (facts.paths[path].text for facts in situation.facts.values() if path in facts.paths)
-    foreign = any(text and not identity.recognises(pki.Authority.DOCKER, text.encode()) for text in shown)
-    if not foreign and all(map(identity.exists, authorities)):
+    if not foreign(situation) and all(map(identity.exists, authorities)):
         return ()
     what = f"no certificate to ask with: {folder} does not hold the authorities that made the nodes' certificates"
     advice = (

@@ -15,6 +15,7 @@ from provision.node import library
 from provision.planes.etcd import bootstrap, leaving, member_changes, membership, paths, ports
 from provision.planes.etcd.coordinator import opened
 from provision.planes.etcd.local import local, release_for
+from provision.planes.etcd.node import program
 from provision.planes.etcd.phases.pki import trusted_files
 from provision.planes.etcd.resources import NoStore, RemovedData
 from provision.recovery import generations
@@ -66,6 +67,7 @@ class Etcd(Phase):
                 public=True,
                 once=not leaving.joins_anew(situation, node),
             ),
+            File(paths.BEFORE_START, program("etcd_before_start"), 0o755),
             unit,
             Service(
                 paths.ETCD_UNIT,
@@ -91,6 +93,8 @@ class Etcd(Phase):
             version=local(situation).release.version,
             environment=paths.ETCD_ENVIRONMENT,
             bootstrap=paths.ETCD_BOOTSTRAP,
+            before_start=paths.BEFORE_START,
+            peer_port=ports.PEER_PORT,
             binary=BINARY,
             data=paths.DATA,
             inputs=watched,

@@ -30,6 +30,7 @@ def text(recovery: Recovery) -> str:
         "moment": recovery.moment,
         "keep": recovery.keep.name,
         "others": [node.name for node in recovery.others],
+        "apart": [node.name for node in recovery.apart],
         "lost": [asdict(one) for one in recovery.lost],
     }
     return json.dumps(there, indent=1) + "\n"
@@ -41,8 +42,9 @@ def parsed(content: str | bytes, cluster: Cluster) -> Recovery | None:
     try:
         there = json.loads(content)
         lost = tuple(LostHost(one["name"], one["address"], tuple(one["containers"])) for one in there["lost"])
-        others = tuple(nodes[name] for name in there["others"])
-        return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]))
+        # The record of an earlier version does not say which of them are apart.
+        others, apart = (tuple(nodes[name] for name in there.get(which, ())) for which in ("others", "apart"))
+        return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]), apart)
     except (ValueError, LookupError, TypeError):
         return None
 

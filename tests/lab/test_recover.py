@@ -217,6 +217,21 @@ def test_276_346_a_recovery_that_was_killed_goes_on(bare_lab: Lab, fab: Fab, kil
 
 
 @pytest.mark.whole
+def test_346_etcd_does_not_run_on_the_host_that_is_left(bare_lab: Lab, fab: Fab) -> None:
+    """What the lost host held is not known before; in the end it can be used again."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    labs.power_cut(lab.name, "node2")
+    run(lab, "node1", "systemctl kill -s KILL etcd; systemctl stop etcd")
+    refused = told(document(fab(lab, "recover", "--json", inventory=path), 3))
+    assert "give up node2 with containers that no member lists now" in refused
+    assert "node1: the networks that this host knows cannot be listed now" in refused
+    report = recovered(lab, fab, path)
+    assert "Docker lists all 1 networks" in [one["evidence"] for one in report["outcomes"]]
+    takes_over(lab, "node1", "node2")
+
+
+@pytest.mark.whole
 def test_277_the_host_that_is_left_loses_its_power_while_it_is_forced(bare_lab: Lab, fab: Fab) -> None:
     lab = bare_lab
     path = in_use(lab, fab, "node1", "node2")

@@ -92,13 +92,13 @@ def _quorum(coordinator: Coordinator) -> Outcome:
 def containers(before: Running, now: Running) -> Iterator[Outcome]:
     """Say which containers of those that ran have not run on."""
     for node, there in before.items():
-        running = now.get(node)
-        if there is None or running is None:
+        runs = now.get(node)
+        if there is None or runs is None:
             when = "before the recovery" if there is None else "after it"
             told = f"Docker did not list its containers {when}: whether all have run on is not known"
             yield Outcome("recover/containers", node, "warning", told, f"docker ps -a on the node; {_JOURNAL}")
             continue
-        changed = [started.split()[0][1:] for one, started in there.items() if running.get(one) != started]
+        changed = [started.split()[0][1:] for one, started in there.items() if runs.get(one) != started]
         told = f"{', '.join(changed)}: restarted or ended meanwhile" if changed else f"all {len(there)} ran on"
         advice = "docker ps -a on the node" if changed else ""
         # A warning: a container that restarts or ends by itself would keep the recovery from ending.

@@ -42,8 +42,8 @@ def parsed(content: str | bytes, cluster: Cluster) -> Recovery | None:
     try:
         there = json.loads(content)
         lost = tuple(LostHost(one["name"], one["address"], tuple(one["containers"])) for one in there["lost"])
-        # The record of an earlier version does not say which of them are apart.
-        others, apart = (tuple(nodes[name] for name in there.get(which, ())) for which in ("others", "apart"))
+        others = tuple(nodes[name] for name in there["others"])
+        apart = tuple(nodes[name] for name in there.get("apart", ()))  # not in the record of an earlier version
         return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]), apart)
     except (ValueError, LookupError, TypeError):
         return None

@@ -55,7 +55,7 @@ def in_store(tree: Mapping[str, Any] | None, host: str) -> Iterator[Endpoint]:
     for network in (tree or {}).get("nodes", ()):
         for key in network.get("nodes", ()):
             said = json.loads(key["value"])
-            if said["locator"] == host:
+            if said.get("locator") == host:
                 yield Endpoint(host, said["name"], network["key"].rpartition("/")[2], said["id"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Network
@@ -248,24 +248,28 @@ class Freed(OfRecovery):
     name = "freed"
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return a change for each lost host that holds something, or may: the member that is kept does not list it."""
-        found = recovery.endpoints(situation)
-        listed = recovery.ENDPOINTS in situation.of(self.decided.keep).answers
-        hosts = (one.address for one in self.decided.lost)
-        return tuple(self._change(host, found.get(host)) for host in hosts if host in found or not listed)
+        """Return a change for each lost host that holds something, or may."""
+        return tuple(self._change(host, found) for host, found in self._held(situation).items())
+
+    def _held(self, situation: Situation) -> Mapping[str, tuple[strangers.Endpoint, ...] | None]:
+        """Return what lost hosts hold, by address; None where the member that is kept does not list it yet."""
+        hosts, found = [one.address for one in self.decided.lost], recovery.endpoints(situation)
+        if recovery.ENDPOINTS not in situation.of(self.decided.keep).answers:
+            return dict.fromkeys(hosts)
+        return {host: found[host] for host in hosts if host in found}
 
     def _change(self, host: str, found: tuple[strangers.Endpoint, ...] | None) -> Change:
-        names = ", ".join(sorted({one.name for one in found})) if found else "those that the store lists then"
+        unlisted = "those that the store lists then"
+        names = unlisted if found is None else ", ".join(sorted({one.name for one in found}))
         return Change(CLUSTER, self.name, f"endpoints of {host}", "free", note=names)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Free each endpoint through a dockerd. That of a container which has come back by now stays."""
         nodes, door = _on_the_store(situation), opened(coordinator)
-        listed = recovery.endpoints(situation)
-        for host in (one.address for one in self.decided.lost):
-            if self._change(host, listed.get(host)) != change:
+        for host, found in self._held(situation).items():
+            if self._change(host, found) != change:
                 continue
-            for endpoint in listed.get(host) or recovery.in_store(door.store().get(OF_NETWORKS), host):
+            for endpoint in recovery.in_store(door.store().get(OF_NETWORKS), host) if found is None else found:
                 attempt = partial(free, door, order(nodes, situation, endpoint), endpoint)
                 what = f"Docker frees the endpoint of {endpoint.name}"
                 waiting.until(attempt, what, CLUSTER, f"journalctl -u docker; then {paths.ADVICE}")

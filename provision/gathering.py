@@ -60,7 +60,7 @@ def completed(plane: Plane, situation: Situation, remotes: Remotes) -> Situation
     A node that was away during a recovery says nothing of the cluster.
     """
     present = generations.of_those_present(plane, situation)
-    return with_policies(plane, followed_up(plane, present, remotes), remotes)
+    return with_policies(plane, followed_up(present, plane.follow_up(present), remotes), remotes)
 
 
 def answers(scripts: Mapping[str, str], remotes: Remotes) -> Mapping[str, facts.Facts]:
@@ -107,9 +107,8 @@ def asked_again(
     return remotes.attempt(asking(scripts), found)
 
 
-def followed_up(plane: Plane, situation: Situation, remotes: Remotes) -> Situation:
-    """Ask what the first answers have made worth knowing."""
-    scripts = plane.follow_up(situation)
+def followed_up(situation: Situation, scripts: Mapping[str, str], remotes: Remotes) -> Situation:
+    """Ask what the first answers have made worth knowing, by these scripts for nodes. A later answer counts."""
 
     def ask(remote: Remote) -> facts.Facts:
         more = facts.parse(_answer(remote, scripts[remote.node.name]))

@@ -287,6 +287,13 @@ class Plane:
         """Return what each node that answers is to this control plane, also without a quorum."""
         raise NotImplementedError
 
+    def asked_for_recovery(self, situation: Situation) -> Mapping[str, str]:
+        """Return scripts, by the node's name, that ask what only a recovery has to know.
+
+        There may be a quorum: that of a recovery which was killed, or that of one cluster of two.
+        """
+        return {}
+
     def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
         """Return the names of the containers of a host that does not answer, as far as the others know them."""
         return ()

@@ -23,6 +23,8 @@ class Standing:
     members: tuple[str, ...] = ()
     #: The networks that hosts share, as it knows them, by name.
     networks: frozenset[str] = frozenset()
+    #: Whether it lists them. Where not, it may know others.
+    lists_networks: bool = True
     #: What users have in it beside networks, as it completes "it has …"; asked for only before a restore.
     contents: tuple[str, ...] = ()
     #: How many changes it has seen: compares members of one cluster that nobody forced, and nothing else.
@@ -51,6 +53,8 @@ class Recovery:
     identity: str = ""
     #: When it was decided, in ISO 8601, UTC.
     moment: str = ""
+    #: Those of the others that have been a cluster of their own since an earlier recovery.
+    apart: tuple[Node, ...] = ()
 
     @property
     def line(self) -> str:

@@ -88,6 +88,12 @@ def divided(situation: Situation) -> tuple[Problem, ...]:
     return (Problem(what, "cluster", "fab recover --keep NODE settles it: the others join that node's cluster anew"),)
 
 
+def are_apart(situation: Situation, begun: Recovery | None, *nodes: Node) -> bool:
+    """Say whether nodes are of two clusters. A recovery that has begun has given all nodes one list."""
+    lists = {lines(situation.of(node)) for node in nodes}
+    return len(lists) > 1 or not frozenset(nodes).isdisjoint(begun.apart if begun else ())
+
+
 def of_those_present(plane: Plane, situation: Situation) -> Situation:
     """Return the situation in which nodes that have returned say nothing of the cluster."""
     away = returned(plane, situation)

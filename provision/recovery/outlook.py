@@ -86,9 +86,16 @@ class Outlook:
         return next((node.name for node in self.cluster.hosts if node.address == address), address)
 
     def alone_in(self, node: Node) -> tuple[str, ...]:
-        """Return the networks that other nodes know, and this one does not."""
-        own = next((one.networks for one in self.standings if one.node == node), frozenset())
-        return tuple(sorted(frozenset().union(*(one.networks for one in self.standings)) - own))
+        """Return the networks that other nodes know, and this one does not; none where it lists none."""
+        own = next((one for one in self.standings if one.node == node), None)
+        if own is None or not own.lists_networks:
+            return ()
+        return tuple(sorted(frozenset().union(*(one.networks for one in self.standings)) - own.networks))
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """The names of the nodes that have the cluster's data, and do not list its networks."""
+        return tuple(one.node.name for one in self.standings if one.holds_data and not one.lists_networks)
 
 
 def outlook(
@@ -194,3 +201,24 @@ def doubts(found: Outlook, begun: Recovery, holding: Collection[str]) -> tuple[s
         (leading, "at work with a quorum, which the recovery that has begun ends"),
     )
     return tuple(f"{', '.join(names)}: {what}" for names, what in said if names)
+
+
+def would(found: Outlook, recovery: Recovery, doubts: Collection[str] = ()) -> str:
+    """Say what a recovery does, and what is lost with that, as it completes "it will …"."""
+    keep = recovery.keep.name
+    gone = "; ".join(
+        f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
+    )
+    others = ", ".join(node.name for node in recovery.others)
+    unlisted, unknown = ", ".join(found.unlisted), ", ".join(found.alone_in(recovery.keep))
+    given_up = found.returned.get(keep)
+    said = (
+        f"give up {gone or 'nothing'}, and go on with what {keep} has",
+        others
+        and f"{others}: the cluster's data there, also what users keep in it, is put aside, and the host joins anew",
+        unlisted and f"{unlisted}: the networks that this host knows cannot be listed now",
+        unknown and f"{keep} does not know these networks: {unknown}",
+        given_up and f"{keep} was given up in the recovery of {given_up}: what came after is lost",
+        *doubts,
+    )
+    return "; ".join(filter(None, said))

@@ -30,6 +30,7 @@ def text(recovery: Recovery) -> str:
         "moment": recovery.moment,
         "keep": recovery.keep.name,
         "others": [node.name for node in recovery.others],
+        "apart": [node.name for node in recovery.apart],
         "lost": [asdict(one) for one in recovery.lost],
     }
     return json.dumps(there, indent=1) + "\n"
@@ -42,7 +43,8 @@ def parsed(content: str | bytes, cluster: Cluster) -> Recovery | None:
         there = json.loads(content)
         lost = tuple(LostHost(one["name"], one["address"], tuple(one["containers"])) for one in there["lost"])
         others = tuple(nodes[name] for name in there["others"])
-        return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]))
+        apart = tuple(nodes[name] for name in there.get("apart", ()))  # not in the record of an earlier version
+        return Recovery(nodes[there["keep"]], lost, others, str(there["identity"]), str(there["moment"]), apart)
     except (ValueError, LookupError, TypeError):
         return None
 

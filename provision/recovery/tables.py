@@ -14,7 +14,7 @@ def left(found: Outlook) -> Table:
             one.node.name,
             "yes" if one.holds_data else "no",
             "yes" if one.has_quorum else "no",
-            ", ".join(sorted(one.networks)),
+            "?" if one.holds_data and not one.lists_networks else ", ".join(sorted(one.networks)),
             one.told,
         )
         for one in found.standings

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from provision import engine, layout, waiting
+from provision import engine, gathering, layout, waiting
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import CLUSTER, Plan
 from provision.core.recovery import LostHost, Recovery
@@ -64,7 +64,7 @@ def run_recover(
 
     `hurried`: the names of nodes that were silent a moment ago.
     """
-    with session.partial_survey(hurried=hurried) as survey:
+    with _survey(session, hurried=hurried) as survey:
         found, decision = _looked_at(session, survey, lost, keep)
         if decision is None:
             if found.is_settled or not _settles(session, found, survey.silent):
@@ -77,6 +77,18 @@ def run_recover(
     if not (yes or decision.unasked):
         _consent(session, decision)
     return _recovered(session, decision, lost, keep)
+
+
+@contextmanager
+def _survey(session: Session, *, hurried: Collection[str] = ()) -> Iterator[Survey]:
+    """Ask all nodes, also what only a recovery has to know."""
+    with session.partial_survey(hurried=hurried) as survey:
+        yield replace(survey, situation=_asked(session, survey.situation, survey.remotes))
+
+
+def _asked(session: Session, situation: Situation, remotes: Remotes) -> Situation:
+    """Ask what only a recovery has to know."""
+    return gathering.followed_up(situation, session.plane.asked_for_recovery(situation), remotes)
 
 
 def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str) -> tuple[Outlook, Decision | None]:
@@ -100,7 +112,7 @@ def _looked_at(session: Session, survey: Survey, lost: Sequence[str], keep: str)
         return found, Decision(found, begun, left, warnings, True, doubts, survey.unreached, survey.silent)
     if begun is None and found.has_quorum and not divided:
         return found, None
-    recovery = _decided(session, survey, found, lost, keep)
+    recovery = _decided(session, survey, found, lost, keep, begun)
     left = _of_those_left(situation, recovery)
     warnings = plane.recovering(recovery).warnings(left)
     return found, Decision(found, recovery, left, warnings, False, (), survey.unreached, survey.silent)
@@ -125,7 +137,7 @@ def _settles(session: Session, found: Outlook, unreached: Collection[str]) -> bo
     session.progress.say(CLUSTER, f"{what} up to {SETTLE_SECONDS:.0f} s")
 
     def settled() -> bool:
-        with session.partial_survey(hurried=unreached) as survey:
+        with _survey(session, hurried=unreached) as survey:
             return _outlook(session, survey).is_settled
 
     return waiting.wait_for(settled, SETTLE_SECONDS, pause=1.0)
@@ -166,8 +178,13 @@ def _cleaned(session: Session, remotes: Remotes) -> None:
     record.end(session.cluster)
 
 
-def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str) -> Recovery:
-    """Return which node is kept and which hosts are given up. PreflightRefused with each reason against that."""
+def _decided(
+    session: Session, survey: Survey, found: Outlook, lost: Sequence[str], keep: str, begun: Recovery | None
+) -> Recovery:
+    """Return which node is kept and which hosts are given up. PreflightRefused with each reason against that.
+
+    `begun`: the recovery that is given up for this one.
+    """
     unreached = [node for node in session.cluster.nodes if node.name not in survey.situation.facts]
     if problems := outlook.obstacles(found, lost, {node.name for node in unreached}, keep):
         raise PreflightRefused(*problems)
@@ -179,26 +196,14 @@ def _decided(session: Session, survey: Survey, found: Outlook, lost: Sequence[st
         LostHost(found.name_of(one), one, session.plane.lost_containers(survey.situation, one)) for one in addresses
     )
     others = tuple(one.node for one in found.standings if one.holds_data and one.node != kept)
+    apart = tuple(node for node in others if generations.are_apart(survey.situation, begun, kept, node))
     moment = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return Recovery(kept, gone, others, secrets.token_hex(8), moment)
+    return Recovery(kept, gone, others, secrets.token_hex(8), moment, apart)
 
 
 def _consent(session: Session, decision: Decision) -> None:
     """Ask for a yes to what is lost. ConsentMissing."""
-    found, recovery = decision.found, decision.recovery
-    gone = "; ".join(
-        f"{one.name} with {', '.join(one.containers) or 'no container that the others know'}" for one in recovery.lost
-    )
-    what = f"give up {gone or 'nothing'}, and go on with what {recovery.keep.name} has"
-    if others := ", ".join(node.name for node in recovery.others):
-        what += (
-            f"; {others}: the cluster's data there, also what users keep in it, is put aside, and the host joins anew"
-        )
-    if unknown := ", ".join(found.alone_in(recovery.keep)):
-        what += f"; {recovery.keep.name} does not know these networks: {unknown}"
-    if given_up := found.returned.get(recovery.keep.name):
-        what += f"; {recovery.keep.name} was given up in the recovery of {given_up}: what came after is lost"
-    what += "".join(f"; {one}" for one in decision.doubts)
+    what = outlook.would(decision.found, decision.recovery, decision.doubts)
     noted = "".join(f" Note: {one.what}; {one.advice}." for one in decision.warnings)
     if not session.agreed(f"Recover? It will {what}.{noted}"):
         other = "; --keep NODE gives this recovery up for another one" if decision.begun else ""
@@ -222,7 +227,7 @@ def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str
     with ExitStack() as held:
         remotes = held.enter_context(Remotes.open(shown.situation.cluster.nodes, session.login))
         held.enter_context(remotes.lock("recover", run=session.run))
-        with session.partial_survey(hurried=shown.silent) as survey:
+        with _survey(session, hurried=shown.silent) as survey:
             situation = agreed(shown, _looked_at(session, survey, lost, keep)[1])
         todo = engine.make_plan(plane, situation)
         before = proof.running(remotes)
@@ -231,8 +236,9 @@ def _recovered(session: Session, shown: Decision, lost: Sequence[str], keep: str
         coordinator = plane.open(remotes, situation)
         try:
             situation = engine.carry_out(plane, situation, todo, coordinator, session.progress)
-            kept = next((one.networks for one in shown.found.standings if one.node == recovery.keep), frozenset())
-            outcomes = proof.proven(_staying(situation, recovery), coordinator, before, kept)
+            situation = _asked(session, situation, remotes)
+            networks = proof.known(recovery.keep, shown.found.standings, session.plane.standings(situation))
+            outcomes = proof.proven(_staying(situation, recovery), coordinator, before, networks)
         except StepFailed as error:
             raise StepFailed(*map(_to_go_on, error.problems)) from None
         finally:

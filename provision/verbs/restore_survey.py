@@ -222,8 +222,9 @@ def _outlived(session: Session, situation: Situation) -> Iterator[Problem]:
 
 def _contents(standing: Standing) -> str:
     """Say what a node's cluster has in it; empty where that is nothing."""
-    networks = (f"networks {', '.join(sorted(standing.networks))}",) if standing.networks else ()
-    return "; ".join((*networks, *standing.contents))
+    networks = f"networks {', '.join(sorted(standing.networks))}" if standing.networks else ""
+    networks = networks if standing.lists_networks else "networks that it does not list"
+    return "; ".join(filter(None, (networks, *standing.contents)))
 
 
 def _with_networks(stage: Stage, saved: Saved) -> Stage:

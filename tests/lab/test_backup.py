@@ -284,7 +284,7 @@ def test_309_a_living_cluster_is_given_up_for_an_earlier_backup(lab: Lab, fab: F
 
 
 @pytest.mark.whole
-def test_333_a_store_that_has_only_keys_of_users_is_not_restored_over(
+def test_333_348_a_store_that_lives_without_networks_or_does_not_list_them_is_not_restored_over(
     lab: Lab, fab: Fab, old: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "cluster.tar.gz"
@@ -292,6 +292,12 @@ def test_333_a_store_that_has_only_keys_of_users_is_not_restored_over(
     for node in ("node1", "node2"):
         run(lab, node, "docker rm -f $(docker ps -aq)")
     run(lab, "node1", "docker network rm $(docker network ls -qf driver=overlay)")
+    slow = 'case "$*" in *v1.0/network*) exec sleep 9 ;; esac; exec /usr/local/bin/etcdctl "$@"'
+    run(lab, "node1", f"cd /usr/local/sbin; echo '#!/bin/sh\n{slow}' >etcdctl; chmod 755 etcdctl")
+    (problem,) = document(fab(lab, "restore", str(file), "--yes", "--json", inventory=old), 3)["problems"]
+    assert problem["where"] == "node1"
+    assert "with a quorum: networks that it does not list" in problem["what"]
+    run(lab, "node1", "rm /usr/local/sbin/etcdctl")
     run(lab, "node2", f"{KEYS}own_keys set /mine/deep value && own_member put other value")
     for word in ("--plan", "--yes"):
         problems = document(fab(lab, "restore", str(file), word, "--json", inventory=old), 3)["problems"]

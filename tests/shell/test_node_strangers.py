@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from node_shell import SHELLS, Shell
 
+from provision.facts import parse
 from provision.planes.etcd.node import functions
 
 NETWORK, ID = "a" * 64, "b" * 64
@@ -57,6 +58,31 @@ def test_endpoints_of_hosts_that_are_no_nodes_are_told(shell: Shell) -> None:
 def test_where_there_are_none_nothing_is_told(shell: Shell, answer: str) -> None:
     (shell.folder / "answer").write_text(answer)
     assert shell.run(f"endpoints_elsewhere {NODE} <answer") == ""
+
+
+#: What etcdctl says of a key that is not there, and of a member that does not answer in time.
+NO_KEY = "Error:  100: Key not found (/docker) [3]"
+SILENT_MEMBER = "Error:  client: etcd cluster is unavailable or misconfigured; exceeded header timeout"
+LISTS = ("fact_store_endpoints", "fact_store_networks", f"fact_endpoints {NODE}")
+
+
+@pytest.mark.parametrize("fact", LISTS)
+def test_346_348_a_member_that_does_not_list_what_it_has_is_not_taken_for_one_that_has_nothing(
+    shell: Shell, fact: str
+) -> None:
+    """A key that is not there has nothing below. Without an answer in time, nothing is said."""
+    lists = functions("facts").replace("/etc/etcd/etcd.env", "$PWD/etcd.env")
+    (shell.folder / "etcd.env").touch()
+    (shell.folder / "answer").write_text(tree(endpoint(OTHER)))
+    names = []
+    for told in ("cat answer", f"echo '{NO_KEY}' >&2; return 4", f"echo '{SILENT_MEMBER}' >&2; return 4", "return 124"):
+        said = shell.run(f"{lists}\nis_active() {{ :; }}\nown_keys() {{ {told}; }}\n{fact}")
+        names.append(parse(said).answers)
+    (name,) = names[0]
+    assert name in fact.replace("_", "-")
+    assert "web" in names[0][name]
+    assert names[1:] == [{name: ""}, {}, {}]
+    assert shell.run(f"{functions('facts')}\nis_active() {{ :; }}\n{fact}") == ""
 
 
 def announcements(**seconds: int) -> str:

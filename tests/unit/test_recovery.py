@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import pytest
-from cluster_sample import answering, bare_situation, lines, planned, planned_sample, store_member, with_lists
+from cluster_sample import (
+    answering,
+    bare_situation,
+    changed,
+    lines,
+    planned,
+    planned_sample,
+    store_member,
+    with_lists,
+)
 from handshakes import accepts
 from pki_sample import node, sample
 
-from provision import layout
+from provision import gathering, layout
 from provision.core.recovery import LostHost, Recovery, Standing
 from provision.core.situation import Situation
 from provision.engine import make_plan
@@ -21,15 +33,17 @@ from provision.facts import Facts, PathFact, Unit
 from provision.inventory.model import Cluster
 from provision.pki import certificates
 from provision.planes.etcd import paths, pki
+from provision.planes.etcd import recovery as etcd_recovery
 from provision.planes.etcd.local import local, with_identity
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
-from provision.recovery import generations, outlook, proof, record
+from provision.planes.etcd.strangers import Endpoint
+from provision.recovery import generations, outlook, record
 from provision.remote import Login, Remotes
 from provision.remote.connection import Gateways
 from provision.verbs import half_done
-from provision.verbs.recover import Decision, agreed, nothing_to_do
+from provision.verbs.recover import Decision, _survey, agreed, nothing_to_do
 from provision.verbs.session import Survey
 
 FIVE = tuple(node(f"node{number}", f"192.0.2.{number}") for number in range(1, 6))
@@ -364,17 +378,6 @@ def test_282_all_nodes_that_are_left_get_the_list_of_the_one_that_is_kept(tmp_pa
     assert generations.with_recovery(again, decided) == content
 
 
-# The proof
-
-
-def test_276_a_container_that_restarts_by_itself_keeps_no_recovery_from_ending() -> None:
-    before = {"node1": {"1": "/web then", "2": "/db then"}}
-    now = {"node1": {"1": "/web then", "2": "/db now"}}
-    (seen,) = proof.containers(before, now)
-    assert (seen.status, "db" in seen.evidence, "web" in seen.evidence) == ("warning", True, False)
-    assert [one.status for one in proof.containers(before, before)] == ["passed"]
-
-
 # The store
 
 
@@ -396,7 +399,7 @@ def test_270_the_plan_of_a_recovery(tmp_path: Path) -> None:
     situation = left(whole, "node2")
     held = "c" * 64 + " " + "d" * 64 + " 192.0.2.2 web\n"
     facts = {**situation.facts}
-    facts["node1"] = replace(facts["node1"], answers={**facts["node1"].answers, "lost-endpoints": held})
+    facts["node1"] = replace(facts["node1"], answers={**facts["node1"].answers, "store-endpoints": held})
     situation = replace(situation, facts=facts)
     assert PLANE.lost_containers(situation, "192.0.2.2") == ("web",)
     plan = make_plan(PLANE.recovering(decided), situation)
@@ -409,6 +412,84 @@ def test_270_the_plan_of_a_recovery(tmp_path: Path) -> None:
         "cluster: create network that is removed again",
         "cluster: free endpoints of 192.0.2.2",
     ]
+    unlisted = left(whole, "node2")
+    assert PLANE.lost_containers(unlisted, "192.0.2.2") == ("containers that no member lists now",)
+    (freed,) = (change for change in make_plan(PLANE.recovering(decided), unlisted) if change.phase == "freed")
+    assert (freed.resource, freed.note) == ("endpoints of 192.0.2.2", "those that the store lists then")
+
+
+def with_lists_of_etcd(situation: Situation, name: str, *, networks: str = "", endpoints: str = "") -> Situation:
+    """A node's own member lists these."""
+    told = {"store-networks": networks, "store-endpoints": endpoints}
+    return changed(situation, name, lambda facts: replace(facts, answers={**facts.answers, **told}))
+
+
+def test_346_what_the_members_have_is_asked_for_in_every_recovery_also_where_the_store_has_a_leader(
+    tmp_path: Path,
+) -> None:
+    """A recovery that was killed has a leader again; and of two clusters, each has one."""
+    situation = planned_sample(tmp_path)
+    asked = PLANE.asked_for_recovery(situation)
+    assert set(asked) == set(situation.facts)
+    assert all(script.splitlines()[-2:] == ["fact_store_endpoints", "fact_store_networks"] for script in asked.values())
+    session: Any = SimpleNamespace(cluster=situation.cluster, plane=PLANE)
+    session.partial_survey = lambda **_: nullcontext(Survey(MagicMock(), situation, (), ()))
+    with (
+        patch.object(gathering, "followed_up", lambda now, scripts, _: replace(now, local=scripts)),
+        _survey(session) as survey,
+    ):
+        assert survey.situation.local == asked
+
+
+def test_346_a_recovery_that_goes_on_with_a_leader_frees_what_lost_hosts_hold(tmp_path: Path) -> None:
+    """Of a store that lists nothing of a host, nothing is freed; where the member lists nothing, the store is asked."""
+    whole = planned_sample(tmp_path)
+    decided = recovery(whole.cluster, "node2")
+    held = f"{'c' * 64} {'d' * 64} 192.0.2.2 web\n"
+    led = with_lists_of_etcd(changed(left(whole, "node2"), "node1", answering(status={"leader": 1})), "node1")
+    plane = PLANE.recovering(decided)
+    assert "freed" not in {change.phase for change in make_plan(plane, led)}
+    (freed,) = (
+        change
+        for change in make_plan(plane, with_lists_of_etcd(led, "node1", endpoints=held))
+        if change.phase == "freed"
+    )
+    assert freed.note == "web"
+    value = json.dumps({"id": "d" * 64, "name": "web", "locator": "192.0.2.2"})
+    ours = json.dumps({"id": "e" * 64, "name": "mine", "locator": "192.0.2.1"})
+    network = {"key": f"/docker/network/v1.0/endpoint/{'c' * 64}", "nodes": [{"value": value}, {"value": ours}]}
+    tree = {"nodes": [network]}
+    assert list(etcd_recovery.in_store(tree, "192.0.2.2")) == [Endpoint("192.0.2.2", "web", "c" * 64, "d" * 64)]
+    assert list(etcd_recovery.in_store(None, "192.0.2.2")) == []
+
+
+def test_347_a_yes_is_asked_for_networks_that_only_the_other_cluster_knows(tmp_path: Path) -> None:
+    """Both clusters have a leader. One that does not list its networks is named."""
+    whole = planned(replace(sample(tmp_path), nodes=FIVE[:2]))
+    decided = replace(recovery(whole.cluster), others=(FIVE[1],))
+    both = with_lists_of_etcd(with_lists_of_etcd(whole, "node1", networks="demo\n"), "node2", networks="demo\nnew\n")
+    said = outlook.would(outlook.outlook(both.cluster, PLANE.standings(both)), decided)
+    assert said.endswith("joins anew; node1 does not know these networks: new")
+    unlisted = with_lists_of_etcd(whole, "node2", networks="new\n")
+    said = outlook.would(outlook.outlook(unlisted.cluster, PLANE.standings(unlisted)), decided)
+    assert said.endswith("joins anew; node1: the networks that this host knows cannot be listed now")
+
+
+def test_347_who_is_of_another_cluster_is_recorded_before_all_get_one_list(tmp_path: Path) -> None:
+    """A recovery that was killed then still restarts Docker there. So does one with another node that is kept."""
+    situation = with_lists(planned(replace(sample(tmp_path), nodes=FIVE[:3])), node1="ab", node2="ac", node3="ab")
+    decided = replace(recovery(situation.cluster), others=(FIVE[1], FIVE[2]), apart=(FIVE[1],))
+    again = record.parsed(record.text(decided), situation.cluster)
+    assert again == decided
+    assert [generations.are_apart(situation, None, FIVE[0], one) for one in (FIVE[1], FIVE[2])] == [True, False]
+    one_list = with_lists(situation, node1="abd", node2="abd", node3="abd")
+    (others,) = (phase for phase in PLANE.recovering(decided).phases if phase.name == "others")
+    found = [others.resources(one_list, one) for one in FIVE[:3]]
+    assert [[resource.apart for resource in of_node] for of_node in found] == [[], [True], [False]]  # type: ignore[attr-defined]
+    assert generations.are_apart(one_list, decided, FIVE[1], FIVE[0])
+    assert not generations.are_apart(one_list, decided, FIVE[0], FIVE[2])
+    earlier = {name: value for name, value in json.loads(record.text(decided)).items() if name != "apart"}
+    assert record.parsed(json.dumps(earlier), situation.cluster) == replace(decided, apart=())
 
 
 def test_276_what_was_done_is_not_done_again(tmp_path: Path) -> None:
@@ -419,7 +500,8 @@ def test_276_what_was_done_is_not_done_again(tmp_path: Path) -> None:
     identity = pki.shut_out(staying, decided.identity)
     situation = planned(staying, identity)
     known = {name: replace(facts, containers_known=True) for name, facts in situation.facts.items()}
-    changes = lines(make_plan(PLANE.recovering(decided), replace(situation, facts=known)))
+    situation = with_lists_of_etcd(replace(situation, facts=known), "node1")
+    changes = lines(make_plan(PLANE.recovering(decided), situation))
     assert changes == ["node1: update file /etc/etcd/bootstrap.env", "cluster: create network that is removed again"]
 
 

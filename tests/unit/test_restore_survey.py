@@ -96,8 +96,23 @@ def with_keys(v2: Sequence[str] = (), v3: Sequence[str] = ()) -> Callable[[Facts
     """A member has these keys at the top of the tree that Docker uses, and of etcd's third version."""
     at_top = json.dumps({"action": "get", "node": {"dir": True, "nodes": [{"key": key} for key in v2] or None}})
     others = json.dumps({"kvs": [{"key": b64encode(key.encode()).decode()} for key in v3]})
-    told = {"store-keys": at_top, "store-keys-v3": others}
+    told = {"store-networks": "", "store-keys": at_top, "store-keys-v3": others}
     return lambda facts: replace(facts, answers={**facts.answers, **told})
+
+
+def test_348_a_store_that_does_not_list_its_networks_is_a_cluster_that_lives(tmp_path: Path) -> None:
+    """Its member has a quorum, and was too slow for the list: what it has is not known."""
+    there = everywhere(planned_sample(tmp_path), with_keys())
+    slow = changed(there, "node1", without_networks)
+    assert "with a quorum: networks that it does not list, and what was changed" in refused(slow)["node1"]
+    assert set(refused(slow)) == {"node1"}
+    assert refused(slow, ["node1"]) == {}
+    stopped = everywhere(slow, answering(members=None, status=None), "node1", "node2")
+    assert refused(everywhere(stopped, without_data, "node1", "node2")) == {}
+
+
+def without_networks(facts: Facts) -> Facts:
+    return replace(facts, answers={name: answer for name, answer in facts.answers.items() if name != "store-networks"})
 
 
 def test_333_a_store_that_has_only_keys_of_users_is_a_cluster_that_lives(tmp_path: Path) -> None:

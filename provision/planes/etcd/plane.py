@@ -201,11 +201,6 @@ class EtcdPlane(Plane):
         member = next((name for name, facts in situation.facts.items() if membership.member_status(facts)), None)
         if urls and member:
             calls.setdefault(member, []).append(call("fact_health", *urls))
-        if membership.is_lost(situation):
-            answering = (node.address for node in situation.cluster.nodes if node.name in situation.facts)
-            wanted = [call("fact_lost_endpoints", *answering), "fact_store_networks"]
-            for name in situation.facts:
-                calls.setdefault(name, []).extend(wanted)
         if hosts := strangers.endpoints(situation):
             for node in strangers.asked(situation):
                 calls.setdefault(node.name, []).append(call("fact_strangers", *hosts))
@@ -286,6 +281,10 @@ class EtcdPlane(Plane):
     def standings(self, situation: Situation) -> tuple[Standing, ...]:
         """Return which nodes are members, and what each of these knows."""
         return recovery.standings(situation)
+
+    def asked_for_recovery(self, situation: Situation) -> Mapping[str, str]:
+        """Ask each node for the endpoints and the networks that its member has."""
+        return dict.fromkeys(situation.facts, follow_up("fact_store_endpoints", "fact_store_networks"))
 
     def lost_containers(self, situation: Situation, address: str) -> tuple[str, ...]:
         """Return those that have an endpoint in the store."""

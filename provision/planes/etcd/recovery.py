@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from provision.core.recovery import Standing
@@ -13,6 +15,11 @@ from provision.planes.etcd import paths
 from provision.planes.etcd.membership import listed, member_status, peer_url
 from provision.planes.etcd.strangers import Endpoint, parsed
 from provision.resources import KEEPER
+
+#: The answers in which a node's own member lists endpoints and networks. A member that does not list them gives none.
+ENDPOINTS, NETWORKS = "store-endpoints", "store-networks"
+#: What a lost host has where no member lists endpoints.
+UNLISTED = "containers that no member lists now"
 
 
 def standings(situation: Situation) -> tuple[Standing, ...]:
@@ -30,22 +37,32 @@ def _standing(node: Node, facts: Facts) -> Standing:
         holds_data=paths.ETCD_BOOTSTRAP in facts.paths and facts.answers.get("store-log", "").strip() == "yes",
         has_quorum=bool(status.get("leader")),
         members=tuple(urlsplit(url).hostname or "" for url in urls),
-        networks=frozenset(facts.answers.get("store-networks", "").split()),
+        networks=frozenset(facts.answers.get(NETWORKS, "").split()),
+        lists_networks=NETWORKS in facts.answers,
         progress=int(status.get("raftIndex", 0)),
         told=f"etcd {status['version']}, {status.get('raftIndex', 0)} changes" if status.get("version") else "",
     )
 
 
 def endpoints(situation: Situation) -> Mapping[str, tuple[Endpoint, ...]]:
-    """Return the endpoints of hosts that do not answer, by the host's address."""
-    lines = (
-        line for facts in situation.facts.values() for line in facts.answers.get("lost-endpoints", "").splitlines()
-    )
-    return parsed(lines)
+    """Return the endpoints that the members list, by the host's address."""
+    answers = (facts.answers.get(ENDPOINTS, "") for facts in situation.facts.values())
+    return parsed(line for answer in answers for line in answer.splitlines())
+
+
+def in_store(tree: Mapping[str, Any] | None, host: str) -> Iterator[Endpoint]:
+    """Yield the endpoints of a host, from the store's folder of endpoints; None if the store does not have that."""
+    for network in (tree or {}).get("nodes", ()):
+        for key in network.get("nodes", ()):
+            said = json.loads(key["value"])
+            if said.get("locator") == host:
+                yield Endpoint(host, said["name"], network["key"].rpartition("/")[2], said["id"])
 
 
 def containers(situation: Situation, address: str) -> tuple[str, ...]:
     """Return the names of the containers of a host that does not answer, keepers left out."""
+    if not any(ENDPOINTS in facts.answers for facts in situation.facts.values()):
+        return (UNLISTED,)
     found = endpoints(situation).get(address, ())
     return tuple(sorted({one.name for one in found if not one.name.startswith(KEEPER)}))
 

@@ -9,12 +9,19 @@ own_member() {
         --cert="$ETCD_CERT_FILE" --key="$ETCD_KEY_FILE" "$@" 2>/dev/null)
 }
 
-# own_keys WORD…: run a command of etcdctl for the keys that Docker uses, at this node's own member.
+# own_keys WORD…: run a command of etcdctl for the keys that Docker uses, at this node's own member. Its errors are printed.
 own_keys() {
     # shellcheck disable=SC1091 # our own, on the node
     (. /etc/etcd/etcd.env && ETCDCTL_API=2 timeout 4 etcdctl --no-sync --total-timeout 3s -o json \
         --endpoints "$ETCD_ADVERTISE_CLIENT_URLS" --ca-file "$ETCD_TRUSTED_CA_FILE" \
-        --cert-file "$ETCD_CERT_FILE" --key-file "$ETCD_KEY_FILE" "$@" 2>/dev/null)
+        --cert-file "$ETCD_CERT_FILE" --key-file "$ETCD_KEY_FILE" "$@")
+}
+
+# below KEY: print all below a key as this node's own member has it, without a quorum too: nothing where the member does not
+# have the key. Fail if the member does not answer in time: then there may be more.
+below() {
+    found=$(own_keys ls --recursive "$1" 2>&1) || case $found in *'Key not found'*) found= ;; *) return 1 ;; esac
+    printf '%s\n' "$found"
 }
 
 # fact_health URL…: print which of the members with these client URLs answer a read that needs a quorum.
@@ -33,7 +40,8 @@ fact_members() {
 # fact_endpoints ADDRESS…: print the endpoints of hosts without one of these addresses, as this node's own member has them.
 fact_endpoints() {
     is_active etcd.service && [ -f /etc/etcd/etcd.env ] || return 0
-    own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer endpoints
+    rows=$(below /docker/network/v1.0/endpoint) || return 0
+    printf '%s\n' "$rows" | endpoints_elsewhere "$@" | fact_encoded answer endpoints
 }
 
 # endpoints_elsewhere ADDRESS… < JSON: print `NETWORK ID HOST NAME` for each of these endpoints. etcd gives an endpoint as a
@@ -71,23 +79,25 @@ fact_store_in_use() {
         /run/overlay-provision/daemon.json 2>/dev/null | fact_encoded answer store-in-use
 }
 
-# fact_lost_endpoints ADDRESS…: print the endpoints of hosts without one of these addresses, without a quorum too.
-fact_lost_endpoints() {
-    [ -f /etc/etcd/etcd.env ] || return 0
-    own_keys ls --recursive /docker/network/v1.0/endpoint | endpoints_elsewhere "$@" | fact_encoded answer lost-endpoints
+# fact_store_endpoints: print the endpoints of all hosts that this node's own member has, without a quorum too. There is no
+# answer where the member does not list them.
+fact_store_endpoints() {
+    [ -f /etc/etcd/etcd.env ] && rows=$(below /docker/network/v1.0/endpoint) || return 0
+    printf '%s\n' "$rows" | endpoints_elsewhere | fact_encoded answer store-endpoints
 }
 
 # fact_store_keys: print the keys at the top of the tree that Docker uses too, and the first ones of etcd's third version, as
 # this node's own member has them, without a quorum too.
 fact_store_keys() {
     [ -f /etc/etcd/etcd.env ] || return 0
-    own_keys ls / | fact_encoded answer store-keys
+    own_keys ls / 2>/dev/null | fact_encoded answer store-keys
     own_member get '' --prefix --keys-only --limit=1000 --consistency=s | fact_encoded answer store-keys-v3
 }
 
-# fact_store_networks: print the names of the networks that this node's own member has, without a quorum too.
+# fact_store_networks: print the names of the networks that this node's own member has, without a quorum too. There is no
+# answer where the member does not list them.
 fact_store_networks() {
-    [ -f /etc/etcd/etcd.env ] || return 0
-    own_keys ls --recursive /docker/network/v1.0/network | sed 's/"key":/\n&/g' | tr -d '\134' |
+    [ -f /etc/etcd/etcd.env ] && rows=$(below /docker/network/v1.0/network) || return 0
+    printf '%s\n' "$rows" | sed 's/"key":/\n&/g' | tr -d '\134' |
         sed -n 's|^"key":"[^"]*/[0-9a-f]*","value":"{.*"name":"\([^"]*\)".*|\1|p' | fact_encoded answer store-networks
 }

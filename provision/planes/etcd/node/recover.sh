@@ -69,7 +69,7 @@ copy_data() {
 # await_write UNIT: wait until the node's own member acknowledges a write.
 await_write() {
     deadline=$(($(date +%s) + 60))
-    until own_keys set /overlay-provision/recovery "$(date +%s)" >/dev/null; do
+    until own_keys set /overlay-provision/recovery "$(date +%s)" >/dev/null 2>&1; do
         if [ "$(date +%s)" -gt "$deadline" ]; then
             printf 'etcd acknowledges no write within a minute. The journal of %s ends:\n' "$1" >&2
             last_words "$1" >&2
@@ -77,5 +77,5 @@ await_write() {
         fi
         sleep 0.05
     done
-    own_keys rm /overlay-provision/recovery >/dev/null || true
+    own_keys rm /overlay-provision/recovery >/dev/null 2>&1 || true
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Network
@@ -19,7 +19,7 @@ from provision.errors import Problem, StepFailed
 from provision.facts import RUN_LABEL, Facts
 from provision.inventory.model import Cluster, Node
 from provision.planes.etcd import paths, pki, ports, recovery, strangers
-from provision.planes.etcd.coordinator import opened
+from provision.planes.etcd.coordinator import OF_NETWORKS, opened
 from provision.planes.etcd.joining import joined
 from provision.planes.etcd.local import with_identity
 from provision.planes.etcd.membership import peer_url
@@ -27,7 +27,6 @@ from provision.planes.etcd.node import functions
 from provision.planes.etcd.phases.pki import trusted_files
 from provision.planes.etcd.phases.strangers import free, order
 from provision.planes.etcd.resources import restart_docker
-from provision.recovery import generations
 from provision.resources import File
 from provision.templates import render
 
@@ -113,8 +112,7 @@ class Others(OfRecovery):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return that they hold nothing."""
-        known = (generations.lines(situation.of(one)) for one in (node, self.decided.keep))
-        aside = MemberAside(f"removed-{self.decided.identity}", len(set(known)) > 1)
+        aside = MemberAside(f"removed-{self.decided.identity}", node in self.decided.apart)
         return (aside,) if node in self.decided.others else ()
 
 
@@ -250,20 +248,29 @@ class Freed(OfRecovery):
     name = "freed"
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
-        """Return a change for each lost host that holds something."""
-        found = recovery.endpoints(situation)
-        return tuple(self._change(one.address, found[one.address]) for one in self.decided.lost if one.address in found)
+        """Return a change for each lost host that holds something, or may."""
+        return tuple(self._change(host, found) for host, found in self._held(situation).items())
 
-    def _change(self, host: str, found: tuple[strangers.Endpoint, ...]) -> Change:
-        names = ", ".join(sorted({one.name for one in found}))
+    def _held(self, situation: Situation) -> Mapping[str, tuple[strangers.Endpoint, ...] | None]:
+        """Return what lost hosts hold, by address; None where the member that is kept does not list it yet."""
+        hosts, found = [one.address for one in self.decided.lost], recovery.endpoints(situation)
+        if recovery.ENDPOINTS not in situation.of(self.decided.keep).answers:
+            return dict.fromkeys(hosts)
+        return {host: found[host] for host in hosts if host in found}
+
+    def _change(self, host: str, found: tuple[strangers.Endpoint, ...] | None) -> Change:
+        unlisted = "those that the store lists then"
+        names = unlisted if found is None else ", ".join(sorted({one.name for one in found}))
         return Change(CLUSTER, self.name, f"endpoints of {host}", "free", note=names)
 
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Free each endpoint through a dockerd. That of a container which has come back by now stays."""
-        nodes = _on_the_store(situation)
-        for host, found in recovery.endpoints(situation).items():
-            for endpoint in found if self._change(host, found) == change else ():
-                attempt = partial(free, opened(coordinator), order(nodes, situation, endpoint), endpoint)
+        nodes, door = _on_the_store(situation), opened(coordinator)
+        for host, found in self._held(situation).items():
+            if self._change(host, found) != change:
+                continue
+            for endpoint in recovery.in_store(door.store().get(OF_NETWORKS), host) if found is None else found:
+                attempt = partial(free, door, order(nodes, situation, endpoint), endpoint)
                 what = f"Docker frees the endpoint of {endpoint.name}"
                 waiting.until(attempt, what, CLUSTER, f"journalctl -u docker; then {paths.ADVICE}")
 

@@ -181,7 +181,17 @@ def test_350_a_host_leaves_before_the_start_though_a_full_disk_has_no_room_for_a
     stays = [one for one in said if one.startswith("left: ") and f"stays in {mend.folder}/{left}" in one]
     (kept,) = [one for one in said if f"Its data is in {mend.folder}/state/former-swarms/{MINE};" in one]
     assert len(stays) == 2
-    assert said == [stays[0], left, "held", stays[1], left, "held", kept, f"state/former-swarms/{MINE}/certificates", "held"]
+    assert said == [
+        stays[0],
+        left,
+        "held",
+        stays[1],
+        left,
+        "held",
+        kept,
+        f"state/former-swarms/{MINE}/certificates",
+        "held",
+    ]
 
 
 def test_350_a_host_leaves_before_the_start_though_it_has_no_record_of_containers(

@@ -83,7 +83,7 @@ def test_295_a_host_stays_though_a_container_says_so_in_dockers_journal(mend: Pr
     assert not (mend.folder / "state" / "former-swarms").exists()
 
 
-#: Docker leaves a swarm, as version 20.10 and later do: what is in the swarm's folder goes, and without a folder Docker fails.
+#: Docker leaves a swarm, as it does since 20.10: what is in the swarm's folder goes, and without a folder Docker fails.
 LEAVING = """
 root={root}
 struck_off() {{ echo {mine}; }}
@@ -129,7 +129,8 @@ def test_350_a_host_that_cannot_leave_says_so_once(mend: Program) -> None:
     script = LEAVING.format(root=mend.folder / "data", mine=MINE, leaves="false")
     (said,) = mend.run(f"{script}\nmv() {{ return 1; }}\nleave_if_struck_off; leave_if_struck_off")
     assert said.startswith("not left: ")
-    looks = "leave_if_struck_off; (struck_off() { :; }; leave_if_struck_off; echo \"${complained:-calm}\"); leave_if_struck_off"
+    then = '(struck_off() { :; }; leave_if_struck_off; echo "${complained:-calm}")'
+    looks = f"leave_if_struck_off; {then}; leave_if_struck_off"
     assert mend.run(f"{script}\nmv() {{ return 1; }}\n{looks}") == [said, "calm"]
 
 
@@ -186,7 +187,9 @@ def test_337_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
 def test_336_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
     """A recovery was interrupted, and goes on days later; or another one begins."""
     state = mend.folder / "state"
-    docker = 'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; *yes) return 1 ;; esac; }'
+    docker = (
+        'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; *yes) return 1 ;; esac; }'
+    )
     record = f'record_all() {{ echo recorded; }}\n{docker}\ntimeout() {{ shift; "$@"; }}\n'
     assert mend.run(f"{record}hold_containers") == ["recorded"]
     assert mend.run(f"{record}silent=yes hold_containers") == ["recorded"]
@@ -211,7 +214,7 @@ docker() {
 
 
 def test_349_a_network_that_vanishes_while_networks_are_recorded_takes_no_other_with_it(mend: Program) -> None:
-    assert mend.run(f"here={mend.folder}\n{NETWORKS}\nhold_containers networks && echo held") == ["held"]
+    assert mend.run(f"{functions('recover')}\nhere={mend.folder}\n{NETWORKS}\nhold_networks && echo held") == ["held"]
     assert (mend.folder / "state" / "containers.networks").read_text() == "[demo]\n"
 
 
@@ -223,8 +226,8 @@ def test_349_a_docker_that_does_not_list_its_networks_has_not_said_that_it_has_n
     """Where the record is needed, nothing is done. A manager without a quorum keeps its networks, and answers late."""
     state = mend.folder / "state"
     (state / "containers.networks").write_text(before)
-    script = f"here={mend.folder}\n{NETWORKS}\n{why}"
-    assert mend.run(f"{script}\nhold_containers networks || echo failed") == ["failed"]
+    script = f"{functions('recover')}\nhere={mend.folder}\n{NETWORKS}\n{why}"
+    assert mend.run(f"{script}\nhold_networks || echo failed") == ["failed"]
     assert not (state / "containers.held").exists()
     assert mend.run(f"{script}\nhold_containers && echo held") == ["held"]
     assert (state / "containers.networks").read_text().strip() == before.strip()

@@ -174,9 +174,9 @@ def test_349_only_nodes_that_leave_for_another_swarm_have_to_list_their_networks
         plane = PLANE.recovering(Recovery(there.cluster.node(name), (), identity="1f"))
         return [str(step.resource.apply(step.difference)) for step in engine.steps(plane, there)]
 
-    assert "hold_containers networks ||" in scripts("node3")[0]
-    assert "hold_containers ||" in scripts("node1")[0]
-    assert "hold_containers networks" not in "".join(scripts("node1"))
+    assert "\nhold_networks ||" in scripts("node3")[0]
+    assert "\nhold_containers ||" in scripts("node1")[0]
+    assert "\nhold_networks ||" not in "".join(scripts("node1"))
 
 
 def test_287_the_containers_of_a_lost_host_are_those_that_the_others_know(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ class RecoveringSwarm(SwarmPlane):
         self.phases = recover.phases(decided)
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Say where networks would be lost. What stands in the way of the inventory does not stand in that of a recovery."""
+        """Say whose networks would be lost. Nothing else that hinders the inventory hinders a recovery."""
         return recovery.unanswered(situation, self._decided)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:

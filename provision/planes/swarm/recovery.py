@@ -98,7 +98,7 @@ def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
 
 
 def _recorded(facts: Facts) -> Sequence[Mapping[str, Any]] | None:
-    """Return the networks that a node had in the swarm that it has left; None where they are not known, or count no more.
+    """Return the networks that a node had in the swarm that it has left; None where they are unknown, or count no more.
 
     The record counts as long as containers are off their networks: see former_swarm.sh.
     """

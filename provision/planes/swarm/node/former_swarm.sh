@@ -3,18 +3,23 @@
 gossip_port=7946
 networks_record=$containers_record.networks # the swarm's networks, as Docker's API tells them
 
-# hold_containers [networks]: bring the records of containers and of their networks up to date, and hold them: the containers
-# are about to lose their networks. A record that is held says in the file whether they are `attached` still; it is taken anew
-# then, as it may be days old. Fails if the records cannot be written; with the word `networks`, also if Docker does not list
-# them. Without the word, what was recorded of them stays then: a manager without a quorum answers late.
+# hold_containers: bring the records of containers and of their networks up to date, and hold them: the containers are about to
+# lose their networks. A record that is held says in the file whether they are `attached` still; it is taken anew then, as it may
+# be days old. Where Docker does not list the networks, what was recorded of them stays: a manager without a quorum answers late.
+# Fails if the records cannot be written.
 hold_containers() {
-    [ ! -e "$containers_record.held" ] || [ -s "$containers_record.held" ] || return 0
+    is_detached || hold_with "$(print_networks || cat "$networks_record" 2>/dev/null)"
+}
+
+# is_detached: succeed if the record is held and containers may be off their networks.
+is_detached() {
+    [ -e "$containers_record.held" ] && [ ! -s "$containers_record.held" ]
+}
+
+# hold_with NETWORKS: write the records, and hold them.
+hold_with() {
     record_all || [ -s "$containers_record" ] || return
-    if ! inspected=$(print_networks); then
-        [ $# = 0 ] || return
-        inspected=$(cat "$networks_record" 2>/dev/null) || inspected= # nothing is known of them
-    fi
-    (umask 077 && printf '%s\n' "$inspected" >"$networks_record.new") || return
+    (umask 077 && printf '%s\n' "$1" >"$networks_record.new") || return
     sync "$networks_record.new" 2>/dev/null || sync
     mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held.new" || return
     mv -f "$containers_record.held.new" "$containers_record.held" || return
@@ -38,7 +43,7 @@ print_networks() {
 
 # begin_detaching: from now on containers may be off their networks: the record that is held is not taken anew.
 begin_detaching() {
-    [ -e "$containers_record.held" ] && [ ! -s "$containers_record.held" ] && return
+    is_detached && return
     true >"$containers_record.held" && { sync "$containers_record.held" 2>/dev/null || sync; }
 }
 

@@ -4,6 +4,11 @@
 kept_record=$containers_record.kept # see containers.sh
 unit=$(printf '\037')               # between fields that may be empty
 
+# hold_networks: hold the records as hold_containers does; fails also if Docker does not list the networks.
+hold_networks() {
+    is_detached || { listed=$(print_networks) && hold_with "$listed"; }
+}
+
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
 leave_former_swarm() {
     root=$(docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
@@ -70,7 +75,8 @@ END
 has_networks() {
     there=$(timeout 20 docker network ls --format '{{.Name}}') || return
     # The names as `docker network inspect` prints them, with eight spaces; those of peers and containers have more.
-    for name in $(sed -n 's/^ \{8\}"Name": "\(.*\)",$/\1/p' "$networks_record" 2>/dev/null); do
+    names=$(sed -n 's/^ \{8\}"Name": "\(.*\)",$/\1/p' "$networks_record" 2>/dev/null) || return
+    for name in $names; do
         printf '%s\n' "$there" | grep -qxF -- "$name" || return
     done
 }

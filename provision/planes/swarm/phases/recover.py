@@ -36,9 +36,7 @@ VERB = "fab recover"
 #: Hold the record of containers on a node.
 HOLD = 'hold_containers || die "what containers should have cannot be recorded in $state"'
 #: The same where the swarm's networks are known to nobody else.
-HOLD_NETWORKS = (
-    'hold_containers networks || die "Docker does not list its networks, or they cannot be recorded in $state"'
-)
+HOLD_NETWORKS = 'hold_networks || die "Docker does not list its networks, or they cannot be recorded in $state"'
 #: Restart a dockerd that listens for the gossip of a swarm that it has left.
 END_GOSSIP = 'end_gossip || die "Docker does not restart: $(last_words docker.service)"'
 #: Seconds until one manager rules alone: 0.6 to 25, and 52 where its dockerd had just started.

@@ -44,7 +44,7 @@ WRITE = (
 ON_A_SMALL_DISK = r"""
 cat >/usr/local/sbin/small-disk <<'END'
 #!/bin/sh
-size=$(du -sk /var/lib/docker {state} | awk '{{ all += $1 }} END {{ print all + 4096 }}')
+size=$(du -sk /var/lib/docker {state} | awk '{{ all += $1 }} END {{ print all + 153600 }}')
 mkdir /run/small && mount -t tmpfs -o size=${{size}}k tmpfs /run/small || exit
 for folder in /var/lib/docker {state}; do
     cp -a $folder /run/small/ && mount --bind /run/small/${{folder##*/}} $folder || exit
@@ -262,12 +262,17 @@ def test_336_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(ba
 
 @pytest.mark.whole
 @pytest.mark.parametrize("workers", [1, 2])
-def test_290_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
+def test_290_349_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
+    """While Docker does not list its networks, on the one that is kept or on another, nothing is done."""
     lab = bare_lab
     others = ["node2", "node3"][:workers]
     path = in_use(lab, fab, ["node1"], others, left="node2")
     run(lab, "node2", "docker inspect -f '{{.Id}}' web db")
     lose(lab, "node1", left="node2")
+    run(lab, others[-1], "systemctl kill --kill-who=main -s STOP docker")
+    refused = document(fab(lab, "recover", "--yes", "--json", "--lost", "node1", "--keep", "node2", inventory=path), 3)
+    assert [one["where"] for one in refused["problems"] if "does not list its networks" in one["what"]] == [others[-1]]
+    run(lab, others[-1], "systemctl kill --kill-who=main -s CONT docker")
     recovered(lab, fab, path, "--lost", "node1", left="node2")
     longest_gap(lab, "node2")
     path = inventory(lab, "recovered", ["node2"], workers=[*others[1:], "node4"])

@@ -39,11 +39,11 @@ end_leaving() {
         [ -e "$left" ] || continue
         hold_after_leaving
         kept=$(free_name "$former_swarms/${left##*/swarm.left.}")
-        if keep_swarm "$left" "$kept" && mv "$left" "$root/swarm.copied.${left##*/swarm.left.}"; then
+        if because=$(keep_swarm "$left" "$kept" 2>&1) && mv "$left" "$root/swarm.copied.${left##*/swarm.left.}"; then
             rm -rf "$root"/swarm.copied.*
             tell_left
         else
-            tell_put_by
+            tell_put_by "${because##*: }"
         fi
     done
 }
@@ -51,8 +51,8 @@ end_leaving() {
 # hold_after_leaving: hold the record of containers, unless this host has joined a swarm since it left.
 hold_after_leaving() {
     [ ! -e "$root/swarm/docker-state.json" ] || return 0
-    hold_containers || :
-    begin_detaching || say "not held: the record of containers, $containers_record, for want of room"
+    hold_containers 2>/dev/null || :
+    begin_detaching 2>/dev/null || say "not held: the record of containers, $containers_record, for want of room"
 }
 
 # is_told_removed: ask all other managers that this host remembers, at once. Succeed if one of them answers that this host

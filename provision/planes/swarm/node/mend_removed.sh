@@ -28,7 +28,7 @@ is_of() {
         grep -qa "$(printf 'U\004\003.\031%s' "$2")" # the type of a common name, and the length of an ID
 }
 
-# leave_if_struck_off: leave the swarm then. That Docker does not let it is said once.
+# leave_if_struck_off: leave the swarm then. That this host cannot leave is said once.
 leave_if_struck_off() {
     mine=$(struck_off)
     [ "$mine" ] || { complained= && return; }
@@ -38,12 +38,13 @@ leave_if_struck_off() {
         tell_put_by
     elif [ -z "${complained-}" ]; then
         complained=yes
-        say "not left: the swarm that this host was removed from while it was away. Docker does not let it, and is asked again"
+        say "not left: the swarm that this host was removed from while it was away. This is tried again"
     fi
 }
 
 # leave_without_copy: leave the swarm where there is no room for a copy of its data. Docker removes nothing of that then. It says
-# that it fails where there is no room for an empty folder, and has left nevertheless.
+# that it fails where there is no room for an empty folder, and has left nevertheless. A Docker that goes on is restarted: it
+# starts in no swarm, and stops containers, but must not acknowledge writes that the others never see.
 leave_without_copy() {
     root=$(docker_root) && put_by || return
     begin_detaching || :
@@ -52,7 +53,7 @@ leave_without_copy() {
         timeout 60 docker swarm leave --force >/dev/null 2>&1 || :
         [ "$(timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ] || return 0
     done
-    timeout 240 systemctl restart docker.service # it starts in no swarm
+    timeout 240 systemctl restart docker.service
 }
 
 # put_by: give what dockerd has of the swarm another name, and set `left` to that. A rename needs no room.
@@ -67,8 +68,9 @@ tell_left() {
         "join anew"
 }
 
-# tell_put_by: say that this host has left its swarm, and that there is no copy of its data yet.
+# tell_put_by [WORDS]: say that this host has left its swarm, and that there is no copy of its data yet. WORDS: why.
 tell_put_by() {
-    say "left: the swarm that this host was removed from while it was away. Its data cannot be copied to $former_swarms, and stays" \
-        "in $left until Docker starts when there is room; fab provision lets the host join anew"
+    say "left: the swarm that this host was removed from while it was away. Its data cannot be copied to" \
+        "$former_swarms${1:+ ($1)}, and stays in $left until Docker starts when there is room; fab provision lets the host" \
+        "join anew"
 }

@@ -39,9 +39,9 @@ print_temporary() {
     done
 }
 
-# print_recorded: print what was recorded.
+# print_recorded: print what was recorded. Fails if it cannot be read.
 print_recorded() {
-    [ ! -r "$containers_record" ] || cat "$containers_record"
+    [ ! -e "$containers_record" ] || cat "$containers_record"
 }
 
 # docker_root: print Docker's folder: as dockerd says, else as it said when it was last recorded, else as it is configured.
@@ -95,7 +95,7 @@ is_newer() {
 # attachment leaves it when Docker still has the network: then its user has disconnected it. Else Docker has forgotten the
 # network, as one that was upgraded forgets those of a store, and one that leaves a swarm those of the swarm.
 update_record() {
-    [ -d "$containers_root/containers" ] && systemctl -q is-active docker.service || return
+    [ -d "$containers_root/containers" ] && systemctl -q is-active docker.service && recorded=$(print_recorded) || return
     fresh=$(containers_of "$containers_root/containers" "$containers_record") || return
     case $fresh in *vanished*)
         if ids=$(timeout 20 docker network ls -q --no-trunc 2>/dev/null); then
@@ -105,7 +105,7 @@ update_record() {
         ;;
     esac
     fresh=$(printf 'root\t%s\n%s' "$containers_root" "$fresh")
-    [ "$fresh" != "$(print_recorded)" ] || return 0
+    [ "$fresh" != "$recorded" ] || return 0
     (umask 077 && printf '%s\n' "$fresh" >"$containers_record.new") || return
     sync "$containers_record.new" 2>/dev/null || sync
     mv -f "$containers_record.new" "$containers_record" || return

@@ -133,7 +133,8 @@ select_package() {
 # put_back PATTERN: restore, from the record, all names that begin with one of the patterns (separated by |).
 put_back() {
     [ -f "$state/record" ] || return 0
-    sed '1!G;h;$!d' "$state/record" | while IFS=$tab read -r kind name value; do
+    backwards=$(sed '1!G;h;$!d' "$state/record") || die "cannot read $state/record; nothing is put back"
+    printf '%s\n' "$backwards" | while IFS=$tab read -r kind name value; do
         printf '%s\n' "$name" | grep -qE -- "^($1)" && [ "$name" != "$state" ] || continue # the record itself goes last
         # Temporary files of a change that was killed.
         case $name in /*) rm -rf -- "${name%/*}/.${name##*/}.overlay-provision" "$name.overlay-provision" ;; esac

@@ -40,6 +40,31 @@ WRITE = (
 )
 
 
+#: From the next boot on, Docker's folder and our record are on a disk with little room.
+ON_A_SMALL_DISK = r"""
+cat >/usr/local/sbin/small-disk <<'END'
+#!/bin/sh
+size=$(du -sk /var/lib/docker {state} | awk '{{ all += $1 }} END {{ print all + 153600 }}')
+mkdir /run/small && mount -t tmpfs -o size=${{size}}k tmpfs /run/small || exit
+for folder in /var/lib/docker {state}; do
+    cp -a $folder /run/small/ && mount --bind /run/small/${{folder##*/}} $folder || exit
+done
+{fill}
+END
+chmod 755 /usr/local/sbin/small-disk
+cat >/etc/systemd/system/small-disk.service <<'END'
+[Unit]
+Before=docker.service overlay-mend.service
+[Service]
+Type=oneshot
+ExecStart=/usr/local/sbin/small-disk
+[Install]
+WantedBy=multi-user.target
+END
+systemctl enable -q small-disk
+""".replace("{state}", STATE)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, steps in (("kill", STEPS), ("workers_kill", OF_A_WORKER)):
         if fixture in metafunc.fixturenames:
@@ -237,12 +262,17 @@ def test_336_a_recovery_goes_on_when_a_user_has_stopped_a_container_meanwhile(ba
 
 @pytest.mark.whole
 @pytest.mark.parametrize("workers", [1, 2])
-def test_290_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
+def test_290_349_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab, workers: int) -> None:
+    """While Docker does not list its networks, on the one that is kept or on another, nothing is done."""
     lab = bare_lab
     others = ["node2", "node3"][:workers]
     path = in_use(lab, fab, ["node1"], others, left="node2")
     run(lab, "node2", "docker inspect -f '{{.Id}}' web db")
     lose(lab, "node1", left="node2")
+    run(lab, others[-1], "systemctl kill --kill-who=main -s STOP docker")
+    refused = document(fab(lab, "recover", "--yes", "--json", "--lost", "node1", "--keep", "node2", inventory=path), 3)
+    assert [one["where"] for one in refused["problems"] if "does not list its networks" in one["what"]] == [others[-1]]
+    run(lab, others[-1], "systemctl kill --kill-who=main -s CONT docker")
     recovered(lab, fab, path, "--lost", "node1", left="node2")
     longest_gap(lab, "node2")
     path = inventory(lab, "recovered", ["node2"], workers=[*others[1:], "node4"])
@@ -289,9 +319,11 @@ def test_298_two_of_three_managers_are_lost_and_one_returns_late(bare_lab: Lab, 
     settled(lab, fab, path)
 
 
-def two_are_lost(lab: Lab, fab: Fab) -> Path:
-    """Lose two of three managers; the one that is left goes on."""
+def two_are_lost(lab: Lab, fab: Fab, prepare: str = "true") -> Path:
+    """Lose two of three managers, after this on both; the one that is left goes on."""
     path = in_use(lab, fab, ["node1", "node2", "node3"])
+    for node in ("node2", "node3"):
+        run(lab, node, prepare)
     lose(lab, "node2", "node3")
     recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
     run(lab, "node1", "docker network create -d overlay mine")
@@ -351,6 +383,37 @@ def test_327_two_lost_managers_return_while_the_other_is_cut_off(bare_lab: Lab, 
     labs.heal_link(lab.name, "node1")
     written = {node: written_until_left(lab, node) for node in ("node2", "node3")}
     print(f"acknowledged before they were told: {written}")
+    let_in_again(lab, fab, path)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("told", ["before its Docker starts", "while its Docker runs"])
+def test_350_two_lost_managers_return_and_their_disks_are_full(bare_lab: Lab, fab: Fab, told: str) -> None:
+    """They leave without a copy of their data, which is made when there is room, at a later start of Docker."""
+    lab = bare_lab
+    at_once = told.startswith("before")
+    fill = "cat /dev/zero >/run/small/fill || true"
+    path = two_are_lost(lab, fab, ON_A_SMALL_DISK.format(fill=fill if at_once else ""))
+    if not at_once:
+        labs.cut_link(lab.name, "node1")
+    labs.power_on(lab.name, "node2", "node3", wait=False)
+    for node in ("node2", "node3"):
+        writing(lab, node)
+    if not at_once:
+        await_so(lab, "node2", "[ -s /run/acknowledged ]", 90)
+        for node in ("node2", "node3"):
+            run(lab, node, f"{{ {fill}; }} 2>/dev/null")
+        labs.heal_link(lab.name, "node1")
+    for node in ("node2", "node3"):
+        written = written_until_left(lab, node)
+        print(f"{node}: {written} acknowledged; {run(lab, node, 'df /run/small | tail -n 1')}")
+        assert written == 0 or not at_once
+        unit = "docker" if at_once else "overlay-mend"
+        print(run(lab, node, f"journalctl -b -o cat -u {unit} | grep -e left: -e 'No space' | tail -n 5"))
+        run(lab, node, f"ls -d /var/lib/docker/swarm.left.*/raft && ! ls {STATE}/former-swarms/*/raft")
+        run(lab, node, f"[ -e {STATE}/containers.held ] && [ ! -s {STATE}/containers.held ]")
+        run(lab, node, "rm /run/small/fill; systemctl restart docker")
+        run(lab, node, f"! ls -d /var/lib/docker/swarm.left.* && ls -d {STATE}/former-swarms/*/raft")
     let_in_again(lab, fab, path)
 
 

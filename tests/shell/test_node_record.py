@@ -117,6 +117,19 @@ def test_213_what_cannot_be_recorded_is_not_changed(shell: Shell, fault: str) ->
     assert "nothing was changed" in done.stderr
 
 
+def test_351_a_record_that_cannot_be_read_puts_nothing_back_and_stays(shell: Shell) -> None:
+    (shell.folder / "ours").touch()
+    fails = 'sed() { case $* in */record) echo "sed: input error" >&2; return 4 ;; *) command sed "$@" ;; esac; }'
+    done = shell.try_to(f"remember absent $PWD/ours -; {fails}\nput_back '.*'\necho went on")
+    record = shell.folder / "state" / "record"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"cannot read {record}; nothing is put back" in done.stderr
+    assert record.exists()
+    assert (shell.folder / "ours").exists()
+    assert shell.run("put_back '.*'") == ""
+    assert not (shell.folder / "ours").exists()
+
+
 def test_211_reset_says_what_it_could_not_ask_for(shell: Shell) -> None:
     did = shell.folder / "did"
     there = "remember image busybox -; remember network docker_gwbridge -; drop_keepers() { :; }; put_back_things"

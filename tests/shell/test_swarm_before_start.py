@@ -81,7 +81,7 @@ def test_295_a_host_leaves_before_the_start_when_a_manager_answers_that_it_was_r
     assert (kept / "certificates" / "swarm-node.key").exists()
     assert kept.parent.stat().st_mode & 0o77 == 0
     assert (mend.folder / "state" / "containers.held").exists()
-    assert not (mend.folder / "data" / "swarm.left").exists()
+    assert list((mend.folder / "data").glob("swarm.*")) == []
 
 
 @pytest.mark.parametrize(
@@ -141,15 +141,6 @@ def test_328_a_host_stays_when_it_cannot_ask(mend: Program, authority: Authority
     assert called == []
 
 
-def test_328_a_host_stays_when_its_data_cannot_be_kept(mend: Program, authority: Authority, joined: Joined) -> None:
-    with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
-        joined(address)
-        said = mend.run("cp() { return 1; }\nleave_before_start && echo left || :")
-    assert said == []
-    assert (mend.folder / "data" / "swarm" / "docker-state.json").exists()
-    assert not (mend.folder / "state" / "former-swarms" / MINE).exists()
-
-
 def test_328_a_host_stays_when_it_cannot_read_the_answer(mend: Program, joined: Joined) -> None:
     joined("127.0.0.1:1")
     assert mend.run("awk() { return 127; }\nleave_before_start || :") == []
@@ -161,30 +152,102 @@ def test_328_a_question_ends_where_nothing_can_be_written(mend: Program) -> None
     assert mend.run(f"sleep() {{ :; }}\n{asked} 2>/dev/null; echo ended") == ["ended"]
 
 
-def test_328_what_was_left_and_has_no_copy_stays(mend: Program, authority: Authority) -> None:
-    left = mend.folder / "data" / "swarm.left"
-    authority.issue(left / "certificates", MINE, MANAGER, 90)
-    (mend.folder / "state" / "former-swarms" / f"{MINE}.leaving.new").mkdir(parents=True)
-    assert mend.run("leave_before_start || :") == []
-    assert (left / "certificates" / "swarm-node.key").exists()
+#: A disk of the host, with Docker's folder and the record on it, and a file that fills it.
+FULL_DISK = """
+cd {folder}
+mkdir disk && mount -t tmpfs -o size=256k tmpfs disk && cp -a data state disk
+for one in data state; do mount --bind disk/$one $one; done
+cat /dev/zero >disk/fill 2>/dev/null
+look() {{
+    ls -d data/swarm* state/former-swarms/*/certificates 2>/dev/null
+    [ ! -e state/containers.held ] || [ -s state/containers.held ] || echo held
+}}
+"""
+
+
+def test_350_a_host_leaves_before_the_start_though_a_full_disk_has_no_room_for_a_copy(
+    mend: Program, authority: Authority, joined: Joined
+) -> None:
+    """Its data is kept when there is room, at a later start: once, and without the record being held again."""
+    mend.command = ("unshare", "--mount", "--", *mend.command)
+    with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
+        joined(address)
+        said = mend.run(f"""{FULL_DISK.format(folder=mend.folder)}
+            leave_before_start
+            look; leave_before_start
+            look; rm disk/fill; leave_before_start
+            look; leave_before_start""")
+    left = f"data/swarm.left.{MINE}"
+    stays = [
+        one
+        for one in said
+        if one.startswith("left: ") and f"stays in {mend.folder}/{left}" in one and "(No space" in one
+    ]
+    (kept,) = [one for one in said if f"Its data is in {mend.folder}/state/former-swarms/{MINE};" in one]
+    assert len(stays) == 2
+    assert said == [
+        stays[0],
+        left,
+        "held",
+        stays[1],
+        left,
+        "held",
+        kept,
+        f"state/former-swarms/{MINE}/certificates",
+        "held",
+    ]
+
+
+def test_350_a_host_leaves_before_the_start_though_it_has_no_record_of_containers(
+    mend: Program, authority: Authority, joined: Joined
+) -> None:
+    (mend.folder / "state" / "containers").unlink()
+    with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
+        joined(address)
+        (said,) = mend.run(f"configured_docker_root() {{ echo {mend.folder}/data; }}\nleave_before_start")
+    assert said.startswith("left: ")
+    assert not (mend.folder / "data" / "swarm").exists()
+
+
+def test_350_a_host_that_cannot_leave_says_so(mend: Program, authority: Authority, joined: Joined) -> None:
+    with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
+        joined(address)
+        (said,) = mend.run("mv() { return 1; }\nleave_before_start || :")
+    assert said.startswith("not left: ")
+    assert (mend.folder / "data" / "swarm" / "docker-state.json").exists()
+
+
+def test_350_a_host_that_has_joined_since_it_left_keeps_its_record_up_to_date(
+    mend: Program, authority: Authority, joined: Joined
+) -> None:
+    """There is room for what it had of the former swarm only now. It may have been in that one twice."""
+    joined()
+    root, kept = mend.folder / "data", mend.folder / "state" / "former-swarms"
+    for name in (MINE, f"{MINE}.1"):
+        authority.issue(root / f"swarm.left.{name}" / "certificates", MINE, MANAGER, 90)
+    assert len(mend.run("leave_before_start")) == 2
+    assert sorted(path.name for path in kept.iterdir()) == [MINE, f"{MINE}.1"]
+    assert (root / "swarm").exists()
+    assert not (mend.folder / "state" / "containers.held").exists()
 
 
 def test_328_a_host_that_loses_its_power_while_it_leaves_has_left_at_the_next_start(
     mend: Program, authority: Authority, joined: Joined
 ) -> None:
-    """In each of these, the copy of its data gets its name, and nothing else is left."""
+    """In each of these, its data is kept, and nothing else is left."""
     root, kept = mend.folder / "data", mend.folder / "state" / "former-swarms"
     deaths = (
-        'mv() { case $2 in *.left) exit 0 ;; esac; command mv "$@"; }',
-        "name_copies() { exit 0; }",
-        'rm() { case $* in *.left) exit 0 ;; esac; command rm "$@"; }',
+        'mv() { case $2 in *.left.*) exit 0 ;; esac; command mv "$@"; }',
+        "hold_after_leaving() { exit 0; }",
+        'rm() { case $* in *.copied*) [ ! -e "${3-$2}" ] || exit 0 ;; esac; command rm "$@"; }',
     )
+    (kept / f"{MINE}.1.new" / "half").mkdir(parents=True)  # a copy that was cut short
     with answering(manager(mend, authority), TOLD.format(MINE), lets_in=authority) as (address, _):
         for life, dies in enumerate(deaths):
             joined(address)
             (root / "swarm" / "docker-state.json").write_text(str(life))
             assert mend.run(f"{dies}\nleave_before_start") == []
-            assert len(mend.run("leave_before_start")) == 1
+            mend.run("leave_before_start")
             assert list(root.glob("swarm*")) == []
     there = {path.name: (path / "docker-state.json").read_text() for path in kept.iterdir()}
     assert there == {MINE: "0", f"{MINE}.1": "1", f"{MINE}.2": "2"}

@@ -83,6 +83,57 @@ def test_295_a_host_stays_though_a_container_says_so_in_dockers_journal(mend: Pr
     assert not (mend.folder / "state" / "former-swarms").exists()
 
 
+#: Docker leaves a swarm, as it does since 20.10: what is in the swarm's folder goes, and without a folder Docker fails.
+LEAVING = """
+root={root}
+struck_off() {{ echo {mine}; }}
+timeout() {{
+    shift
+    case "$*" in
+    *leave*) echo left >>$root/did; {leaves} && rm -rf $root/swarm/* && [ -d $root/swarm ] ;;
+    *LocalNodeState*) cat $root/local ;;
+    *restart*) echo restarted >>$root/did ;;
+    *) command "$@" ;;
+    esac
+}}
+cp() {{ return 1; }}
+"""
+
+
+@pytest.mark.parametrize("broken", ["", "mkdir() { return 1; }", "hold_containers() { return 1; }"])
+def test_350_a_host_leaves_the_swarm_though_there_is_no_room_for_a_copy(mend: Program, broken: str) -> None:
+    """Not even for an empty folder, or for a record. What it had is not removed, and is copied at a later start."""
+    root = mend.folder / "data"
+    script = LEAVING.format(root=root, mine=MINE, leaves="echo inactive >$root/local")
+    (said,) = mend.run(f"{script}\n{broken}\nleave_if_struck_off")
+    assert said.startswith("left: ")
+    assert f"stays in {root}/swarm.left.{MINE}" in said
+    assert (root / "did").read_text() == "left\n"
+    assert (root / f"swarm.left.{MINE}" / "certificates" / "swarm-node.crt").exists()
+    assert (mend.folder / "state" / "containers.held").read_text() == ""
+    (told,) = mend.run("openssl() { return 1; }\nleave_before_start")
+    assert f"{mend.folder}/state/former-swarms/{MINE};" in told
+    assert (mend.folder / "state" / "former-swarms" / MINE / "docker-state.json").exists()
+
+
+def test_350_docker_is_restarted_where_it_does_not_let_a_host_leave_whose_data_cannot_be_copied(mend: Program) -> None:
+    root = mend.folder / "data"
+    (root / "local").write_text("active\n")
+    script = LEAVING.format(root=root, mine=MINE, leaves="false")
+    (said,) = mend.run(f"{script}\nleave_if_struck_off")
+    assert said.startswith("left: ")
+    assert (root / "did").read_text().splitlines() == ["left", "left", "left", "restarted"]
+
+
+def test_350_a_host_that_cannot_leave_says_so_once(mend: Program) -> None:
+    script = LEAVING.format(root=mend.folder / "data", mine=MINE, leaves="false")
+    (said,) = mend.run(f"{script}\nmv() {{ return 1; }}\nleave_if_struck_off; leave_if_struck_off")
+    assert said.startswith("not left: ")
+    then = '(struck_off() { :; }; leave_if_struck_off; echo "${complained:-calm}")'
+    looks = f"leave_if_struck_off; {then}; leave_if_struck_off"
+    assert mend.run(f"{script}\nmv() {{ return 1; }}\n{looks}") == [said, "calm"]
+
+
 def test_287_the_containers_of_all_hosts_are_recorded_while_all_are_there(mend: Program) -> None:
     record = mend.folder / "state" / "others"
     script = f"""
@@ -124,7 +175,7 @@ def test_337_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
         (swarm / "raft").mkdir(parents=True, exist_ok=True)
         for seen in ("earlier", life):  # one leave was interrupted, and Docker went on
             (swarm / "docker-state.json").write_text(seen)
-            mend.run(f'{script}\nkeep_swarm "$(docker_root)" {kept}.leaving')
+            mend.run(f'{script}\nkeep_swarm "$(docker_root)/swarm" {kept}.leaving')
         (swarm / "raft").rmdir()
         (swarm / "docker-state.json").write_text("half removed")
         for _ in range(2):
@@ -136,7 +187,9 @@ def test_337_the_data_of_each_life_in_a_swarm_is_kept(mend: Program, docker: str
 def test_336_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_networks(mend: Program) -> None:
     """A recovery was interrupted, and goes on days later; or another one begins."""
     state = mend.folder / "state"
-    docker = 'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; esac; }'
+    docker = (
+        'docker() { case "$2 ${silent-}" in "ls ") echo id ;; "inspect ") echo "[demo]" ;; *yes) return 1 ;; esac; }'
+    )
     record = f'record_all() {{ echo recorded; }}\n{docker}\ntimeout() {{ shift; "$@"; }}\n'
     assert mend.run(f"{record}hold_containers") == ["recorded"]
     assert mend.run(f"{record}silent=yes hold_containers") == ["recorded"]
@@ -144,6 +197,40 @@ def test_336_what_is_held_is_recorded_anew_as_long_as_containers_are_on_their_ne
     assert mend.run(f"{record}leave_swarm {state}/former-swarms/x") == ["recorded"]
     assert mend.run(f"{record}hold_containers") == []  # they are off their networks, and Docker may say so
     assert mend.run(f"{record}leave_swarm {state}/former-swarms/x") == []
+
+
+#: Docker has two networks: one is removed when they have been listed. It does not answer if `silent` is set.
+NETWORKS = """
+record_all() { :; }
+timeout() { shift; "$@"; }
+docker() {
+    case "$2 ${silent-}" in
+    'ls ') if [ -e "$here/gone" ]; then echo demo; else echo demo; echo late; fi ;;
+    'inspect ') case "$*" in *late*) : >"$here/gone"; echo '[demo]'; return 1 ;; *) echo '[demo]' ;; esac ;;
+    *) return 1 ;;
+    esac
+}
+"""
+
+
+def test_349_a_network_that_vanishes_while_networks_are_recorded_takes_no_other_with_it(mend: Program) -> None:
+    assert mend.run(f"{functions('recover')}\nhere={mend.folder}\n{NETWORKS}\nhold_networks && echo held") == ["held"]
+    assert (mend.folder / "state" / "containers.networks").read_text() == "[demo]\n"
+
+
+@pytest.mark.parametrize("before", ["", "[demo]\n"])
+@pytest.mark.parametrize("why", ["silent=yes", ": >$here/stopping"])
+def test_349_a_docker_that_does_not_list_its_networks_has_not_said_that_it_has_none(
+    mend: Program, before: str, why: str
+) -> None:
+    """Where the record is needed, nothing is done. A manager without a quorum keeps its networks, and answers late."""
+    state = mend.folder / "state"
+    (state / "containers.networks").write_text(before)
+    script = f"{functions('recover')}\nhere={mend.folder}\n{NETWORKS}\n{why}"
+    assert mend.run(f"{script}\nhold_networks || echo failed") == ["failed"]
+    assert not (state / "containers.held").exists()
+    assert mend.run(f"{script}\nhold_containers && echo held") == ["held"]
+    assert (state / "containers.networks").read_text().strip() == before.strip()
 
 
 @pytest.mark.parametrize("content", ["", "attached\n"])
@@ -164,6 +251,7 @@ DOCKER = """
 docker() {
     case "$*" in
     "network ls -f scope=local"*) echo bridge; echo own ;;
+    "network ls --format"*) echo bridge; echo own; echo demo ;;
     "ps -"*q*--format*) return 1 ;;
     ps*--format*) echo keeper1 demo; echo 'keeper2 ' ;;
     "inspect -f {{slice"*) echo "$4" ;;
@@ -271,7 +359,7 @@ def test_288_340_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attem
     lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
     told = (
         "note: container aa is not on the network demo any more: there is none of this name; "
-        "make it anew, then docker network connect demo aa"
+        f"make it anew ({state}/containers.networks may tell its subnet), then docker network connect demo aa"
     )
     assert lost == ([told] if late == 9 else [])
     assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)
@@ -288,3 +376,28 @@ def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_
     )
     assert mend.run(script)[-1] == "Docker does not connect these containers to their networks: bb"
     assert (state / "containers.held").exists()
+
+
+def test_349_the_record_of_networks_goes_when_docker_has_all_of_them_again(mend: Program) -> None:
+    state = mend.folder / "state"
+    recorded = state / "containers.networks"
+    peers = '        "Peers": [\n            {\n                "Name": "no network",\n'
+    for name, goes in (("late", False), ("demo", True)):
+        (state / "containers.held").touch()
+        recorded.write_text(f'[\n    {{\n        "Name": "own",\n{peers}        "Name": "{name}",\n    }}\n]\n')
+        assert mend.run(f"{reattaching(state)}\nreattach let") == []
+        assert recorded.exists() != goes
+        assert not (state / "containers.held").exists()
+
+
+def test_351_a_record_that_cannot_be_read_is_not_an_empty_one(mend: Program) -> None:
+    """Nothing comes back by it, and nothing replaces it. Root can read every file: a read that fails is played."""
+    state = mend.folder / "state"
+    (state / "containers.held").touch()
+    fails = 'cat() { case $* in */containers) return 1 ;; *) command cat "$@" ;; esac; }'
+    told = [f"cannot read {state}/containers"]
+    assert mend.run(f"{reattaching(state)}\n{fails}\nreattach let") == told
+    assert (state / "containers.held").exists()
+    before = (state / "containers").read_text()
+    assert mend.run(f"{fails}\nrecord_all || echo failed") == ["failed"]
+    assert (state / "containers").read_text() == before

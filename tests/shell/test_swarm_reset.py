@@ -80,3 +80,15 @@ def test_268_a_host_whose_docker_does_not_answer_forgets_its_swarm_once_it_has_s
     assert (done.stdout, done.stderr, done.returncode) == ("" if stopped else said, "", 0 if stopped else 1)
     assert [one.name for one in root.iterdir()] == ([] if stopped else ["swarm"])
     assert (tmp_path / "stopped").read_text() == "swarm\n", "it may still run"
+
+
+def test_350_a_reset_leaves_nothing_of_swarms_that_the_host_was_removed_from(
+    shell: tuple[str, ...], tmp_path: Path
+) -> None:
+    for name in ("swarm.left.x", "swarm.copied.y", "containers"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    root = "configured_docker_root() { echo $PWD/data; }"
+    (tmp_path / "program").write_text(f"{functions('reset')}\n{root}\nend_membership\n")
+    done = subprocess.run([*shell, "program"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["containers"]

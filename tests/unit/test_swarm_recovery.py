@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import swarm_sample
 from swarm_sample import NODES, at_work, failed, own, without
 
-from provision import layout
+from provision import engine, layout
 from provision.core.recovery import LostHost, Recovery
 from provision.core.situation import Situation
 from provision.engine import make_plan
+from provision.errors import PreflightRefused
 from provision.facts import Facts, Listener, PathFact, Unit
 from provision.planes.swarm import paths, recovery, view
 from provision.planes.swarm.plane import PLANE
@@ -37,6 +39,11 @@ SHOWN = PathFact("regular file", 0o600, "root:root", text="1f 2026-11-27T15:00:0
 def put(situation: Situation, name: str, **changed: Any) -> Situation:
     """The situation with other facts of a node."""
     return replace(situation, facts={**situation.facts, name: replace(situation.facts[name], **changed)})
+
+
+def recorded(networks: PathFact, held: str = "") -> dict[str, PathFact]:
+    """The record of a node's networks, which is held."""
+    return {paths.NETWORKS: networks, layout.HELD: PathFact("regular file", 0o600, "root:root", text=held)}
 
 
 def survivor(folder: Path, name: str) -> Situation:
@@ -137,8 +144,39 @@ def test_290_a_worker_that_has_left_knows_its_networks_by_its_record(tmp_path: P
     there = survivor(tmp_path, "node3")
     text = json.dumps([DEMO, {**DEMO, "Name": "ingress", "Ingress": True}])
     record = PathFact("regular file", 0o600, "root:root", text=text)
-    left = put(there, "node3", networks=(), docker={view.INFO: own(THIRD, "inactive")}, paths={paths.NETWORKS: record})
+    left = put(there, "node3", networks=(), docker={view.INFO: own(THIRD, "inactive")}, paths=recorded(record))
     assert [one.name for one in recovery.networks(left, THIRD)] == ["demo"]
+    # As long as its containers are on their networks, Docker knows better than a record that may be days old.
+    assert recovery.networks(put(left, "node3", paths=recorded(record, "attached\n")), THIRD) == ()
+    assert recovery.networks(put(left, "node3", paths={paths.NETWORKS: record}), THIRD) == ()
+
+
+def test_349_no_swarm_begins_anew_while_docker_does_not_list_the_networks_of_the_former_one(tmp_path: Path) -> None:
+    """Also where a record of another day is there. A node that has left has nothing but its record."""
+    there = survivor(tmp_path, "node3")
+    silent = put(there, "node3", networks=(), docker={}, docker_answers=False)
+    record = PathFact("regular file", 0o600, "root:root", text=json.dumps([DEMO]))
+    unreadable = recorded(replace(record, text=None))
+    for paths_there in ({}, recorded(record, "attached\n"), {paths.NETWORKS: record}, unreadable):
+        with pytest.raises(PreflightRefused) as refused:
+            changes(put(silent, "node3", paths=paths_there), "node3")
+        (problem,) = refused.value.problems
+        assert (problem.where, "docker network ls" in problem.advice) == ("node3", True)
+    assert "same-networks: create network demo" in changes(put(silent, "node3", paths=recorded(record)), "node3")
+    # A manager without a quorum answers late, and keeps its swarm's networks.
+    manager = put(survivor(tmp_path, "node1"), "node1", networks=(), docker_answers=False)
+    assert "swarm: replace swarm" in changes(manager, "node1")
+
+
+def test_349_only_nodes_that_leave_for_another_swarm_have_to_list_their_networks(tmp_path: Path) -> None:
+    def scripts(name: str) -> list[str]:
+        there = survivor(tmp_path, name)
+        plane = PLANE.recovering(Recovery(there.cluster.node(name), (), identity="1f"))
+        return [str(step.resource.apply(step.difference)) for step in engine.steps(plane, there)]
+
+    assert "\nhold_networks ||" in scripts("node3")[0]
+    assert "\nhold_containers ||" in scripts("node1")[0]
+    assert "\nhold_networks ||" not in "".join(scripts("node1"))
 
 
 def test_287_the_containers_of_a_lost_host_are_those_that_the_others_know(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ class SwarmPlane(Plane):
         encryption = ("fact_encryption",) if encrypted(situation.cluster) else ()
         own = Question(
             paths=(paths.PEERS, layout.HELD, paths.NETWORKS, paths.OTHERS),
-            shown=(paths.STARTED, paths.NETWORKS, paths.OTHERS),
+            shown=(paths.STARTED, layout.HELD, paths.NETWORKS, paths.OTHERS),
             docker=(view.INFO, view.NODES),
             units=(layout.DOCKER_UNIT,),
             functions=(functions("facts"),),
@@ -252,12 +252,12 @@ class RecoveringSwarm(SwarmPlane):
 
     def __init__(self, decided: Recovery) -> None:
         """Take what was decided."""
-        self._keep = decided.keep
+        self._decided = decided
         self.phases = recover.phases(decided)
 
     def blockers(self, situation: Situation) -> tuple[Problem, ...]:
-        """Return nothing: what stands in the way of the inventory does not stand in the way of a recovery."""
-        return ()
+        """Say whose networks would be lost. Nothing else that hinders the inventory hinders a recovery."""
+        return recovery.unanswered(situation, self._decided)
 
     def warnings(self, situation: Situation) -> tuple[Problem, ...]:
         """Return nothing: lost hosts are shut out."""
@@ -265,7 +265,7 @@ class RecoveringSwarm(SwarmPlane):
 
     def open(self, remotes: Remotes, situation: Situation) -> Coordinator:
         """Return the door to the swarm of the node that is kept."""
-        return super().open(remotes, recover.managed_by(situation, self._keep))
+        return super().open(remotes, recover.managed_by(situation, self._decided.keep))
 
 
 PLANE = SwarmPlane()

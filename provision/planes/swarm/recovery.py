@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from provision import layout
-from provision.core.recovery import Standing
+from provision.core.recovery import Recovery, Standing
 from provision.core.resource import call
 from provision.core.situation import Situation, is_shared
 from provision.errors import Problem
@@ -92,10 +92,32 @@ def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
 
     A worker does not know networks on which it has no container. Those that the inventory has, `provision` makes.
     """
-    recorded = situation.of(node).paths.get(paths.NETWORKS)
-    before: list[Mapping[str, Any]] = json.loads((recorded.text if recorded else "") or "[]")
+    before = _recorded(situation.of(node)) or ()
     found = {one["Name"]: _shared(one) for one in (*situation.networks.values(), *before) if _is_ours(one)}
     return tuple(found.values())
+
+
+def _recorded(facts: Facts) -> Sequence[Mapping[str, Any]] | None:
+    """Return the networks that a node had in the swarm that it has left; None where they are unknown, or count no more.
+
+    The record counts as long as containers are off their networks: see former_swarm.sh.
+    """
+    held, recorded = facts.paths.get(layout.HELD), facts.paths.get(paths.NETWORKS)
+    if not held or held.text or not recorded or not (recorded.text or "").strip():
+        return None
+    found: list[Mapping[str, Any]] = json.loads(recorded.text or "")
+    return found
+
+
+def unanswered(situation: Situation, decided: Recovery) -> tuple[Problem, ...]:
+    """Say which workers do not tell their networks, where another swarm begins: it would be without these networks."""
+    if manages(situation, decided.keep):
+        return ()
+    what = "its Docker does not list its networks, and another swarm would begin without them"
+    advice = "when this lists them there: docker network ls; then fab recover, once more"
+    found = {one.name: situation.facts.get(one.name) for one in (decided.keep, *decided.others)}
+    unknown = [name for name, facts in found.items() if facts and not facts.docker_answers and _recorded(facts) is None]
+    return tuple(Problem(what, name, advice) for name in unknown)
 
 
 def _shared(network: Mapping[str, Any]) -> SharedNetwork:

@@ -5,26 +5,46 @@ networks_record=$containers_record.networks # the swarm's networks, as Docker's 
 
 # hold_containers: bring the records of containers and of their networks up to date, and hold them: the containers are about to
 # lose their networks. A record that is held says in the file whether they are `attached` still; it is taken anew then, as it may
-# be days old. Fails if the records cannot be written.
+# be days old. Where Docker does not list the networks, what was recorded of them stays: a manager without a quorum answers late.
+# Fails if the records cannot be written.
 hold_containers() {
-    [ ! -e "$containers_record.held" ] || [ -s "$containers_record.held" ] || return 0
+    is_detached || hold_with "$(print_networks || cat "$networks_record" 2>/dev/null)"
+}
+
+# is_detached: succeed if the record is held and containers may be off their networks.
+is_detached() {
+    [ -e "$containers_record.held" ] && [ ! -s "$containers_record.held" ]
+}
+
+# hold_with NETWORKS: write the records, and hold them.
+hold_with() {
     record_all || [ -s "$containers_record" ] || return
-    # A dockerd that starts answers late.
-    ids=$(systemctl -q is-active docker.service && timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || ids=
-    # shellcheck disable=SC2086 # a word a network
-    inspected=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null) || inspected=
-    [ "$inspected" ] || [ ! -s "$networks_record" ] || inspected=$(cat "$networks_record")
-    (umask 077 && printf '%s\n' "${inspected:-[]}" >"$networks_record.new") || return
+    (umask 077 && printf '%s\n' "$1" >"$networks_record.new") || return
     sync "$networks_record.new" 2>/dev/null || sync
     mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held.new" || return
     mv -f "$containers_record.held.new" "$containers_record.held" || return
     sync "${containers_record%/*}" 2>/dev/null || sync
 }
 
+# print_networks: print the swarm's networks, as Docker's API tells them. Fails if Docker does not list them. One that is
+# removed meanwhile takes no other with it: they are listed anew.
+print_networks() {
+    systemctl -q is-active docker.service || return
+    for _ in 1 2 3; do
+        ids=$(timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || return
+        # shellcheck disable=SC2086 # a word a network
+        if found=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null); then
+            printf '%s\n' "${found:-[]}"
+            return
+        fi
+    done
+    return 1
+}
+
 # begin_detaching: from now on containers may be off their networks: the record that is held is not taken anew.
 begin_detaching() {
-    [ -e "$containers_record.held" ] && [ ! -s "$containers_record.held" ] && return
-    : >"$containers_record.held" && { sync "$containers_record.held" 2>/dev/null || sync; }
+    is_detached && return
+    true >"$containers_record.held" && { sync "$containers_record.held" 2>/dev/null || sync; }
 }
 
 # record_all: bring the record of containers up to date, whatever was read before.
@@ -41,12 +61,12 @@ free_name() {
     printf '%s\n' "$name"
 }
 
-# keep_swarm ROOT FOLDER: copy what Docker's folder ROOT has of a swarm to FOLDER. A copy that is there is of a leave which did
-# not come to its end: it is replaced, unless less is left to be copied by now.
+# keep_swarm SWARM FOLDER: copy what dockerd has of a swarm in its folder SWARM to FOLDER. A copy that is there is of a leave
+# which did not come to its end: it is replaced, unless less is left to be copied by now.
 keep_swarm() {
-    [ -e "$1/swarm/docker-state.json" ] || [ ! -d "$2" ] || return 0
+    [ -e "$1/docker-state.json" ] || [ ! -d "$2" ] || return 0
     (umask 077 && mkdir -p "${2%/*}") && rm -rf "$2.new" || return
-    if ! { cp -a "$1/swarm" "$2.new" && sync; }; then
+    if ! { cp -a "$1" "$2.new" && sync; }; then
         rm -rf "$2.new"
         return 1
     fi
@@ -64,7 +84,7 @@ keep_swarm() {
 leave_swarm() {
     hold_containers && root=$(docker_root) || return
     if [ -e "$root/swarm/docker-state.json" ]; then
-        keep_swarm "$root" "$1.leaving" && begin_detaching && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
+        keep_swarm "$root/swarm" "$1.leaving" && begin_detaching && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
     fi
     begin_detaching || return
     name_copies "${1%/*}"

@@ -10,7 +10,7 @@
 # speaks HTTP/2.
 patience=4 # seconds for all answers
 
-# leave_before_start: leave the swarm that this host was removed from: keep what its dockerd has of it, and take it away.
+# leave_before_start: leave the swarm that this host was removed from: take what its dockerd has of it away, and keep that.
 leave_before_start() {
     root=$(docker_root) || return
     end_leaving
@@ -24,25 +24,35 @@ leave_before_start() {
     case $subject in *swarm-manager*) ;; *) return 0 ;; esac
     mine=$(printf '%s\n' "$subject" | sed -n 's/^ *commonName *= *\([a-z0-9]*\)$/\1/p')
     [ "$mine" ] && is_told_removed || return 0
-    hold_containers && keep_swarm "$root" "$former_swarms/$mine.leaving" && begin_detaching || return
-    [ ! -e "$root/swarm.left" ] && mv "$root/swarm" "$root/swarm.left" && end_leaving
+    if put_by; then
+        end_leaving
+    else
+        say "not left: the swarm that this host was removed from while it was away. $root/swarm cannot be renamed"
+        return 1
+    fi
 }
 
-# end_leaving: name the copy of a swarm that this host has left, and remove the rest; also after a power cut in between.
+# end_leaving: keep what this host has of swarms that it has left; also after a power cut, or when there is room at last.
 end_leaving() {
-    [ -e "$root/swarm.left" ] || return 0
-    name_copies "$former_swarms" && is_kept "$root/swarm.left" && rm -rf "$root/swarm.left" && tell_left
+    rm -rf "$root"/swarm.copied.*
+    for left in "$root"/swarm.left.*; do
+        [ -e "$left" ] || continue
+        hold_after_leaving
+        kept=$(free_name "$former_swarms/${left##*/swarm.left.}")
+        if because=$(keep_swarm "$left" "$kept" 2>&1) && mv "$left" "$root/swarm.copied.${left##*/swarm.left.}"; then
+            rm -rf "$root"/swarm.copied.*
+            tell_left
+        else
+            tell_put_by "${because##*: }"
+        fi
+    done
 }
 
-# is_kept FOLDER: succeed if there is a whole copy of this swarm, or if its removal had begun.
-is_kept() {
-    certificate=certificates/swarm-node.crt
-    [ -e "$1/$certificate" ] || return 0
-    for copy in "$former_swarms"/*; do
-        case $copy in *.new | *.leaving) continue ;; esac
-        ! cmp -s "$copy/$certificate" "$1/$certificate" || return 0
-    done
-    return 1
+# hold_after_leaving: hold the record of containers, unless this host has joined a swarm since it left.
+hold_after_leaving() {
+    [ ! -e "$root/swarm/docker-state.json" ] || return 0
+    hold_containers 2>/dev/null || :
+    begin_detaching 2>/dev/null || say "not held: the record of containers, $containers_record, for want of room"
 }
 
 # is_told_removed: ask all other managers that this host remembers, at once. Succeed if one of them answers that this host

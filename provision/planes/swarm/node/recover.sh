@@ -4,6 +4,11 @@
 kept_record=$containers_record.kept # see containers.sh
 unit=$(printf '\037')               # between fields that may be empty
 
+# hold_networks: hold the records as hold_containers does; fails also if Docker does not list the networks.
+hold_networks() {
+    is_detached || { listed=$(print_networks) && hold_with "$listed"; }
+}
+
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
 leave_former_swarm() {
     root=$(docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
@@ -32,6 +37,7 @@ reattach() {
     begin_detaching || die "cannot write $containers_record.held"
     how=$1 failed='' running='' fixed='' folder=''
     own=$(timeout 20 docker network ls -f scope=local --format '{{.Name}}') || die "Docker does not list its networks"
+    recorded=$(print_recorded) || die "cannot read $containers_record"
     while IFS=$unit read -r kind id name _ address chosen aliases; do
         case $kind in
         root) folder=$id ;;
@@ -47,7 +53,7 @@ $name
             ;;
         esac
     done <<END
-$(print_recorded | tr '\t' "$unit" | sed 's/\\u0026/\&/g; s/\\u003c/</g; s/\\u003e/>/g; s/\\"/"/g; s/\\\\/\\/g')
+$(printf '%s\n' "$recorded" | tr '\t' "$unit" | sed 's/\\u0026/\&/g; s/\\u003c/</g; s/\\u003e/>/g; s/\\"/"/g; s/\\\\/\\/g')
 END
     docker ps --no-trunc -f label=overlay-keeper --format '{{.ID}} {{.Label "overlay-keeper"}}' >"$state/keepers.new" ||
         die "Docker does not list its containers"
@@ -60,8 +66,19 @@ END
     # shellcheck disable=SC2086
     start_again $running
     [ -z "$failed" ] || die "Docker does not connect these containers to their networks:$failed"
-    rm -f "$networks_record" "$containers_record.held"
+    ! has_networks || rm -f "$networks_record"
+    rm -f "$containers_record.held"
     sync_path "$state"
+}
+
+# has_networks: succeed if Docker has each recorded network again. Else the record is all that tells the subnet of one that is not.
+has_networks() {
+    there=$(timeout 20 docker network ls --format '{{.Name}}') || return
+    # The names as `docker network inspect` prints them, with eight spaces; those of peers and containers have more.
+    names=$(sed -n 's/^ \{8\}"Name": "\(.*\)",$/\1/p' "$networks_record" 2>/dev/null) || return
+    for name in $names; do
+        printf '%s\n' "$there" | grep -qxF -- "$name" || return
+    done
 }
 
 # was_stopped FOLDER CONTAINER: succeed if a user has stopped the container since it was recorded, by Docker's files in the
@@ -106,7 +123,7 @@ put_on() {
     case $complaint in *"$network not found"*)
         called=$(name_of "$container")
         note "container $called is not on the network $network any more: there is none of this name;" \
-            "make it anew, then docker network connect $network $called"
+            "make it anew ($networks_record may tell its subnet), then docker network connect $network $called"
         return
         ;;
     esac

@@ -22,7 +22,8 @@ forget_swarm() {
     rm -rf "$docker_root/swarm"
 }
 
-# end_membership: do nothing: who has left the swarm is no member.
+# end_membership: remove what is left of swarms that this host was removed from: see mend_removed.sh. Who has left is no member.
 end_membership() {
-    true
+    docker_root=$(configured_docker_root) || die "cannot read Docker's configuration, which says where its swarm is"
+    rm -rf "$docker_root"/swarm.left.* "$docker_root"/swarm.copied.*
 }

@@ -18,7 +18,7 @@ put_swarm_aside() {
     ! rmdir "$1/swarm" 2>/dev/null || return 0 # as a host has that was never in one
     [ -e "$1/swarm" ] || return 0
     kept=$(free_name "$state/former-swarms/before-restore.$(date -u +%Y%m%dT%H%M%SZ)")
-    keep_swarm "$1" "$kept" && rm -rf "$1/swarm" || die "cannot move $1/swarm to $kept"
+    keep_swarm "$1/swarm" "$kept" && rm -rf "$1/swarm" || die "cannot move $1/swarm to $kept"
     sync_path "$1"
 }
 

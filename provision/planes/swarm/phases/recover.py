@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 VERB = "fab recover"
 #: Hold the record of containers on a node.
 HOLD = 'hold_containers || die "what containers should have cannot be recorded in $state"'
+#: The same where the swarm's networks are known to nobody else.
+HOLD_NETWORKS = 'hold_networks || die "Docker does not list its networks, or they cannot be recorded in $state"'
 #: Restart a dockerd that listens for the gossip of a swarm that it has left.
 END_GOSSIP = 'end_gossip || die "Docker does not restart: $(last_words docker.service)"'
 #: Seconds until one manager rules alone: 0.6 to 25, and 52 where its dockerd had just started.
@@ -151,7 +153,8 @@ class Hold(Recovering):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the step."""
         difference = Difference("hold", note="their networks, aliases and addresses, as they are now")
-        return (Step("the record of containers", difference, HOLD),)
+        leaves = self.begins_anew(situation) and node in (self._decided.keep, *self._decided.others)
+        return (Step("the record of containers", difference, HOLD_NETWORKS if leaves else HOLD),)
 
 
 class Others(Recovering):

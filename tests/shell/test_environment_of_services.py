@@ -60,6 +60,8 @@ def test_214_etcd_has_the_environment_of_its_files_alone(tmp_path: Path) -> None
         environment=environment,
         bootstrap=bootstrap,
         binary="env",
+        before_start="/before-start",
+        peer_port=2380,
         data="/var/lib/etcd",
         inputs=("/x",),
         inputs_folder="/run",

@@ -50,6 +50,19 @@ def put_back(shell: Shell, **state: str) -> tuple[str, list[str]]:
     return done.stdout, (shell.folder / "calls").read_text().split()
 
 
+def test_355_a_node_that_is_no_member_any_more_keeps_the_data_of_a_former_store(shell: Shell) -> None:
+    before = """
+    OVERLAY_STORED=$PWD/etcd; mkdir -p etcd/data etcd/removed-1 etcd/before-recovery-2
+    end_membership() { rm -r "$OVERLAY_STORED/data"; }; put_back() { rm -r "$OVERLAY_STORED"; }; systemctl() { :; }
+    """
+    done = shell.try_to(f'{before}\nput_store_away; ls "$state/former-stores"; ls etcd 2>/dev/null || echo gone')
+    assert done.stdout.split() == ["before-recovery-2", "removed-1", "gone"], done.stderr
+    done = shell.try_to(f"{before}\nmv() {{ return 1; }}; put_store_away; ls etcd")
+    assert done.returncode == 1
+    assert (shell.folder / "etcd/removed-1").is_dir()
+    assert (shell.folder / "etcd/data").is_dir()
+
+
 def test_a_dockerd_that_answers_is_restarted_as_it_was(shell: Shell) -> None:
     assert put_back(shell) == ("", ["restart", "keeper"])
 

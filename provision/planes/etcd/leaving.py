@@ -128,14 +128,19 @@ def joins_anew(situation: Situation, node: Node) -> bool:
 
 def is_removed(situation: Situation, node: Node) -> bool:
     """Say whether a node that joins has the data of a member that was removed: its etcd ends at once with it."""
-    facts = situation.of(node)
-    ours = paths.ETCD_BOOTSTRAP in facts.paths and bool(facts.answers.get("store-data"))
-    return ours and joins_anew(situation, node)
+    return _has_data(situation, node) and joins_anew(situation, node)
 
 
 def is_given_up(situation: Situation, node: Node) -> bool:
-    """Say whether a node has the data of a member that was given up in a recovery."""
-    return is_removed(situation, node) and generations.lines(situation.of(node)) != generations.all_lines(situation)
+    """Say whether a node has the data of a member that was given up in a recovery, and is none by now."""
+    is_none = joins_anew(situation, node) or is_put_away(situation, node)
+    away = generations.lines(situation.of(node)) != generations.all_lines(situation)
+    return _has_data(situation, node) and is_none and away
+
+
+def _has_data(situation: Situation, node: Node) -> bool:
+    facts = situation.of(node)
+    return paths.ETCD_BOOTSTRAP in facts.paths and bool(facts.answers.get("store-data"))
 
 
 def is_put_away(situation: Situation, node: Node) -> bool:

@@ -106,7 +106,8 @@ class NoStore(Resource):
         """Whether files are gone that nobody but us writes; the keys are among the last that go."""
         if not any(path in facts.paths for path in (paths.ETCD_BOOTSTRAP, *paths.ETCD_KEYS)):
             return None
-        return Difference("remove", note="etcd's unit, configuration, keys and data: this node is a member no more")
+        note = "etcd's unit, configuration, keys and data: this node is a member no more"
+        return Difference("remove", note=f"{note}; data that was put aside is kept in {layout.STATE}/former-stores")
 
     def apply(self, difference: Difference) -> str:
         """Put back what was there before."""

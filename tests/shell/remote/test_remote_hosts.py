@@ -267,7 +267,8 @@ def test_344_a_port_that_another_process_got_first_is_told_also_where_none_is_le
             await_true(lambda: remote.run(ended).stdout == f"{others}\n{2 - others}\n")
             assert remote.run(heard).stdout == "".join(f"taken {port}-tcp\n" for port in ports[:others])
         gone = remote.run(heard)
-        assert (gone.code, gone.stderr) == (1, f"nobody listens any more: {TRIAL} is gone\n")
+        assert gone.code == 1
+        assert gone.stderr.endswith(f"nobody listens any more: {TRIAL} is gone\n")
 
 
 def test_174_listeners_that_cannot_listen_are_told_and_end(server: Sshd) -> None:

@@ -10,9 +10,19 @@ leave_network() {
 # put_store_away: remove the node's member; the node continues without one. etcd's user is removed too. etcd's programs
 # stay, because docker-store calls etcdctl.
 put_store_away() {
+    keep_what_is_aside
     end_membership
     put_back '/etc/etcd|/etc/systemd/system/etcd\.service|/var/lib/etcd|etcd$'
     systemctl daemon-reload
+}
+
+# keep_what_is_aside: keep what was put aside when a member was given up, and copied by a recovery.
+keep_what_is_aside() {
+    stored=${OVERLAY_STORED:-/var/lib/etcd} # the variable is for tests
+    for kept in "$stored"/removed-* "$stored"/before-recovery-*; do
+        [ ! -e "$kept" ] || { mkdir -p -m 700 "$state/former-stores" && mv "$kept" "$state/former-stores/"; } ||
+            die "cannot move $kept to $state/former-stores"
+    done
 }
 
 # end_membership: stop etcd and delete its data.

@@ -37,7 +37,8 @@ class Etcd(Phase):
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return a member's environment, bootstrap file, unit and service; elsewhere that nothing of them is there."""
         if not node.member:
-            return (NoStore(),) if leaving.is_put_away(situation, node) else ()
+            given_up = (RemovedData(apart=True),) if leaving.is_given_up(situation, node) else ()
+            return (*given_up, NoStore()) if leaving.is_put_away(situation, node) else ()
         cluster = situation.cluster
         environment = render(
             "etcd/etcd.env.j2",

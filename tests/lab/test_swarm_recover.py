@@ -44,7 +44,7 @@ WRITE = (
 ON_A_SMALL_DISK = r"""
 cat >/usr/local/sbin/small-disk <<'END'
 #!/bin/sh
-size=$(du -sk /var/lib/docker {state} | awk '{{ all += $1 }} END {{ print all + 153600 }}')
+size=$(du -sk /var/lib/docker {state} | awk '{{ all += $1 }} END {{ print all + 307200 }}')
 mkdir /run/small && mount -t tmpfs -o size=${{size}}k tmpfs /run/small || exit
 for folder in /var/lib/docker {state}; do
     cp -a $folder /run/small/ && mount --bind /run/small/${{folder##*/}} $folder || exit
@@ -409,12 +409,17 @@ def test_350_two_lost_managers_return_and_their_disks_are_full(bare_lab: Lab, fa
         print(f"{node}: {written} acknowledged; {run(lab, node, 'df /run/small | tail -n 1')}")
         assert written == 0 or not at_once
         unit = "docker" if at_once else "overlay-mend"
-        print(run(lab, node, f"journalctl -b -o cat -u {unit} | grep -e left: -e 'No space' | tail -n 5"))
+        await_so(lab, node, f"journalctl -b -o cat -u {unit} | grep '^left:.*swarm.left'", 30)
         run(lab, node, f"ls -d /var/lib/docker/swarm.left.*/raft && ! ls {STATE}/former-swarms/*/raft")
         run(lab, node, f"[ -e {STATE}/containers.held ] && [ ! -s {STATE}/containers.held ]")
         run(lab, node, "rm /run/small/fill; systemctl restart docker")
         run(lab, node, f"! ls -d /var/lib/docker/swarm.left.* && ls -d {STATE}/former-swarms/*/raft")
-    let_in_again(lab, fab, path)
+    assert [node for node in ("node1", "node2", "node3") if holds(lab, node, WRITE)] == ["node1"]
+    document(fab(lab, "provision", "--yes", "--json", inventory=path, timeout=600))
+    for node in ("node2", "node3"):
+        reached(lab, "node1", "web", f"of-{node}", f"as-{node}")
+        reached(lab, node, f"of-{node}", "web", "db")
+    settled(lab, fab, path)
 
 
 @pytest.mark.whole

@@ -116,6 +116,25 @@ def test_350_a_host_leaves_the_swarm_though_there_is_no_room_for_a_copy(mend: Pr
     assert (mend.folder / "state" / "former-swarms" / MINE / "docker-state.json").exists()
 
 
+def test_350_a_copy_of_another_day_is_no_copy(mend: Program) -> None:
+    """A leave was interrupted then, and Docker went on."""
+    root, kept = mend.folder / "data", mend.folder / "state" / "former-swarms"
+    (kept / f"{MINE}.leaving").mkdir(parents=True)
+    (mend.folder / "data" / "local").write_text("inactive\n")
+    script = LEAVING.format(root=root, mine=MINE, leaves=":")
+    (said,) = mend.run(f"{script}\nleave_if_struck_off")
+    assert f"stays in {root}/swarm.left.{MINE}" in said
+
+
+def test_350_a_docker_that_does_not_let_a_host_leave_that_has_a_copy_is_asked_again(mend: Program) -> None:
+    root = mend.folder / "data"
+    script = LEAVING.format(root=root, mine=MINE, leaves="false").replace("cp() { return 1; }", "")
+    (said,) = mend.run(f"{script}\nleave_if_struck_off; leave_if_struck_off")
+    assert said.startswith("not left: ")
+    assert (root / "did").read_text().splitlines() == ["left", "left"]
+    assert (root / "swarm" / "docker-state.json").exists()
+
+
 def test_350_docker_is_restarted_where_it_does_not_let_a_host_leave_whose_data_cannot_be_copied(mend: Program) -> None:
     root = mend.folder / "data"
     (root / "local").write_text("active\n")

@@ -80,11 +80,13 @@ keep_swarm() {
 }
 
 # leave_swarm FOLDER: let this host leave its swarm. What its dockerd keeps of the swarm is copied first; see name_copies. Fails
-# if Docker does not let it, and is not asked again by this function.
+# if Docker does not let it, and is not asked again by this function. Set `copied` to `yes` if there is a copy then.
 leave_swarm() {
+    copied=
     hold_containers && root=$(docker_root) || return
     if [ -e "$root/swarm/docker-state.json" ]; then
-        keep_swarm "$root/swarm" "$1.leaving" && begin_detaching && timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
+        keep_swarm "$root/swarm" "$1.leaving" && begin_detaching && copied=yes || return
+        timeout 60 docker swarm leave --force >/dev/null 2>&1 || return
     fi
     begin_detaching || return
     name_copies "${1%/*}"

@@ -34,7 +34,7 @@ leave_if_struck_off() {
     [ "$mine" ] || { complained= && return; }
     if leave_swarm "$former_swarms/$mine"; then
         tell_left
-    elif [ ! -d "$former_swarms/$mine.leaving" ] && leave_without_copy; then
+    elif [ -z "$copied" ] && leave_without_copy; then
         tell_put_by
     elif [ -z "${complained-}" ]; then
         complained=yes

@@ -338,6 +338,24 @@ def test_280_the_lost_host_returns_when_its_successor_has_joined(bare_lab: Lab, 
 
 
 @pytest.mark.whole
+def test_355_a_host_that_was_given_up_returns_where_three_others_are_members(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2")
+    labs.power_cut(lab.name, "node2")
+    recovered(lab, fab, path)
+    document(fab(lab, "provision", "--yes", "--json", inventory=inventory(lab, "node1", "node3", "node4")))
+    labs.power_on(lab.name, "node2")
+    path = inventory(lab, "node1", "node3", "node4", "node2")
+    assert "aside" in told(document(fab(lab, "provision", "--json", inventory=path), 3))
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(
+        lab, "node2", "ls -d /var/lib/overlay-provision/former-stores/removed-*/member && ! systemctl is-active -q etcd"
+    )
+    reached(lab, "node1", "web", "of-node2")
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
+@pytest.mark.whole
 def test_282_283_347_two_recoveries_on_two_sides_are_named_and_one_is_kept(bare_lab: Lab, fab: Fab) -> None:
     """The other one's member is stopped, its data put aside, and it joins anew. Its networks are named before.
 

@@ -35,6 +35,7 @@ from provision.pki import certificates
 from provision.planes.etcd import paths, pki
 from provision.planes.etcd import recovery as etcd_recovery
 from provision.planes.etcd.local import local, with_identity
+from provision.planes.etcd.phases.etcd import Etcd
 from provision.planes.etcd.phases.pki import docker_places, etcd_places
 from provision.planes.etcd.pki import Authority, Identity, RotationTarget, Step
 from provision.planes.etcd.plane import PLANE
@@ -675,3 +676,15 @@ def test_314_after_the_rotation_and_another_one_a_lost_hosts_leaves_open_nothing
 
 def test_283_data_put_aside_is_no_foreign_store() -> None:
     assert paths.DATA in PLANE.kept_data
+
+
+def test_355_a_host_that_was_given_up_keeps_its_data_where_it_is_no_member_by_now(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="a", node2="a")
+    facts = situation.facts["node3"]
+    bootstrap = {**facts.paths, paths.ETCD_BOOTSTRAP: text("")}
+    old = replace(facts, paths=bootstrap, answers={**facts.answers, "store-data": "yes"})
+    there = replace(situation, facts={**situation.facts, "node3": old})
+    node3 = situation.cluster.node("node3")
+    assert [one.name for one in Etcd().resources(there, node3)] == ["data of a removed member", "member of the store"]
+    left = with_lists(there, node3="a")
+    assert [one.name for one in Etcd().resources(left, node3)] == ["member of the store"]

@@ -30,5 +30,8 @@ FIREWALL_RULES = f"{CONFIGURATION}/firewall.nft"
 FIREWALL_UNIT = "overlay-firewall.service"
 FIREWALL_UNIT_FILE = f"/etc/systemd/system/{FIREWALL_UNIT}"
 
+#: On a node whose former cluster a restore has put aside: the identity of that restore, and how far it is.
+RESTORE = f"{STATE}/restore"
+
 GOSSIP_PORT = 7946
 VXLAN_PORT = 4789

@@ -14,12 +14,13 @@ from provision.errors import PreflightRefused, Problem
 from provision.facts import Facts
 from provision.inventory.model import Cluster
 from provision.pki import files
+from provision.recovery import generations
 
 #: In the identity's folder, as long as a restore is under way.
 FILE = "restore.json"
 VERB = "fab restore FILE"
 #: On a node whose former cluster was put aside: the identity of the restore that did so.
-MARK = f"{layout.STATE}/restore"
+MARK = layout.RESTORE
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...
         what = f"a restore of the backup of {there.moment} (sha256 {there.checksum[:12]}…) is under way"
         return (Problem(what, "cluster", f"{VERB}, with the same file, ends it"),)
     advice = f"{VERB} ends it, from the controller that began it"
-    names = [name for name, facts in found.items() if facts.values.get("restore")]
+    names = generations.of_restores(found)
     return tuple(Problem("a restore is under way, by this node's record", name, advice) for name in names)
 
 

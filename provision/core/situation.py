@@ -33,7 +33,7 @@ class Situation:
     guests: tuple[str, ...] = ()
     #: Names of networks that stay, though the inventory does not have them.
     staying: tuple[str, ...] = ()
-    #: For `recover`, the list of recoveries that the controller keeps: see recovery/generations.py.
+    #: The list of recoveries that the controller keeps: see recovery/generations.py.
     recoveries: tuple[str, ...] = ()
 
     def of(self, node: Node) -> Facts:

@@ -74,7 +74,7 @@ fact_resolvers /etc/resolv.conf /run/systemd/resolve/resolv.conf
 ! command -v docker >/dev/null || fact value docker-cli yes
 [ ! -f "$state/record" ] && [ ! -f "$state/docker/record" ] || fact value record yes
 [ ! -f "$state/migration.json" ] || fact value migration yes
-[ ! -f "$state/restore" ] || fact value restore yes
+[ ! -f "$state/restore" ] || fact value restore "$(line_of "$state/restore") "
 # Where a Docker of ours comes from: the first line of its record.
 ! IFS=$tab read -r _ _ origin <"$state/docker/record" 2>/dev/null || fact value docker-ours "$origin"
 if [ -d /sys/module/vxlan ] || modprobe -n -q vxlan 2>/dev/null ||

@@ -107,7 +107,6 @@ ports_sizes_of() {
 # so many times, a tenth of a second apart, until that many ways have arrived. Prints `taken PORT-PROTOCOL` if another
 # process got the port first, such as one of our daemons that was restarting.
 ports_heard() {
-    [ -f "$1/pids" ] || die "nobody listens any more: $1 is gone"
     tries=0 pause=0.02
     while [ $tries -lt "$4" ] && [ "$(cat_ways "$1" | awk -v run="$2" '$3 == run { print $1, $4 }' | sort -u | wc -l)" -lt "$3" ]; do
         tries=$((tries + 1))
@@ -117,7 +116,7 @@ ports_heard() {
     cat_ways "$1"
     while read -r process way; do
         kill "$process" 2>/dev/null || printf 'taken %s\n' "$way"
-    done <"$1/pids"
+    done <"$1/pids" || die "nobody listens any more: $1 is gone"
     rm -rf "$1"
 }
 

@@ -7,7 +7,7 @@ the cluster, was given up, and has returned: what its data says of the cluster c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from provision import layout
@@ -113,9 +113,36 @@ def refuse_divided(situation: Situation) -> None:
         raise PreflightRefused(*problems)
 
 
+def outlived(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
+    """Say that only nodes that were given up have data: what was acknowledged since is on none of them."""
+    away = returned(plane, situation)
+    if not away or any(plane.holds_data(facts) for name, facts in situation.facts.items() if name not in away):
+        return ()
+    last = moment(situation, away[-1])
+    what = f"only hosts that were given up in the recovery of {last} have the cluster's data: {', '.join(away)}"
+    advice = (
+        "switch a host on that was left then, with its entry in the inventory; if they are all lost, fab restore FILE, "
+        "or fab recover, which goes on with old data: what came after that recovery is lost"
+    )
+    return (Problem(what, "cluster", advice),)
+
+
+def refuse(plane: Plane, situation: Situation) -> None:
+    """Raise PreflightRefused where nobody knows which data counts, or where that which counts is not here."""
+    if problems := (*divided(situation), *outlived(plane, situation)):
+        raise PreflightRefused(*problems)
+
+
+def of_restores(found: Mapping[str, Facts]) -> tuple[str, ...]:
+    """Return the names of the nodes with the mark of a restore that has not ended."""
+    ended = {line.partition(" ")[0] for facts in found.values() for line in lines(facts)}
+    marks = {name: facts.values["restore"] for name, facts in found.items() if facts.values.get("restore")}
+    return tuple(name for name, mark in marks.items() if mark.partition(" ")[0] not in ended)
+
+
 @dataclass(frozen=True)
 class NoRecord(Resource):
-    """No record of a recovery. While one is under way, nothing is provisioned: a record is left over then."""
+    """No record of a recovery or a restore. While one is under way, nothing is provisioned: it is left over then."""
 
     @property
     def name(self) -> str:
@@ -124,11 +151,21 @@ class NoRecord(Resource):
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether there is one."""
-        return Difference("remove") if layout.RECOVERY in facts.paths else None
+        return Difference("remove") if layout.RECOVERY in facts.paths or facts.values.get("restore") else None
 
     def apply(self, difference: Difference) -> str:
         """Remove it, durably."""
-        return CLEAN
+        return f"rm -f {layout.RESTORE} && {CLEAN}"
+
+
+def left_over(situation: Situation, node: Node) -> bool:
+    """Say whether a node has the record of a recovery, of which none is under way, or the mark of a restore that ended.
+
+    Where this is asked, no recovery is under way: its own plane has other phases.
+    """
+    facts = situation.of(node)
+    marked = bool(facts.values.get("restore")) and node.name not in of_restores(situation.facts)
+    return layout.RECOVERY in facts.paths or marked
 
 
 def known(situation: Situation) -> tuple[Resource, ...]:
@@ -148,5 +185,5 @@ class Generations(Phase):
 
     def resources(self, situation: Situation, node: Node) -> tuple[Resource, ...]:
         """Return the list, and that no record is left over, where one is."""
-        over = (NoRecord(),) if layout.RECOVERY in situation.of(node).paths else ()
+        over = (NoRecord(),) if left_over(situation, node) else ()
         return over if self._gets_it_before(situation, node) else (*over, *known(situation))

@@ -16,6 +16,7 @@ from provision.core.table import Table
 from provision.docker.containers import SCRIPT
 from provision.errors import ConnectionFailed, PreflightRefused, Problem, StepFailed
 from provision.phases.installation import docker_version
+from provision.recovery import generations
 from provision.remote import Remote
 from provision.report import Report
 from provision.verbs import half_done, steps
@@ -39,7 +40,8 @@ def run_backup(session: Session, *, file: str, stream: BinaryIO | None) -> Repor
     saved = archive.read(data)  # what cannot be read is not written
     with session.progress.stage("write"):
         destination.write(where, data)
-    return _report(session, saved, where, len(data))
+    returned = generations.warnings(session.plane, survey.situation)
+    return _report(session, saved, where, len(data), returned)
 
 
 def _answering(session: Session, survey: Survey) -> Situation:
@@ -50,6 +52,7 @@ def _answering(session: Session, survey: Survey) -> Situation:
     half_done.refuse(session.cluster, situation.facts)
     if not steps.is_provisioned(session.plane, situation):
         raise PreflightRefused(Problem(steps.NOT_PROVISIONED, "cluster", "there is nothing to save"))
+    generations.refuse(session.plane, situation)
     if problems := session.plane.outage(situation):
         raise PreflightRefused(*problems)
     nodes = tuple(node for node in session.cluster.nodes if node.name in situation.facts)
@@ -87,7 +90,7 @@ def _version() -> str:
         return "unknown"
 
 
-def _report(session: Session, saved: Saved, where: Path | BinaryIO, size: int) -> Report:
+def _report(session: Session, saved: Saved, where: Path | BinaryIO, size: int, returned: tuple[Problem, ...]) -> Report:
     place = str(where) if isinstance(where, Path) else "standard output"
     missing = f"; without what containers on {', '.join(saved.missing)} should have" if saved.missing else ""
     silent = tuple(
@@ -98,7 +101,7 @@ def _report(session: Session, saved: Saved, where: Path | BinaryIO, size: int) -
         )
         for name in saved.missing
     )
-    for one in silent:  # on standard error, too: cron mails that
+    for one in (*silent, *returned):  # on standard error, too: cron mails that
         session.progress.say(one.where, one.what)
     return Report(
         "backup",
@@ -107,7 +110,7 @@ def _report(session: Session, saved: Saved, where: Path | BinaryIO, size: int) -
             contents(saved),
             Table("backup", "Backup", ("sha256", "moment", "bytes"), ((saved.checksum, saved.moment, str(size)),)),
         ),
-        warnings=silent,
+        warnings=(*silent, *returned),
         times=tuple(session.progress.times.items()),
     )
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from provision import engine, layout, planes
+from provision import engine, planes
 from provision.core.outcome import failures
 from provision.core.plan import Plan
 from provision.core.plane import Plane
 from provision.errors import ConsentMissing, Exit, PreflightRefused, Problem, StepFailed, Unanswered
 from provision.migration import nodes, proof, record, tables
 from provision.migration.nodes import Stage
-from provision.remote import Remote, Remotes
+from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import half_done
 from provision.verbs.migration_survey import Way, asked, surveyed
@@ -162,7 +162,7 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
     outcomes = (*outcomes, *back.outcomes)
     bad = len(list(failures(outcomes)))
     if not bad:
-        remotes.each(_cleaned)
+        remotes.each(lambda remote: remote.carry_out(nodes.CLEAN, "ending the migration"))
         record.end(session.cluster, planes.RECORD)
     return Report(
         "migrate",
@@ -175,11 +175,3 @@ def _entered(session: Session, way: Way, remotes: Remotes) -> Report:
         warnings=way.warnings,
         times=tuple(session.progress.times.items()),
     )
-
-
-def _cleaned(remote: Remote) -> None:
-    """Remove what the migration has written on a node. StepFailed."""
-    result = remote.run(nodes.CLEAN, changes=True, what="ending the migration")
-    if result.code:
-        what = f"cannot remove the record of the migration: {result.stderr.strip()[-400:]}"
-        raise StepFailed(Problem(what, remote.node.name, f"make {layout.STATE} writable"))

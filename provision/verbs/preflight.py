@@ -45,6 +45,7 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
             *session.plane.warnings(situation),
             *generations.warnings(session.plane, situation),
             *generations.divided(situation),
+            *generations.outlived(session.plane, situation),
             *recovery.left_over(session.cluster, situation.facts),
             *session.plane.outage(situation),
         ),

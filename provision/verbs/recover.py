@@ -81,14 +81,9 @@ def run_recover(
 
 @contextmanager
 def _survey(session: Session, *, hurried: Collection[str] = ()) -> Iterator[Survey]:
-    """Ask all nodes, also what only a recovery has to know.
-
-    Those that the controller knows to be given up say nothing of the cluster.
-    """
+    """Ask all nodes, also what only a recovery has to know."""
     with session.partial_survey(hurried=hurried) as survey:
-        situation = replace(survey.situation, recoveries=record.listed(session.cluster))
-        situation = generations.of_those_present(session.plane, situation)
-        yield replace(survey, situation=_asked(session, situation, survey.remotes))
+        yield replace(survey, situation=_asked(session, survey.situation, survey.remotes))
 
 
 def _asked(session: Session, situation: Situation, remotes: Remotes) -> Situation:
@@ -179,7 +174,7 @@ def _cleaned(session: Session, remotes: Remotes) -> None:
     """Remove the records of recoveries that are over: from these nodes, and from the controller."""
     if len(list(remotes)):
         with remotes.lock("recover", run=session.run):
-            remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="removing a record"))
+            remotes.each(lambda remote: remote.carry_out(generations.CLEAN, "removing a record"))
     record.end(session.cluster)
 
 
@@ -275,7 +270,7 @@ def _noted(session: Session, remotes: Remotes, situation: Situation, recovery: R
 def _ended(remotes: Remotes, recovery: Recovery) -> None:
     """Remove the record from each node. StepFailed."""
     for nodes in _kept_first(remotes, recovery):
-        remotes.each(lambda remote: remote.run(generations.CLEAN, changes=True, what="ending the recovery"), nodes)
+        remotes.each(lambda remote: remote.carry_out(generations.CLEAN, "ending the recovery"), nodes)
 
 
 def _kept_first(remotes: Remotes, recovery: Recovery) -> tuple[tuple[Node, ...], ...]:

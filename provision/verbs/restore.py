@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from provision import engine, gathering, layout, planes
 from provision.backup import archive, destination, phases, record
-from provision.backup.record import MARK
 from provision.core.outcome import Outcome, failures
 from provision.core.plan import Change, Plan, joined
 from provision.core.recovery import LostHost, Recovery
@@ -20,6 +19,7 @@ from provision.migration.networks import of_docker
 from provision.migration.phases import told
 from provision.pki import files
 from provision.recovery import generations
+from provision.recovery import record as recovery
 from provision.remote import Remotes
 from provision.report import Report
 from provision.verbs import restore_survey, steps
@@ -127,14 +127,16 @@ def _end(session: Session, way: Way, remotes: Remotes) -> None:
     """
     nodes = way.situation.cluster.nodes
     record.set_up(session.cluster, way.fit.restore, [node.name for node in nodes])
-    lines = generations.all_lines(way.situation)
+    lines = generations.all_lines(replace(way.situation, recoveries=recovery.listed(session.cluster)))
     if not any(way.fit.restore.identity in line for line in lines):
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         lost = tuple(LostHost(one.name, one.address) for one in session.cluster.nodes if one not in nodes)
         lines = (*lines, Recovery(nodes[0], lost, identity=way.fit.restore.identity, moment=moment).line)
     text = "".join(f"{line}\n" for line in lines).encode()
+    recovery.keep_list(session.cluster, text)
     remotes.each(lambda remote: remote.push(text, layout.RECOVERIES), nodes)
-    remotes.each(lambda remote: remote.run(f"rm -f {MARK}", changes=True, what="ending the restore"), nodes)
+    unmark = f"rm -f {layout.RESTORE} && sync {layout.STATE}"
+    remotes.each(lambda remote: remote.carry_out(unmark, "ending the restore"), nodes)
     record.end(session.cluster)
 
 

@@ -180,7 +180,7 @@ def _living(session: Session, fit: Fit, situation: Situation, lost: Collection[s
     if not set(situation.facts) <= set(lost):
         generations.refuse_divided(situation)
     found = outlook.outlook(session.cluster, session.plane.standings(situation))
-    living = [*_at_work(found), *_of_another_restore(fit, situation)]
+    living = [*_at_work(found), *_of_another_restore(fit, situation), *_outlived(session, situation)]
     silent = [found.name_of(one) for one in found.silent] if found.may_live else []
     advice = "bring it back; or, if it is lost for good, add --lost {0}"
     what = "does not answer, and may be at work with others: its cluster is not restored over"
@@ -205,12 +205,19 @@ def _at_work(found: Outlook) -> Iterator[Problem]:
 
 def _of_another_restore(fit: Fit, situation: Situation) -> Iterator[Problem]:
     """Yield each node that has the mark of another restore."""
-    for name, facts in situation.facts.items():
-        mark = facts.paths.get(record.MARK)
-        other = next(iter(((mark and mark.text) or "").split()), fit.restore.identity)
+    for name in generations.of_restores(situation.facts):
+        other = situation.facts[name].values["restore"].partition(" ")[0]
         if other != fit.restore.identity:
             advice = f"end that one, from the controller that began it; or, to restore over it, add --lost {name}"
             yield Problem(f"another restore is under way here, {other}", name, advice)
+
+
+def _outlived(session: Session, situation: Situation) -> Iterator[Problem]:
+    """Yield each node that was given up in a recovery, where only such nodes have data: they may be at work."""
+    plane = session.plane
+    for name in generations.returned(plane, situation) if generations.outlived(plane, situation) else ():
+        what = f"was given up in the recovery of {generations.moment(situation, name)}, and may be at work since"
+        yield Problem(what, name, f"if the backup is to take its place, add --lost {name}")
 
 
 def _contents(standing: Standing) -> str:

@@ -21,7 +21,7 @@ from provision.core.situation import Situation
 from provision.errors import ConnectionFailed, HostSilent, PreflightRefused, Problem, ProvisionError, StepFailed
 from provision.facts import Facts
 from provision.inventory.model import Cluster, Node
-from provision.recovery import generations, outlook
+from provision.recovery import generations, outlook, record
 from provision.remote import Login, Remote, Remotes, merged
 from provision.report.progress import Progress
 from provision.verbs import half_done
@@ -151,7 +151,7 @@ class Session:
                     situation, missing = self._asked(starts, scripts, remotes, supplies=supplies)
                 if lock != "reset":
                     half_done.refuse(self.cluster, situation.facts)
-                    generations.refuse_divided(situation)
+                    generations.refuse(self.plane, situation)
                 if supplies and (wrong := (*problems[self.plane], *missing)):
                     raise PreflightRefused(*wrong)
                 yield remotes, situation
@@ -203,7 +203,8 @@ class Session:
         kept = {plane: plane.local(self.cluster) for plane in self.candidates}
         kept = dict(sorted(kept.items(), key=lambda one: bool(one[1][1])))
         recorded = planes.recorded(self.cluster) is not None
-        starts = {plane: Situation(self.cluster, local, recorded=recorded) for plane, (local, _) in kept.items()}
+        start = Situation(self.cluster, recorded=recorded, recoveries=record.listed(self.cluster))
+        starts = {plane: replace(start, local=local) for plane, (local, _) in kept.items()}
         return starts, {plane: problems for plane, (_, problems) in kept.items()}
 
     def _asked(

@@ -43,6 +43,7 @@ def run_status(session: Session, *, store: bool) -> Report:
     problems = (
         *half_done.problems(session.cluster, situation.facts),
         *generations.divided(situation),
+        *generations.outlived(plane, situation),
         *generations.warnings(plane, situation),
         *survey.unreached,
         *too_new,

@@ -347,6 +347,28 @@ def test_282_283_347_two_recoveries_on_two_sides_are_named_and_one_is_kept(bare_
 
 
 @pytest.mark.whole
+def test_352_354_only_hosts_that_were_given_up_are_left(bare_lab: Lab, fab: Fab, tmp_path: Path) -> None:
+    """They are a majority of their former cluster, and at work. Their old data counts only if a person says so."""
+    lab = bare_lab
+    path = in_use(lab, fab, "node1", "node2", "node3")
+    for node in ("node2", "node3"):
+        labs.power_cut(lab.name, node)
+    recovered(lab, fab, path, "--lost", "node2", "--lost", "node3")
+    labs.power_cut(lab.name, "node1")
+    labs.power_on(lab.name, "node2", "node3")
+    words = "only hosts that were given up in the recovery of"
+    assert words in told(document(fab(lab, "status", "--json", inventory=path), 5))
+    path = inventory(lab, "node2", "node3")
+    for verb in (("provision", "--yes"), ("plan",), ("verify",), ("backup", str(tmp_path / "cluster.tar.gz"))):
+        assert words in told(document(fab(lab, *verb, "--json", inventory=path), 3)), verb
+    assert "--keep" in told(document(fab(lab, "recover", "--yes", "--json", inventory=path), 3))
+    recovered(lab, fab, path, "--keep", "node2")
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    reached(lab, "node2", "of-node2", "of-node3")
+    assert document(fab(lab, "provision", "--json", inventory=path))["changes"] == []
+
+
+@pytest.mark.whole
 def test_343_a_host_that_was_only_cut_off_is_given_up_and_comes_back(bare_lab: Lab, fab: Fab) -> None:
     """Its containers have run all the time; their names and addresses were freed meanwhile."""
     lab = bare_lab

@@ -272,3 +272,13 @@ def foreseen(situation: Situation, goal: Goal) -> list[Plan]:
 def lines(changes: Iterable[Change]) -> list[str]:
     """Each change in one line, without its note."""
     return [f"{change.where}: {change.action} {change.resource}" for change in changes]
+
+
+def with_lists(situation: Situation, **lists: str) -> Situation:
+    """Nodes with these lists of recoveries, a letter for each line."""
+    facts = dict(situation.facts)
+    for name, letters in lists.items():
+        content = "".join(f"{letter} moment{letter} lost: one 192.0.2.9\n" for letter in letters)
+        listed = PathFact("file", 0o600, "root:root", text=content)
+        facts[name] = replace(facts[name], paths={**facts[name].paths, layout.RECOVERIES: listed})
+    return replace(situation, facts=facts)

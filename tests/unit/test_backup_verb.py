@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from cluster_sample import answering, changed, planned_sample
+from cluster_sample import answering, changed, planned_sample, with_lists
 
 from provision.backup import archive
 from provision.core.situation import Situation
@@ -48,6 +48,22 @@ def test_310_a_node_that_is_off_is_missing_in_the_backup_and_named(tmp_path: Pat
     saved = archive.read(file.read_bytes())
     assert saved.missing == ("node3",)
     assert set(saved.versions) == {"overlay-provision", "Docker on node1", "Docker on node2"}
+
+
+def test_354_there_is_no_backup_of_one_of_two_clusters_or_of_old_data(tmp_path: Path) -> None:
+    situation, file = planned_sample(tmp_path), tmp_path / "cluster.tar.gz"
+    divided = with_lists(situation, node1="a", node2="b")
+    outlived = replace(situation, recoveries=("a moment lost: one 192.0.2.9",))
+    for there, words in ((divided, "two clusters"), (outlived, "given up in the recovery of moment")):
+        with pytest.raises(PreflightRefused, match=words):
+            run_backup(session(there, tmp_path), file=str(file), stream=None)
+    assert not file.exists()
+
+
+def test_354_a_backup_names_hosts_that_have_returned(tmp_path: Path) -> None:
+    situation = with_lists(planned_sample(tmp_path), node1="a", node3="a")
+    report = run_backup(session(situation, tmp_path), file=str(tmp_path / "cluster.tar.gz"), stream=None)
+    assert [one.where for one in report.warnings] == ["node2"]
 
 
 def test_310_where_nobody_answers_or_the_store_has_no_quorum_there_is_no_backup(tmp_path: Path) -> None:

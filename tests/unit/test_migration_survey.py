@@ -217,16 +217,6 @@ def test_249_a_node_says_that_a_migration_is_under_way_where_the_controller_does
     assert there == said or (said is None and "nothing to migrate" in cast("Report", there).summary)
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_248_a_record_that_cannot_be_removed_is_an_error(code: int) -> None:
-    remote = cast("Any", Remote(swarm_sample.NODES[0], None, Answer("", code)))
-    if code:
-        with pytest.raises(StepFailed, match="cannot remove the record of the migration"):
-            migrate._cleaned(remote)
-    else:
-        migrate._cleaned(remote)
-
-
 @pytest.mark.parametrize(
     ("paths", "is_asked"),
     [

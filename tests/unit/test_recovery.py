@@ -11,7 +11,16 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 import pytest
-from cluster_sample import answering, bare_situation, changed, lines, planned, planned_sample, store_member
+from cluster_sample import (
+    answering,
+    bare_situation,
+    changed,
+    lines,
+    planned,
+    planned_sample,
+    store_member,
+    with_lists,
+)
 from handshakes import accepts
 from pki_sample import node, sample
 
@@ -189,6 +198,11 @@ def test_273_the_controller_knows_of_a_recovery_when_the_node_that_was_kept_is_g
     assert generations.returned(PLANE, situation) == ("node1",)
     assert generations.returned(PLANE, known) == ("node1", "node2")
     assert generations.moment(known, "node2") == decided.moment
+    assert generations.outlived(PLANE, situation) == ()
+    (problem,) = generations.outlived(PLANE, known)
+    assert "node1, node2" in problem.what
+    with pytest.raises(PreflightRefused, match="given up"):
+        generations.refuse(PLANE, known)
     elsewhere = replace(situation, recoveries=("another line", "and one more"))
     assert generations.all_lines(elsewhere) == generations.all_lines(situation)
     record.forget(situation.cluster)
@@ -310,15 +324,6 @@ def test_276_a_yes_is_to_what_was_shown(tmp_path: Path) -> None:
 
 def text(content: str) -> PathFact:
     return PathFact("file", 0o600, "root:root", text=content)
-
-
-def with_lists(situation: Situation, **lists: str) -> Situation:
-    """Nodes with these lists of recoveries, a letter for each line."""
-    facts = dict(situation.facts)
-    for name, letters in lists.items():
-        content = "".join(f"{letter} moment{letter} lost: one 192.0.2.9\n" for letter in letters)
-        facts[name] = replace(facts[name], paths={**facts[name].paths, layout.RECOVERIES: text(content)})
-    return replace(situation, facts=facts)
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["a new host", "a host that was given up"])

@@ -24,8 +24,9 @@ from provision.facts import Facts, PathFact
 from provision.planes.etcd.plane import PLANE
 from provision.planes.etcd.restoring import Restoring
 from provision.planes.etcd.saving import KEYS
+from provision.recovery import generations
 from provision.recovery import record as recovery
-from provision.verbs import restore
+from provision.verbs import half_done, restore
 from provision.verbs.restore_survey import Fit, Way, surveyed
 from provision.verbs.session import Survey
 
@@ -128,9 +129,45 @@ def test_333_a_store_that_has_only_keys_of_users_is_a_cluster_that_lives(tmp_pat
 
 
 def test_303_the_mark_of_another_restore_is_named(tmp_path: Path) -> None:
-    there = changed(everywhere(planned_sample(tmp_path), with_keys()), "node3", with_text(MARK, "another keys\n"))
+    there = changed(everywhere(planned_sample(tmp_path), with_keys()), "node3", marked)
     assert set(refused(there)) == {"node3"}
     assert refused(there, ["node3"]) == {}
+
+
+def marked(facts: Facts) -> Facts:
+    return replace(facts, values={**facts.values, "restore": "another keys"})
+
+
+def test_353_the_mark_of_a_restore_that_has_ended_holds_nothing_up(tmp_path: Path) -> None:
+    """Its node was away when it ended, or lost its power before the removal was on the disk."""
+    there = changed(everywhere(planned_sample(tmp_path), with_keys()), "node3", marked)
+    assert [one.where for one in half_done.problems(there.cluster, there.facts)] == ["node3"]
+    at_work = generations.Generations().resources(there, there.cluster.node("node3"))
+    assert not any(isinstance(one, generations.NoRecord) for one in at_work), "a restore would lose its own mark"
+    ended = changed(there, "node1", with_text(layout.RECOVERIES, "another moment lost: \n"))
+    assert half_done.problems(ended.cluster, ended.facts) == ()
+    assert refused(ended) == {}
+    phase = generations.Generations()
+    (left_over, _) = phase.resources(ended, ended.cluster.node("node3"))
+    difference = left_over.compare(ended.facts["node3"])
+    assert difference
+    assert layout.RESTORE in left_over.apply(difference)
+
+
+def test_352_hosts_that_were_given_up_are_not_restored_over_unasked(tmp_path: Path) -> None:
+    """Only the controller knows that they were, and they may be at work as their former cluster."""
+    there = replace(everywhere(planned_sample(tmp_path), with_keys()), recoveries=("a moment lost: one 192.0.2.9",))
+    assert set(refused(there)) == {"node1", "node2"}
+    assert refused(there, ["node1", "node2"]) == {}
+
+
+def test_352_the_controller_knows_of_a_restore_what_the_nodes_know(tmp_path: Path) -> None:
+    there = planned_sample(tmp_path)
+    recovery.keep_list(there.cluster, b"a moment lost: one 192.0.2.9\n")
+    record.begin(there.cluster, RESTORE)
+    remotes = MagicMock()
+    restore._end(session_of(there), Way(FIT, there, (), (), (), ()), remotes)
+    assert [one.split()[0] for one in recovery.listed(there.cluster)] == ["a", RESTORE.identity]
 
 
 def test_303_what_else_is_under_way_on_a_host_is_refused(tmp_path: Path) -> None:

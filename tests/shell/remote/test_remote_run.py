@@ -34,6 +34,14 @@ def remote(server: Sshd) -> Iterator[Remote]:
     remote.close()
 
 
+def test_248_a_change_that_fails_is_an_error_with_its_last_words(remote: Remote) -> None:
+    remote.carry_out("echo words >&2", "removing the record")
+    with pytest.raises(StepFailed, match="removing the record: read-only"):
+        remote.carry_out("echo read-only >&2; exit 1", "removing the record")
+    with pytest.raises(StepFailed, match="removing the record: exit code 3"):
+        remote.carry_out("exit 3", "removing the record")
+
+
 def test_a_script_runs_as_root_and_its_streams_and_code_come_apart(anyone: Remote) -> None:
     assert anyone.run("id -u; echo oops >&2; exit 3") == Result(3, "0\n", "oops\n")
 

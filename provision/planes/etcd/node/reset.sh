@@ -20,7 +20,7 @@ put_store_away() {
 keep_what_is_aside() {
     stored=${OVERLAY_STORED:-/var/lib/etcd} # the variable is for tests
     for kept in "$stored"/removed-* "$stored"/before-recovery-*; do
-        [ ! -e "$kept" ] || { mkdir -p -m 700 "$state/former-stores" && mv "$kept" "$state/former-stores/"; } ||
+        [ ! -e "$kept" ] || { (umask 077 && mkdir -p "$state/former-stores") && mv "$kept" "$state/former-stores/"; } ||
             die "cannot move $kept to $state/former-stores"
     done
 }

@@ -114,12 +114,11 @@ def _round(cluster: Cluster, asked: Sequence[Cell], patience: Patience, remotes:
     """Try these cells once, all of them at the same time."""
     sources = tuple(node for node in cluster.nodes if any(cell.source == node.name for cell in asked))
     targets = tuple(node for node in cluster.nodes if any(cell.target == node.name for cell in asked))
-    folder = f"/run/overlay-provision.ports.{run}"
     ways = Counter(cell.target for cell in asked)
     with ExitStack() as listening:
 
         def listen(remote: Remote) -> None:
-            script = f"{library('ports')}\n{_listening(remote.node, asked, folder)}\n"
+            script = f"{library('ports')}\n{_listening(remote.node, asked, run)}\n"
             what = "listening on the ports"
             listening.enter_context(remote.running(script, timeout=ROUND_SECONDS, what=what))
 
@@ -130,7 +129,9 @@ def _round(cluster: Cluster, asked: Sequence[Cell], patience: Patience, remotes:
         )
         heard = remotes.each(
             lambda remote: _do(
-                remote, f"ports_heard {folder} {run} {ways[remote.node.name]} {patience.looks}", "reading what arrived"
+                remote,
+                f"ports_heard {_folder(remote.node, run)} {run} {ways[remote.node.name]} {patience.looks}",
+                "reading what arrived",
             ),
             targets,
         )
@@ -224,9 +225,14 @@ def _tried(sent: Mapping[str, str]) -> dict[tuple[str, str], tuple[list[int], bo
     return {way: (each, way in told) for way, each in sizes.items()}
 
 
-def _listening(node: Node, asked: Iterable[Cell], folder: str) -> str:
+def _folder(node: Node, run: str) -> str:
+    """Return the folder of the listeners: two entries of the inventory may be one machine."""
+    return f"/run/overlay-provision.ports.{run}.{node.name}"
+
+
+def _listening(node: Node, asked: Iterable[Cell], run: str) -> str:
     ports = dict.fromkeys(f"{cell.port}/{cell.protocol}" for cell in asked if cell.target == node.name)
-    return f"ports_listen {folder} {node.address} {ROUND_SECONDS} {' '.join(ports)}"
+    return f"ports_listen {_folder(node, run)} {node.address} {ROUND_SECONDS} {' '.join(ports)}"
 
 
 def _sending(cluster: Cluster, node: Node, asked: Iterable[Cell], patience: Patience, run: str) -> str:

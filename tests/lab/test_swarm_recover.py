@@ -284,6 +284,25 @@ def test_290_349_a_manager_is_lost_and_workers_are_left(bare_lab: Lab, fab: Fab,
 
 
 @pytest.mark.whole
+def test_356_a_worker_that_is_left_loses_its_power_before_the_recovery(bare_lab: Lab, fab: Fab) -> None:
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1"], ["node2"], left="node2")
+    await_so(lab, "node2", f"grep -q '\"demo\"' {STATE}/containers.networks", 90)
+    labs.power_cut(lab.name, "node1")
+    labs.power_cut(lab.name, "node2")
+    labs.power_on(lab.name, "node2")
+    await_so(lab, "node2", "docker info --format '{{.Swarm.LocalNodeState}}' | grep -q pending", 60)
+    document(fab(lab, "recover", "--yes", "--json", "--lost", "node1", inventory=path))
+    reached(lab, "node2", "web", "www", "db")
+    path = inventory(lab, "recovered", ["node2"], workers=["node4"])
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    run(lab, "node4", f"{START} of-node1 --ip 10.99.0.201 busybox sleep 999999")
+    reached(lab, "node2", "web", "of-node1")
+    reached(lab, "node4", "of-node1", "web", "www", "db")
+    settled(lab, fab, path)
+
+
+@pytest.mark.whole
 def test_290_killed_while_a_worker_begins_another_swarm(bare_lab: Lab, fab: Fab, workers_kill: tuple[str, str]) -> None:
     lab = bare_lab
     path = in_use(lab, fab, ["node1"], ["node2"], left="node2")

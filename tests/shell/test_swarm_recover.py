@@ -252,6 +252,57 @@ def test_349_a_docker_that_does_not_list_its_networks_has_not_said_that_it_has_n
     assert (state / "containers.networks").read_text().strip() == before.strip()
 
 
+#: Docker was started without its managers, where `rebooted` is set: it lists no network then.
+REBOOTED = """
+record_all() { :; }
+timeout() { shift; "$@"; }
+docker() {
+    case "$2 ${rebooted-}" in
+    'ls ') echo demo ;;
+    'ls yes') ;;
+    'inspect '*) echo '[demo]' ;;
+    '--format yes') echo pending ;;
+    *) echo active ;;
+    esac
+}
+"""
+
+
+def test_356_a_docker_that_was_started_without_its_managers_lists_no_networks_and_has_those_that_were_recorded(
+    mend: Program,
+) -> None:
+    state = mend.folder / "state"
+    script = f"{functions('recover')}\n{REBOOTED}"
+    (state / "containers").write_text("recorded\n")
+    assert mend.run(f"{script}\nrebooted=yes\nrecord_networks") == []
+    assert not (state / "containers.networks").exists()
+    assert mend.run(f"{script}\nrecord_networks") == []
+    assert (state / "containers.networks").read_text() == "[demo]\n"
+    for hold in ("hold_networks", "hold_containers"):
+        assert mend.run(f"{script}\nrebooted=yes\n{hold} && echo held") == ["held"]
+        assert (state / "containers.networks").read_text() == "[demo]\n"
+        (state / "containers.held").unlink()
+    (state / "containers.networks").unlink()
+    assert mend.run(f"{script}\nrebooted=yes\nhold_networks && echo held") == ["held"], (
+        "an earlier version recorded none"
+    )
+
+
+def test_356_networks_are_recorded_anew_when_containers_are_and_not_while_the_record_is_held(mend: Program) -> None:
+    state = mend.folder / "state"
+    containers, networks = state / "containers", state / "containers.networks"
+    for path, moment in ((networks, 1), (containers, 2)):
+        path.write_text("before\n")
+        os.utime(path, (moment, moment))
+    (state / "containers.held").touch()
+    assert mend.run(f"{REBOOTED}\nrecord_networks") == []
+    assert networks.read_text() == "before\n"
+    (state / "containers.held").unlink()
+    assert mend.run(f"{REBOOTED}\nrecord_networks") == []
+    assert networks.read_text() == "[demo]\n"
+    assert mend.run("docker() { echo asked; }\nrecord_networks") == [], "nothing has changed"
+
+
 @pytest.mark.parametrize("content", ["", "attached\n"])
 def test_336_a_recovery_that_is_given_up_holds_a_record_only_where_containers_are_off_their_networks(
     mend: Program, content: str
@@ -378,7 +429,7 @@ def test_288_340_a_network_is_lost_only_if_docker_does_not_find_it_in_four_attem
     lost = mend.run(f"{reattaching(state)}\n{finds}\nreattach keep 2>&1")
     told = (
         "note: container aa is not on the network demo any more: there is none of this name; "
-        f"make it anew ({state}/containers.networks may tell its subnet), then docker network connect demo aa"
+        f"make it anew ({state}/containers.networks.former may tell its subnet), then docker network connect demo aa"
     )
     assert lost == ([told] if late == 9 else [])
     assert ("network connect --ip 10.99.0.5 demo aa" in (state / "said").read_text().splitlines()) == (late == 2)
@@ -397,7 +448,7 @@ def test_299_a_container_that_cannot_be_connected_is_named_and_the_record_stays_
     assert (state / "containers.held").exists()
 
 
-def test_349_the_record_of_networks_goes_when_docker_has_all_of_them_again(mend: Program) -> None:
+def test_349_the_record_of_networks_is_kept_unless_docker_has_all_of_them_again(mend: Program) -> None:
     state = mend.folder / "state"
     recorded = state / "containers.networks"
     peers = '        "Peers": [\n            {\n                "Name": "no network",\n'
@@ -405,8 +456,10 @@ def test_349_the_record_of_networks_goes_when_docker_has_all_of_them_again(mend:
         (state / "containers.held").touch()
         recorded.write_text(f'[\n    {{\n        "Name": "own",\n{peers}        "Name": "{name}",\n    }}\n]\n')
         assert mend.run(f"{reattaching(state)}\nreattach let") == []
-        assert recorded.exists() != goes
+        former = state / "containers.networks.former"
+        assert (recorded.exists(), former.exists()) == (False, not goes)
         assert not (state / "containers.held").exists()
+        former.unlink(missing_ok=True)
 
 
 def test_351_a_record_that_cannot_be_read_is_not_an_empty_one(mend: Program) -> None:

@@ -168,6 +168,18 @@ def test_349_no_swarm_begins_anew_while_docker_does_not_list_the_networks_of_the
     assert "swarm: replace swarm" in changes(manager, "node1")
 
 
+def test_356_a_worker_that_was_started_without_its_managers_has_the_networks_that_were_recorded(tmp_path: Path) -> None:
+    there = survivor(tmp_path, "node3")
+    node3 = there.cluster.node("node3")
+    record = PathFact("regular file", 0o600, "root:root", text=json.dumps([DEMO]))
+    pending = put(
+        there, "node3", networks=(), docker={view.INFO: own(node3, "pending")}, paths={paths.NETWORKS: record}
+    )
+    assert "same-networks: create network demo" in changes(pending, "node3")
+    active = put(pending, "node3", docker=there.facts["node3"].docker)
+    assert "same-networks: create network demo" not in changes(active, "node3"), "its user has removed it"
+
+
 def test_349_only_nodes_that_leave_for_another_swarm_have_to_list_their_networks(tmp_path: Path) -> None:
     def scripts(name: str) -> list[str]:
         there = survivor(tmp_path, name)

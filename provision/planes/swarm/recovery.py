@@ -98,12 +98,14 @@ def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
 
 
 def _recorded(facts: Facts) -> Sequence[Mapping[str, Any]] | None:
-    """Return the networks that a node had in the swarm that it has left; None where they are unknown, or count no more.
+    """Return the networks that a node had in its swarm; None where they are unknown, or Docker knows better.
 
-    The record counts as long as containers are off their networks: see former_swarm.sh.
+    The record counts as long as containers are off their networks, and where Docker was started without its managers.
+    See former_swarm.sh.
     """
     held, recorded = facts.paths.get(layout.HELD), facts.paths.get(paths.NETWORKS)
-    if not held or held.text or not recorded or not (recorded.text or "").strip():
+    is_off = held is not None and not held.text
+    if not (is_off or view.daemon(facts).state == "pending") or not recorded or not (recorded.text or "").strip():
         return None
     found: list[Mapping[str, Any]] = json.loads(recorded.text or "")
     return found

@@ -19,19 +19,34 @@ is_detached() {
 # hold_with NETWORKS: write the records, and hold them.
 hold_with() {
     record_all || [ -s "$containers_record" ] || return
-    (umask 077 && printf '%s\n' "$1" >"$networks_record.new") || return
-    sync "$networks_record.new" 2>/dev/null || sync
-    mv -f "$networks_record.new" "$networks_record" && echo attached >"$containers_record.held.new" || return
+    write_networks "$1" && echo attached >"$containers_record.held.new" || return
     mv -f "$containers_record.held.new" "$containers_record.held" || return
     sync "${containers_record%/*}" 2>/dev/null || sync
 }
 
-# print_networks: print the swarm's networks, as Docker's API tells them. Fails if Docker does not list them. One that is
-# removed meanwhile takes no other with it: they are listed anew.
+# write_networks NETWORKS: write their record, completely or not at all.
+write_networks() {
+    (umask 077 && printf '%s\n' "$1" >"$networks_record.new") || return
+    sync "$networks_record.new" 2>/dev/null || sync
+    mv -f "$networks_record.new" "$networks_record"
+}
+
+# record_networks: record the networks when containers were recorded anew, for the day on which Docker does not list them.
+record_networks() {
+    [ -e "$containers_record" ] && [ ! -e "$containers_record.held" ] || return 0
+    # shellcheck disable=SC3013 # dash and busybox have -nt
+    [ ! -e "$networks_record" ] || [ "$containers_record" -nt "$networks_record" ] || return 0
+    ! listed=$(print_networks) || write_networks "$listed"
+}
+
+# print_networks: print the swarm's networks, as Docker's API tells them. Fails if Docker does not list them: one that was
+# started without its managers is `pending`, and lists none. A network that is removed meanwhile takes no other with it: they
+# are listed anew.
 print_networks() {
     systemctl -q is-active docker.service || return
     for _ in 1 2 3; do
         ids=$(timeout 20 docker network ls -q --no-trunc -f scope=swarm 2>/dev/null) || return
+        [ "$ids" ] || [ "$(swarm_state)" != pending ] || return
         # shellcheck disable=SC2086 # a word a network
         if found=$([ -z "$ids" ] || timeout 60 docker network inspect $ids 2>/dev/null); then
             printf '%s\n' "${found:-[]}"
@@ -39,6 +54,11 @@ print_networks() {
         fi
     done
     return 1
+}
+
+# swarm_state: print what this host is in its swarm, as its Docker says: active, pending, inactive, error or locked.
+swarm_state() {
+    timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null
 }
 
 # begin_detaching: from now on containers may be off their networks: the record that is held is not taken anew.

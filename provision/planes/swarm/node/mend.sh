@@ -17,7 +17,7 @@
 # one of the others answers then, see mend_before_start.sh, and otherwise when dockerd is told: see mend_removed.sh.
 #
 # Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
-# it: see containers.sh.
+# it: see containers.sh. So are the networks: see former_swarm.sh.
 #
 # mend watch          mend, for ever
 # mend before-start   leave the swarm if this host was removed from it; dockerd starts afterwards

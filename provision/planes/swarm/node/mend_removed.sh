@@ -51,7 +51,7 @@ leave_without_copy() {
     mkdir -m 700 "$root/swarm" || :
     for _ in 1 2 3; do
         timeout 60 docker swarm leave --force >/dev/null 2>&1 || :
-        [ "$(timeout 20 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null)" != inactive ] || return 0
+        [ "$(swarm_state)" != inactive ] || return 0
     done
     timeout 240 systemctl restart docker.service
 }

@@ -38,6 +38,7 @@ turn() {
         removed_at=$now
     fi
     if [ "$now" -ge "$look_at" ] || { [ -z "$failed" ] && has_failed; }; then
+        record_networks
         ! look || start
         tell_time # an attempt may take long
         look_at=$((now + rarely))

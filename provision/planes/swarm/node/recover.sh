@@ -6,7 +6,13 @@ unit=$(printf '\037')               # between fields that may be empty
 
 # hold_networks: hold the records as hold_containers does; fails also if Docker does not list the networks.
 hold_networks() {
-    is_detached || { listed=$(print_networks) && hold_with "$listed"; }
+    is_detached || { listed=$(print_networks || networks_before) && hold_with "$listed"; }
+}
+
+# networks_before: print the networks that were recorded before Docker was started without its managers. Fails where it was not.
+networks_before() {
+    [ "$(swarm_state)" = pending ] || return
+    cat "$networks_record" 2>/dev/null || echo '[]'
 }
 
 # leave_former_swarm FOLDER: let this host leave its swarm, also where its dockerd does not answer.
@@ -66,7 +72,11 @@ END
     # shellcheck disable=SC2086
     start_again $running
     [ -z "$failed" ] || die "Docker does not connect these containers to their networks:$failed"
-    ! has_networks || rm -f "$networks_record"
+    if has_networks; then
+        rm -f "$networks_record"
+    elif [ -e "$networks_record" ]; then
+        mv -f "$networks_record" "$networks_record.former" # it is written anew for the next day
+    fi
     rm -f "$containers_record.held"
     sync_path "$state"
 }
@@ -123,7 +133,7 @@ put_on() {
     case $complaint in *"$network not found"*)
         called=$(name_of "$container")
         note "container $called is not on the network $network any more: there is none of this name;" \
-            "make it anew ($networks_record may tell its subnet), then docker network connect $network $called"
+            "make it anew ($networks_record.former may tell its subnet), then docker network connect $network $called"
         return
         ;;
     esac

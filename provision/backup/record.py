@@ -66,7 +66,7 @@ def warnings(cluster: Cluster, found: Mapping[str, Facts]) -> tuple[Problem, ...
         what = f"a restore of the backup of {there.moment} (sha256 {there.checksum[:12]}…) is under way"
         return (Problem(what, "cluster", f"{VERB}, with the same file, ends it"),)
     advice = f"{VERB} ends it, from the controller that began it"
-    names = generations.of_restores(found)
+    names = generations.being_restored(found)
     return tuple(Problem("a restore is under way, by this node's record", name, advice) for name in names)
 
 

@@ -126,18 +126,23 @@ def outlived(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
     what = f"only hosts that were given up in the recovery of {last} have the cluster's data: {', '.join(away)}"
     advice = (
         "switch a host on that was left then, with its entry in the inventory; if they are all lost, fab restore FILE, "
-        "or fab recover, which goes on with old data: what came after that recovery is lost"
+        "or fab recover --keep NODE, which goes on with that host's old data: what came after that recovery is lost"
     )
     return (Problem(what, "cluster", advice),)
 
 
+def doubtful(plane: Plane, situation: Situation) -> tuple[Problem, ...]:
+    """Say that nobody knows which data counts, or that the data which counts is on none of these nodes."""
+    return (*divided(situation), *outlived(plane, situation))
+
+
 def refuse(plane: Plane, situation: Situation) -> None:
-    """Raise PreflightRefused where nobody knows which data counts, or where that which counts is not here."""
-    if problems := (*divided(situation), *outlived(plane, situation)):
+    """Raise PreflightRefused where `doubtful` says something."""
+    if problems := doubtful(plane, situation):
         raise PreflightRefused(*problems)
 
 
-def of_restores(found: Mapping[str, Facts]) -> tuple[str, ...]:
+def being_restored(found: Mapping[str, Facts]) -> tuple[str, ...]:
     """Return the names of the nodes with the mark of a restore that has not ended."""
     ended = {line.partition(" ")[0] for facts in found.values() for line in lines(facts)}
     marks = {name: facts.values["restore"] for name, facts in found.items() if facts.values.get("restore")}
@@ -150,8 +155,8 @@ class NoRecord(Resource):
 
     @property
     def name(self) -> str:
-        """`record of a recovery`."""
-        return "record of a recovery"
+        """`record of a recovery or a restore`."""
+        return "record of a recovery or a restore"
 
     def compare(self, facts: Facts) -> Difference | None:
         """Whether there is one."""
@@ -168,7 +173,7 @@ def left_over(situation: Situation, node: Node) -> bool:
     Where this is asked, no recovery is under way: its own plane has other phases.
     """
     facts = situation.of(node)
-    marked = bool(facts.values.get("restore")) and node.name not in of_restores(situation.facts)
+    marked = bool(facts.values.get("restore")) and node.name not in being_restored(situation.facts)
     return layout.RECOVERY in facts.paths or marked
 
 

@@ -86,12 +86,12 @@ class Remote:
         shell, mark = self._start(script, timeout, what, changes=changes, guest=guest)
         return shell.finish(mark)
 
-    def carry_out(self, script: str, what: str, *, timeout: float = 120) -> None:
+    def carry_out(self, script: str, what: str) -> None:
         """Run a script that changes the node. StepFailed with its last words if it fails, and as `run` has it."""
-        result = self.run(script, timeout=timeout, changes=True, what=what)
+        result = self.run(script, changes=True, what=what)
         if result.code:
             words = result.stderr.strip()[-400:] or f"exit code {result.code}"
-            raise StepFailed(Problem(f"{what}: {words}", self.node.name, "run it again when that is mended"))
+            raise StepFailed(Problem(f"{what}: {words}", self.node.name, "mend that, then run the same command again"))
 
     def collect(self, script: str, *, timeout: float, what: str) -> tuple[str, Problem | None]:
         """Run a script that changes nothing. Return the output that arrived, and the problem that ended it early.

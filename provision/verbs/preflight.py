@@ -44,8 +44,6 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
             *inventory.warnings(session.cluster),
             *session.plane.warnings(situation),
             *generations.warnings(session.plane, situation),
-            *generations.divided(situation),
-            *generations.outlived(session.plane, situation),
             *recovery.left_over(session.cluster, situation.facts),
             *session.plane.outage(situation),
         ),
@@ -54,11 +52,16 @@ def run_preflight(session: Session, *, ignore: Sequence[str]) -> Report:
 
 
 def _way_there(session: Session, survey: Survey) -> Iterator[Outcome]:
-    """Yield an outcome for what the controller needs (the release), and one for the connection to each node."""
+    """Yield an outcome for what the controller needs (the release), and one for the connection to each node.
+
+    And for each reason why nobody knows whose data counts: then provision refuses.
+    """
     for problem in survey.of_local:
         yield Outcome("release", problem.where, "failed", problem.what, problem.advice)
     if not survey.of_local:
         yield Outcome("release", "controller", "passed", session.plane.describe_local(survey.situation))
+    for problem in generations.doubtful(session.plane, survey.situation):
+        yield Outcome("one-cluster", problem.where, "failed", problem.what, problem.advice)
     for problem in survey.unreached:
         yield Outcome("reachable", problem.where, "failed", problem.what, problem.advice)
     for node in session.cluster.nodes:

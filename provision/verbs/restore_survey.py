@@ -205,7 +205,7 @@ def _at_work(found: Outlook) -> Iterator[Problem]:
 
 def _of_another_restore(fit: Fit, situation: Situation) -> Iterator[Problem]:
     """Yield each node that has the mark of another restore."""
-    for name in generations.of_restores(situation.facts):
+    for name in generations.being_restored(situation.facts):
         other = situation.facts[name].values["restore"].partition(" ")[0]
         if other != fit.restore.identity:
             advice = f"end that one, from the controller that began it; or, to restore over it, add --lost {name}"

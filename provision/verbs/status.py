@@ -42,8 +42,7 @@ def run_status(session: Session, *, store: bool) -> Report:
     too_new = outgrown.problems(plane, situation)
     problems = (
         *half_done.problems(session.cluster, situation.facts),
-        *generations.divided(situation),
-        *generations.outlived(plane, situation),
+        *generations.doubtful(plane, situation),
         *generations.warnings(plane, situation),
         *survey.unreached,
         *too_new,

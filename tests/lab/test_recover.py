@@ -403,6 +403,7 @@ def test_352_354_only_hosts_that_were_given_up_are_left(bare_lab: Lab, fab: Fab,
     path = inventory(lab, "node2", "node3")
     for verb in (("provision", "--yes"), ("plan",), ("verify",), ("backup", str(tmp_path / "cluster.tar.gz"))):
         assert words in told(document(fab(lab, *verb, "--json", inventory=path), 3)), verb
+    assert words in json.dumps(document(fab(lab, "preflight", "--json", inventory=path), 3)["outcomes"])
     assert "--keep" in told(document(fab(lab, "recover", "--yes", "--json", inventory=path), 3))
     recovered(lab, fab, path, "--keep", "node2")
     document(fab(lab, "provision", "--yes", "--json", inventory=path))

@@ -284,10 +284,10 @@ def test_276_a_damaged_record_is_a_warning(tmp_path: Path, content: str) -> None
 
 def test_276_provision_removes_a_record_that_is_left_over(tmp_path: Path) -> None:
     situation = planned_sample(tmp_path)
-    assert "node3: remove record of a recovery" not in lines(make_plan(PLANE, situation))
+    assert "node3: remove record of a recovery or a restore" not in lines(make_plan(PLANE, situation))
     facts = {**situation.facts}
     facts["node3"] = replace(facts["node3"], paths={**facts["node3"].paths, layout.RECOVERY: text("{")})
-    assert "node3: remove record of a recovery" in lines(make_plan(PLANE, replace(situation, facts=facts)))
+    assert "node3: remove record of a recovery or a restore" in lines(make_plan(PLANE, replace(situation, facts=facts)))
 
 
 def test_276_a_recovery_that_has_begun_asks_again_where_others_are_back_or_have_a_quorum(tmp_path: Path) -> None:

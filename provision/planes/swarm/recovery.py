@@ -107,7 +107,10 @@ def _recorded(facts: Facts) -> Sequence[Mapping[str, Any]] | None:
     is_off = held is not None and not held.text
     if not (is_off or view.daemon(facts).state == "pending") or not recorded or not (recorded.text or "").strip():
         return None
-    found: list[Mapping[str, Any]] = json.loads(recorded.text or "")
+    try:
+        found: list[Mapping[str, Any]] = json.loads(recorded.text or "")
+    except ValueError:  # a damaged disk
+        return None
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import Fab
-from observe import document, run, start
+from observe import document, lost_pings, run, start
 
 from provision.lab import Lab
 
@@ -115,9 +115,7 @@ def pinged(lab: Lab, here: str, there: str, lost: list[int]) -> Iterator[None]:
         yield
     finally:
         run(lab, here, "pkill -INT -x ping; until grep -q received /run/test-pings\ndo sleep 0.1; done")
-    counts = re.search(r"(\d+) packets transmitted, (\d+) packets received", run(lab, here, "cat /run/test-pings"))
-    assert counts, "the pings were not counted"
-    lost.append(int(counts[1]) - int(counts[2]))
+    lost.append(lost_pings(run(lab, here, "cat /run/test-pings")))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,14 @@ _FILES = r"""
 find /etc/etcd /etc/docker /usr/local /etc/systemd/system/etcd.service /etc/systemd/system/docker.service.d \
     -printf '%p %i %m %u %T@\n' 2>/dev/null | sort
 """
+
+
+def lost_pings(told: str) -> int:
+    """Return how many pings were lost, from busybox's output. The last one may be under way when ping is ended."""
+    sent, came = re.search(r"(\d+) packets transmitted", told), re.findall(r"\bseq=(\d+)", told)
+    assert sent, f"the pings were not counted: {told[-300:]}"
+    assert came, "no ping came back"
+    return len(set(range(int(sent[1]) - 1)) - set(map(int, came)))
 
 
 def run(lab: Lab, node: str, script: str) -> str:

@@ -103,7 +103,7 @@ put_names_back() { :; }
 follow() { exec sleep 60 >/dev/null 2>&1; }
 read_store() { echo asked; }
 look() { echo asked; }
-drop_silent() { :; }
+drop_useless() { :; }
 nap() { [ ! -e "$outgrown" ] && echo 26.1.5 >"$outgrown" || exit 1; }
 watch
 kill "$follower"

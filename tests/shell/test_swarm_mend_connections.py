@@ -29,9 +29,10 @@ ss() {{
 }}
 exec 3>&1
 """
+MANAGERS = """end_overdue "Docker's managers" "$managers_port" """
 
 
-def ends(mend: Program, *timers: str, then: str = "end_overdue") -> list[str]:
+def ends(mend: Program, *timers: str, then: str = MANAGERS) -> list[str]:
     """Return what is done about connections with these timers, from this node to the second."""
     connections = "\n".join(f"0 312 {OWN}:4000{n} {SECOND}:2377 {timer}" for n, timer in enumerate(timers))
     return mend.run(ENDS.format(connections=connections) + then)
@@ -59,12 +60,12 @@ def test_a_connection_in_which_nothing_waits_for_an_acknowledgement_stays(mend: 
 
 
 def test_a_connection_whose_other_end_does_not_answer_stays(mend: Program) -> None:
-    assert ends(mend, "timer:(on,25sec,8)", then=f"off={SECOND}; end_overdue") == []
-    assert ends(mend, "timer:(on,25sec,8)", then=f"off={THIRD}; end_overdue") == [END, SAID]
+    assert ends(mend, "timer:(on,25sec,8)", then=f"off={SECOND}; {MANAGERS}") == []
+    assert ends(mend, "timer:(on,25sec,8)", then=f"off={THIRD}; {MANAGERS}") == [END, SAID]
 
 
 def test_nothing_is_said_where_the_kernel_cannot_end_connections(mend: Program) -> None:
-    assert ends(mend, "timer:(on,25sec,8)", then="unable=yes; end_overdue") == [END]
+    assert ends(mend, "timer:(on,25sec,8)", then=f"unable=yes; {MANAGERS}") == [END]
 
 
 def test_connections_are_looked_at_every_ten_seconds(mend: Program) -> None:

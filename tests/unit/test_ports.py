@@ -7,10 +7,15 @@ from pathlib import Path
 
 import provision
 from provision import layout
-from provision.planes.etcd.ports import STORE_PORT
+from provision.planes.etcd.ports import PEER_PORT, STORE_PORT
 from provision.planes.swarm.ports import MANAGEMENT_PORT
 
-NUMBERS = {"gossip_port": layout.GOSSIP_PORT, "store_port": STORE_PORT, "managers_port": MANAGEMENT_PORT}
+NUMBERS = {
+    "gossip_port": layout.GOSSIP_PORT,
+    "store_port": STORE_PORT,
+    "peer_port": PEER_PORT,
+    "managers_port": MANAGEMENT_PORT,
+}
 SCRIPTS = sorted(Path(provision.__file__).parent.rglob("*.sh"))
 
 

@@ -19,7 +19,8 @@ MEND = (
     "mend_endpoints",
     "mend_names",
     "mend_threads",
-    "mend_silent",
+    "connections",
+    "mend_connections",
     "mend_watch",
 )
 

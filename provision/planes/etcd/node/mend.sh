@@ -20,7 +20,8 @@
 # is gone, and Docker uses the thread for other work. It is brought back to the host's namespace.
 #
 # Silence. A watch that waits at a member of the store whose host was switched off hears nothing, and Docker notices that
-# only after five minutes. Until then no new name is known here. Connections to members that do not answer are ended.
+# only after five minutes. Until then no new name is known here. Connections to members that do not answer are ended. So are
+# those on which the same packet is sent again and again, although the other end answers: see connections.sh.
 #
 # Record. What each container should have, its networks and addresses, is recorded for the day on which Docker has forgotten
 # it: see containers.sh.
@@ -40,6 +41,8 @@ spaces=${OVERLAY_SPACES:-/run/docker/netns}
 pidfile=${OVERLAY_PIDFILE:-/run/docker.pid}
 connections=${OVERLAY_CONNECTIONS:-/proc/net/tcp}
 store_port=2379
+peer_port=2380
+gossip_port=7946
 count_file=$run/mend.rows     # the number of rows mended since the boot
 joined=$run/docker.joined     # exists while dockerd is on the store: see docker-store
 outgrown=$run/docker.outgrown # exists while dockerd is too new for a store: see docker-store

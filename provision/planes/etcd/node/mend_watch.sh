@@ -70,7 +70,7 @@ watch() {
             sleep "$busy"
         else
             calm=$((calm + 1))
-            drop_silent
+            drop_useless
             if [ "$recounts" -gt 0 ]; then
                 recounts=$((recounts - 1))
                 recount

@@ -20,7 +20,7 @@ MEND = (
     "start_errors",
     "mend_start",
     "mend_peers",
-    "mend_connections",
+    "connections",
     "mend_removed",
     "mend_before_start",
     "mend_watch",

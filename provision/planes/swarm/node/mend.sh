@@ -45,7 +45,6 @@ many=10        # attempts
 calm=10        # seconds between two looks at the files of Docker while nothing is wrong
 rarely=60     # seconds between two looks at containers while nothing is wrong
 gossip=30      # seconds between two looks at the peers while nothing is wrong
-repeats=5      # times that something was sent again until its connection is ended: the next time is 6 s later or more
 lasting=90     # seconds after which missing peers do not come back by themselves
 hurry=120      # seconds after dockerd's start in which its files are looked at quickly
 

@@ -46,7 +46,7 @@ turn() {
         [ "$tries" -lt "$many" ] || look_at=$((now + slow))
     fi
     if [ "$now" -ge "$connections_at" ]; then
-        end_overdue
+        end_overdue "Docker's managers" "$managers_port"
         connections_at=$((now + calm))
     fi
     if [ "$now" -ge "$peers_at" ]; then

@@ -313,6 +313,24 @@ def test_290_killed_while_a_worker_begins_another_swarm(bare_lab: Lab, fab: Fab,
 
 
 @pytest.mark.whole
+def test_358_killed_when_all_workers_have_left_their_swarm(bare_lab: Lab, fab: Fab) -> None:
+    """A network on which only the other worker has a container is made anew, and its container comes back there."""
+    lab = bare_lab
+    path = in_use(lab, fab, ["node1"], ["node2", "node3"], left="node2")
+    run(lab, "node1", "docker network create -d overlay --attachable --subnet 10.77.0.0/24 theirs")
+    run(lab, "node3", "docker run -d --name alone --network theirs --ip 10.77.0.9 busybox sleep 999999")
+    lose(lab, "node1", left="node2")
+    at = ("cluster: phase swarm", "before", "die")
+    killed = fab(lab, "recover", "--yes", "--lost", "node1", "--keep", "node2", inventory=path, at=at)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    recovered(lab, fab, path, left="node2")
+    assert "10.77.0.0/24" in run(lab, "node2", "docker network inspect theirs")
+    path = inventory(lab, "recovered", ["node2"], workers=["node3"])
+    document(fab(lab, "provision", "--yes", "--json", inventory=path))
+    assert "10.77.0.9" in run(lab, "node3", "docker exec alone ip address")
+
+
+@pytest.mark.whole
 def test_298_two_of_three_managers_are_lost_and_one_returns_late(bare_lab: Lab, fab: Fab) -> None:
     """One is replaced under its name and address, one under others; it returns when its successor has joined."""
     lab = bare_lab

@@ -151,6 +151,24 @@ def test_290_a_worker_that_has_left_knows_its_networks_by_its_record(tmp_path: P
     assert recovery.networks(put(left, "node3", paths={paths.NETWORKS: record}), THIRD) == ()
 
 
+def test_358_when_all_workers_have_left_the_networks_of_each_are_known_by_its_record(tmp_path: Path) -> None:
+    there, node2 = at_work(tmp_path), at_work(tmp_path).cluster.node("node2")
+
+    def record(*names: str, note: str) -> PathFact:
+        made = [{**DEMO, "Name": name, "Labels": {"of": note}} for name in names]
+        return PathFact("regular file", 0o600, "root:root", text=json.dumps(made))
+
+    left = without(there, "node1")
+    for node, its in ((node2, record("demo", "theirs", note="other")), (THIRD, record("demo", note="own"))):
+        mine = {**recorded(its), layout.RECOVERIES: SHOWN}
+        left = put(left, node.name, networks=(), docker={view.INFO: own(node, "inactive")}, paths=mine)
+    found = {one.name: dict(one.labels)["of"] for one in recovery.networks(left, THIRD)}
+    assert found == {"demo": "own", "theirs": "other"}
+    earlier = {**left.facts["node2"].paths, layout.RECOVERIES: replace(SHOWN, text="")}
+    given_up = replace(left, facts={**left.facts, "node2": replace(left.facts["node2"], paths=earlier)})
+    assert [one.name for one in recovery.networks(given_up, THIRD)] == ["demo"], "that record is of a former swarm"
+
+
 def test_349_no_swarm_begins_anew_while_docker_does_not_list_the_networks_of_the_former_one(tmp_path: Path) -> None:
     """Also where a record of another day is there. A node that has left has nothing but its record."""
     there = survivor(tmp_path, "node3")

@@ -88,12 +88,15 @@ def lost_containers(situation: Situation, address: str) -> tuple[str, ...]:
 
 
 def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
-    """Return the networks that the swarm had: as recorded on the node before it left, and as all daemons tell them.
+    """Return the networks that the swarm had: as all daemons tell them, and as recorded on nodes before they left.
 
-    A worker does not know networks on which it has no container. Those that the inventory has, `provision` makes.
+    The record of the node itself counts before those of others, which the same recoveries have left. A worker does not
+    know networks on which it has no container. Those that the inventory has, `provision` makes.
     """
-    before = _recorded(situation.of(node)) or ()
-    found = {one["Name"]: _shared(one) for one in (*situation.networks.values(), *before) if _is_ours(one)}
+    mine = situation.of(node)
+    others = (facts for facts in situation.facts.values() if generations.lines(facts) == generations.lines(mine))
+    recorded = [network for facts in (*others, mine) for network in _recorded(facts) or ()]
+    found = {one["Name"]: _shared(one) for one in (*situation.networks.values(), *recorded) if _is_ours(one)}
     return tuple(found.values())
 
 

@@ -26,6 +26,9 @@ from provision.verbs.steps import (
     warned,
 )
 
+#: The number of pending changes that the outcome names.
+NAMED = 3
+
 
 def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str]) -> Report:
     """Run the chosen checks, unless the cluster has no quorum. Pending changes and a lost quorum are failures too."""
@@ -61,11 +64,8 @@ def _stops(plane: Plane, situation: Situation) -> Iterator[Outcome]:
 
 def _as_planned(plan: Plan) -> Outcome:
     if len(plan):
-        return Outcome(
-            "plan/nothing-pending",
-            "cluster",
-            "failed",
-            f"{changes(plan)} pending",
-            "fab plan, then fab provision",
-        )
+        named = "; ".join(f"{one.where}: {one.action} {one.resource}" for one in plan.changes[:NAMED])
+        more = f"; and {len(plan) - NAMED} more" if len(plan) > NAMED else ""
+        advice = "fab plan, then fab provision"
+        return Outcome("plan/nothing-pending", "cluster", "failed", f"{changes(plan)} pending: {named}{more}", advice)
     return Outcome("plan/nothing-pending", "cluster", "passed", "every node is as the inventory says")

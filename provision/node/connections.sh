@@ -25,8 +25,11 @@ end_overdue() {
     done
     waiting=$(ss -Hnto state established "( $filter )" 2>/dev/null | overdue)
     [ "$waiting" ] || return 0
+    away=' '
     while read -r own_end other_end; do
-        listens "${other_end%:*}" || continue
+        host=${other_end%:*}
+        case $away in *" $host "*) continue ;; esac
+        listens "$host" || { away="$away$host "; continue; }
         ss -K -Hnt state established src "$own_end" dst "$other_end" 2>/dev/null | grep -q . || continue
         printf 'ended: the connection of %s with %s, in which messages of %s waited\n' "$own_end" "$other_end" "$whose"
     done <<END

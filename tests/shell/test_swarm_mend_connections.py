@@ -64,6 +64,11 @@ def test_a_connection_whose_other_end_does_not_answer_stays(mend: Program) -> No
     assert ends(mend, "timer:(on,25sec,8)", then=f"off={THIRD}; {MANAGERS}") == [END, SAID]
 
 
+def test_a_host_that_does_not_answer_is_asked_once(mend: Program) -> None:
+    script = f"listens() {{ echo asked; return 1; }}; {MANAGERS}"
+    assert ends(mend, *["timer:(on,25sec,8)"] * 3, then=script) == ["asked"]
+
+
 def test_nothing_is_said_where_the_kernel_cannot_end_connections(mend: Program) -> None:
     assert ends(mend, "timer:(on,25sec,8)", then=f"unable=yes; {MANAGERS}") == [END]
 

@@ -38,9 +38,9 @@ address_of() {
     printf '%d.%d.%d.%d\n' $((number & 255)) $((number >> 8 & 255)) $((number >> 16 & 255)) $((number >> 24))
 }
 
-# listens ADDRESS: succeed if the host at the address answers: its member of the store, or else its dockerd.
+# listens ADDRESS: succeed if a dockerd there listens for gossip. Members of the store end their own connections.
 listens() {
-    is_listening "$1" "$store_port" || is_listening "$1" "$gossip_port"
+    is_listening "$1" "$gossip_port"
 }
 
 # is_listening ADDRESS PORT: succeed if something answers there.

@@ -1,9 +1,9 @@
 # End connections that are of no use any more. POSIX sh.
 #
 # What a host does not acknowledge is sent again, each time after twice the wait. When a link is whole again that was cut for
-# a minute, the kernel may wait for another minute. When a link carries smaller packets than it did, and nobody on the way
-# says so, a larger one is sent for a quarter of an hour. Messages wait in such a connection. When it is ended, its program
-# connects anew at once, and the new connection sends packets of the right size.
+# a minute, the kernel may wait for another minute. When the link of one of the two hosts carries smaller packets than it did,
+# a larger one is sent for a quarter of an hour. Messages wait in such a connection. When it is ended, its program connects
+# anew at once, and the two hosts agree on packets that both their links carry.
 repeats=5 # times that something was sent again until its connection is ended: the next time is 6 s later or more
 
 # overdue < CONNECTIONS: print `OWN OTHER` for each connection, as ss prints it, on which something was sent again and again.

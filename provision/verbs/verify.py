@@ -43,10 +43,10 @@ def run_verify(session: Session, *, only: str, skip: str, ignore: Sequence[str])
         first, *_ = stages_to(session, Goal.CONVERGE)(situation)
         plan = engine.make_plan(session.plane, entered(session, situation, remotes, first))
         if stops := tuple(_stops(session.plane, situation)):
-            outcomes = (_as_planned(plan), *stops)
+            outcomes = (as_planned(plan), *stops)
         else:
             with session.coordinator(remotes, situation) as coordinator:
-                outcomes = (_as_planned(plan), *proven(session, situation, coordinator, chosen))
+                outcomes = (as_planned(plan), *proven(session, situation, coordinator, chosen))
     bad = len(list(failures(outcomes)))
     untried = sum(outcome.status == "warning" for outcome in outcomes)
     told = f"{bad} of {len(outcomes)} checks failed" if bad else f"all {len(outcomes) - untried} checks passed"
@@ -62,7 +62,8 @@ def _stops(plane: Plane, situation: Situation) -> Iterator[Outcome]:
             yield Outcome(f"{plane.name}/{name}", one.where or "cluster", "failed", one.what, one.advice)
 
 
-def _as_planned(plan: Plan) -> Outcome:
+def as_planned(plan: Plan) -> Outcome:
+    """Return the outcome that nothing is pending; a failed one names the first changes. Pure."""
     if len(plan):
         named = "; ".join(f"{one.where}: {one.action} {one.resource}" for one in plan.changes[:NAMED])
         more = f"; and {len(plan) - NAMED} more" if len(plan) > NAMED else ""

@@ -37,7 +37,7 @@ def lost_pings(told: str) -> int:
     """Return how many pings were lost, from busybox's output. The last one may be under way when ping is ended."""
     sent, came = re.search(r"(\d+) packets transmitted", told), re.findall(r"\bseq=(\d+)", told)
     assert sent, f"the pings were not counted: {told[-300:]}"
-    assert came, "no ping came back"
+    assert len(came) > 10, "few pings came back"
     return len(set(range(int(sent[1]) - 1)) - set(map(int, came)))
 
 

@@ -186,10 +186,12 @@ def test_357_a_connection_that_sends_packets_too_large_for_a_link_that_carries_l
     script = shlex.quote(CLIENT.replace("STORE", lab.nodes[0].address))
     run(lab, "node2", f"systemd-run -q --unit=client sh -c {script}")
     await_so(lab, "node2", "ss -Htnp state established dport = :2379 | grep -q openssl")
-    run(lab, "node2", "ip link set eth0 mtu 1300 && touch /run/ask")
-    await_so(lab, "node2", "[ -e /run/ended ]")
-    await_so(lab, "node1", "journalctl -u overlay-mend -o cat | grep -q '^ended: the connection of .*:2379 with '")
-    run(lab, "node2", "ip link set eth0 mtu 1500; systemctl stop client")
+    try:
+        run(lab, "node2", "ip link set eth0 mtu 1300 && touch /run/ask")
+        await_so(lab, "node2", "[ -e /run/ended ]")
+        await_so(lab, "node1", "journalctl -u overlay-mend -o cat | grep -q '^ended: the connection of .*:2379 with '")
+    finally:
+        run(lab, "node2", "ip link set eth0 mtu 1500; systemctl stop client")
 
 
 def test_a_network_whose_packets_became_too_large_is_made_anew_where_it_was(

@@ -78,7 +78,7 @@ OWN_OTHER = "010200C0:D431"
 def test_357_where_a_packet_was_sent_again_and_again_the_connections_are_looked_at(
     program: Program, also: tuple[str, ...], asked: bool
 ) -> None:
-    (program.folder / "tcp").write_text("\n" + AGAIN.format(*also))
+    (program.folder / "tcp").write_text("\n" + AGAIN.format(*also) * 2)
     script = f'connections={program.folder}/tcp; end_overdue() {{ echo "$@"; }}; drop_useless'
     assert program.run(script) == (["the store 2379 2380"] if asked else [])
 
@@ -110,3 +110,9 @@ living=; drop_useless
         *silent,
         ask,
     ]
+
+
+@pytest.mark.parametrize(("code", "asked"), [(124, ["7946"]), (1, ["7946", "2379"])])
+def test_357_a_host_that_is_silent_is_asked_at_one_port(program: Program, code: int, asked: list[str]) -> None:
+    script = f'is_listening() {{ echo "$2"; return {code}; }}; listens 192.0.2.2 || echo no'
+    assert program.run(script) == [*asked, "no"]

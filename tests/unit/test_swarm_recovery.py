@@ -135,7 +135,7 @@ def test_290_a_worker_begins_another_swarm_with_the_same_networks(tmp_path: Path
         "same-networks: create network demo",
         "reattach: add its containers on their networks",
     ]
-    (network,) = recovery.networks(there, there.cluster.nodes[0])
+    (network,) = recovery.networks(there, Recovery(there.cluster.nodes[0], ()))
     assert dict(network.options) == {"encrypted": ""}
     assert dict(network.labels) == DEMO["Labels"]
 
@@ -145,28 +145,51 @@ def test_290_a_worker_that_has_left_knows_its_networks_by_its_record(tmp_path: P
     text = json.dumps([DEMO, {**DEMO, "Name": "ingress", "Ingress": True}])
     record = PathFact("regular file", 0o600, "root:root", text=text)
     left = put(there, "node3", networks=(), docker={view.INFO: own(THIRD, "inactive")}, paths=recorded(record))
-    assert [one.name for one in recovery.networks(left, THIRD)] == ["demo"]
+    assert [one.name for one in recovery.networks(left, Recovery(THIRD, ()))] == ["demo"]
     # As long as its containers are on their networks, Docker knows better than a record that may be days old.
-    assert recovery.networks(put(left, "node3", paths=recorded(record, "attached\n")), THIRD) == ()
-    assert recovery.networks(put(left, "node3", paths={paths.NETWORKS: record}), THIRD) == ()
+    assert recovery.networks(put(left, "node3", paths=recorded(record, "attached\n")), Recovery(THIRD, ())) == ()
+    assert recovery.networks(put(left, "node3", paths={paths.NETWORKS: record}), Recovery(THIRD, ())) == ()
+
+
+def of_others(networks: tuple[dict[str, Any], ...], subnet: str = "10.99.0.0/24") -> PathFact:
+    """A record of networks: `demo` with this subnet, and others."""
+    demo = {**DEMO, "IPAM": {"Config": [{"Subnet": subnet}]}}
+    return PathFact("regular file", 0o600, "root:root", text=json.dumps([demo, *networks]))
+
+
+THEIRS = {**DEMO, "Name": "theirs"}
+
+
+def two_workers(folder: Path, state: str) -> Situation:
+    """Two nodes that were workers are left: the second has its record, and its daemon is in this state."""
+    there = put(without(at_work(folder), "node1"), "node3", networks=())
+    there = put(there, "node3", docker={view.INFO: own(THIRD, "inactive")}, paths=recorded(of_others(())))
+    info = {view.INFO: own(SECOND, state)}
+    return put(there, "node2", networks=(), docker=info, paths=recorded(of_others((THEIRS,), "10.55.0.0/24")))
+
+
+def subnets(there: Situation, decided: Recovery) -> dict[str, str]:
+    return {one.name: str(one.pools[0].subnet) for one in recovery.networks(there, decided)}
 
 
 def test_358_when_all_workers_have_left_the_networks_of_each_are_known_by_its_record(tmp_path: Path) -> None:
-    there, node2 = at_work(tmp_path), at_work(tmp_path).cluster.node("node2")
+    left, decided = two_workers(tmp_path, "inactive"), Recovery(THIRD, (), others=(SECOND,))
+    assert subnets(left, decided) == {"demo": "10.99.0.0/24", "theirs": "10.99.0.0/24"}
 
-    def record(*names: str, note: str) -> PathFact:
-        made = [{**DEMO, "Name": name, "Labels": {"of": note}} for name in names]
-        return PathFact("regular file", 0o600, "root:root", text=json.dumps(made))
 
-    left = without(there, "node1")
-    for node, its in ((node2, record("demo", "theirs", note="other")), (THIRD, record("demo", note="own"))):
-        mine = {**recorded(its), layout.RECOVERIES: SHOWN}
-        left = put(left, node.name, networks=(), docker={view.INFO: own(node, "inactive")}, paths=mine)
-    found = {one.name: dict(one.labels)["of"] for one in recovery.networks(left, THIRD)}
-    assert found == {"demo": "own", "theirs": "other"}
-    earlier = {**left.facts["node2"].paths, layout.RECOVERIES: replace(SHOWN, text="")}
-    given_up = replace(left, facts={**left.facts, "node2": replace(left.facts["node2"], paths=earlier)})
-    assert [one.name for one in recovery.networks(given_up, THIRD)] == ["demo"], "that record is of a former swarm"
+def test_358_the_record_of_another_node_does_not_count_before_what_a_daemon_tells(tmp_path: Path) -> None:
+    left, decided = two_workers(tmp_path, "inactive"), Recovery(THIRD, (), others=(SECOND,))
+    live = put(left, "node3", networks=(DEMO,), docker={view.INFO: own(THIRD)}, paths={})
+    assert subnets(live, decided) == {"demo": "10.99.0.0/24", "theirs": "10.99.0.0/24"}
+    # It is of another day where its daemon was only started without its managers.
+    assert subnets(put(live, "node2", docker={view.INFO: own(SECOND, "pending")}), decided) == {"demo": "10.99.0.0/24"}
+
+
+def test_358_the_record_of_a_node_that_does_not_leave_in_this_recovery_does_not_count(tmp_path: Path) -> None:
+    left = two_workers(tmp_path, "inactive")
+    of_another_cluster = Recovery(THIRD, (), others=(SECOND,), apart=(SECOND,))
+    for decided in (Recovery(THIRD, ()), of_another_cluster):
+        assert subnets(left, decided) == {"demo": "10.99.0.0/24"}
 
 
 def test_349_no_swarm_begins_anew_while_docker_does_not_list_the_networks_of_the_former_one(tmp_path: Path) -> None:

@@ -87,17 +87,18 @@ def lost_containers(situation: Situation, address: str) -> tuple[str, ...]:
     return tuple(sorted({line[0] for line in lines if line[1:] == [address] and not line[0].startswith(KEEPER)}))
 
 
-def networks(situation: Situation, node: Node) -> tuple[SharedNetwork, ...]:
-    """Return the networks that the swarm had: as all daemons tell them, and as recorded on nodes before they left.
+def networks(situation: Situation, decided: Recovery) -> tuple[SharedNetwork, ...]:
+    """Return the networks that the swarm had: by the kept node's record from before it left, or as daemons tell.
 
-    The record of the node itself counts before those of others, which the same recoveries have left. A worker does not
-    know networks on which it has no container. Those that the inventory has, `provision` makes.
+    The records of other nodes that left in this recovery, before a run was killed, count last. A worker does not know
+    networks on which it has no container. Those that the inventory has, `provision` makes.
     """
-    mine = situation.of(node)
-    others = (facts for facts in situation.facts.values() if generations.lines(facts) == generations.lines(mine))
-    recorded = [network for facts in (*others, mine) for network in _recorded(facts) or ()]
-    found = {one["Name"]: _shared(one) for one in (*situation.networks.values(), *recorded) if _is_ours(one)}
-    return tuple(found.values())
+    others = (situation.facts.get(one.name) for one in decided.others if one not in decided.apart)
+    left = (facts for facts in others if facts and view.daemon(facts).state == "inactive")
+    of_others = [network for facts in left for network in _recorded(facts) or ()]
+    mine = _recorded(situation.of(decided.keep)) or ()
+    told = (*of_others, *situation.networks.values(), *mine)
+    return tuple({one["Name"]: _shared(one) for one in told if _is_ours(one)}.values())
 
 
 def _recorded(facts: Facts) -> Sequence[Mapping[str, Any]] | None:

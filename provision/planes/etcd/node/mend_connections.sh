@@ -12,9 +12,9 @@ drop_useless() {
     done
 }
 
-# useless < /proc/net/tcp: of established connections (01), print the addresses, as the kernel shows them, of members that a
-# connection's probes do not reach: there is a number of unanswered probes. Print `overdue` if on a connection of the store
-# something was sent again and again: its timer is that of the next time (01), and there is a number of times.
+# useless < /proc/net/tcp: look at established connections (01). Print the address, as the kernel shows it, of each member that
+# leaves probes of a connection unanswered: the kernel shows their number. Print `overdue` if on a connection of the store
+# something was sent again and again: the kernel shows the timer of the next time (01), and the number of times.
 useless() {
     awk -v store="$(printf ':%04X$' "$store_port")" -v ports="$(printf ':(%04X|%04X)$' "$store_port" "$peer_port")" \
         -v repeats="$(printf '%08X' "$repeats")" '$4 != "01" { next }
@@ -38,9 +38,10 @@ address_of() {
     printf '%d.%d.%d.%d\n' $((number & 255)) $((number >> 8 & 255)) $((number >> 16 & 255)) $((number >> 24))
 }
 
-# listens ADDRESS: succeed if a dockerd there listens for gossip. Members of the store end their own connections.
+# listens ADDRESS: succeed if a dockerd there listens for gossip, or a member of the store for clients. A host that is silent
+# (124, of timeout) is asked once.
 listens() {
-    is_listening "$1" "$gossip_port"
+    is_listening "$1" "$gossip_port" || { [ "$?" -ne 124 ] && is_listening "$1" "$store_port"; }
 }
 
 # is_listening ADDRESS PORT: succeed if something answers there.

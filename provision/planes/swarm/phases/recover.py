@@ -256,9 +256,8 @@ class SameNetworks(Recovering):
 
     def cluster_changes(self, situation: Situation) -> tuple[Change, ...]:
         """Return the networks that another swarm does not have yet."""
-        keep = self._decided.keep
         there = set() if self.begins_anew(situation) else set(situation.networks)
-        missing = (one for one in recovery.networks(situation, keep) if one.name not in there)
+        missing = (one for one in recovery.networks(situation, self._decided) if one.name not in there)
         return tuple(
             Change(CLUSTER, self.name, f"network {one.name}", "create", note=f"as before, {told(one)}")
             for one in missing
@@ -267,7 +266,7 @@ class SameNetworks(Recovering):
     def change_cluster(self, situation: Situation, coordinator: Coordinator, change: Change) -> None:
         """Create the network. StepFailed if it is another one."""
         keep = self._decided.keep
-        named = (one for one in recovery.networks(situation, keep) if change.resource == f"network {one.name}")
+        named = (one for one in recovery.networks(situation, self._decided) if change.resource == f"network {one.name}")
         make_it = partial(make_network, coordinator.docker(keep), next(named), VERB)
         retry(make_it, f"Docker makes {change.resource}", keep.name)
 

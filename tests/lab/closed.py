@@ -19,7 +19,7 @@ OPEN, SILENT = "0", "124"
 def knocked(lab: Lab, source: str, target: str, ports: Sequence[int]) -> dict[int, str]:
     """Return the result of a connection from one host to each port of another."""
     address = address_of(lab, target)
-    knock = "(timeout 2 bash -c 'exec 3<>/dev/tcp/$0/$1' {0} {1} 2>/dev/null; echo {1} $?) &"
+    knock = "(timeout 5 bash -c 'exec 3<>/dev/tcp/$0/$1' {0} {1} 2>/dev/null; echo {1} $?) &"
     script = "\n".join([*(knock.format(address, port) for port in ports), "wait"])
     return {int(port): code for port, code in (line.split() for line in run(lab, source, script).splitlines())}
 

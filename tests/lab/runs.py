@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def begin(lab: Lab, *words: str) -> subprocess.Popen[str]:
-    """Start `fab -i INVENTORY WORDS`, in a session of its own."""
+    """Start `fab -i INVENTORY WORDS`, in a session of its own. It ends on SIGINT, whatever a script's `&` has set."""
     fab = str(Path(sys.executable).with_name("fab"))
     return subprocess.Popen(
-        [fab, "-i", str(lab.inventory), *words],
+        ["env", "--default-signal=INT", fab, "-i", str(lab.inventory), *words],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

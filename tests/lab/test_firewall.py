@@ -172,6 +172,7 @@ def test_it_is_there_after_a_power_cut(trio: Lab, guarded: Path, fab: Fab) -> No
     labs.power_on(trio.name, "node2")
     assert table(trio, "node2") == loaded
     await_so(trio, "node2", JOINED)
+    await_so(trio, "node2", "docker ps --format '{{.Names}}' | grep -qx overlay-keeper-demo-node2")
     assert knocked(trio, "node3", "node2") == every(SILENT)
     all_well(trio, fab, guarded)
 

@@ -45,7 +45,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def reachable(lab: Lab, address: str) -> bool:
-    banner = ["timeout", "1", "bash", "-c", f"head -c 4 </dev/tcp/{address}/22"]
+    banner = ["timeout", "10", "bash", "-c", f"head -c 4 </dev/tcp/{address}/22"]
     return labs.controller(lab.name, banner).stdout == "SSH-"
 
 

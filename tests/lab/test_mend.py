@@ -44,6 +44,7 @@ def test_133_an_address_that_moves_after_local_packets_is_lost_until_its_row_is_
         assert told == {"node1": "sends to the wrong host: right at 10.99.0.101 is on node2, not on node1"}
         assert "does not answer" in red(proof, "moves/moved-address-is-reached")["node1 → node2"]
         run(cluster, "node1", "systemctl start overlay-mend")
+        await_so(cluster, "node1", "journalctl -u overlay-mend -o cat | grep -q 'mended: right'")
         assert not red(proof, "overlay/hosts-send-to-where-it-is")
         assert not red(proof, "moves/moved-address-is-reached")
         said = run(cluster, "node1", "journalctl -u overlay-mend -o cat | grep mended")
@@ -120,7 +121,7 @@ def test_a_thread_that_watched_a_network_that_is_left_comes_home(cluster: Lab) -
         await_so(cluster, "node1", f"! {away}")
         for _ in range(5):
             run(cluster, "node1", "docker run --rm --network left busybox true")
-            await_so(cluster, "node1", f"! {away}", 2)
+            await_so(cluster, "node1", f"! {away}", 30)
     finally:
         run(cluster, "node1", "systemctl start overlay-mend; docker network rm left")
 
@@ -137,7 +138,7 @@ key=/docker/network/v1.0/endpoint/$place count=/docker/network/v1.0/endpoint_cou
 late=$(store get "$key") number=$(store get "$count")
 store rm "$key"
 store set "$count" "$number"
-sleep 1
+sleep 5
 store set "$key" "$late"
 """
 

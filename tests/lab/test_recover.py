@@ -67,7 +67,7 @@ def in_use(lab: Lab, fab: Fab, *nodes: str) -> Path:
     run(lab, "node1", f"{START} web --network-alias www busybox sleep 999999; {START} db busybox sleep 999999")
     for number, node in enumerate(nodes[1:], 201):
         run(lab, node, f"{START} of-{node} --ip 10.99.0.{number} --network-alias as-{node} busybox sleep 999999")
-        run(lab, "node1", f"docker exec web ping -c 1 -W 5 as-{node}")
+        reached(lab, "node1", "web", f"as-{node}")
     run(lab, "node1", "docker exec -d web sh -c 'ping -i 0.1 db >/tmp/pings 2>&1'")
     return path
 

@@ -15,7 +15,7 @@ from provision import lab as labs
 from provision.lab import Lab
 
 #: Seconds until every host reaches a container that takes such a name or address.
-REACHED = 5
+REACHED = 20
 START = (
     "docker run -d --name {name} --network demo --ip 10.99.0.{number} --network-alias alias-{name} busybox sleep 9999"
 )

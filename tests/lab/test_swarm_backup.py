@@ -125,6 +125,8 @@ def test_315_317_onto_fresh_hosts_at_other_addresses(make_lab: MakeLab, fab: Fab
         await_so(
             lab, "node3", "[ $(docker node ls --format '{{.Status}} {{.ManagerStatus}}' | grep -c '^Ready .') = 2 ]", 90
         )
+    for node in ("node3", "node4"):  # Docker may have tried to start it while there was no leader
+        await_so(lab, node, f"docker ps --format '{{{{.Names}}}}' | grep -qx overlay-keeper-demo-{node}")
     assert document(fab(lab, "plan", "--json", inventory=after))["changes"] == []
 
 

@@ -28,7 +28,7 @@ from provision.lab import Lab
 #: Seconds for which a pair may be lost after a step.
 PATIENCE = 5
 #: Seconds in which a refused command is tried again. The walk prints at its end how many commands were refused.
-REFUSED_FOR = 10
+REFUSED_FOR = 30
 #: The number of lost pairs that are printed.
 SHOWN = 12
 #: The average number of steps between two faults.

@@ -329,9 +329,8 @@ def test_97_104_a_host_with_one_session_a_connection_and_an_alien_environment_is
 def test_173_the_commands_that_are_advised_for_a_host_run_there(cluster: Lab) -> None:
     for one in ON_A_HOST.values():
         run(cluster, "node1", f"{one.before}\n{one.command} || exit\n{one.after}")
-    await_so(
-        cluster, "node1", "docker ps --format '{{.Names}}' | grep -qx overlay-keeper-demo-node1"
-    )  # etcd and Docker were restarted
+    # etcd and Docker were restarted.
+    await_so(cluster, "node1", "docker ps --format '{{.Names}}' | grep -qx overlay-keeper-demo-node1")
 
 
 def test_100_with_links_nothing_is_pending_and_the_keys_behind_them_are_found(cluster: Lab, fab: Fab) -> None:
